@@ -1,0 +1,1 @@
+//! The load generator, the mock upstream and the bare relay that Shadowcat is measured against.

@@ -1,0 +1,2 @@
+//! The binary `shadowcat`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! From a configuration file to a plan, and from a plan to a running proxy.

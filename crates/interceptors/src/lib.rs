@@ -1,0 +1,1 @@
+//! What stands between a client and an upstream: deadlines, the call log and its metrics.

@@ -1,0 +1,1 @@
+//! The narrow waist: envelopes, replies, services, interceptors, refusals.

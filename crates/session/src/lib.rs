@@ -1,0 +1,1 @@
+//! What outlives an exchange: session records, live sessions, resumable streams, the store trait.

@@ -1,0 +1,1 @@
+//! Where session records are kept: memory and SQLite.

@@ -1,0 +1,1 @@
+//! The tape: every message of a conversation, one JSON record a line.

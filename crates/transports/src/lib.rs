@@ -1,0 +1,1 @@
+//! stdio, HTTP+SSE and Streamable HTTP: a listener and a connector each.
