@@ -1,1 +1,29 @@
-//! The narrow waist: envelopes, replies, services, interceptors, refusals.
+//! The narrow waist of Shadowcat: an [`Envelope`] goes in, [`Replies`] come out.
+//!
+//! Everything that can answer is a [`Service`]: a connection to a server, a breaker, a chain of interceptors, the
+//! client itself when a server asks it something. This crate holds those few types and nothing that does work of its
+//! own: no transport, no store, no policy.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `envelope.rs` | one message on its way, and where it came from |
+//! | `replies.rs` | what comes back for one envelope, in order |
+//! | `service.rs` | the trait everything implements |
+//! | `chain.rs` | interceptors around a service |
+//! | `refusal.rs` | the only error that crosses the pipeline, and what a peer is told of it |
+//! | `task.rs` | the one place where tasks are spawned |
+
+mod chain;
+mod envelope;
+mod refusal;
+mod replies;
+mod service;
+pub mod task;
+
+pub use chain::{Chain, Interceptor, Next};
+pub use envelope::{
+    Direction, Envelope, ExchangeId, Origin, PeerId, Principal, SessionTag, Transport, UpstreamSide,
+};
+pub use refusal::{Refusal, RefusalKind, UpstreamAnswer};
+pub use replies::{Head, Replies};
+pub use service::Service;

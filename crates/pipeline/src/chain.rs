@@ -1,0 +1,120 @@
+//! Interceptors around a service, as a list that can be printed.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::{Envelope, Refusal, Replies, Service};
+
+/// A step between the two sides. It may look at an envelope, change it, answer it, refuse it, or pass it on and look
+/// at what comes back.
+///
+/// State between a message and its replies is a local variable of `intercept`. What must last as long as the replies
+/// (a permit, a timer, a gauge) goes into them with [`Replies::hold`]: `next.run(..).await` returns when the envelope
+/// is dispatched, not when the exchange is over.
+#[async_trait]
+pub trait Interceptor: Send + Sync {
+    /// The name in logs and in the printed chain.
+    fn name(&self) -> &'static str;
+
+    /// Takes one envelope; `next` is the rest of the path.
+    async fn intercept(&self, envelope: Envelope, next: Next<'_>) -> Result<Replies, Refusal>;
+}
+
+/// The interceptors every envelope passes, outermost first. One list serves both directions.
+#[derive(Clone, Default)]
+pub struct Chain(Arc<[Arc<dyn Interceptor>]>);
+
+impl Chain {
+    /// A chain of these steps, outermost first.
+    pub fn new(steps: Vec<Arc<dyn Interceptor>>) -> Self {
+        Self(steps.into())
+    }
+
+    /// Sends an envelope through every step and then to `end`.
+    pub async fn run(&self, envelope: Envelope, end: &dyn Service) -> Result<Replies, Refusal> {
+        Next { steps: &self.0, end }.run(envelope).await
+    }
+
+    /// The names of the steps in order.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().map(|step| step.name())
+    }
+}
+
+/// The rest of a chain.
+#[derive(Clone, Copy)]
+pub struct Next<'a> {
+    steps: &'a [Arc<dyn Interceptor>],
+    end: &'a dyn Service,
+}
+
+impl Next<'_> {
+    /// Passes the envelope on.
+    pub async fn run(self, envelope: Envelope) -> Result<Replies, Refusal> {
+        match self.steps.split_first() {
+            Some((step, rest)) => step.intercept(envelope, Next { steps: rest, end: self.end }).await,
+            None => self.end.handle(envelope).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Origin, PeerId, RefusalKind, Transport};
+    use shadowcat_protocol::{Id, Message, Notification, Request, Response, Revision};
+
+    struct Echo;
+
+    #[async_trait]
+    impl Service for Echo {
+        async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+            Ok(match envelope.request_id() {
+                Some(id) => Replies::one(Message::Response(Response::result(id, "{}"))),
+                None => Replies::none(),
+            })
+        }
+    }
+
+    struct Deny(&'static str);
+
+    #[async_trait]
+    impl Interceptor for Deny {
+        fn name(&self) -> &'static str {
+            self.0
+        }
+        async fn intercept(&self, envelope: Envelope, next: Next<'_>) -> Result<Replies, Refusal> {
+            if envelope.message.method() == Some("tools/call") {
+                return Err(RefusalKind::PolicyDenied.into());
+            }
+            next.run(envelope).await
+        }
+    }
+
+    fn envelope(message: Message) -> Envelope {
+        let origin = Origin::new(PeerId::next(), Transport::Stdio, Revision::V2025_11_25);
+        Envelope::to_server(message, Arc::new(origin))
+    }
+
+    #[tokio::test]
+    async fn an_envelope_passes_every_step_and_the_end_answers() {
+        let chain = Chain::new(vec![Arc::new(Deny("outer")), Arc::new(Deny("inner"))]);
+        assert_eq!(chain.names().collect::<Vec<_>>(), ["outer", "inner"]);
+        let request = Request::new(&Id::from_u64(1), "ping", None);
+        let mut replies = chain.run(envelope(Message::Request(request)), &Echo).await.unwrap();
+        assert!(matches!(replies.next().await, Some(Ok(Message::Response(_)))));
+        assert!(replies.next().await.is_none());
+        let note = Notification::new("notifications/initialized", None);
+        let mut none = chain.run(envelope(Message::Notification(note)), &Echo).await.unwrap();
+        assert!(none.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_step_that_refuses_ends_the_path() {
+        let chain = Chain::new(vec![Arc::new(Deny("deny"))]);
+        let request = Request::new(&Id::from_u64(1), "tools/call", Some(r#"{"name":"x"}"#));
+        let refusal = chain.run(envelope(Message::Request(request)), &Echo).await.err().unwrap();
+        assert_eq!(refusal.kind, RefusalKind::PolicyDenied);
+    }
+}

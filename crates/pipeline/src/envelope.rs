@@ -1,0 +1,170 @@
+//! One message on its way through the proxy, and where it came from.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use shadowcat_protocol::{Id, Message, Revision};
+
+/// One message and where it came from.
+#[derive(Clone, Debug)]
+pub struct Envelope {
+    /// The message, its text as the sender wrote it.
+    pub message: Message,
+    /// Which way it travels.
+    pub direction: Direction,
+    /// Where it came from; shared by all that follows from it.
+    pub origin: Arc<Origin>,
+}
+
+impl Envelope {
+    /// An envelope from a client on its way to the server.
+    pub fn to_server(message: Message, origin: Arc<Origin>) -> Self {
+        Self { message, direction: Direction::ToServer, origin }
+    }
+
+    /// An envelope from a server on its way to the client.
+    pub fn to_client(message: Message, origin: Arc<Origin>) -> Self {
+        Self { message, direction: Direction::ToClient, origin }
+    }
+
+    /// The id of the request inside; none for notifications and responses.
+    pub fn request_id(&self) -> Option<&Id> {
+        match &self.message {
+            Message::Request(request) => Some(request.id()),
+            Message::Notification(_) | Message::Response(_) => None,
+        }
+    }
+}
+
+/// Which way a message travels. JSON-RPC is symmetric, and so are we.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the client to the server.
+    ToServer,
+    /// From the server to the client.
+    ToClient,
+}
+
+/// Where an envelope came from: the client's side of an exchange.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// This exchange, for logs, tapes and errors.
+    pub exchange: ExchangeId,
+    /// The scope in which the client's request ids and progress tokens are meant: a session or a connection.
+    pub peer: PeerId,
+    /// How the client speaks to us.
+    pub transport: Transport,
+    /// The revision the client speaks.
+    pub revision: Revision,
+    /// The legacy session this belongs to, if any, in the form that may be written down.
+    pub session: Option<SessionTag>,
+    /// Who asks, where that is known.
+    pub principal: Option<Principal>,
+    /// Headers of the client's request that belong to the message and travel with it (`Mcp-Param-*`, lower case).
+    pub headers: Vec<(Box<str>, Box<str>)>,
+    /// The exchange that a message from the server belongs to, when the server's transport tells.
+    pub related: Option<ExchangeId>,
+    /// The other side, filled in by the connection that takes the message upstream.
+    pub upstream: OnceLock<UpstreamSide>,
+}
+
+impl Origin {
+    /// An origin with a fresh exchange number and nothing optional set.
+    pub fn new(peer: PeerId, transport: Transport, revision: Revision) -> Self {
+        Self {
+            exchange: ExchangeId::next(),
+            peer,
+            transport,
+            revision,
+            session: None,
+            principal: None,
+            headers: Vec::new(),
+            related: None,
+            upstream: OnceLock::new(),
+        }
+    }
+}
+
+/// The server's side of an exchange.
+#[derive(Clone, Debug)]
+pub struct UpstreamSide {
+    /// The upstream's name in the configuration.
+    pub name: Arc<str>,
+    /// How we speak to it.
+    pub transport: Transport,
+    /// The revision we speak with it.
+    pub revision: Revision,
+}
+
+/// A transport, on either side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// One message a line over a pipe.
+    Stdio,
+    /// HTTP+SSE of 2024-11-05: a GET stream and a POST endpoint.
+    Sse,
+    /// Streamable HTTP, either era.
+    Http,
+}
+
+impl Transport {
+    /// The word for it in logs, tapes and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stdio => "stdio",
+            Self::Sse => "sse",
+            Self::Http => "http",
+        }
+    }
+}
+
+/// Numbers the exchanges of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ExchangeId(u64);
+
+impl ExchangeId {
+    /// The next number; never given twice in one process.
+    pub fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The number itself.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for ExchangeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "x{}", self.0)
+    }
+}
+
+/// The scope of a client's ids: two messages of one peer with equal ids mean the same request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PeerId(u64);
+
+impl PeerId {
+    /// A scope of its own.
+    pub fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// A session as it may appear in logs and tapes: a short hash of its id, never the id.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SessionTag(pub Arc<str>);
+
+impl fmt::Display for SessionTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Who asks: the name that sessions, pools and limits are keyed by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Principal(pub Arc<str>);

@@ -1,0 +1,179 @@
+//! What comes back for one envelope, in order.
+
+use std::any::Any;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use shadowcat_protocol::Message;
+
+use crate::Refusal;
+
+type Reply = Result<Message, Refusal>;
+
+/// What is known of the answer before its first message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// The upstream answers with an event stream, so the client's stream may be opened before the first message.
+    pub streaming: bool,
+    /// The HTTP status the upstream gave its answer, where it had one other than 200.
+    pub status: Option<u16>,
+}
+
+/// The messages that answer one envelope, in order: related notifications, then the response. Notifications earn an
+/// empty one. A [`Refusal`] inside ends it.
+///
+/// # Cancel safety
+/// [`Replies::next`] is cancel safe. Dropping `Replies` before its end cancels the exchange upstream.
+pub struct Replies {
+    head: Head,
+    body: Body,
+    held: Vec<Box<dyn Any + Send>>,
+}
+
+enum Body {
+    /// At most one message, without a stream's allocation: nearly every exchange.
+    One(Option<Reply>),
+    Stream(BoxStream<'static, Reply>),
+}
+
+impl Replies {
+    /// No reply: the envelope was a notification or a response.
+    pub fn none() -> Self {
+        Self::from_body(Body::One(None))
+    }
+
+    /// Exactly one message.
+    pub fn one(message: Message) -> Self {
+        Self::from_body(Body::One(Some(Ok(message))))
+    }
+
+    /// Messages as they come.
+    pub fn stream(stream: impl Stream<Item = Reply> + Send + 'static) -> Self {
+        Self::from_body(Body::Stream(stream.boxed()))
+    }
+
+    fn from_body(body: Body) -> Self {
+        Self { head: Head::default(), body, held: Vec::new() }
+    }
+
+    /// The same replies with this head.
+    #[must_use]
+    pub fn with_head(mut self, head: Head) -> Self {
+        self.head = head;
+        self
+    }
+
+    /// What is known before the first message.
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// Keeps `guard` until the replies have ended or are dropped: "done" is the end of the replies.
+    #[must_use]
+    pub fn hold(mut self, guard: impl Any + Send) -> Self {
+        self.held.push(Box::new(guard));
+        self
+    }
+
+    /// Passes every reply through `change`.
+    #[must_use]
+    pub fn map(mut self, mut change: impl FnMut(Reply) -> Reply + Send + 'static) -> Self {
+        self.body = match self.body {
+            Body::One(reply) => Body::One(reply.map(change)),
+            Body::Stream(stream) => Body::Stream(stream.map(change).boxed()),
+        };
+        self
+    }
+
+    /// Shows every reply to `look`, when it passes.
+    #[must_use]
+    pub fn inspect(self, mut look: impl FnMut(&Reply) + Send + 'static) -> Self {
+        self.map(move |reply| {
+            look(&reply);
+            reply
+        })
+    }
+
+    /// The next message; `None` at the end.
+    pub async fn next(&mut self) -> Option<Reply> {
+        std::future::poll_fn(|context| self.poll_reply(context)).await
+    }
+
+    fn poll_reply(&mut self, context: &mut Context<'_>) -> Poll<Option<Reply>> {
+        let next = match &mut self.body {
+            Body::One(reply) => reply.take(),
+            Body::Stream(stream) => match stream.poll_next_unpin(context) {
+                Poll::Ready(next) => next,
+                Poll::Pending => return Poll::Pending,
+            },
+        };
+        if !matches!(next, Some(Ok(_))) {
+            self.finish();
+        }
+        Poll::Ready(next)
+    }
+
+    /// The end: whatever was held is let go now, even if the caller keeps the empty replies.
+    fn finish(&mut self) {
+        self.body = Body::One(None);
+        self.held.clear();
+    }
+}
+
+impl Stream for Replies {
+    type Item = Reply;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Reply>> {
+        self.poll_reply(context)
+    }
+}
+
+impl std::fmt::Debug for Replies {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replies").field("head", &self.head).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RefusalKind;
+    use shadowcat_protocol::Notification;
+    use std::sync::Arc;
+
+    fn note(method: &str) -> Message {
+        Message::Notification(Notification::new(method, None))
+    }
+
+    #[tokio::test]
+    async fn what_is_held_is_let_go_at_the_end() {
+        let guard = Arc::new(());
+        let mut replies = Replies::one(note("a")).hold(Arc::clone(&guard));
+        assert!(replies.next().await.is_some());
+        assert_eq!(Arc::strong_count(&guard), 2, "the exchange is not over before its end was seen");
+        assert!(replies.next().await.is_none());
+        assert_eq!(Arc::strong_count(&guard), 1);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_ends_the_replies() {
+        let stream = futures_util::stream::iter([Err(RefusalKind::UpstreamTimeout.into()), Ok(note("late"))]);
+        let mut replies = Replies::stream(stream);
+        assert!(replies.next().await.unwrap().is_err());
+        assert!(replies.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn every_reply_passes_through_map_in_order() {
+        let stream = futures_util::stream::iter([Ok(note("a")), Ok(note("b"))]);
+        let mut seen = Vec::new();
+        let mut replies = Replies::stream(stream).map(|reply| reply.map(|_| note("c")));
+        while let Some(Ok(message)) = replies.next().await {
+            seen.push(message.method().map(str::to_owned));
+        }
+        assert_eq!(seen, [Some("c".to_owned()), Some("c".to_owned())]);
+    }
+}
