@@ -1,1 +1,35 @@
 //! MCP as data: messages, ids, revisions, headers and framing. No I/O, no async, no clock.
+//!
+//! What a peer wrote is kept as its bytes. A [`Message`] knows where in its text the few members are that a
+//! proxy routes by (`id`, `method`, `params` and some of what is inside), and a change of an id is a splice that
+//! leaves every other byte alone. Parsing is strict: a text that two parsers could read differently is refused.
+//!
+//! | file | what lives there |
+//! |---|---|
+//! | `json` | the scanner, and reading and quoting of raw JSON text |
+//! | `message` | requests, notifications, responses, batches, and why a text is none of them |
+//! | `id`, `method`, `codes`, `limits` | the small words of JSON-RPC and MCP |
+//! | `revision` | what each revision of the protocol can do; the only file that compares revisions |
+//! | `headers` | the HTTP header rules of both eras, without an HTTP library |
+//! | `sse`, `lines` | framing: bytes in, events or lines out |
+//!
+//! What a message means for a session, and where it goes, is for the crates above.
+
+pub mod codes;
+pub mod headers;
+mod id;
+pub mod json;
+mod limits;
+pub mod lines;
+pub mod message;
+pub mod method;
+mod revision;
+mod span;
+pub mod sse;
+
+pub use id::Id;
+pub use limits::Limits;
+pub use message::{
+    ErrorObject, Message, Notification, ParseError, ParseErrorKind, Request, Response, split_batch,
+};
+pub use revision::{Era, Revision};

@@ -1,0 +1,320 @@
+//! One strict pass over JSON text (RFC 8259): where values begin and end, no allocation, no recursion.
+//!
+//! The text is `&str`, so UTF-8 is settled before. A lone surrogate escape (`"\ud83d"`) is within the grammar and
+//! passes: JavaScript writes one when it cuts a string inside an emoji. Only decoding such a string fails.
+
+use crate::span::Span;
+
+/// The deepest nesting any limit can allow: the containers that are open fit into the bits of one `u128`.
+const DEPTH_HARD_MAX: usize = 128;
+
+/// How far a string is looked at byte by byte before the vectorised search, which pays only for long ones.
+const NEAR: usize = 16;
+
+/// Why a text is not read further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The byte at this offset cannot be there.
+    Syntax {
+        /// From the start of the text.
+        offset: usize,
+    },
+    /// Deeper than the limit.
+    TooDeep,
+}
+
+/// A place in a JSON text and how deep it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
+    depth: usize,
+    depth_max: usize,
+}
+
+impl<'a> Scanner<'a> {
+    pub(crate) fn new(text: &'a str, depth_max: usize) -> Self {
+        let mut scanner = Self { text, at: 0, depth: 0, depth_max: depth_max.min(DEPTH_HARD_MAX) };
+        scanner.blanks();
+        scanner
+    }
+
+    pub(crate) fn text(&self) -> &'a str {
+        self.text
+    }
+
+    pub(crate) fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    /// Demands that only blanks are left.
+    pub(crate) fn end(&mut self) -> Result<(), Fault> {
+        self.blanks();
+        if self.at == self.text.len() { Ok(()) } else { Err(self.fault()) }
+    }
+
+    /// Passes one value of any kind.
+    pub(crate) fn value(&mut self) -> Result<Span, Fault> {
+        let start = self.at;
+        let mut open = Nesting::default();
+        loop {
+            let begins_another = match self.peek() {
+                Some(b'{') => {
+                    self.nest(&mut open, Container::Object)?;
+                    self.next_key(true)?.is_some()
+                }
+                Some(b'[') => {
+                    self.nest(&mut open, Container::Array)?;
+                    self.next_element(true)?
+                }
+                _ => {
+                    self.scalar()?;
+                    self.follows(open)?
+                }
+            };
+            if begins_another {
+                continue;
+            }
+            open.pop();
+            while !open.is_empty() && !self.follows(open)? {
+                open.pop();
+            }
+            if open.is_empty() {
+                return Ok(Span::new(start, self.at));
+            }
+        }
+    }
+
+    /// Passes an object; `member` is called behind each key and must pass its value.
+    pub(crate) fn object(
+        &mut self,
+        mut member: impl FnMut(&mut Self, Span) -> Result<(), Fault>,
+    ) -> Result<Span, Fault> {
+        let start = self.at;
+        self.enter(b'{')?;
+        let mut first = true;
+        while let Some(key) = self.next_key(first)? {
+            member(self, key)?;
+            first = false;
+        }
+        self.depth -= 1;
+        Ok(Span::new(start, self.at))
+    }
+
+    /// Steps into a container.
+    pub(crate) fn enter(&mut self, opening: u8) -> Result<(), Fault> {
+        if self.peek() != Some(opening) {
+            return Err(self.fault());
+        }
+        if self.depth >= self.depth_max {
+            return Err(Fault::TooDeep);
+        }
+        self.depth += 1;
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Inside an object: the next key with its quotes, or its end. Stands before the value then.
+    pub(crate) fn next_key(&mut self, first: bool) -> Result<Option<Span>, Fault> {
+        if !self.next_item(first, b'}')? {
+            return Ok(None);
+        }
+        if self.peek() != Some(b'"') {
+            return Err(self.fault());
+        }
+        let key = self.string()?;
+        self.blanks();
+        if self.peek() != Some(b':') {
+            return Err(self.fault());
+        }
+        self.at += 1;
+        self.blanks();
+        Ok(Some(key))
+    }
+
+    /// Inside an array: whether there is another element. Stands before it then.
+    pub(crate) fn next_element(&mut self, first: bool) -> Result<bool, Fault> {
+        self.next_item(first, b']')
+    }
+
+    fn next_item(&mut self, first: bool, closing: u8) -> Result<bool, Fault> {
+        self.blanks();
+        match self.peek() {
+            Some(byte) if byte == closing => {
+                self.at += 1;
+                return Ok(false);
+            }
+            Some(b',') if !first => {
+                self.at += 1;
+                self.blanks();
+            }
+            Some(_) if first => {}
+            _ => return Err(self.fault()),
+        }
+        Ok(true)
+    }
+
+    /// Behind a value: whether the innermost open container goes on.
+    fn follows(&mut self, open: Nesting) -> Result<bool, Fault> {
+        match open.innermost() {
+            Some(Container::Object) => Ok(self.next_key(false)?.is_some()),
+            Some(Container::Array) => self.next_element(false),
+            None => Ok(false),
+        }
+    }
+
+    fn nest(&mut self, open: &mut Nesting, container: Container) -> Result<(), Fault> {
+        if self.depth + open.depth >= self.depth_max {
+            return Err(Fault::TooDeep);
+        }
+        open.push(container);
+        self.at += 1;
+        Ok(())
+    }
+
+    fn scalar(&mut self) -> Result<(), Fault> {
+        match self.peek() {
+            Some(b'"') => self.string().map(drop),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.word("true"),
+            Some(b'f') => self.word("false"),
+            Some(b'n') => self.word("null"),
+            _ => Err(self.fault()),
+        }
+    }
+
+    fn word(&mut self, word: &str) -> Result<(), Fault> {
+        if !self.rest().starts_with(word.as_bytes()) {
+            return Err(self.fault());
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<(), Fault> {
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        if self.peek() == Some(b'0') {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<(), Fault> {
+        let count = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
+        self.at += count;
+        if count == 0 { Err(self.fault()) } else { Ok(()) }
+    }
+
+    fn string(&mut self) -> Result<Span, Fault> {
+        let start = self.at;
+        self.at += 1;
+        loop {
+            self.at += plain_len(self.rest());
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(Span::new(start, self.at));
+                }
+                Some(b'\\') => self.escape()?,
+                _ => return Err(self.fault()),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), Fault> {
+        let len = match self.rest() {
+            [_, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => 2,
+            [_, b'u', a, b, c, d, ..] if [a, b, c, d].iter().all(|byte| byte.is_ascii_hexdigit()) => 6,
+            _ => return Err(self.fault()),
+        };
+        self.at += len;
+        Ok(())
+    }
+
+    pub(crate) fn blanks(&mut self) {
+        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        self.text.as_bytes().get(self.at..).unwrap_or_default()
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Syntax { offset: self.at }
+    }
+}
+
+/// How many bytes of a string stand for themselves before a quote, an escape, or a byte that cannot be there.
+fn plain_len(rest: &[u8]) -> usize {
+    let near = rest.get(..NEAR).unwrap_or(rest);
+    if let Some(len) = near.iter().position(|byte| !is_plain(*byte)) {
+        return len;
+    }
+    let far = rest.get(near.len()..).unwrap_or_default();
+    let end = memchr::memchr2(b'"', b'\\', far).unwrap_or(far.len());
+    let far = far.get(..end).unwrap_or_default();
+    // The minimum of a slice is vectorised, a search that may stop early is not.
+    let len = match far.iter().copied().min() {
+        Some(least) if least < b' ' => far.iter().position(|byte| *byte < b' ').unwrap_or(end),
+        _ => end,
+    };
+    near.len() + len
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte >= b' ' && byte != b'"' && byte != b'\\'
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Container {
+    Object,
+    Array,
+}
+
+/// The containers that are open, innermost last: a bit each.
+#[derive(Clone, Copy, Debug, Default)]
+struct Nesting {
+    bits: u128,
+    depth: usize,
+}
+
+impl Nesting {
+    fn push(&mut self, container: Container) {
+        self.bits = self.bits << 1 | u128::from(container == Container::Array);
+        self.depth += 1;
+    }
+
+    fn pop(&mut self) {
+        self.bits >>= 1;
+        self.depth = self.depth.saturating_sub(1);
+    }
+
+    fn is_empty(self) -> bool {
+        self.depth == 0
+    }
+
+    fn innermost(self) -> Option<Container> {
+        match (self.depth, self.bits & 1) {
+            (0, _) => None,
+            (_, 0) => Some(Container::Object),
+            _ => Some(Container::Array),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Newline framing, as on stdio: bytes in, lines out. What a line means is for the caller.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// A line longer than the limit. It was dropped to its end, and the line behind it is read as ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a line of {bytes} bytes is longer than the limit")]
+pub struct LineTooLong {
+    /// How long it was.
+    pub bytes: usize,
+}
+
+/// Finds the lines in the bytes of a stream, however they are cut.
+///
+/// A CR before the line end, a byte order mark at the start and blank lines are left out. It keeps one unfinished
+/// line, up to the limit, and the lines of the last `push` until they are taken.
+#[derive(Debug)]
+pub struct Decoder {
+    line_bytes_max: usize,
+    line: Vec<u8>,
+    /// The bytes of a too long line so far.
+    dropped: Option<usize>,
+    past_first_line: bool,
+    ready: VecDeque<Result<Bytes, LineTooLong>>,
+}
+
+impl Decoder {
+    /// A decoder at the start of a stream.
+    pub fn new(line_bytes_max: usize) -> Self {
+        Self {
+            line_bytes_max,
+            line: Vec::new(),
+            dropped: None,
+            past_first_line: false,
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// Takes the next bytes.
+    pub fn push(&mut self, mut bytes: &[u8]) {
+        while let Some(end) = memchr::memchr(b'\n', bytes) {
+            let (line, rest) = bytes.split_at(end);
+            self.finish_line(line);
+            bytes = rest.get(1..).unwrap_or_default();
+        }
+        self.keep(bytes);
+    }
+
+    /// The next finished line.
+    pub fn next_line(&mut self) -> Option<Result<Bytes, LineTooLong>> {
+        self.ready.pop_front()
+    }
+
+    /// Ends the stream: what stands behind the last line end counts as a line.
+    pub fn finish(&mut self) {
+        self.finish_line(&[]);
+    }
+
+    /// Adds to the unfinished line, or counts what is dropped of it.
+    fn keep(&mut self, bytes: &[u8]) {
+        if let Some(dropped) = &mut self.dropped {
+            *dropped += bytes.len();
+        } else if self.line.len() + bytes.len() > self.line_bytes_max {
+            self.dropped = Some(self.line.len() + bytes.len());
+            self.line = Vec::new();
+        } else {
+            self.line.extend_from_slice(bytes);
+        }
+    }
+
+    fn finish_line(&mut self, end: &[u8]) {
+        let is_whole = self.line.is_empty() && self.dropped.is_none() && end.len() <= self.line_bytes_max;
+        let line = if is_whole {
+            // The usual case: a line within one chunk is copied once, and to its size, so that it holds no more.
+            Bytes::copy_from_slice(self.content(end))
+        } else {
+            self.keep(end);
+            if let Some(bytes) = self.dropped.take() {
+                self.past_first_line = true;
+                self.ready.push_back(Err(LineTooLong { bytes }));
+                return;
+            }
+            let line = Bytes::from(std::mem::take(&mut self.line));
+            line.slice_ref(self.content(&line))
+        };
+        self.past_first_line = true;
+        if !line.iter().all(u8::is_ascii_whitespace) {
+            self.ready.push_back(Ok(line));
+        }
+    }
+
+    /// The line without the marks of its platform.
+    fn content<'a>(&self, line: &'a [u8]) -> &'a [u8] {
+        let line = if self.past_first_line { line } else { line.strip_prefix(BOM).unwrap_or(line) };
+        line.strip_suffix(b"\r").unwrap_or(line)
+    }
+}

@@ -1,0 +1,123 @@
+//! JSON-RPC messages that keep their sender's text.
+//!
+//! Parsing finds the members a proxy routes by and remembers where they are; whatever else is inside stays unread
+//! and untouched. Here are the three kinds of message and batches; how a text is read is in `outline`.
+
+mod build;
+mod error;
+mod notification;
+mod outline;
+mod request;
+mod response;
+#[cfg(test)]
+mod tests;
+
+use bytes::{Bytes, BytesMut};
+
+pub use error::{ErrorObject, ParseError, ParseErrorKind};
+pub use notification::Notification;
+pub use request::Request;
+pub use response::Response;
+
+use crate::Limits;
+use crate::json::Scanner;
+use crate::span::{Edit, Span};
+use outline::Outline;
+
+/// One JSON-RPC message.
+#[derive(Clone, Debug)]
+pub enum Message {
+    /// Asks for an answer.
+    Request(Request),
+    /// Asks for none.
+    Notification(Notification),
+    /// Is the answer.
+    Response(Response),
+}
+
+impl Message {
+    /// Reads one message. What two parsers could read differently is refused.
+    pub fn parse(text: Bytes, limits: &Limits) -> Result<Self, ParseError> {
+        Outline::parse(text, limits)
+    }
+
+    /// The text as its sender wrote it.
+    pub fn text(&self) -> &Bytes {
+        match self {
+            Self::Request(request) => request.text(),
+            Self::Notification(notification) => notification.text(),
+            Self::Response(response) => response.text(),
+        }
+    }
+
+    /// The text as one line, without a line end. Line ends between tokens are the only bytes that are left out:
+    /// JSON has none inside strings.
+    pub fn to_line(&self) -> Bytes {
+        let text = self.text();
+        if memchr::memchr2(b'\n', b'\r', text).is_none() {
+            return text.clone();
+        }
+        let mut line = BytesMut::with_capacity(text.len());
+        for piece in text.split(|byte| matches!(byte, b'\n' | b'\r')) {
+            line.extend_from_slice(piece);
+        }
+        line.freeze()
+    }
+
+    /// The method, if this is no response.
+    pub fn method(&self) -> Option<&str> {
+        match self {
+            Self::Request(request) => Some(request.method()),
+            Self::Notification(notification) => Some(notification.method()),
+            Self::Response(_) => None,
+        }
+    }
+}
+
+/// The messages of a batch, as slices of its text. Each has still to be parsed.
+pub fn split_batch(text: &Bytes, limits: &Limits) -> Result<Vec<Bytes>, ParseError> {
+    let elements = batch_elements(text, limits)?;
+    Ok(elements.into_iter().map(|span| text.slice(span.start()..span.end())).collect())
+}
+
+fn batch_elements(text: &Bytes, limits: &Limits) -> Result<Vec<Span>, ParseErrorKind> {
+    let text = error::readable(text, limits)?;
+    // The array is the transport's, not a level of the messages inside.
+    let mut scanner = Scanner::new(text, limits.depth_max.saturating_add(1));
+    if scanner.peek() != Some(b'[') {
+        return Err(ParseErrorKind::NotBatch);
+    }
+    let kind = |fault| ParseErrorKind::of(fault, limits);
+    scanner.enter(b'[').map_err(kind)?;
+    let mut elements = Vec::new();
+    while scanner.next_element(elements.is_empty()).map_err(kind)? {
+        if elements.len() == limits.batch_max {
+            return Err(ParseErrorKind::BatchTooLong { limit: limits.batch_max });
+        }
+        elements.push(scanner.value().map_err(kind)?);
+    }
+    scanner.end().map_err(kind)?;
+    if elements.is_empty() { Err(ParseErrorKind::EmptyBatch) } else { Ok(elements) }
+}
+
+/// A method's name: a place in the text, or its decoded form where the sender wrote escapes (`"tools\/call"`).
+#[derive(Clone, Debug)]
+struct MethodName {
+    place: Span,
+    decoded: Option<Box<str>>,
+}
+
+impl MethodName {
+    fn after(&self, edit: &Edit<'_>) -> Self {
+        Self { place: self.place.after(edit), decoded: self.decoded.clone() }
+    }
+
+    fn get<'a>(&'a self, text: &'a Bytes) -> &'a str {
+        match &self.decoded {
+            Some(decoded) => decoded,
+            None => {
+                Span::new(self.place.start() + 1, self.place.end() - 1).of_bytes(text).unwrap_or_default()
+            }
+        }
+    }
+}

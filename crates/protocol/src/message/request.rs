@@ -1,0 +1,115 @@
+//! Requests.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::MethodName;
+use super::build::{Draft, ParamsChange, is_token};
+use super::outline::Params;
+use crate::span::{Edit, Span};
+use crate::{Id, json};
+
+/// A message that asks for an answer.
+#[derive(Clone, Debug)]
+pub struct Request {
+    text: Bytes,
+    id: Id,
+    id_place: Span,
+    method: MethodName,
+    params: Span,
+    meta: Span,
+    token: Span,
+    name: Span,
+}
+
+impl Request {
+    /// A request of our own. `params_json` is an object.
+    pub fn new(id: &Id, method: &str, params_json: Option<&str>) -> Self {
+        let mut draft = Draft::default();
+        let id_place = draft.member("id", id.as_json());
+        let method = draft.method(method);
+        let (params, inner) = draft.params(params_json);
+        Self::found(draft.finish(), (id.clone(), id_place), method, params, &inner)
+    }
+
+    pub(super) fn found(
+        text: Bytes,
+        (id, id_place): (Id, Span),
+        method: MethodName,
+        params: Span,
+        inner: &Params,
+    ) -> Self {
+        let name = inner.name_for(method.get(&text));
+        Self { text, id, id_place, method, params, meta: inner.meta, token: inner.meta_token, name }
+    }
+
+    /// The id.
+    pub fn id(&self) -> &Id {
+        &self.id
+    }
+
+    /// The method, decoded.
+    pub fn method(&self) -> &str {
+        self.method.get(&self.text)
+    }
+
+    /// The raw params, an object; `null` counts as none.
+    pub fn params(&self) -> Option<&str> {
+        self.params.of_bytes(&self.text).filter(|params| params.starts_with('{'))
+    }
+
+    /// The text as its sender wrote it.
+    pub fn text(&self) -> &Bytes {
+        &self.text
+    }
+
+    /// The raw progress token, a string or a number, that the sender wants progress to be told with.
+    pub fn progress_token(&self) -> Option<&str> {
+        self.token.of_bytes(&self.text).filter(|raw| is_token(raw))
+    }
+
+    /// The raw value of a member of `params._meta`.
+    pub fn meta(&self, key: &str) -> Option<&str> {
+        json::get(self.meta.of_bytes(&self.text)?, &[key])
+    }
+
+    /// What the method works on: the tool, prompt, resource or task. None for other methods, or if it is no string.
+    pub fn name(&self) -> Option<Cow<'_, str>> {
+        json::string(self.name.of_bytes(&self.text)?)
+    }
+
+    /// The same request under another id and, where it has a progress token, another token. All other bytes stay.
+    pub fn with_ids(&self, id: &Id, progress_token: Option<u64>) -> Self {
+        let renamed = self.edited(self.id_place, id.as_json());
+        let mut request = Self { id: id.clone(), ..renamed };
+        if let Some(token) = progress_token
+            && self.progress_token().is_some()
+        {
+            request = request.edited(request.token, &token.to_string());
+        }
+        request
+    }
+
+    /// The same request with other params, an object.
+    pub fn with_params(&self, params_json: &str) -> Self {
+        let change = ParamsChange::new(&self.method, self.params, params_json);
+        let edited = self.edited(change.place, &change.text);
+        let (params, inner) = change.outline();
+        Self::found(edited.text, (edited.id, edited.id_place), edited.method, params, &inner)
+    }
+
+    fn edited(&self, place: Span, text: &str) -> Self {
+        let edit = Edit { place, text };
+        Self {
+            text: edit.apply(&self.text),
+            id: self.id.clone(),
+            id_place: self.id_place.after(&edit),
+            method: self.method.after(&edit),
+            params: self.params.after(&edit),
+            meta: self.meta.after(&edit),
+            token: self.token.after(&edit),
+            name: self.name.after(&edit),
+        }
+    }
+}

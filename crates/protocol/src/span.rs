@@ -1,0 +1,86 @@
+//! Places in a message's text, and how they move when the text is edited.
+
+use bytes::{Bytes, BytesMut};
+
+/// A place in a text. A JSON value has at least one byte, so that the empty span can mean "not there".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    pub(crate) const ABSENT: Self = Self { start: 0, end: 0 };
+
+    /// Texts are shorter than 4 GiB: parsing refuses longer ones.
+    pub(crate) fn new(start: usize, end: usize) -> Self {
+        let narrow = |offset| u32::try_from(offset).unwrap_or(u32::MAX);
+        Self { start: narrow(start), end: narrow(end) }
+    }
+
+    pub(crate) fn start(self) -> usize {
+        self.start as usize
+    }
+
+    pub(crate) fn end(self) -> usize {
+        self.end as usize
+    }
+
+    pub(crate) fn is_absent(self) -> bool {
+        self.end == 0
+    }
+
+    /// The text at this place; empty when there is none.
+    pub(crate) fn of(self, text: &str) -> &str {
+        text.get(self.start()..self.end()).unwrap_or_default()
+    }
+
+    /// The text at this place of bytes that were found to be UTF-8 when the message was made.
+    pub(crate) fn of_bytes(self, text: &Bytes) -> Option<&str> {
+        let bytes = text.get(self.start()..self.end()).filter(|bytes| !bytes.is_empty())?;
+        std::str::from_utf8(bytes).ok()
+    }
+
+    /// The same place counted from the start of a text that this one is a part of, from `offset` on.
+    pub(crate) fn moved_by(self, offset: usize) -> Self {
+        if self.is_absent() { self } else { Self::new(self.start() + offset, self.end() + offset) }
+    }
+
+    /// Where this place is after `edit`. Edits never cut a span in two: they replace whole values.
+    pub(crate) fn after(self, edit: &Edit<'_>) -> Self {
+        let (place, len) = (edit.place, edit.text.len());
+        if self.is_absent() || self.end <= place.start {
+            self
+        } else if self == place {
+            Self::new(self.start(), self.start() + len)
+        } else {
+            let moved = |offset: usize| offset + len - place.len();
+            let start = if self.start >= place.end { moved(self.start()) } else { self.start() };
+            Self::new(start, moved(self.end()))
+        }
+    }
+
+    fn len(self) -> usize {
+        self.end() - self.start()
+    }
+}
+
+/// Text to put in a place; an insertion when the place is empty.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Edit<'a> {
+    pub(crate) place: Span,
+    pub(crate) text: &'a str,
+}
+
+impl Edit<'_> {
+    /// The edited copy of a text.
+    pub(crate) fn apply(&self, text: &Bytes) -> Bytes {
+        let head = text.get(..self.place.start()).unwrap_or_default();
+        let tail = text.get(self.place.end()..).unwrap_or_default();
+        let mut edited = BytesMut::with_capacity(head.len() + self.text.len() + tail.len());
+        edited.extend_from_slice(head);
+        edited.extend_from_slice(self.text.as_bytes());
+        edited.extend_from_slice(tail);
+        edited.freeze()
+    }
+}

@@ -1,0 +1,234 @@
+//! Server-sent events: bytes in, events out, and back.
+//!
+//! It follows the WHATWG rules but for one: an event with an `id` or `retry` and no data is reported, because MCP
+//! servers begin a stream with one to give a place to resume from. What an event means is for the transports.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use thiserror::Error;
+
+/// A comment that shows an idle stream is alive.
+pub const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
+
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// One event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    /// The `event` field; `message` when there is none.
+    pub kind: Option<Box<str>>,
+    /// The `data` fields, joined by line feeds; none without such a field.
+    pub data: Option<Bytes>,
+    /// The `id` field.
+    pub id: Option<Box<str>>,
+    /// The `retry` field: how long to wait before connecting again.
+    pub retry: Option<Duration>,
+}
+
+impl Event {
+    /// An event that carries nothing but data.
+    pub fn message(data: impl Into<Bytes>) -> Self {
+        Self { data: Some(data.into()), ..Self::default() }
+    }
+
+    /// Nothing but a kind is nothing to act on.
+    fn is_worth_reporting(&self) -> bool {
+        self.data.is_some() || self.id.is_some() || self.retry.is_some()
+    }
+}
+
+/// Why a stream is not read further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum SseError {
+    /// One event is longer than the limit.
+    #[error("an event is longer than {limit} bytes")]
+    EventTooLong {
+        /// In bytes.
+        limit: usize,
+    },
+}
+
+/// Finds the events in the bytes of a stream, however they are cut.
+///
+/// It keeps one unfinished event, up to the limit, and the events of the last `push` until they are taken.
+#[derive(Debug)]
+pub struct Decoder {
+    event_bytes_max: usize,
+    line: Vec<u8>,
+    /// The last byte was a CR that ended a line: an LF behind it belongs to it.
+    after_cr: bool,
+    past_first_line: bool,
+    event: Event,
+    data: Option<BytesMut>,
+    ready: VecDeque<Event>,
+    failed: Option<SseError>,
+}
+
+impl Decoder {
+    /// A decoder at the start of a stream.
+    pub fn new(event_bytes_max: usize) -> Self {
+        Self {
+            event_bytes_max,
+            line: Vec::new(),
+            after_cr: false,
+            past_first_line: false,
+            event: Event::default(),
+            data: None,
+            ready: VecDeque::new(),
+            failed: None,
+        }
+    }
+
+    /// Takes the next bytes. After an error nothing is taken any more; the events before it can still be had.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), SseError> {
+        match self.failed {
+            Some(error) => Err(error),
+            None => self.take(bytes).inspect_err(|error| self.failed = Some(*error)),
+        }
+    }
+
+    /// The next finished event.
+    pub fn next_event(&mut self) -> Option<Event> {
+        self.ready.pop_front()
+    }
+
+    fn take(&mut self, mut bytes: &[u8]) -> Result<(), SseError> {
+        if self.after_cr && !bytes.is_empty() {
+            self.after_cr = false;
+            bytes = bytes.strip_prefix(b"\n").unwrap_or(bytes);
+        }
+        while let Some(end) = memchr::memchr2(b'\r', b'\n', bytes) {
+            let (line, rest) = bytes.split_at(end);
+            self.finish_line(line)?;
+            bytes = match rest {
+                [b'\r'] => {
+                    self.after_cr = true;
+                    &[]
+                }
+                [b'\r', b'\n', rest @ ..] | [_, rest @ ..] => rest,
+                [] => &[],
+            };
+        }
+        self.make_room_for(bytes.len())?;
+        self.line.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finish_line(&mut self, end: &[u8]) -> Result<(), SseError> {
+        self.make_room_for(end.len())?;
+        if self.line.is_empty() {
+            return self.read_line(end);
+        }
+        let mut line = std::mem::take(&mut self.line);
+        line.extend_from_slice(end);
+        self.read_line(&line)?;
+        line.clear();
+        // Kept for the next line unless it grew for a large one.
+        if line.capacity() <= LINE_KEPT_MAX {
+            self.line = line;
+        }
+        Ok(())
+    }
+
+    fn read_line(&mut self, line: &[u8]) -> Result<(), SseError> {
+        let line = if self.past_first_line { line } else { line.strip_prefix(BOM).unwrap_or(line) };
+        self.past_first_line = true;
+        if line.is_empty() {
+            self.dispatch();
+            return Ok(());
+        }
+        let colon = memchr::memchr(b':', line);
+        let (name, value) = line.split_at(colon.unwrap_or(line.len()));
+        let value = value.strip_prefix(b":").unwrap_or(value);
+        self.read_field(name, value.strip_prefix(b" ").unwrap_or(value));
+        self.make_room_for(0)
+    }
+
+    fn read_field(&mut self, name: &[u8], value: &[u8]) {
+        match name {
+            b"data" => match &mut self.data {
+                Some(data) => {
+                    data.put_u8(b'\n');
+                    data.put_slice(value);
+                }
+                None => self.data = Some(BytesMut::from(value)),
+            },
+            b"event" => self.event.kind = Some(text(value)),
+            b"id" if !value.contains(&0) => self.event.id = Some(text(value)),
+            b"retry" if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
+                if let Ok(milliseconds) = text(value).parse::<u64>() {
+                    self.event.retry = Some(Duration::from_millis(milliseconds));
+                }
+            }
+            // A comment has no name; other fields are for others.
+            _ => {}
+        }
+    }
+
+    fn dispatch(&mut self) {
+        let data = self.data.take().map(BytesMut::freeze);
+        let event = Event { data, ..std::mem::take(&mut self.event) };
+        if event.is_worth_reporting() {
+            self.ready.push_back(event);
+        }
+    }
+
+    fn make_room_for(&self, more: usize) -> Result<(), SseError> {
+        let named = |name: &Option<Box<str>>| name.as_ref().map_or(0, |name| name.len());
+        let held =
+            self.data.as_ref().map_or(0, BytesMut::len) + named(&self.event.kind) + named(&self.event.id);
+        if held + self.line.len() + more > self.event_bytes_max {
+            return Err(SseError::EventTooLong { limit: self.event_bytes_max });
+        }
+        Ok(())
+    }
+}
+
+/// The largest line buffer that is kept between lines.
+const LINE_KEPT_MAX: usize = 64 * 1024;
+
+fn text(value: &[u8]) -> Box<str> {
+    String::from_utf8_lossy(value).into()
+}
+
+/// Appends an event. Line ends in the data become fields of their own; a kind or id cannot have any and loses them.
+pub fn encode(event: &Event, out: &mut BytesMut) {
+    if let Some(kind) = &event.kind {
+        put_field(out, b"event: ", kind);
+    }
+    if let Some(id) = &event.id {
+        put_field(out, b"id: ", id);
+    }
+    if let Some(retry) = event.retry {
+        put_field(out, b"retry: ", &retry.as_millis().to_string());
+    }
+    if let Some(data) = &event.data {
+        put_data(out, data);
+    }
+    out.put_u8(b'\n');
+}
+
+fn put_field(out: &mut BytesMut, name: &[u8], value: &str) {
+    out.put_slice(name);
+    for piece in value.split(['\r', '\n', '\0']) {
+        out.put_slice(piece.as_bytes());
+    }
+    out.put_u8(b'\n');
+}
+
+fn put_data(out: &mut BytesMut, mut data: &[u8]) {
+    out.reserve(data.len() + 8);
+    loop {
+        let end = memchr::memchr2(b'\r', b'\n', data);
+        let (line, rest) = data.split_at(end.unwrap_or(data.len()));
+        out.put_slice(b"data: ");
+        out.put_slice(line);
+        out.put_u8(b'\n');
+        data = match rest {
+            [b'\r', b'\n', rest @ ..] | [_, rest @ ..] => rest,
+            [] => return,
+        };
+    }
+}
