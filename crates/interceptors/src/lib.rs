@@ -1,1 +1,14 @@
-//! What stands between a client and an upstream: deadlines, the call log and its metrics.
+//! What stands between a client and an upstream: a file each, in the order the gateway lists them.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `calls.rs` | counts and times every exchange, and writes a line about each into the log |
+//! | `deadline.rs` | ends what takes too long |
+//!
+//! The recorder stands in the same chain and lives with the tape. Rules, limits and pauses get their files here.
+
+pub mod calls;
+pub mod deadline;
+
+pub use calls::{CallMetrics, Calls};
+pub use deadline::Deadline;

@@ -71,6 +71,11 @@ impl Replies {
         self.head
     }
 
+    /// Whether all there will be is here already: waiting for it cannot take long.
+    pub fn is_whole(&self) -> bool {
+        matches!(self.body, Body::One(_))
+    }
+
     /// Keeps `guard` until the replies have ended or are dropped: "done" is the end of the replies.
     #[must_use]
     pub fn hold(mut self, guard: impl Any + Send) -> Self {
@@ -80,7 +85,7 @@ impl Replies {
 
     /// Passes every reply through `change`.
     #[must_use]
-    pub fn map(mut self, mut change: impl FnMut(Reply) -> Reply + Send + 'static) -> Self {
+    pub fn map(mut self, change: impl FnMut(Reply) -> Reply + Send + 'static) -> Self {
         self.body = match self.body {
             Body::One(reply) => Body::One(reply.map(change)),
             Body::Stream(stream) => Body::Stream(stream.map(change).boxed()),

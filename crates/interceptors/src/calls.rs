@@ -1,0 +1,252 @@
+//! Counts and times every exchange, and writes a line about each into the log.
+
+use std::time::Instant;
+
+use async_trait::async_trait;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use shadowcat_pipeline::{Direction, Envelope, ExchangeId, Interceptor, Next, Refusal, Replies};
+use shadowcat_protocol::{Message, method};
+
+/// The steps of the duration histogram in seconds, as the OpenTelemetry conventions for MCP name them.
+const BUCKETS: [f64; 14] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+
+/// Methods that get a label of their own. Anybody can invent others, so those share one.
+const LABELLED: [&str; 22] = [
+    method::INITIALIZE,
+    method::INITIALIZED,
+    method::PING,
+    method::CANCELLED,
+    method::PROGRESS,
+    method::LOG_MESSAGE,
+    method::DISCOVER,
+    method::LISTEN,
+    method::TOOLS_LIST,
+    method::TOOLS_CALL,
+    method::PROMPTS_LIST,
+    method::PROMPTS_GET,
+    method::RESOURCES_LIST,
+    method::RESOURCE_TEMPLATES_LIST,
+    method::RESOURCES_READ,
+    method::RESOURCES_SUBSCRIBE,
+    method::RESOURCES_UNSUBSCRIBE,
+    method::COMPLETE,
+    method::SET_LEVEL,
+    method::SAMPLING,
+    method::ELICITATION,
+    method::ROOTS_LIST,
+];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    direction: &'static str,
+    transport: &'static str,
+    method: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DurationLabels {
+    direction: &'static str,
+    method: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MessageLabels {
+    direction: &'static str,
+    kind: &'static str,
+}
+
+/// What is counted of exchanges.
+#[derive(Clone, Debug)]
+pub struct CallMetrics {
+    calls: Family<CallLabels, Counter>,
+    durations: Family<DurationLabels, Histogram, fn() -> Histogram>,
+    messages: Family<MessageLabels, Counter>,
+    bytes: Family<MessageLabels, Counter>,
+    in_flight: Gauge<i64, std::sync::atomic::AtomicI64>,
+}
+
+impl CallMetrics {
+    /// Metrics that show in this registry.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            calls: Family::default(),
+            durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            messages: Family::default(),
+            bytes: Family::default(),
+            in_flight: Gauge::default(),
+        };
+        registry.register(
+            "calls",
+            "Requests that were answered, refused or cancelled",
+            metrics.calls.clone(),
+        );
+        registry.register_with_unit(
+            "call_duration",
+            "Time from a request to its response",
+            Unit::Seconds,
+            metrics.durations.clone(),
+        );
+        registry.register(
+            "messages",
+            "Messages that passed, by the side they go to",
+            metrics.messages.clone(),
+        );
+        registry.register_with_unit(
+            "message_size",
+            "Bytes of the messages that passed",
+            Unit::Bytes,
+            metrics.bytes.clone(),
+        );
+        registry.register("calls_in_flight", "Requests without a response yet", metrics.in_flight.clone());
+        metrics
+    }
+
+    fn message(&self, direction: Direction, message: &Message) {
+        let labels = MessageLabels { direction: word(direction), kind: kind(message) };
+        self.messages.get_or_create(&labels).inc();
+        self.bytes.get_or_create(&labels).inc_by(message.text().len() as u64);
+    }
+}
+
+/// The interceptor that counts.
+pub struct Calls {
+    metrics: CallMetrics,
+}
+
+impl Calls {
+    /// Counts into these metrics.
+    pub fn new(metrics: CallMetrics) -> Self {
+        Self { metrics }
+    }
+}
+
+#[async_trait]
+impl Interceptor for Calls {
+    fn name(&self) -> &'static str {
+        "calls"
+    }
+
+    async fn intercept(&self, envelope: Envelope, next: Next<'_>) -> Result<Replies, Refusal> {
+        self.metrics.message(envelope.direction, &envelope.message);
+        let Message::Request(request) = &envelope.message else {
+            return next.run(envelope).await;
+        };
+        self.metrics.in_flight.inc();
+        let mut call = Call {
+            metrics: self.metrics.clone(),
+            labels: CallLabels {
+                direction: word(envelope.direction),
+                transport: envelope.origin.transport.as_str(),
+                method: label(request.method()),
+                outcome: "cancelled",
+            },
+            back: opposite(envelope.direction),
+            exchange: envelope.origin.exchange,
+            begun: Instant::now(),
+        };
+        match next.run(envelope).await {
+            // The call is over when its replies are; until then it lives in them.
+            Ok(replies) => Ok(replies.inspect(move |reply| call.see(reply))),
+            Err(refusal) => {
+                call.refused(&refusal);
+                Err(refusal)
+            }
+        }
+    }
+}
+
+/// One request on its way. Counted when it is dropped: that is when it is over, however it ended.
+struct Call {
+    metrics: CallMetrics,
+    labels: CallLabels,
+    back: Direction,
+    exchange: ExchangeId,
+    begun: Instant,
+}
+
+impl Call {
+    fn see(&mut self, reply: &Result<Message, Refusal>) {
+        match reply {
+            Ok(message) => {
+                self.metrics.message(self.back, message);
+                if let Message::Response(response) = message {
+                    self.labels.outcome = if response.error_code().is_some() { "error" } else { "ok" };
+                }
+            }
+            Err(refusal) => self.refused(refusal),
+        }
+    }
+
+    fn refused(&mut self, refusal: &Refusal) {
+        self.labels.outcome = refusal.kind.reason();
+        let cause = refusal.cause.as_deref().map(chain_of_causes);
+        let exchange = self.exchange;
+        if refusal.kind.is_defect() {
+            tracing::error!(%exchange, %refusal, cause, "refused");
+        } else {
+            tracing::info!(%exchange, %refusal, cause, "refused");
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let took = self.begun.elapsed();
+        self.metrics.in_flight.dec();
+        self.metrics.calls.get_or_create(&self.labels).inc();
+        let labels = DurationLabels { direction: self.labels.direction, method: self.labels.method };
+        self.metrics.durations.get_or_create(&labels).observe(took.as_secs_f64());
+        tracing::debug!(
+            exchange = %self.exchange,
+            direction = self.labels.direction,
+            method = self.labels.method,
+            outcome = self.labels.outcome,
+            ?took,
+            "call"
+        );
+    }
+}
+
+/// The causes behind a refusal, outermost first.
+fn chain_of_causes(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
+    let mut text = cause.to_string();
+    let mut deeper = cause.source();
+    while let Some(next) = deeper {
+        text.push_str(": ");
+        text.push_str(&next.to_string());
+        deeper = next.source();
+    }
+    text
+}
+
+fn word(direction: Direction) -> &'static str {
+    match direction {
+        Direction::ToServer => "to_server",
+        Direction::ToClient => "to_client",
+    }
+}
+
+fn opposite(direction: Direction) -> Direction {
+    match direction {
+        Direction::ToServer => Direction::ToClient,
+        Direction::ToClient => Direction::ToServer,
+    }
+}
+
+fn kind(message: &Message) -> &'static str {
+    match message {
+        Message::Request(_) => "request",
+        Message::Notification(_) => "notification",
+        Message::Response(_) => "response",
+    }
+}
+
+fn label(method: &str) -> &'static str {
+    LABELLED.iter().find(|known| **known == method).copied().unwrap_or("other")
+}

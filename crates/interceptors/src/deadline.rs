@@ -1,0 +1,219 @@
+//! Ends what takes too long: every exchange has an idle limit, which each sign of life resets, and a total one, which
+//! nothing does.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::{Stream, StreamExt as _};
+use shadowcat_pipeline::{Direction, Envelope, Interceptor, Next, Refusal, RefusalKind, Replies};
+use shadowcat_protocol::{Message, method};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+
+/// How long an exchange may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Without a sign of life.
+    pub idle: Duration,
+    /// In all.
+    pub total: Duration,
+}
+
+/// The interceptor that ends what takes too long.
+#[derive(Debug)]
+pub struct Deadline {
+    settings: Settings,
+}
+
+impl Deadline {
+    /// With these limits.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings }
+    }
+
+    /// People answer what a server asks, and they take their time.
+    fn limits(&self, envelope: &Envelope) -> Settings {
+        match envelope.direction {
+            Direction::ToServer => self.settings,
+            Direction::ToClient => Settings { idle: self.settings.total, total: self.settings.total },
+        }
+    }
+}
+
+#[async_trait]
+impl Interceptor for Deadline {
+    fn name(&self) -> &'static str {
+        "deadline"
+    }
+
+    async fn intercept(&self, envelope: Envelope, next: Next<'_>) -> Result<Replies, Refusal> {
+        let limits = self.limits(&envelope);
+        let begun = Instant::now();
+        let end = begun + limits.total;
+        // A subscription is meant to stay open, and to be silent.
+        let stays = envelope.message.method() == Some(method::LISTEN);
+        let stuck = Stuck::new(&envelope);
+        let dispatched = timeout_at(end.min(begun + limits.idle), next.run(envelope)).await;
+        let replies = dispatched.unwrap_or_else(|_| Err(stuck.refusal(limits.idle)))?;
+        if stays || replies.is_whole() {
+            return Ok(replies);
+        }
+        let head = replies.head();
+        let timer = Box::pin(sleep_until(end.min(Instant::now() + limits.idle)));
+        Ok(Replies::stream(Timed { replies, timer, limits, end, stuck }).with_head(head))
+    }
+}
+
+/// Names an exchange in the log when it is stuck.
+#[derive(Clone)]
+struct Stuck {
+    exchange: shadowcat_pipeline::ExchangeId,
+    method: Option<Box<str>>,
+}
+
+impl Stuck {
+    fn new(envelope: &Envelope) -> Self {
+        let method = match &envelope.message {
+            Message::Request(request) => Some(request.method().into()),
+            Message::Notification(_) | Message::Response(_) => None,
+        };
+        Self { exchange: envelope.origin.exchange, method }
+    }
+
+    fn refusal(&self, waited: Duration) -> Refusal {
+        let method = self.method.as_deref().unwrap_or("a message");
+        tracing::warn!(exchange = %self.exchange, method, ?waited, "stuck: ended");
+        Refusal::new(RefusalKind::UpstreamTimeout)
+            .with_detail(format!("no answer to {method} within {} s", waited.as_secs_f32()))
+    }
+}
+
+struct Timed {
+    replies: Replies,
+    timer: Pin<Box<Sleep>>,
+    limits: Settings,
+    end: Instant,
+    stuck: Stuck,
+}
+
+impl Stream for Timed {
+    type Item = Result<Message, Refusal>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Poll::Ready(reply) = self.replies.poll_next_unpin(context) {
+            let next = self.end.min(Instant::now() + self.limits.idle);
+            self.timer.as_mut().reset(next);
+            return Poll::Ready(reply);
+        }
+        match self.timer.as_mut().poll(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(()) => {
+                let waited = if Instant::now() >= self.end { self.limits.total } else { self.limits.idle };
+                // Dropped here, the upstream learns at once that nobody waits.
+                self.replies = Replies::none();
+                Poll::Ready(Some(Err(self.stuck.refusal(waited))))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shadowcat_pipeline::{Chain, Origin, PeerId, Service, Transport};
+    use shadowcat_protocol::{Id, Notification, Request, Response, Revision};
+    use std::sync::Arc;
+
+    const IDLE: Duration = Duration::from_secs(2);
+    const TOTAL: Duration = Duration::from_secs(10);
+
+    /// Sends `signs` notifications `every` so often, then nothing for ever.
+    struct Slow {
+        every: Duration,
+        signs: usize,
+    }
+
+    #[async_trait]
+    impl Service for Slow {
+        async fn handle(&self, _: Envelope) -> Result<Replies, Refusal> {
+            let every = self.every;
+            let signs = futures_util::stream::iter(0..self.signs).then(move |_| async move {
+                tokio::time::sleep(every).await;
+                Ok(Message::Notification(Notification::new(method::PROGRESS, None)))
+            });
+            Ok(Replies::stream(signs.chain(futures_util::stream::pending())))
+        }
+    }
+
+    async fn ended_after(end: &dyn Service) -> (usize, Duration) {
+        let chain = Chain::new(vec![Arc::new(Deadline::new(Settings { idle: IDLE, total: TOTAL }))]);
+        let origin = Origin::new(PeerId::next(), Transport::Http, Revision::V2025_11_25);
+        let request = Request::new(&Id::from_u64(1), "tools/call", None);
+        let begun = Instant::now();
+        let envelope = Envelope::to_server(Message::Request(request), Arc::new(origin));
+        let mut replies = match chain.run(envelope, end).await {
+            Ok(replies) => replies,
+            Err(refusal) => {
+                assert_eq!(refusal.kind, RefusalKind::UpstreamTimeout);
+                return (0, begun.elapsed());
+            }
+        };
+        let mut seen = 0;
+        loop {
+            match replies.next().await.unwrap() {
+                Ok(_) => seen += 1,
+                Err(refusal) => {
+                    assert_eq!(refusal.kind, RefusalKind::UpstreamTimeout);
+                    return (seen, begun.elapsed());
+                }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_an_exchange_at_the_idle_limit() {
+        assert_eq!(ended_after(&Slow { every: IDLE, signs: 0 }).await, (0, IDLE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn progress_resets_the_idle_limit_and_not_the_total() {
+        let (seen, took) = ended_after(&Slow { every: Duration::from_millis(500), signs: usize::MAX }).await;
+        assert_eq!(took, TOTAL);
+        assert!(seen >= 19, "{seen}");
+        let (seen, took) = ended_after(&Slow { every: Duration::from_millis(500), signs: 3 }).await;
+        assert_eq!((seen, took), (3, Duration::from_millis(1500) + IDLE));
+    }
+
+    struct Hangs;
+
+    #[async_trait]
+    impl Service for Hangs {
+        async fn handle(&self, _: Envelope) -> Result<Replies, Refusal> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_takes_the_request_and_hangs_is_ended_too() {
+        assert_eq!(ended_after(&Hangs).await, (0, IDLE));
+    }
+
+    struct Whole;
+
+    #[async_trait]
+    impl Service for Whole {
+        async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+            Ok(Replies::one(Message::Response(Response::result(envelope.request_id().unwrap(), "{}"))))
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_there_passes_as_it_is() {
+        let chain = Chain::new(vec![Arc::new(Deadline::new(Settings { idle: IDLE, total: TOTAL }))]);
+        let origin = Origin::new(PeerId::next(), Transport::Http, Revision::V2025_11_25);
+        let request = Request::new(&Id::from_u64(1), "ping", None);
+        let envelope = Envelope::to_server(Message::Request(request), Arc::new(origin));
+        assert!(chain.run(envelope, &Whole).await.unwrap().is_whole());
+    }
+}
