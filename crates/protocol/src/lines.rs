@@ -100,3 +100,61 @@ impl Decoder {
         line.strip_suffix(b"\r").unwrap_or(line)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MAX: usize = 12;
+
+    fn lines(chunks: &[&[u8]]) -> Vec<Result<Bytes, LineTooLong>> {
+        let mut decoder = Decoder::new(MAX);
+        for chunk in chunks {
+            decoder.push(chunk);
+            assert!(decoder.line.capacity() <= 2 * MAX);
+        }
+        decoder.finish();
+        std::iter::from_fn(|| decoder.next_line()).collect()
+    }
+
+    fn check(stream: &str, expected: &[&str]) {
+        let read: Vec<Bytes> = lines(&[stream.as_bytes()]).into_iter().map(Result::unwrap).collect();
+        assert_eq!(read, expected, "{stream:?}");
+    }
+
+    #[test]
+    fn marks_of_the_platform_and_blank_lines_are_left_out() {
+        check("\u{feff}a\r\nb\n\r\n  \nc", &["a", "b", "c"]);
+        check("a\rb\n", &["a\rb"]);
+        check("a\n\u{feff}b\n", &["a", "\u{feff}b"]);
+        check("\u{feff}\n\n", &[]);
+    }
+
+    #[test]
+    fn a_warning_before_a_message_is_a_line_of_its_own() {
+        let mut decoder = Decoder::new(1024);
+        decoder.push(b"npm WARN x\n{\"jsonrpc\":\"2.0\",\"method\":\"m\"}\n");
+        let parse = |line: Bytes| crate::Message::parse(line, &crate::Limits::default());
+        assert!(parse(decoder.next_line().unwrap().unwrap()).is_err());
+        assert_eq!(parse(decoder.next_line().unwrap().unwrap()).unwrap().method(), Some("m"));
+    }
+
+    #[test]
+    fn a_too_long_line_is_reported_once_and_the_next_is_read() {
+        let read = lines(&[b"0123456", b"789abc", b"def\nnext", b"\n"]);
+        assert_eq!(read, [Err(LineTooLong { bytes: 16 }), Ok(Bytes::from("next"))]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_of_the_bytes_gives_the_same_lines(
+            pieces in prop::collection::vec(prop::sample::select(vec!["a", "\n", "\r", "\r\n", "\u{feff}", "0123456789", " "]), 0..30),
+            cut in 1usize..7,
+        ) {
+            let stream = pieces.concat().into_bytes();
+            let chunks: Vec<&[u8]> = stream.chunks(cut).collect();
+            prop_assert_eq!(lines(&chunks), lines(&[&stream]));
+        }
+    }
+}

@@ -46,13 +46,16 @@ impl Span {
         if self.is_absent() { self } else { Self::new(self.start() + offset, self.end() + offset) }
     }
 
-    /// Where this place is after `edit`. Edits never cut a span in two: they replace whole values.
+    /// Where this place is after `edit`: nowhere, if it was inside what the edit replaces. Edits never cut a place in
+    /// two, because they replace whole values.
     pub(crate) fn after(self, edit: &Edit<'_>) -> Self {
         let (place, len) = (edit.place, edit.text.len());
         if self.is_absent() || self.end <= place.start {
             self
         } else if self == place {
             Self::new(self.start(), self.start() + len)
+        } else if self.start >= place.start && self.end <= place.end {
+            Self::ABSENT
         } else {
             let moved = |offset: usize| offset + len - place.len();
             let start = if self.start >= place.end { moved(self.start()) } else { self.start() };

@@ -212,7 +212,7 @@ pub fn encode(event: &Event, out: &mut BytesMut) {
 
 fn put_field(out: &mut BytesMut, name: &[u8], value: &str) {
     out.put_slice(name);
-    for piece in value.split(['\r', '\n', '\0']) {
+    for piece in value.split(['\r', '\n']) {
         out.put_slice(piece.as_bytes());
     }
     out.put_u8(b'\n');
@@ -230,5 +230,106 @@ fn put_data(out: &mut BytesMut, mut data: &[u8]) {
             [b'\r', b'\n', rest @ ..] | [_, rest @ ..] => rest,
             [] => return,
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn events(chunks: &[&[u8]]) -> (Vec<Event>, Result<(), SseError>) {
+        let mut decoder = Decoder::new(64);
+        let pushed = chunks.iter().try_for_each(|chunk| decoder.push(chunk));
+        (std::iter::from_fn(|| decoder.next_event()).collect(), pushed)
+    }
+
+    fn check(stream: &str, expected: &[Event]) {
+        let (read, pushed) = events(&[stream.as_bytes()]);
+        assert_eq!((read.as_slice(), pushed), (expected, Ok(())), "{stream:?}");
+    }
+
+    #[test]
+    fn the_rules_of_the_format_hold() {
+        let message = Event::message;
+        check("data: a\n\ndata:b\r\rdata:  c\r\n\r\n", &[message("a"), message("b"), message(" c")]);
+        check("\u{feff}data: a\n\n", &[message("a")]);
+        check("\u{feff}\u{feff}data: a\n\n", &[]);
+        check("data: a\ndata\ndata: b\n\n", &[message("a\n\nb")]);
+        check(": comment\nother: x\ndata: a\n\n", &[message("a")]);
+        check("event: x\n\n\n", &[]);
+        check("data: cut", &[]);
+        check("data: cut\n", &[]);
+        check("data\n\n", &[message("")]);
+        let bad_id = Event { retry: Some(Duration::from_millis(20)), ..message("a") };
+        check("id: a\0b\nretry: 20\nretry: x\ndata: a\n\n", &[bad_id]);
+    }
+
+    #[test]
+    fn a_priming_event_is_reported_with_and_without_empty_data() {
+        let primed = |data| Event { id: Some("7".into()), data, ..Event::default() };
+        check("id: 7\n\n", &[primed(None)]);
+        check("id: 7\ndata:\n\n", &[primed(Some(Bytes::new()))]);
+    }
+
+    #[test]
+    fn an_event_over_the_limit_ends_the_stream_behind_those_before_it() {
+        let long = format!("data: a\n\ndata: {}\n\n", "x".repeat(80));
+        let (read, pushed) = events(&[long.as_bytes()]);
+        assert_eq!(read, [Event::message("a")]);
+        assert_eq!(pushed, Err(SseError::EventTooLong { limit: 64 }));
+        let mut decoder = Decoder::new(64);
+        let endless = (0..100).find_map(|_| decoder.push(b"data: xxxx\n").err());
+        assert_eq!(endless, Some(SseError::EventTooLong { limit: 64 }));
+        assert!(decoder.push(b"\n\n").is_err() && decoder.next_event().is_none());
+    }
+
+    fn stream() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop::sample::select(vec![
+            "data",
+            ": ",
+            ":",
+            "\r",
+            "\n",
+            "\r\n",
+            "id",
+            "event",
+            "retry",
+            "12",
+            "\u{feff}",
+            "x",
+            "{}",
+            "\0",
+            "long text",
+        ]);
+        prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat().into_bytes())
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_of_the_bytes_gives_the_same_events(stream in stream(), cut in 1usize..8) {
+            let cut: Vec<&[u8]> = stream.chunks(cut).collect();
+            prop_assert_eq!(events(&cut), events(&[&stream]));
+        }
+
+        #[test]
+        fn what_was_written_is_read(
+            kind in prop::option::of("[^\r\n]{0,8}"), id in prop::option::of("[^\r\n\0]{0,8}"),
+            data in prop::option::of("[^\r]{0,12}"), retry in prop::option::of(any::<u32>()),
+        ) {
+            let event = Event {
+                kind: kind.map(Into::into),
+                data: data.map(Bytes::from),
+                id: id.map(Into::into),
+                retry: retry.map(|ms| Duration::from_millis(ms.into())),
+            };
+            let mut written = BytesMut::new();
+            encode(&event, &mut written);
+            written.extend_from_slice(KEEP_ALIVE);
+            let mut decoder = Decoder::new(4096);
+            decoder.push(&written).unwrap();
+            prop_assert_eq!(decoder.next_event(), Some(event.clone()).filter(Event::is_worth_reporting));
+            prop_assert_eq!(decoder.next_event(), None);
+        }
     }
 }

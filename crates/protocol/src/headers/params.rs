@@ -76,8 +76,7 @@ pub enum BadAnnotation {
 
 /// The annotations of a tool's input schema, in its order.
 pub fn param_headers(input_schema_json: &str) -> Result<Vec<ParamHeader>, BadAnnotation> {
-    // Most schemas have none, and an escaped key is not worth missing one for.
-    if !input_schema_json.contains(ANNOTATION) && !input_schema_json.contains("\\u") {
+    if !may_annotate(input_schema_json) {
         return Ok(Vec::new());
     }
     let mut walk = Walk::default();
@@ -192,8 +191,7 @@ impl Walk {
 fn no_annotation_in(value: &str) -> Result<(), BadAnnotation> {
     let mut open = vec![value];
     while let Some(value) = open.pop() {
-        // The text search keeps this linear for what has no annotation.
-        if !value.contains(ANNOTATION) {
+        if !may_annotate(value) {
             continue;
         }
         for (key, inner) in json::members(value) {
@@ -205,6 +203,11 @@ fn no_annotation_in(value: &str) -> Result<(), BadAnnotation> {
         open.extend(json::elements(value));
     }
     Ok(())
+}
+
+/// Most schemas have no annotation, and a text search says so faster than a walk; a key may be spelled with escapes.
+fn may_annotate(schema: &str) -> bool {
+    schema.contains(ANNOTATION) || schema.contains("\\u")
 }
 
 /// The characters of a header name (RFC 9110 token).
