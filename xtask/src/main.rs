@@ -1,2 +1,47 @@
-//! Chores of the project.
-fn main() {}
+//! Chores of the project, each a `cargo xtask` command: tests with their peers, conformance, house rules.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to the person who started it")]
+
+mod conformance;
+mod failure;
+mod peers;
+mod process;
+mod shell;
+mod test;
+mod tidy;
+mod tree;
+
+use std::process::ExitCode;
+
+use conformance::Options;
+use failure::Failure;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  test          install the peers, build, run every test and the conformance comparison
+  peers         install the clients and servers that tests talk to into tests/.peers
+  conformance   compare the official suite's verdicts directly and through shadowcat
+                [--binary PATH] [--only http|stdio|sse|client]
+  tidy          check the house rules: layers, file sizes, open ends";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<(), Failure> {
+    let (command, rest) = arguments.split_first().ok_or_else(|| Failure::said(USAGE))?;
+    match (command.as_str(), rest) {
+        ("test", []) => test::run(),
+        ("peers", []) => peers::install(),
+        ("conformance", options) => conformance::run(&Options::parse(options)?),
+        ("tidy", []) => tidy::run(),
+        _ => Err(Failure::said(USAGE)),
+    }
+}

@@ -1,0 +1,230 @@
+//! The official conformance suite, run directly and through shadowcat: a proxy must not change a single verdict.
+//! How a suite is run is in `suite`, what is compared and how it is shown in `table`.
+
+mod suite;
+mod table;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use self::suite::Verdicts;
+use self::table::Table;
+use crate::failure::Failure;
+use crate::process::{Running, Speaks};
+use crate::{peers, shell, tree};
+
+/// What to compare, and with which program.
+pub(crate) struct Options {
+    /// The program to compare; without one it is built.
+    pub(crate) binary: Option<PathBuf>,
+    /// A part only: then nothing is written to the documentation.
+    pub(crate) only: Option<Part>,
+}
+
+/// A way into or out of shadowcat that has a column in the tables.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// An upstream over Streamable HTTP.
+    Http,
+    /// An upstream over stdio.
+    Stdio,
+    /// An upstream over the HTTP+SSE transport of 2024-11-05.
+    Sse,
+    /// A client over stdio, in front of the suite's mock servers.
+    Client,
+}
+
+impl Part {
+    fn parse(name: &str) -> Option<Self> {
+        match name {
+            "http" => Some(Self::Http),
+            "stdio" => Some(Self::Stdio),
+            "sse" => Some(Self::Sse),
+            "client" => Some(Self::Client),
+            _ => None,
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Http => "via http",
+            Self::Stdio => "via stdio",
+            Self::Sse => "via sse",
+            Self::Client => "via forward",
+        }
+    }
+}
+
+impl Options {
+    /// Reads `--binary PATH` and `--only PART`.
+    pub(crate) fn parse(arguments: &[String]) -> Result<Self, Failure> {
+        let mut options = Self { binary: None, only: None };
+        for pair in arguments.chunks(2) {
+            match pair {
+                [flag, path] if flag == "--binary" => {
+                    let path = Path::new(path);
+                    // The suite starts it in another working directory.
+                    options.binary = Some(path.canonicalize().map_err(Failure::file(path))?);
+                }
+                [flag, part] if flag == "--only" => options.only = Some(Part::parse(part).ok_or_else(usage)?),
+                _ => return Err(usage()),
+            }
+        }
+        Ok(options)
+    }
+
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_none_or(|only| only == part)
+    }
+}
+
+fn usage() -> Failure {
+    Failure::said("usage: cargo xtask conformance [--binary PATH] [--only http|stdio|sse|client]")
+}
+
+/// Runs the comparison, prints its tables, keeps them in the documentation, and fails on any unexplained difference.
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    peers::install()?;
+    let binary = options.binary.clone().map_or_else(build, Ok)?;
+    let bench = Bench::new(binary)?;
+    let mut tables = Vec::new();
+    for (revision, parts) in suite::SERVER_MODE {
+        let parts: Vec<Part> = parts.iter().copied().filter(|part| options.wants(*part)).collect();
+        if !parts.is_empty() {
+            tables.push(bench.server_mode(revision, &parts)?);
+        }
+    }
+    if options.wants(Part::Client) {
+        for (revision, scenarios) in suite::CLIENT_MODE {
+            tables.push(bench.client_mode(revision, scenarios)?);
+        }
+    }
+    let page = table::page(&tables);
+    println!("{page}");
+    if options.only.is_none() {
+        let path = tree::root().join("docs/conformance.md");
+        fs::create_dir_all(tree::root().join("docs")).map_err(Failure::file(&path))?;
+        fs::write(&path, page).map_err(Failure::file(&path))?;
+    }
+    match tables.iter().flat_map(Table::unexplained).count() {
+        0 => Ok(()),
+        differences => Err(Failure::said(format!("{differences} checks differ through shadowcat"))),
+    }
+}
+
+/// Builds shadowcat and gives back where cargo put it.
+pub(crate) fn build() -> Result<PathBuf, Failure> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--package", "shadowcat-cli", "--message-format", "json-render-diagnostics"]);
+    let messages = shell::read(cargo.current_dir(tree::root()))?;
+    let executable = messages.lines().rev().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        message.get("executable")?.as_str().map(PathBuf::from)
+    });
+    executable.ok_or_else(|| Failure::said("cargo built shadowcat but named no executable"))
+}
+
+/// Everything a run needs: the program, our peers, and an empty folder for logs and results.
+struct Bench {
+    binary: PathBuf,
+    output: PathBuf,
+}
+
+impl Bench {
+    fn new(binary: PathBuf) -> Result<Self, Failure> {
+        let output = tree::installed().join("conformance");
+        if output.exists() {
+            // The suite adds to what it finds, and old results would be read as new ones.
+            fs::remove_dir_all(&output).map_err(Failure::file(&output))?;
+        }
+        fs::create_dir_all(&output).map_err(Failure::file(&output))?;
+        Ok(Self { binary, output })
+    }
+
+    /// The suite as the client of our server: directly, and through `shadowcat reverse` for each kind of upstream.
+    fn server_mode(&self, revision: &str, parts: &[Part]) -> Result<Table, Failure> {
+        println!("conformance: server mode, {revision}, directly");
+        let folder = self.folder(&format!("server-{revision}-direct"))?;
+        let (server, url) = serve("--http", &folder)?;
+        let direct = suite::test_server(&url, revision, &folder)?;
+        server.end()?;
+        direct.require_success()?;
+        let mut columns = vec![("direct", direct.verdicts)];
+        for part in parts {
+            println!("conformance: server mode, {revision}, {}", part.title());
+            columns.push((part.title(), self.through_reverse(revision, *part)?));
+        }
+        Ok(Table { title: format!("Server mode, {revision}"), columns })
+    }
+
+    fn through_reverse(&self, revision: &str, part: Part) -> Result<Verdicts, Failure> {
+        let folder = self.folder(&format!("server-{revision}-{}", part.title().replace(' ', "-")))?;
+        let mut reverse = Command::new(&self.binary);
+        reverse.args(["reverse", "--listen", "127.0.0.1:0", "--data"]).arg(folder.join("data"));
+        let upstream = match part {
+            Part::Http | Part::Client => {
+                let (server, url) = serve("--http", &folder)?;
+                reverse.args(["--upstream", &url]);
+                Some(server)
+            }
+            Part::Sse => {
+                let (server, url) = serve("--sse", &folder)?;
+                reverse.args(["--upstream", &format!("sse+{url}")]);
+                Some(server)
+            }
+            Part::Stdio => {
+                reverse.arg("--").arg(tree::node()).arg(server_script()).arg("--stdio");
+                None
+            }
+        };
+        let proxy = Running::start(&mut reverse, Speaks::Error, &folder.join("shadowcat.log"), |line| {
+            line.split_once("ready on ").map(|(_, url)| url.trim().to_owned())
+        })?;
+        let verdicts = suite::test_server(&proxy.ready()?, revision, &folder)?.verdicts;
+        let status = proxy.end()?;
+        if !status.success() {
+            return Err(Failure::said(format!("shadowcat did not end in order after SIGTERM: {status}")));
+        }
+        if let Some(server) = upstream {
+            server.end()?;
+        }
+        Ok(verdicts)
+    }
+
+    /// Our client in front of the suite's mock servers: directly, and over stdio through `shadowcat forward`.
+    fn client_mode(&self, revision: &str, scenarios: &[&str]) -> Result<Table, Failure> {
+        let script = tree::peer_sources().join("conformance-client/client.mjs");
+        let client = format!("{} {}", tree::node().display(), script.display());
+        let through = format!("{client} --through {} forward", self.binary.display());
+        let mut columns = Vec::new();
+        for (title, command) in [("direct", client), (Part::Client.title(), through)] {
+            println!("conformance: client mode, {revision}, {title}");
+            let folder = self.folder(&format!("client-{revision}-{}", title.replace(' ', "-")))?;
+            columns.push((title, suite::test_client(&command, revision, scenarios, &folder)?));
+        }
+        Ok(Table { title: format!("Client mode, {revision}"), columns })
+    }
+
+    fn folder(&self, name: &str) -> Result<PathBuf, Failure> {
+        let folder = self.output.join(name);
+        fs::create_dir_all(&folder).map_err(Failure::file(&folder))?;
+        Ok(folder)
+    }
+}
+
+fn server_script() -> PathBuf {
+    tree::peer_sources().join("conformance-server/server.mjs")
+}
+
+/// Starts our server on a free port and gives back its address.
+fn serve(transport: &str, folder: &Path) -> Result<(Running, String), Failure> {
+    let mut command = Command::new(tree::node());
+    command.arg(server_script()).args([transport, "0"]);
+    let server = Running::start(&mut command, Speaks::Output, &folder.join("server.log"), |line| {
+        line.strip_prefix("ready ").map(str::to_owned)
+    })?;
+    let port = server.ready()?;
+    let path = if transport == "--sse" { "sse" } else { "mcp" };
+    Ok((server, format!("http://127.0.0.1:{port}/{path}")))
+}
