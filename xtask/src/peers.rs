@@ -1,7 +1,7 @@
 //! Installs the clients and servers that tests talk to, pinned, into `tests/.peers`. Idempotent: what is there with the
 //! same pins stays. Nothing outside that folder is touched but for missing system packages, where the user may add them.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -12,13 +12,20 @@ use crate::{shell, tree};
 struct Part {
     folder: &'static str,
     pins: &'static [&'static str],
+    /// What the system must have, asked for before anything old is removed.
+    tools: fn() -> Result<(), Failure>,
     install: fn(&Path) -> Result<(), Failure>,
 }
 
 const PARTS: [Part; 3] = [
-    Part { folder: "node", pins: &["package.json", "package-lock.json", ".npmrc"], install: install_npm },
-    Part { folder: "python-mcp2", pins: &["python-mcp2.txt"], install: install_python },
-    Part { folder: "python-mcp1", pins: &["python-mcp1.txt"], install: install_python },
+    Part {
+        folder: "node",
+        pins: &["package.json", "package-lock.json", ".npmrc"],
+        tools: need_npm,
+        install: install_npm,
+    },
+    Part { folder: "python-mcp2", pins: &["python-mcp2.txt"], tools: need_python, install: install_python },
+    Part { folder: "python-mcp1", pins: &["python-mcp1.txt"], tools: need_python, install: install_python },
 ];
 
 /// Written last into each folder: a copy of its pins. A folder without it is half installed.
@@ -26,6 +33,12 @@ const STAMP: &str = ".installed-from";
 
 /// Installs every part whose pins changed, and lets the scripts of ours find their packages.
 pub(crate) fn install() -> Result<(), Failure> {
+    let folder = tree::installed();
+    fs::create_dir_all(&folder).map_err(Failure::file(&folder))?;
+    let lock = folder.join(".lock");
+    // Two commands at once: the second finds everything up to date.
+    let _held =
+        File::create(&lock).and_then(|file| file.lock().map(|()| file)).map_err(Failure::file(&lock))?;
     for part in &PARTS {
         part.bring_up_to_date()?;
     }
@@ -42,6 +55,7 @@ impl Part {
             return Ok(());
         }
         println!("peers: installing {}", self.folder);
+        (self.tools)()?;
         if folder.exists() {
             fs::remove_dir_all(&folder).map_err(Failure::file(&folder))?;
         }
@@ -64,17 +78,23 @@ impl Part {
     }
 }
 
-fn install_npm(folder: &Path) -> Result<(), Failure> {
+fn need_npm() -> Result<(), Failure> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         return Err(Failure::said("the Node that runs the peers is pinned for Linux on x86-64 only"));
     }
-    need(&["nodejs", "npm"], || shell::succeeds("npm", &["--version"]))?;
+    need(&["nodejs", "npm"], || shell::succeeds("npm", &["--version"]))
+}
+
+fn install_npm(folder: &Path) -> Result<(), Failure> {
     // No package may run code of its own on this machine: none of the pinned ones needs to.
     shell::run(Command::new("npm").args(["ci", "--ignore-scripts", "--no-progress"]).current_dir(folder))
 }
 
+fn need_python() -> Result<(), Failure> {
+    need(&["python3", "python3-venv"], || shell::succeeds("python3", &["-c", "import ensurepip, venv"]))
+}
+
 fn install_python(folder: &Path) -> Result<(), Failure> {
-    need(&["python3", "python3-venv"], || shell::succeeds("python3", &["-c", "import ensurepip, venv"]))?;
     shell::run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
     let requirements = format!("{}.txt", folder.file_name().unwrap_or_default().to_string_lossy());
     let install =
