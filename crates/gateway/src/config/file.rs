@@ -1,0 +1,239 @@
+//! The keys of `shadowcat.yaml`. Each doc line is also the key's description in the JSON schema.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{ByteSize, Secret, Span};
+
+/// Configuration of Shadowcat, the proxy for MCP. Every key may be left out.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// Address and port that `shadowcat reverse` listens on; port 0 takes a free one.
+    pub listen: Option<String>,
+    /// Directory for what outlives the process: sessions and tapes.
+    pub data: Option<PathBuf>,
+    /// The one server behind the proxy.
+    pub upstream: Option<Upstream>,
+    /// Who may talk to the HTTP listener, and how.
+    #[serde(default)]
+    pub http: Http,
+    /// What is remembered of clients.
+    #[serde(default)]
+    pub sessions: Sessions,
+    /// Recording of every message; off unless this key is there.
+    pub record: Option<Record>,
+    /// How long anything may take.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+    /// How much of anything there may be.
+    #[serde(default)]
+    pub limits: Limits,
+    /// The program's own log, on stderr.
+    #[serde(default)]
+    pub log: Log,
+}
+
+/// The one server behind the proxy: either `url` or `command`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// What logs and errors call it.
+    pub name: Option<String>,
+    /// `http(s)://…` for Streamable HTTP, `sse+http(s)://…` for the older HTTP+SSE. `${VAR}` is replaced.
+    pub url: Option<String>,
+    /// Program and arguments of a stdio server, one word an entry; no shell sees them.
+    pub command: Option<Vec<String>>,
+    /// Environment of the command, which is otherwise empty.
+    pub env: Option<Environment>,
+    /// Working directory of the command.
+    pub cwd: Option<PathBuf>,
+    /// Children kept started and unused, ready for the next session.
+    pub warm: Option<usize>,
+    /// Children at most at one time.
+    pub children_max: Option<usize>,
+    /// Headers sent with each request to `url`. `${VAR}` is replaced in values.
+    pub headers: Option<BTreeMap<String, Secret>>,
+    /// Certificates (PEM) trusted for `url` besides the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Environment of a stdio server.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Environment {
+    /// Names passed on from the proxy's environment; a trailing `*` stands for any ending.
+    pub inherit: Option<Vec<String>>,
+    /// Variables set for the command. `${VAR}` is replaced in values.
+    #[serde(default)]
+    pub set: BTreeMap<String, Secret>,
+}
+
+/// Who may talk to the HTTP listener, and how.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// Values of the `Host` header that are served besides the loopback names, without port.
+    #[serde(default)]
+    pub allowed_hosts: Vec<String>,
+    /// Values of the `Origin` header that are served besides those of the loopback, such as `https://app.example`.
+    #[serde(default)]
+    pub allowed_origins: Vec<String>,
+    /// How often a silent stream shows that it lives.
+    pub keep_alive: Option<Span>,
+    /// Allows listening beyond the loopback although nobody is asked who they are.
+    #[serde(default)]
+    pub i_accept_unauthenticated_remote_clients: bool,
+}
+
+/// What is remembered of clients.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sessions {
+    /// Where sessions are kept: `sqlite` survives a crash and needs `data`.
+    pub store: Option<Store>,
+    /// A session that is not used for this long ends.
+    pub idle: Option<Span>,
+    /// A session ends after this long in any case.
+    pub life: Option<Span>,
+    /// Sessions at most at one time.
+    pub max: Option<usize>,
+}
+
+/// Where sessions are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Store {
+    /// A file in the data directory.
+    Sqlite,
+    /// Nowhere: sessions end with the process.
+    Memory,
+}
+
+/// Recording of every message.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// Directory of the tapes; `tapes` in the data directory unless it is named.
+    pub dir: Option<PathBuf>,
+    /// Whether credentials are blanked before they reach the disk.
+    pub redact: Option<bool>,
+}
+
+/// How long anything may take.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Timeouts {
+    /// A request ends when its upstream has been silent for this long.
+    pub request: Option<Span>,
+    /// A request ends after this long in any case.
+    pub request_max: Option<Span>,
+    /// Connecting to the upstream, TLS included.
+    pub connect: Option<Span>,
+    /// From the signal to the end of the process.
+    pub shutdown: Option<Span>,
+    /// Reading the header of a client's HTTP request.
+    pub header_read: Option<Span>,
+    /// Reading the body of a client's HTTP request.
+    pub body_read: Option<Span>,
+    /// A peer that takes no bytes for this long is gone.
+    pub write_stall: Option<Span>,
+}
+
+/// How much of anything there may be.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Body of a client's HTTP request.
+    pub body: Option<ByteSize>,
+    /// One message, line or event of an upstream.
+    pub message: Option<ByteSize>,
+    /// Nesting of a message's JSON.
+    pub depth: Option<usize>,
+    /// Header section of an HTTP request or answer.
+    pub headers: Option<ByteSize>,
+    /// Connections of clients at one time.
+    pub connections: Option<usize>,
+    /// Unanswered requests of one session at one time.
+    pub in_flight_per_session: Option<usize>,
+    /// Bytes waiting for a client that reads slowly, for each stream.
+    pub stream_buffer: Option<ByteSize>,
+    /// Events kept for a client that comes back, for each stream.
+    pub resume_events: Option<usize>,
+    /// Bytes kept for a client that comes back, for each stream.
+    pub resume_bytes: Option<ByteSize>,
+    /// How long a client may stay away and still get what it missed.
+    pub resume_window: Option<Span>,
+    /// Sessions waiting for a child while `children_max` are running.
+    pub children_queue: Option<usize>,
+}
+
+/// The program's own log, on stderr.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// The least important kind of line that is written.
+    pub level: Option<Level>,
+    /// How a line is written.
+    pub format: Option<LogFormat>,
+}
+
+/// How important a line of the log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Something failed.
+    Error,
+    /// Something is not as it should be.
+    Warn,
+    /// What an operator wants to know.
+    Info,
+    /// What a developer wants to know.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl Level {
+    /// The words that [`Level::parse`] knows.
+    pub const WORDS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
+    /// Reads one of [`Level::WORDS`].
+    pub fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "error" => Self::Error,
+            "warn" => Self::Warn,
+            "info" => Self::Info,
+            "debug" => Self::Debug,
+            "trace" => Self::Trace,
+            _ => return None,
+        })
+    }
+}
+
+/// How a line of the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl LogFormat {
+    /// The words that [`LogFormat::parse`] knows.
+    pub const WORDS: [&str; 2] = ["text", "json"];
+
+    /// Reads one of [`LogFormat::WORDS`].
+    pub fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "text" => Self::Text,
+            "json" => Self::Json,
+            _ => return None,
+        })
+    }
+}

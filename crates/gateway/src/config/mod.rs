@@ -1,0 +1,60 @@
+//! What was written in `shadowcat.yaml`: its words, its units, and what is wrong with it and where.
+//!
+//! Nothing here has a default or a meaning; both are given by [`crate::Plan`]. Nothing here reads a disk.
+
+mod file;
+mod mistake;
+mod outline;
+mod secret;
+mod units;
+mod variables;
+
+pub use file::{
+    Environment as UpstreamEnvironment, File, Http, Level, Limits, Log, LogFormat, Record, Sessions, Store,
+    Timeouts, Upstream,
+};
+pub use mistake::Mistake;
+pub(crate) use mistake::nearest;
+pub use secret::Secret;
+pub use units::{ByteSize, Span};
+pub use variables::Variables;
+pub(crate) use variables::expand;
+
+/// A file as it was read, with its text for telling where a key stands.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// How the operator calls the file.
+    pub path: String,
+    /// What is written in it.
+    pub file: File,
+    outline: outline::Outline,
+}
+
+impl Loaded {
+    /// Reads the text of the file at `path`.
+    pub fn parse(path: &str, text: &str) -> Result<Self, Mistake> {
+        let outline = outline::Outline::of(text);
+        let options = serde_saphyr::options! { with_snippet: false };
+        match serde_saphyr::from_str_with_options::<Option<File>>(text, options) {
+            Ok(file) => Ok(Self { path: path.to_owned(), file: file.unwrap_or_default(), outline }),
+            Err(cause) => Err(Mistake::new(path, &cause, &outline)),
+        }
+    }
+
+    /// Where a key stands, as `path:line: key`.
+    pub fn place(&self, key: &str) -> String {
+        match self.outline.line_of(key) {
+            Some(line) => format!("{}:{line}: {key}", self.path),
+            None => format!("{}: {key}", self.path),
+        }
+    }
+}
+
+/// The JSON schema of the file, for editors.
+pub fn schema() -> String {
+    let schema = schemars::schema_for!(File);
+    format!("{:#}", schema.as_value())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,267 @@
+//! From what was said and written to a plan: flags over variables over the file over defaults.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::overrides::{Overrides, Said, Target, said, text};
+use super::problems::{PlanErrors, Problems};
+use super::{Limits, Listen, Log, Plan, Record, Sessions, Store, Timeouts, listen, upstream};
+use crate::config::{self, ByteSize, Level, Loaded, LogFormat, Span, Variables, nearest};
+
+const LISTEN: &str = "127.0.0.1:8080";
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const SESSION_IDLE: Duration = Duration::from_mins(30);
+const SESSION_LIFE: Duration = Duration::from_hours(24);
+const SESSIONS_MAX: usize = 10_000;
+const SESSION_FILE: &str = "sessions.db";
+const TAPES: &str = "tapes";
+/// The deepest nesting that the parser of messages can follow.
+const DEPTH_MAX: usize = 128;
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// Which side clients are on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Face {
+    /// One client on standard input and output: `shadowcat forward`.
+    Stdio,
+    /// Clients over HTTP: `shadowcat reverse`.
+    Http,
+}
+
+impl Plan {
+    /// Decides everything, or says everything that is wrong.
+    ///
+    /// # Errors
+    /// Each problem with its place and the way out.
+    pub fn resolve(
+        face: Face,
+        flags: &Overrides,
+        loaded: &Loaded,
+        variables: &Variables,
+    ) -> Result<Self, PlanErrors> {
+        let mut sources = Sources { flags, loaded, variables, problems: Problems::default() };
+        let data = sources.data();
+        let listen = match face {
+            Face::Stdio => Some(Listen::Stdio),
+            Face::Http => sources.listen(),
+        };
+        let upstream = sources.upstream();
+        let sessions = sources.sessions(face, data.as_deref());
+        let record = sources.record(data.as_deref());
+        let timeouts = sources.timeouts();
+        let limits = sources.limits();
+        let log = sources.log();
+        let plan = match (listen, upstream) {
+            (Some(listen), Some(upstream)) => {
+                Some(Self { listen, upstream, sessions, record, timeouts, limits, log })
+            }
+            _ => None,
+        };
+        sources.problems.or(plan)
+    }
+}
+
+struct Sources<'a> {
+    flags: &'a Overrides,
+    loaded: &'a Loaded,
+    variables: &'a Variables,
+    problems: Problems,
+}
+
+impl<'a> Sources<'a> {
+    fn file(&self) -> &'a config::File {
+        &self.loaded.file
+    }
+
+    fn place(&self, key: &str) -> String {
+        self.loaded.place(key)
+    }
+
+    fn data(&self) -> Option<PathBuf> {
+        let said = said(("--data", self.flags.data.as_ref()), ("SHADOWCAT_DATA", self.variables), |value| {
+            PathBuf::from(value)
+        });
+        said.map(|said| said.value).or_else(|| self.file().data.clone())
+    }
+
+    fn listen(&mut self) -> Option<Listen> {
+        let said = said(("--listen", self.flags.listen.as_ref()), ("SHADOWCAT_LISTEN", self.variables), text);
+        let written = || self.file().listen.clone().map(|value| Said { value, place: self.place("listen") });
+        let default = || Said { value: LISTEN.to_owned(), place: "listen".to_owned() };
+        let Said { value, place } = said.or_else(written).unwrap_or_else(default);
+        let address = self.problems.take(&place, listen::parse(&value))?;
+        let http = &self.file().http;
+        let is_remote = !listen::is_loopback(address);
+        if is_remote && !http.i_accept_unauthenticated_remote_clients {
+            self.problems.add(place, listen::refusal(address));
+            return None;
+        }
+        self.check_origins(&http.allowed_origins);
+        self.check_hosts(&http.allowed_hosts);
+        Some(Listen::Http {
+            address,
+            allowed_hosts: http.allowed_hosts.clone(),
+            allowed_origins: http.allowed_origins.clone(),
+            keep_alive: http.keep_alive.map_or(KEEP_ALIVE, Span::get),
+            unauthenticated_remote: is_remote,
+        })
+    }
+
+    fn check_origins(&mut self, origins: &[String]) {
+        for origin in origins {
+            let authority = origin.split_once("://").map(|(_, authority)| authority);
+            let is_origin =
+                authority.is_some_and(|a| a.parse::<http::uri::Authority>().is_ok() && !a.contains('@'));
+            if !is_origin {
+                let place = self.place("http.allowed_origins");
+                self.problems.add(
+                    place,
+                    format!("`{origin}` is no origin; write `https://HOST` or `https://HOST:PORT`"),
+                );
+            }
+        }
+    }
+
+    fn check_hosts(&mut self, hosts: &[String]) {
+        for host in hosts {
+            if host.contains('@') || host.parse::<http::uri::Authority>().is_err() {
+                let place = self.place("http.allowed_hosts");
+                self.problems.add(place, format!("`{host}` is no host; write `HOST` or `HOST:PORT`"));
+            }
+        }
+    }
+
+    fn upstream(&mut self) -> Option<super::Upstream> {
+        let flag = self.flags.upstream.as_ref();
+        let name =
+            if matches!(flag, Some(Target::Command(_))) { "the command after --" } else { "--upstream" };
+        let said =
+            said((name, flag), ("SHADOWCAT_UPSTREAM", self.variables), |value| Target::Url(text(value)));
+        upstream::resolve(said, self.loaded, self.variables, &mut self.problems)
+    }
+
+    fn sessions(&mut self, face: Face, data: Option<&Path>) -> Sessions {
+        let written = &self.file().sessions;
+        let store = match (face, written.store, data) {
+            // The session of a client on stdio is its connection, and ends with this process.
+            (Face::Stdio, _, _) | (_, Some(config::Store::Memory), _) | (_, None, None) => Store::Memory,
+            (_, _, Some(data)) => Store::Sqlite(data.join(SESSION_FILE)),
+            (_, Some(config::Store::Sqlite), None) => {
+                let place = self.place("sessions.store");
+                self.problems.add(place, "sqlite needs a directory; give `--data DIR` or `data`");
+                Store::Memory
+            }
+        };
+        let idle = written.idle.map_or(SESSION_IDLE, Span::get);
+        let life = written.life.map_or(SESSION_LIFE.max(idle), Span::get);
+        if life < idle {
+            let place = self.place("sessions.life");
+            self.problems.add(place, "is shorter than `sessions.idle`; make it longer");
+        }
+        Sessions { store, idle, life, max: self.count("sessions.max", written.max, SESSIONS_MAX) }
+    }
+
+    fn record(&mut self, data: Option<&Path>) -> Option<Record> {
+        let said =
+            said(("--record", self.flags.record.as_ref()), ("SHADOWCAT_RECORD", self.variables), |value| {
+                PathBuf::from(value)
+            });
+        let written = self.file().record.as_ref();
+        let redact = written.and_then(|record| record.redact).unwrap_or(true);
+        if let Some(said) = said {
+            return Some(Record { dir: said.value, redact });
+        }
+        let dir = written?.dir.clone().or_else(|| data.map(|data| data.join(TAPES)));
+        if dir.is_none() {
+            let place = self.place("record");
+            self.problems.add(place, "needs a directory; give `record.dir`, `--record DIR` or `--data DIR`");
+        }
+        dir.map(|dir| Record { dir, redact })
+    }
+
+    fn timeouts(&mut self) -> Timeouts {
+        let written = &self.file().timeouts;
+        let span = |written: Option<Span>, seconds| written.map_or(Duration::from_secs(seconds), Span::get);
+        let request = self.request_timeout().unwrap_or_else(|| span(written.request, 60));
+        let request_max = written.request_max.map_or(Duration::from_mins(10).max(request), Span::get);
+        if request_max < request {
+            let place = self.place("timeouts.request_max");
+            self.problems.add(place, "is shorter than `timeouts.request`; make it longer");
+        }
+        Timeouts {
+            request,
+            request_max,
+            connect: span(written.connect, 5),
+            shutdown: span(written.shutdown, 30),
+            header_read: span(written.header_read, 10),
+            body_read: span(written.body_read, 30),
+            write_stall: span(written.write_stall, 60),
+        }
+    }
+
+    fn request_timeout(&mut self) -> Option<Duration> {
+        let flag = ("--request-timeout", self.flags.request_timeout.as_ref());
+        let Said { value, place } = said(flag, ("SHADOWCAT_REQUEST_TIMEOUT", self.variables), text)?;
+        self.problems.take(place, Span::parse(&value)).map(Span::get)
+    }
+
+    fn limits(&mut self) -> Limits {
+        let written = &self.file().limits;
+        let size = |written: Option<ByteSize>, bytes| written.map_or(bytes, ByteSize::bytes);
+        let depth_max = self.count("limits.depth", written.depth, DEPTH_MAX);
+        if depth_max > DEPTH_MAX {
+            let place = self.place("limits.depth");
+            self.problems.add(place, format!("expected at most {DEPTH_MAX}"));
+        }
+        Limits {
+            body_bytes_max: size(written.body, 4 * MIB),
+            message_bytes_max: size(written.message, 16 * MIB),
+            depth_max,
+            header_bytes_max: size(written.headers, 32 * KIB),
+            connections_max: self.count("limits.connections", written.connections, 10_000),
+            in_flight_per_session_max: self.count(
+                "limits.in_flight_per_session",
+                written.in_flight_per_session,
+                32,
+            ),
+            stream_buffer_bytes_max: size(written.stream_buffer, 256 * KIB),
+            resume_events_max: self.count("limits.resume_events", written.resume_events, 256),
+            resume_bytes_max: size(written.resume_bytes, MIB),
+            resume_window: written.resume_window.map_or(Duration::from_mins(5), Span::get),
+        }
+    }
+
+    /// A number of things, of which there must be at least one.
+    fn count(&mut self, key: &str, written: Option<usize>, default: usize) -> usize {
+        if written == Some(0) {
+            let place = self.place(key);
+            self.problems.add(place, "expected 1 or more");
+        }
+        written.unwrap_or(default)
+    }
+
+    fn log(&mut self) -> Log {
+        let level = self.word("SHADOWCAT_LOG", Level::parse, &Level::WORDS);
+        let format = self.word("SHADOWCAT_LOG_FORMAT", LogFormat::parse, &LogFormat::WORDS);
+        let written = &self.file().log;
+        Log {
+            level: self.flags.log_level.or(level).or(written.level).unwrap_or(Level::Info),
+            format: self.flags.log_format.or(format).or(written.format).unwrap_or(LogFormat::Text),
+        }
+    }
+
+    /// A variable that holds one of a few words.
+    fn word<T>(&mut self, name: &str, parse: fn(&str) -> Option<T>, words: &[&str]) -> Option<T> {
+        let word = text(self.variables.get(name)?);
+        let parsed = parse(&word);
+        if parsed.is_none() {
+            let way_out = match nearest(&word, words) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("expected one of {}", words.join(", ")),
+            };
+            self.problems.add(name, format!("unknown word `{word}`; {way_out}"));
+        }
+        parsed
+    }
+}

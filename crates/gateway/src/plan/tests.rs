@@ -1,0 +1,185 @@
+//! Precedence, defaults, and what is refused.
+
+use std::ffi::OsString;
+
+use super::*;
+use crate::config::Loaded;
+
+fn variables(pairs: &[(&str, &str)]) -> Variables {
+    pairs.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect()
+}
+
+fn resolve(flags: &Overrides, file: &str, environment: &[(&str, &str)]) -> Result<Plan, String> {
+    let loaded = Loaded::parse("sc.yaml", file).unwrap();
+    Plan::resolve(Face::Http, flags, &loaded, &variables(environment)).map_err(|errors| errors.to_string())
+}
+
+fn url(text: &str) -> Overrides {
+    Overrides { upstream: Some(Target::Url(text.to_owned())), ..Overrides::default() }
+}
+
+fn listens_on(plan: &Plan) -> String {
+    match &plan.listen {
+        Listen::Http { address, .. } => address.to_string(),
+        Listen::Stdio => "stdio".to_owned(),
+    }
+}
+
+const FILE: &str = "listen: 127.0.0.1:3\ndata: /file\nupstream: {url: 'http://file/mcp'}\n\
+                    timeouts: {request: 3s}\nlog: {level: warn}\n";
+const ENVIRONMENT: [(&str, &str); 6] = [
+    ("SHADOWCAT_LISTEN", "127.0.0.1:2"),
+    ("SHADOWCAT_UPSTREAM", "http://environment/mcp"),
+    ("SHADOWCAT_DATA", "/environment"),
+    ("SHADOWCAT_RECORD", "/environment/record"),
+    ("SHADOWCAT_REQUEST_TIMEOUT", "2s"),
+    ("SHADOWCAT_LOG", "debug"),
+];
+
+#[test]
+fn flags_win_over_variables_over_the_file_over_defaults() {
+    let flags = Overrides {
+        listen: Some("127.0.0.1:1".into()),
+        data: Some("/flag".into()),
+        record: Some("/flag/record".into()),
+        request_timeout: Some("1s".into()),
+        log_level: Some(Level::Trace),
+        ..url("http://flag/mcp")
+    };
+    let told = |plan: Plan| {
+        let Store::Sqlite(store) = plan.sessions.store.clone() else { return "no store".to_owned() };
+        let record = plan.record.clone().map(|record| record.dir);
+        format!(
+            "{} {} {} {record:?} {:?} {:?}",
+            listens_on(&plan),
+            plan.upstream.name,
+            store.display(),
+            plan.timeouts.request,
+            plan.log.level
+        )
+    };
+    let all = resolve(&flags, FILE, &ENVIRONMENT).unwrap();
+    assert_eq!(told(all), r#"127.0.0.1:1 flag /flag/sessions.db Some("/flag/record") 1s Trace"#);
+    let environment = resolve(&Overrides::default(), FILE, &ENVIRONMENT).unwrap();
+    assert_eq!(
+        told(environment),
+        r#"127.0.0.1:2 environment /environment/sessions.db Some("/environment/record") 2s Debug"#
+    );
+    let file = resolve(&Overrides::default(), FILE, &[]).unwrap();
+    assert_eq!(told(file), "127.0.0.1:3 file /file/sessions.db None 3s Warn");
+    let defaults = resolve(&url("http://h/mcp"), "", &[]).unwrap();
+    assert_eq!(listens_on(&defaults), "127.0.0.1:8080");
+    assert_eq!((defaults.sessions.store, defaults.record), (Store::Memory, None));
+    assert_eq!(defaults.limits.body_bytes_max, 4 << 20);
+}
+
+#[test]
+fn an_empty_variable_counts_as_unset() {
+    let plan = resolve(&Overrides::default(), FILE, &[("SHADOWCAT_LISTEN", "")]).unwrap();
+    assert_eq!(listens_on(&plan), "127.0.0.1:3");
+}
+
+#[test]
+fn an_address_beyond_the_loopback_is_refused_with_the_way_out() {
+    for address in
+        ["0.0.0.0:1", "[::]:1", "[::ffff:0.0.0.0]:1", "example.com:1", "unix:/run/sc.sock", "192.168.1.4:1"]
+    {
+        let flags = Overrides { listen: Some(address.into()), ..url("http://h/mcp") };
+        let told = resolve(&flags, "", &[]).unwrap_err();
+        assert!(told.starts_with("--listen: ") && told.contains("127.0.0.1"), "{address}: {told}");
+    }
+    for address in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "localhost:1"] {
+        let flags = Overrides { listen: Some(address.into()), ..url("http://h/mcp") };
+        assert!(resolve(&flags, "", &[]).is_ok(), "{address}");
+    }
+}
+
+#[test]
+fn an_address_beyond_the_loopback_is_allowed_by_name() {
+    let file = "listen: 0.0.0.0:1\nhttp: {i_accept_unauthenticated_remote_clients: true}\n";
+    let plan = resolve(&url("http://h/mcp"), file, &[]).unwrap();
+    assert!(matches!(plan.listen, Listen::Http { unauthenticated_remote: true, .. }));
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let file = "listen: nowhere\nupstream:\n  url: ftp://h/\n  warm: 1\n  headers:\n    Host: a\n    X-A: ${NONE}\n\
+                sessions:\n  store: sqlite\n  idle: 2h\n  life: 1h\nrecord:\n  redact: true\n\
+                limits:\n  depth: 500\n  connections: 0\n";
+    let told = resolve(&Overrides::default(), file, &[("SHADOWCAT_LOG", "inof")]).unwrap_err();
+    let expected = [
+        "sc.yaml:1: listen: expected an IP address and a port",
+        "sc.yaml:4: upstream.warm: has a meaning only beside `command`",
+        "sc.yaml:6: upstream.headers.Host: is set by the proxy itself",
+        "sc.yaml:7: upstream.headers.X-A: the variable NONE is not set",
+        "sc.yaml:3: upstream.url: expected `http(s)://HOST/PATH`",
+        "sc.yaml:9: sessions.store: sqlite needs a directory",
+        "sc.yaml:11: sessions.life: is shorter",
+        "sc.yaml:12: record: needs a directory",
+        "sc.yaml:15: limits.depth: expected at most 128",
+        "sc.yaml:16: limits.connections: expected 1 or more",
+        "SHADOWCAT_LOG: unknown word `inof`; did you mean `info`?",
+    ];
+    for (line, expected) in told.lines().zip(expected) {
+        assert!(line.starts_with(expected), "{line}\n{expected}");
+    }
+    assert_eq!(told.lines().count(), expected.len(), "{told}");
+}
+
+#[test]
+fn an_upstream_is_a_url_or_a_command() {
+    for (file, expected) in [
+        ("", "no upstream"),
+        ("upstream: {name: x}", "needs `url` or `command`"),
+        ("upstream: {url: 'http://h/', command: [x]}", "both `url` and `command`"),
+        ("upstream: {command: []}", "the command is empty"),
+        ("upstream: {command: [x], headers: {A: b}}", "beside `url`"),
+        ("upstream: {command: [x], warm: 2, children_max: 1}", "more than `children_max`"),
+        ("upstream: {url: 'http://user:hunter2@h/'}", "holds a user name"),
+        ("upstream: {url: 'http://h/#a'}", "fragment"),
+        ("upstream: {url: 'h/mcp'}", "expected `http(s)://HOST/PATH`"),
+        ("upstream: {url: '${NONE}'}", "NONE is not set"),
+        ("upstream: {url: 'http://h/', headers: {A: \"a\\nb\"}}", "line end"),
+        ("upstream: {url: 'http://h/', name: 'a b'}", "letters"),
+    ] {
+        let told = resolve(&Overrides::default(), file, &[]).unwrap_err();
+        assert!(told.contains(expected) && !told.contains("hunter2"), "{file}: {told}");
+    }
+}
+
+#[test]
+fn sse_is_asked_for_by_the_scheme() {
+    let plan = resolve(&url("sse+https://h/sse"), "", &[]).unwrap();
+    let UpstreamTarget::Sse(remote) = plan.upstream.target else { panic!("not SSE") };
+    assert_eq!(remote.url, "https://h/sse");
+}
+
+#[test]
+fn a_named_upstream_does_not_get_the_secrets_of_the_written_one() {
+    let file = "upstream: {url: 'https://h/', headers: {Authorization: hunter2}}";
+    let plan = resolve(&url("http://other/mcp"), file, &[]).unwrap();
+    let UpstreamTarget::Http(remote) = plan.upstream.target else { panic!("not HTTP") };
+    assert!(remote.headers.is_empty());
+}
+
+#[test]
+fn debug_output_of_a_plan_holds_no_secret() {
+    for file in [
+        "upstream: {url: 'https://h/', headers: {Authorization: 'Bearer ${TOKEN}'}}",
+        "upstream: {command: [x, --token=hunter2], env: {set: {TOKEN: '${TOKEN}'}}}",
+    ] {
+        let shown = format!("{:?}", resolve(&Overrides::default(), file, &[("TOKEN", "hunter2")]).unwrap());
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
+
+#[test]
+fn forward_listens_on_stdio_and_keeps_no_sessions() {
+    let loaded = Loaded::parse("sc.yaml", "listen: 0.0.0.0:1\ndata: /d").unwrap();
+    let flags =
+        Overrides { upstream: Some(Target::Command(vec!["x".into(), "y".into()])), ..Overrides::default() };
+    let plan = Plan::resolve(Face::Stdio, &flags, &loaded, &Variables::default()).unwrap();
+    assert_eq!((plan.listen, plan.sessions.store), (Listen::Stdio, Store::Memory));
+    let UpstreamTarget::Stdio(program) = plan.upstream.target else { panic!("not stdio") };
+    assert_eq!((program.program, program.args), ("x".into(), vec!["y".into()]));
+}
