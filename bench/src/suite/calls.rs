@@ -1,0 +1,228 @@
+//! Cells of calls: one system, one kind of answer, one number of connections, several repetitions.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use super::Scale;
+use super::rig::{Bench, System, Upstream};
+use crate::error::BenchError;
+use crate::load::calls::Report;
+use crate::process::Server;
+use crate::wire::{Answer, Era};
+
+/// Sessions, and so children, that the connections of a stdio cell share at most.
+const STDIO_SESSIONS_MAX: usize = 16;
+/// Connections of the correctness part.
+const CORRECTNESS_CONNECTIONS: usize = 1_000;
+/// Sessions they share there, so that each has several calls with the same id in flight.
+const CORRECTNESS_SESSIONS: usize = 100;
+/// Connections at which the modern era is compared.
+const MODERN_CONNECTIONS: usize = 64;
+
+/// What distinguishes a group of cells that are compared with each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Traffic {
+    pub(super) upstream: Upstream,
+    pub(super) era: Era,
+    pub(super) answers: Vec<Answer>,
+    pub(super) connections: usize,
+    sessions: usize,
+    same_ids: bool,
+}
+
+/// A system under one traffic.
+#[derive(Debug)]
+pub(super) struct Cell {
+    pub(super) system: System,
+    pub(super) traffic: Traffic,
+    runs: Vec<Run>,
+}
+
+/// One repetition.
+#[derive(Debug)]
+struct Run {
+    report: Report,
+    cpu: Option<Duration>,
+    rss: Option<u64>,
+}
+
+/// Every traffic under every system. The systems alternate within a repetition, so that a slow minute of the machine
+/// hits all of them.
+pub(super) async fn run(bench: &Bench, systems: &[System], scale: Scale) -> Result<Vec<Cell>, BenchError> {
+    let mut cells = Vec::new();
+    for traffic in traffics(scale) {
+        cells.extend(compare(bench, systems, &traffic, scale.requests, scale.repetitions).await?);
+    }
+    Ok(cells)
+}
+
+/// 1,000 connections that share sessions and ids, with every kind of answer in turn.
+pub(super) async fn correctness(
+    bench: &Bench,
+    systems: &[System],
+    scale: Scale,
+) -> Result<Vec<Cell>, BenchError> {
+    let mut cells = Vec::new();
+    for (upstream, era) in
+        [(Upstream::Http, Era::Legacy), (Upstream::Http, Era::Modern), (Upstream::Stdio, Era::Legacy)]
+    {
+        let sessions = if upstream == Upstream::Stdio { STDIO_SESSIONS_MAX } else { CORRECTNESS_SESSIONS };
+        let traffic = Traffic {
+            upstream,
+            era,
+            answers: Answer::value_variants().to_vec(),
+            connections: CORRECTNESS_CONNECTIONS,
+            sessions,
+            same_ids: true,
+        };
+        cells.extend(compare(bench, systems, &traffic, scale.correctness_requests, 1).await?);
+    }
+    Ok(cells)
+}
+
+fn traffics(scale: Scale) -> Vec<Traffic> {
+    let mut traffics = Vec::new();
+    for &connections in scale.connections {
+        for answer in [Answer::Json, Answer::Sse, Answer::Progress] {
+            traffics.push(Traffic::of(Upstream::Http, Era::Legacy, answer, connections));
+        }
+        for answer in [Answer::Json, Answer::Progress] {
+            traffics.push(Traffic::of(Upstream::Stdio, Era::Legacy, answer, connections));
+        }
+    }
+    for answer in [Answer::Json, Answer::Sse] {
+        traffics.push(Traffic::of(Upstream::Http, Era::Modern, answer, MODERN_CONNECTIONS));
+    }
+    traffics
+}
+
+impl Traffic {
+    fn of(upstream: Upstream, era: Era, answer: Answer, connections: usize) -> Self {
+        let sessions = match upstream {
+            Upstream::Http => connections,
+            Upstream::Stdio => connections.min(STDIO_SESSIONS_MAX),
+        };
+        Self { upstream, era, answers: vec![answer], connections, sessions, same_ids: false }
+    }
+
+    /// Whether a system can carry it: stdio has only Shadowcat in front.
+    fn suits(&self, system: System) -> bool {
+        self.upstream == Upstream::Http || system.is_shadowcat()
+    }
+
+    /// Whether a bare relay of `other` is the yardstick of this traffic.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        (self.era, &self.answers, self.connections) == (other.era, &other.answers, other.connections)
+    }
+
+    fn options(&self, requests: usize) -> Vec<String> {
+        let answers: Vec<String> = self.answers.iter().map(option).collect();
+        let mut options = vec![
+            "--era".to_owned(),
+            option(&self.era),
+            "--answers".to_owned(),
+            answers.join(","),
+            format!("--connections={}", self.connections),
+            format!("--sessions={}", self.sessions),
+            format!("--requests={requests}"),
+            format!("--warm-up={}", requests / 5),
+        ];
+        if self.same_ids {
+            options.push("--same-ids".to_owned());
+        }
+        options
+    }
+}
+
+/// A value as the command line takes it.
+fn option(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+async fn compare(
+    bench: &Bench,
+    systems: &[System],
+    traffic: &Traffic,
+    requests: usize,
+    repetitions: usize,
+) -> Result<Vec<Cell>, BenchError> {
+    let suited = systems.iter().filter(|system| traffic.suits(**system));
+    let mut cells: Vec<Cell> =
+        suited.map(|system| Cell { system: *system, traffic: traffic.clone(), runs: Vec::new() }).collect();
+    for _ in 0..repetitions {
+        for cell in &mut cells {
+            eprintln!("{} {:?}", cell.system.title(), cell.traffic);
+            cell.runs.push(measure(bench, cell.system, traffic, requests).await?);
+        }
+    }
+    Ok(cells)
+}
+
+async fn measure(
+    bench: &Bench,
+    system: System,
+    traffic: &Traffic,
+    requests: usize,
+) -> Result<Run, BenchError> {
+    let rig = bench.start(system, traffic.upstream).await?;
+    let cpu = || rig.proxy.as_ref().map(Server::cpu).transpose();
+    let mut load = bench.load("load", &rig, &traffic.options(requests))?;
+    load.reached("warm").await?;
+    let before = cpu()?;
+    load.go().await?;
+    let report = load.report().await?;
+    let after = cpu()?;
+    let rss = rig.proxy.as_ref().map(Server::rss).transpose()?;
+    load.reached("closing").await?;
+    load.finish().await?;
+    rig.stop().await?;
+    Ok(Run { report, cpu: after.zip(before).map(|(after, before)| after.saturating_sub(before)), rss })
+}
+
+impl Cell {
+    /// Median requests a second.
+    pub(super) fn per_second(&self) -> f64 {
+        self.median(|run| Some(run.report.right as f64 / run.report.seconds)).unwrap_or_default()
+    }
+
+    /// Median of the p50 and p99 in milliseconds.
+    pub(super) fn latencies_ms(&self) -> (f64, f64) {
+        let of = |micros: fn(&Report) -> u64| self.median(|run| Some(micros(&run.report) as f64 / 1e3));
+        (of(|report| report.p50_us).unwrap_or_default(), of(|report| report.p99_us).unwrap_or_default())
+    }
+
+    /// Median CPU time of the proxy for 1,000 requests, in milliseconds.
+    pub(super) fn cpu_ms(&self) -> Option<f64> {
+        self.median(|run| Some(run.cpu?.as_secs_f64() * 1e6 / run.report.right.max(1) as f64))
+    }
+
+    /// Median resident memory of the proxy at the end of a run, in megabytes.
+    pub(super) fn rss_mb(&self) -> Option<f64> {
+        self.median(|run| Some(run.rss? as f64 / 1e6))
+    }
+
+    /// Right, wrong and lost answers of all runs.
+    pub(super) fn counts(&self) -> [u64; 3] {
+        let sum = |count: fn(&Report) -> u64| self.runs.iter().map(|run| count(&run.report)).sum();
+        [sum(|report| report.right), sum(|report| report.wrong), sum(|report| report.lost)]
+    }
+
+    /// What went wrong, described.
+    pub(super) fn faults(&self) -> Vec<String> {
+        let [_, wrong, lost] = self.counts();
+        let described = self.runs.iter().flat_map(|run| run.report.faults.iter());
+        let mut faults: Vec<String> =
+            described.map(|fault| format!("{}, {:?}: {fault}", self.system.title(), self.traffic)).collect();
+        if faults.is_empty() && wrong + lost > 0 {
+            faults.push(format!("{}: {wrong} wrong, {lost} lost", self.system.title()));
+        }
+        faults
+    }
+
+    fn median(&self, value: impl Fn(&Run) -> Option<f64>) -> Option<f64> {
+        let mut values: Vec<f64> = self.runs.iter().filter_map(value).collect();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied()
+    }
+}

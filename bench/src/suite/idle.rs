@@ -1,0 +1,73 @@
+//! Memory of a proxy that holds event streams on which nothing happens.
+
+use std::time::Duration;
+
+use super::Scale;
+use super::rig::{Bench, Rig, System, Upstream};
+use crate::error::BenchError;
+use crate::load::idle::Report;
+use crate::process::Server;
+
+/// Time after the last stream is open before the memory is read.
+const OPEN_SETTLE: Duration = Duration::from_secs(2);
+
+/// One system holding one number of streams.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) system: System,
+    pub(super) streams: usize,
+    pub(super) before_mb: f64,
+    pub(super) open_mb: f64,
+    pub(super) closed_mb: f64,
+    pub(super) report: Report,
+}
+
+/// Every number of streams in every proxy.
+pub(super) async fn run(bench: &Bench, systems: &[System], scale: Scale) -> Result<Vec<Row>, BenchError> {
+    let mut rows = Vec::new();
+    for &streams in scale.streams {
+        // The memory goal is stated without a tape.
+        for &system in systems.iter().filter(|system| matches!(system, System::Relay | System::Off)) {
+            eprintln!("{} {streams} idle streams", system.title());
+            rows.push(measure(bench, system, streams, scale).await?);
+        }
+    }
+    Ok(rows)
+}
+
+async fn measure(bench: &Bench, system: System, streams: usize, scale: Scale) -> Result<Row, BenchError> {
+    let rig = bench.start(system, Upstream::Http).await?;
+    tokio::time::sleep(OPEN_SETTLE).await;
+    let before_mb = memory_mb(&rig)?;
+    let mut load = bench.load("hold", &rig, &[format!("--streams={streams}")])?;
+    load.reached("open").await?;
+    tokio::time::sleep(OPEN_SETTLE).await;
+    let open_mb = memory_mb(&rig)?;
+    load.go().await?;
+    let report = load.report().await?;
+    load.finish().await?;
+    tokio::time::sleep(Duration::from_secs(scale.settle_seconds)).await;
+    let closed_mb = memory_mb(&rig)?;
+    rig.stop().await?;
+    Ok(Row { system, streams, before_mb, open_mb, closed_mb, report })
+}
+
+fn memory_mb(rig: &Rig) -> Result<f64, BenchError> {
+    let rss = rig.proxy.as_ref().map(Server::rss).transpose()?;
+    Ok(rss.unwrap_or_default() as f64 / 1e6)
+}
+
+impl Row {
+    /// Memory that one stream costs.
+    pub(super) fn kb_per_stream(&self) -> f64 {
+        (self.open_mb - self.before_mb) * 1e3 / self.streams as f64
+    }
+
+    /// What went wrong, described.
+    pub(super) fn fault(&self) -> Option<String> {
+        let why = self.report.fault.as_deref().unwrap_or("ended by the other side");
+        (self.report.lost > 0).then(|| {
+            format!("{}: {} of {} streams lost: {why}", self.system.title(), self.report.lost, self.streams)
+        })
+    }
+}

@@ -1,0 +1,117 @@
+//! The measurements: which cells there are, in which order, and what is made of them. Each cell has fresh processes.
+
+mod calls;
+mod idle;
+mod report;
+mod rig;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::error::BenchError;
+use crate::process::Cores;
+use rig::{Bench, System};
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Settings {
+    /// Fewer connections, requests and repetitions: under three minutes, good for a look only.
+    #[arg(long)]
+    quick: bool,
+    /// Shadowcat's binary.
+    #[arg(long, default_value = "target/release/shadowcat")]
+    shadowcat: PathBuf,
+    /// What to measure side by side.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = System::ALL)]
+    systems: Vec<System>,
+    /// Parts to run.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Part::ALL)]
+    parts: Vec<Part>,
+    /// Write the tables to this file too.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// A part of the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Speed and CPU time of calls.
+    Calls,
+    /// Memory of idle streams.
+    Idle,
+    /// 1,000 connections, every answer compared.
+    Correctness,
+}
+
+impl Part {
+    const ALL: [Self; 3] = [Self::Calls, Self::Idle, Self::Correctness];
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Calls => "calls",
+            Self::Idle => "idle",
+            Self::Correctness => "correctness",
+        })
+    }
+}
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+struct Scale {
+    connections: &'static [usize],
+    requests: usize,
+    repetitions: usize,
+    streams: &'static [usize],
+    settle_seconds: u64,
+    correctness_requests: usize,
+}
+
+const FULL: Scale = Scale {
+    connections: &[1, 16, 64, 256],
+    requests: 15_000,
+    repetitions: 3,
+    streams: &[100, 1_000, 5_000],
+    settle_seconds: 15,
+    correctness_requests: 50_000,
+};
+
+const QUICK: Scale = Scale {
+    connections: &[1, 64],
+    requests: 4_000,
+    repetitions: 1,
+    streams: &[100, 1_000],
+    settle_seconds: 3,
+    correctness_requests: 10_000,
+};
+
+/// Runs the parts asked for. Fails if any answer was lost or wrong: a fast wrong answer is no result.
+pub(crate) async fn run(settings: Settings) -> Result<ExitCode, BenchError> {
+    let scale = if settings.quick { QUICK } else { FULL };
+    let bench = Bench::new(Cores::find(), settings.shadowcat, &settings.systems)?;
+    let mut text = report::heading(&bench.cores, scale);
+    let mut faults = Vec::new();
+    if settings.parts.contains(&Part::Calls) {
+        let cells = calls::run(&bench, &settings.systems, scale).await?;
+        text += &report::calls(&cells);
+        faults.extend(cells.iter().flat_map(calls::Cell::faults));
+    }
+    if settings.parts.contains(&Part::Idle) {
+        let rows = idle::run(&bench, &settings.systems, scale).await?;
+        text += &report::idle(&rows, scale);
+        faults.extend(rows.iter().filter_map(idle::Row::fault));
+    }
+    if settings.parts.contains(&Part::Correctness) {
+        let cells = calls::correctness(&bench, &settings.systems, scale).await?;
+        text += &report::correctness(&cells);
+        faults.extend(cells.iter().flat_map(calls::Cell::faults));
+    }
+    text += &report::faults(&faults);
+    println!("{text}");
+    if let Some(path) = settings.out {
+        std::fs::File::create(path)?.write_all(text.as_bytes())?;
+    }
+    Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,212 @@
+//! The tables, in markdown. No measuring here.
+
+use std::fmt::Write as _;
+
+use super::Scale;
+use super::calls::{Cell, Traffic};
+use super::idle::Row;
+use super::rig::{System, Upstream};
+use crate::process::Cores;
+use crate::wire::{Answer, Era};
+
+/// Most CPU time a request may cost, as a multiple of the bare relay's.
+const CPU_BARS: [(&str, Upstream, System, f64); 3] = [
+    ("CPU per request, HTTP upstream", Upstream::Http, System::Off, 1.7),
+    ("CPU per request, HTTP upstream, recording", Upstream::Http, System::On, 2.2),
+    ("CPU per request, stdio upstream", Upstream::Stdio, System::Off, 2.5),
+];
+/// Most kilobytes a proxied stream may cost.
+const STREAM_KB_BAR: f64 = 40.0;
+/// Most megabytes of the whole proxy, by open streams.
+const MEMORY_MB_BARS: [(usize, f64); 4] = [(0, 12.0), (100, 15.0), (1_000, 32.0), (5_000, 112.0)];
+/// Most megabytes above idle after all streams are closed.
+const CLOSED_MB_BAR: f64 = 10.0;
+
+/// What was run, and on what.
+pub(super) fn heading(cores: &Cores, scale: Scale) -> String {
+    let placed = match cores {
+        Cores::Pinned(_) => "the proxy alone on core 0, load and mock together on core 1",
+        Cores::Free => "not pinned (no taskset, or one core only): the figures vary more",
+    };
+    format!(
+        "# Shadowcat beside a bare relay\n\nProcesses: {placed}. Each cell has fresh processes, {} requests after a warm-up, \
+         median of {} run(s). CPU is the user and system time of the proxy process for 1,000 requests. \"x relay\" is that \
+         time against the bare relay's for the same calls over HTTP.\n",
+        scale.requests, scale.repetitions
+    )
+}
+
+/// A table for each kind of traffic, then the bars.
+pub(super) fn calls(cells: &[Cell]) -> String {
+    let mut text = String::new();
+    for (upstream, era, answer) in [
+        (Upstream::Http, Era::Legacy, Answer::Json),
+        (Upstream::Http, Era::Legacy, Answer::Sse),
+        (Upstream::Http, Era::Legacy, Answer::Progress),
+        (Upstream::Stdio, Era::Legacy, Answer::Json),
+        (Upstream::Stdio, Era::Legacy, Answer::Progress),
+        (Upstream::Http, Era::Modern, Answer::Json),
+        (Upstream::Http, Era::Modern, Answer::Sse),
+    ] {
+        let of_this = |traffic: &Traffic| {
+            traffic.upstream == upstream && traffic.era == era && traffic.answers.as_slice() == [answer]
+        };
+        let rows: Vec<&Cell> = cells.iter().filter(|cell| of_this(&cell.traffic)).collect();
+        if !rows.is_empty() {
+            let _ = write!(text, "\n## {}\n\n{}", title(upstream, era, answer), CALLS_HEAD);
+            for cell in rows {
+                text += &call_row(cell, cells);
+            }
+        }
+    }
+    text + &cpu_bars(cells)
+}
+
+const CALLS_HEAD: &str = "| connections | system | requests/s | p50 ms | p99 ms | CPU ms | x relay | RSS MB | wrong or lost |\n|---:|---|---:|---:|---:|---:|---:|---:|---:|\n";
+
+fn title(upstream: Upstream, era: Era, answer: Answer) -> String {
+    let upstream = match upstream {
+        Upstream::Http => "HTTP upstream",
+        Upstream::Stdio => "stdio upstream",
+    };
+    let era = match era {
+        Era::Legacy => "sessions",
+        Era::Modern => "stateless (2026-07-28)",
+    };
+    let answer = match answer {
+        Answer::Json => "JSON answers",
+        Answer::Sse => "SSE answers",
+        Answer::Progress => "SSE answers with a progress notification",
+    };
+    format!("{upstream}, {era}, {answer}")
+}
+
+fn call_row(cell: &Cell, cells: &[Cell]) -> String {
+    let (p50, p99) = cell.latencies_ms();
+    let [_, wrong, lost] = cell.counts();
+    format!(
+        "| {} | {} | {:.0} | {p50:.2} | {p99:.2} | {} | {} | {} | {} |\n",
+        cell.traffic.connections,
+        cell.system.title(),
+        cell.per_second(),
+        number(cell.cpu_ms(), 1),
+        number(ratio(cell, cells), 2),
+        number(cell.rss_mb(), 1),
+        wrong + lost,
+    )
+}
+
+fn number(value: Option<f64>, digits: usize) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
+}
+
+/// CPU time of a cell against the relay's for the same calls.
+fn ratio(cell: &Cell, cells: &[Cell]) -> Option<f64> {
+    let relay = cells.iter().find(|other| {
+        other.system == System::Relay
+            && other.traffic.upstream == Upstream::Http
+            && other.traffic.is_like(&cell.traffic)
+    })?;
+    let floor = relay.cpu_ms().filter(|cpu| *cpu > 0.0)?;
+    Some(cell.cpu_ms()? / floor)
+}
+
+fn cpu_bars(cells: &[Cell]) -> String {
+    let mut text = String::new();
+    for (name, upstream, system, bar) in CPU_BARS {
+        let of_this = cells.iter().filter(|cell| cell.system == system && cell.traffic.upstream == upstream);
+        let ratios = of_this.filter_map(|cell| Some((ratio(cell, cells)?, &cell.traffic)));
+        if let Some((worst, traffic)) = ratios.max_by(|(one, _), (other, _)| one.total_cmp(other)) {
+            let measured = format!("{worst:.2} x relay ({})", row_name(traffic));
+            text += &bar_row(name, &measured, &format!("{bar} x"), worst <= bar);
+        }
+    }
+    bars(&text)
+}
+
+fn row_name(traffic: &Traffic) -> String {
+    format!("{:?} {:?}, {} connections, the worst row", traffic.era, traffic.answers, traffic.connections)
+}
+
+fn bars(rows: &str) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!("\n| bar | measured | at most | |\n|---|---:|---:|---|\n{rows}")
+}
+
+fn bar_row(name: &str, measured: &str, bar: &str, holds: bool) -> String {
+    format!("| {name} | {measured} | {bar} | {} |\n", if holds { "holds" } else { "MISSED" })
+}
+
+/// The memory table and its bars.
+pub(super) fn idle(rows: &[Row], scale: Scale) -> String {
+    let mut text = format!(
+        "\n## Idle event streams, each a session with an upstream stream\n\n\
+         | streams | system | RSS MB before | open | {} s after closing | kB per stream | opened in s | lost |\n\
+         |---:|---|---:|---:|---:|---:|---:|---:|\n",
+        scale.settle_seconds
+    );
+    for row in rows {
+        let _ = writeln!(
+            text,
+            "| {} | {} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {} |",
+            row.streams,
+            row.system.title(),
+            row.before_mb,
+            row.open_mb,
+            row.closed_mb,
+            row.kb_per_stream(),
+            row.report.opening_seconds,
+            row.report.lost,
+        );
+    }
+    text + &memory_bars(rows)
+}
+
+fn memory_bars(rows: &[Row]) -> String {
+    let mut text = String::new();
+    for row in rows.iter().filter(|row| row.system.is_shadowcat()) {
+        let mb = |value: f64| format!("{value:.1} MB");
+        let bar_of = |streams| MEMORY_MB_BARS.iter().find(|(at, _)| *at == streams).map(|(_, bar)| *bar);
+        if let Some(bar) = bar_of(0) {
+            text += &bar_row("memory when started", &mb(row.before_mb), &mb(bar), row.before_mb <= bar);
+        }
+        if let Some(bar) = bar_of(row.streams) {
+            let name = format!("memory with {} streams", row.streams);
+            text += &bar_row(&name, &mb(row.open_mb), &mb(bar), row.open_mb <= bar);
+        }
+        let kb = row.kb_per_stream();
+        let name = format!("a stream of {}", row.streams);
+        text += &bar_row(&name, &format!("{kb:.1} kB"), &format!("{STREAM_KB_BAR} kB"), kb <= STREAM_KB_BAR);
+        let bar = row.before_mb + CLOSED_MB_BAR;
+        let name = format!("memory after {} streams closed", row.streams);
+        text += &bar_row(&name, &mb(row.closed_mb), &mb(bar), row.closed_mb <= bar);
+    }
+    bars(&text)
+}
+
+/// The table of compared answers.
+pub(super) fn correctness(cells: &[Cell]) -> String {
+    let mut text = "\n## 1,000 connections, ids and sessions shared, every answer compared byte for byte\n\n\
+        | upstream | era | system | right | wrong | lost |\n|---|---|---|---:|---:|---:|\n"
+        .to_owned();
+    for cell in cells {
+        let [right, wrong, lost] = cell.counts();
+        let Traffic { upstream, era, .. } = cell.traffic;
+        let _ = writeln!(
+            text,
+            "| {upstream:?} | {era:?} | {} | {right} | {wrong} | {lost} |",
+            cell.system.title()
+        );
+    }
+    text
+}
+
+/// What went wrong, or nothing.
+pub(super) fn faults(faults: &[String]) -> String {
+    if faults.is_empty() {
+        return "\nNo answer was lost or wrong.\n".to_owned();
+    }
+    format!("\n## Faults\n\n- {}\n", faults.join("\n- "))
+}

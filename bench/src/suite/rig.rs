@@ -1,0 +1,153 @@
+//! Starts the processes of one cell: the mock, the system measured, and the load in front of it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use tempfile::TempDir;
+
+use crate::error::BenchError;
+use crate::process::{Cores, Load, Server, Side};
+
+/// What stands between the load and the mock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum System {
+    /// Nothing.
+    Direct,
+    /// The relay that looks at nothing.
+    Relay,
+    /// Shadowcat without a tape.
+    Off,
+    /// Shadowcat with a tape.
+    On,
+}
+
+impl System {
+    /// In the order of the tables.
+    pub(super) const ALL: [Self; 4] = [Self::Direct, Self::Relay, Self::Off, Self::On];
+
+    /// The name in the tables.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Relay => "bare relay",
+            Self::Off => "Shadowcat",
+            Self::On => "Shadowcat, recording",
+        }
+    }
+
+    /// Whether it is the program under test.
+    pub(super) fn is_shadowcat(self) -> bool {
+        matches!(self, Self::Off | Self::On)
+    }
+}
+
+impl std::fmt::Display for System {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Direct => "direct",
+            Self::Relay => "relay",
+            Self::Off => "off",
+            Self::On => "on",
+        })
+    }
+}
+
+/// How the mock is reached by a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Upstream {
+    Http,
+    Stdio,
+}
+
+/// Where the programs are.
+#[derive(Debug)]
+pub(super) struct Bench {
+    pub(super) cores: Cores,
+    this: PathBuf,
+    shadowcat: PathBuf,
+}
+
+impl Bench {
+    /// Fails if a program that is to be measured does not exist.
+    pub(super) fn new(cores: Cores, shadowcat: PathBuf, systems: &[System]) -> Result<Self, BenchError> {
+        if systems.iter().any(|system| system.is_shadowcat()) && !shadowcat.exists() {
+            return Err(BenchError::NoBinary(shadowcat));
+        }
+        Ok(Self { cores, this: std::env::current_exe()?, shadowcat })
+    }
+
+    /// Starts a system and what is behind it.
+    pub(super) async fn start(&self, system: System, upstream: Upstream) -> Result<Rig, BenchError> {
+        let mock = match upstream {
+            Upstream::Http => Some(Server::start(&self.role(Side::Load, &["mock"])).await?),
+            Upstream::Stdio => None,
+        };
+        let data = tempfile::tempdir()?;
+        let proxy = match (system, &mock) {
+            (System::Direct, _) | (System::Relay, None) => None,
+            (System::Relay, Some(mock)) => {
+                let role = self.role(Side::Proxy, &["relay", "--upstream", mock.address()]);
+                Some(Server::start(&role).await?)
+            }
+            (System::Off | System::On, mock) => {
+                let words = self.shadowcat(system, mock.as_ref(), &data);
+                Some(Server::start(&words).await?)
+            }
+        };
+        Ok(Rig { mock, proxy, _data: data })
+    }
+
+    /// Starts a load role in front of a rig.
+    pub(super) fn load(&self, role: &str, rig: &Rig, options: &[String]) -> Result<Load, BenchError> {
+        let mut words = self.role(Side::Load, &[role, "--url", rig.url()]);
+        words.extend(options.iter().map(OsString::from));
+        Load::start(&words)
+    }
+
+    fn role(&self, side: Side, arguments: &[&str]) -> Vec<OsString> {
+        let mut words = self.cores.words(side, &self.this);
+        words.extend(arguments.iter().map(OsString::from));
+        words
+    }
+
+    fn shadowcat(&self, system: System, mock: Option<&Server>, data: &TempDir) -> Vec<OsString> {
+        let mut words = self.cores.words(Side::Proxy, &self.shadowcat);
+        words.extend(["reverse", "--listen", "127.0.0.1:0", "--data"].map(OsString::from));
+        words.push(data.path().join("data").into());
+        if system == System::On {
+            words.extend(["--record".into(), data.path().join("tapes").into()]);
+        }
+        if let Some(mock) = mock {
+            words.extend(["--upstream".into(), mock.url().into()]);
+        } else {
+            words.push("--".into());
+            // A child inherits the proxy's core, where it would take time from what is measured.
+            words.extend(self.role(Side::Load, &["mock", "--stdio", "--out-of-order"]));
+        }
+        words
+    }
+}
+
+/// The running processes of one cell.
+#[derive(Debug)]
+pub(super) struct Rig {
+    mock: Option<Server>,
+    /// The process that is measured; none if there is no proxy.
+    pub(super) proxy: Option<Server>,
+    _data: TempDir,
+}
+
+impl Rig {
+    fn url(&self) -> &str {
+        self.proxy.as_ref().or(self.mock.as_ref()).map(Server::url).unwrap_or_default()
+    }
+
+    /// Ends the processes, the proxy first.
+    pub(super) async fn stop(self) -> Result<(), BenchError> {
+        for server in [self.proxy, self.mock].into_iter().flatten() {
+            server.stop().await?;
+        }
+        Ok(())
+    }
+}
