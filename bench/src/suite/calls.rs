@@ -49,20 +49,17 @@ struct Run {
 
 /// Every traffic under every system. The systems alternate within a repetition, so that a slow minute of the machine
 /// hits all of them.
-pub(super) async fn run(bench: &Bench, systems: &[System], scale: Scale) -> Result<Vec<Cell>, BenchError> {
+pub(super) async fn run(bench: &Bench, systems: &[System], scale: Scale) -> Vec<Cell> {
     let mut cells = Vec::new();
     for traffic in traffics(scale) {
-        cells.extend(compare(bench, systems, &traffic, scale.requests, scale.repetitions).await?);
+        let requests = scale.requests(traffic.connections);
+        cells.extend(compare(bench, systems, &traffic, requests, scale.repetitions).await);
     }
-    Ok(cells)
+    cells
 }
 
 /// 1,000 connections that share sessions and ids, with every kind of answer in turn.
-pub(super) async fn correctness(
-    bench: &Bench,
-    systems: &[System],
-    scale: Scale,
-) -> Result<Vec<Cell>, BenchError> {
+pub(super) async fn correctness(bench: &Bench, systems: &[System], scale: Scale) -> Vec<Cell> {
     let mut cells = Vec::new();
     for (upstream, era) in
         [(Upstream::Http, Era::Legacy), (Upstream::Http, Era::Modern), (Upstream::Stdio, Era::Legacy)]
@@ -76,9 +73,9 @@ pub(super) async fn correctness(
             sessions,
             same_ids: true,
         };
-        cells.extend(compare(bench, systems, &traffic, scale.correctness_requests, 1).await?);
+        cells.extend(compare(bench, systems, &traffic, scale.correctness_requests, 1).await);
     }
-    Ok(cells)
+    cells
 }
 
 fn traffics(scale: Scale) -> Vec<Traffic> {
@@ -116,6 +113,12 @@ impl Traffic {
         (self.era, &self.answers, self.connections) == (other.era, &other.answers, other.connections)
     }
 
+    /// What it is, in a few words.
+    pub(super) fn name(&self) -> String {
+        let Self { upstream, era, answers, connections, .. } = self;
+        format!("{upstream:?} upstream, {era:?}, {answers:?}, {connections} connections")
+    }
+
     fn options(&self, requests: usize) -> Vec<String> {
         let answers: Vec<String> = self.answers.iter().map(option).collect();
         let mut options = vec![
@@ -146,17 +149,18 @@ async fn compare(
     traffic: &Traffic,
     requests: usize,
     repetitions: usize,
-) -> Result<Vec<Cell>, BenchError> {
+) -> Vec<Cell> {
     let suited = systems.iter().filter(|system| traffic.suits(**system));
     let mut cells: Vec<Cell> =
         suited.map(|system| Cell { system: *system, traffic: traffic.clone(), runs: Vec::new() }).collect();
     for _ in 0..repetitions {
         for cell in &mut cells {
-            eprintln!("{} {:?}", cell.system.title(), cell.traffic);
-            cell.runs.push(measure(bench, cell.system, traffic, requests).await?);
+            eprintln!("{}: {}", cell.system.title(), traffic.name());
+            let run = measure(bench, cell.system, traffic, requests).await;
+            cell.runs.push(run.unwrap_or_else(|error| Run::failed(&error, requests)));
         }
     }
-    Ok(cells)
+    cells
 }
 
 async fn measure(
@@ -180,10 +184,18 @@ async fn measure(
     Ok(Run { report, cpu: after.zip(before).map(|(after, before)| after.saturating_sub(before)), rss })
 }
 
+impl Run {
+    /// A cell that could not be measured: all that it was to send is lost, the other cells go on.
+    fn failed(error: &BenchError, requests: usize) -> Self {
+        let report = Report { lost: requests as u64, faults: vec![error.to_string()], ..Report::default() };
+        Self { report, cpu: None, rss: None }
+    }
+}
+
 impl Cell {
     /// Median requests a second.
     pub(super) fn per_second(&self) -> f64 {
-        self.median(|run| Some(run.report.right as f64 / run.report.seconds)).unwrap_or_default()
+        self.median(|run| Some(run.report.right as f64 / run.report.seconds.max(1e-9))).unwrap_or_default()
     }
 
     /// Median of the p50 and p99 in milliseconds.
@@ -212,8 +224,9 @@ impl Cell {
     pub(super) fn faults(&self) -> Vec<String> {
         let [_, wrong, lost] = self.counts();
         let described = self.runs.iter().flat_map(|run| run.report.faults.iter());
-        let mut faults: Vec<String> =
-            described.map(|fault| format!("{}, {:?}: {fault}", self.system.title(), self.traffic)).collect();
+        let mut faults: Vec<String> = described
+            .map(|fault| format!("{}, {}: {fault}", self.system.title(), self.traffic.name()))
+            .collect();
         if faults.is_empty() && wrong + lost > 0 {
             faults.push(format!("{}: {wrong} wrong, {lost} lost", self.system.title()));
         }

@@ -23,16 +23,17 @@ pub(super) struct Row {
 }
 
 /// Every number of streams in every proxy.
-pub(super) async fn run(bench: &Bench, systems: &[System], scale: Scale) -> Result<Vec<Row>, BenchError> {
+pub(super) async fn run(bench: &Bench, systems: &[System], scale: Scale) -> Vec<Row> {
     let mut rows = Vec::new();
     for &streams in scale.streams {
         // The memory goal is stated without a tape.
         for &system in systems.iter().filter(|system| matches!(system, System::Relay | System::Off)) {
             eprintln!("{} {streams} idle streams", system.title());
-            rows.push(measure(bench, system, streams, scale).await?);
+            let row = measure(bench, system, streams, scale).await;
+            rows.push(row.unwrap_or_else(|error| Row::failed(system, streams, &error)));
         }
     }
-    Ok(rows)
+    rows
 }
 
 async fn measure(bench: &Bench, system: System, streams: usize, scale: Scale) -> Result<Row, BenchError> {
@@ -58,6 +59,13 @@ fn memory_mb(rig: &Rig) -> Result<f64, BenchError> {
 }
 
 impl Row {
+    /// A row that could not be measured: no figure, and every stream lost.
+    fn failed(system: System, streams: usize, error: &BenchError) -> Self {
+        let report =
+            Report { held: 0, lost: streams, fault: Some(error.to_string()), opening_seconds: f64::NAN };
+        Self { system, streams, before_mb: f64::NAN, open_mb: f64::NAN, closed_mb: f64::NAN, report }
+    }
+
     /// Memory that one stream costs.
     pub(super) fn kb_per_stream(&self) -> f64 {
         (self.open_mb - self.before_mb) * 1e3 / self.streams as f64

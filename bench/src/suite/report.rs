@@ -29,10 +29,11 @@ pub(super) fn heading(cores: &Cores, scale: Scale) -> String {
         Cores::Free => "not pinned (no taskset, or one core only): the figures vary more",
     };
     format!(
-        "# Shadowcat beside a bare relay\n\nProcesses: {placed}. Each cell has fresh processes, {} requests after a warm-up, \
+        "# Shadowcat beside a bare relay\n\nProcesses: {placed}. Each cell has fresh processes, {} requests ({} with one \
+         connection) after a warm-up, \
          median of {} run(s). CPU is the user and system time of the proxy process for 1,000 requests. \"x relay\" is that \
          time against the bare relay's for the same calls over HTTP.\n",
-        scale.requests, scale.repetitions
+        scale.requests, scale.requests_alone, scale.repetitions
     )
 }
 
@@ -117,15 +118,11 @@ fn cpu_bars(cells: &[Cell]) -> String {
         let of_this = cells.iter().filter(|cell| cell.system == system && cell.traffic.upstream == upstream);
         let ratios = of_this.filter_map(|cell| Some((ratio(cell, cells)?, &cell.traffic)));
         if let Some((worst, traffic)) = ratios.max_by(|(one, _), (other, _)| one.total_cmp(other)) {
-            let measured = format!("{worst:.2} x relay ({})", row_name(traffic));
+            let measured = format!("{worst:.2} x relay in the worst row ({})", traffic.name());
             text += &bar_row(name, &measured, &format!("{bar} x"), worst <= bar);
         }
     }
     bars(&text)
-}
-
-fn row_name(traffic: &Traffic) -> String {
-    format!("{:?} {:?}, {} connections, the worst row", traffic.era, traffic.answers, traffic.connections)
 }
 
 fn bars(rows: &str) -> String {
