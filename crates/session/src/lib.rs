@@ -1,1 +1,21 @@
 //! What outlives an exchange: session records, live sessions, resumable streams, the store trait.
+
+mod cache;
+pub mod contract;
+mod record;
+mod sessions;
+mod state;
+mod store;
+#[cfg(test)]
+mod testing;
+mod write_behind;
+
+pub use cache::CacheLimits;
+pub use record::{
+    HANDSHAKE_BYTES_MAX, Handshake, HandshakeTooLarge, ID_BYTES_MAX, Key, Namespace, NoRandomness,
+    NotASessionId, RECORD_BYTES_MAX, Record, SUBSCRIPTIONS_MAX, SessionId, SubscriptionsFull, UpstreamToken,
+};
+pub use sessions::{Durability, Health, Sessions, SessionsError, SessionsLimits, Stats};
+pub use state::{IllegalMove, State};
+pub use store::{Cause, PAGE_MAX, Page, SessionStore, StoreError};
+pub use write_behind::{WriteBehind, WriteLimits};
