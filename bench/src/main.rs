@@ -62,7 +62,7 @@ fn run(role: Role) -> Result<ExitCode, BenchError> {
     runtime.block_on(async {
         match role {
             Role::All(settings) => return suite::run(settings).await,
-            Role::Mock(settings) => mock::http::run(settings.http).await?,
+            Role::Mock(settings) => mock::http::run(settings.http, settings.post_only).await?,
             Role::Relay(settings) => relay::run(settings).await?,
             Role::Load(settings) => load::calls::run(settings).await?,
             Role::Hold(settings) => load::idle::run(settings).await?,

@@ -23,19 +23,19 @@ const BODY_BYTES_MAX: usize = 16 << 20;
 type Reply = Response<Either<Full<Bytes>, Held>>;
 
 /// Serves until the process ends.
-pub(crate) async fn run(port: u16) -> Result<(), BenchError> {
+pub(crate) async fn run(port: u16, post_only: bool) -> Result<(), BenchError> {
     let sessions = Arc::new(AtomicU64::new(0));
     let service = service_fn(move |request| {
         let sessions = Arc::clone(&sessions);
-        async move { Ok::<_, Infallible>(reply(&sessions, request).await) }
+        async move { Ok::<_, Infallible>(reply(&sessions, post_only, request).await) }
     });
     server::serve(port, service).await
 }
 
-async fn reply(sessions: &AtomicU64, request: Request<Incoming>) -> Reply {
+async fn reply(sessions: &AtomicU64, post_only: bool, request: Request<Incoming>) -> Reply {
     match *request.method() {
         Method::POST => post(sessions, request.into_body()).await,
-        Method::GET => event_stream(Either::Right(Held { said_hello: false })),
+        Method::GET if !post_only => event_stream(Either::Right(Held { said_hello: false })),
         Method::DELETE => empty(StatusCode::OK),
         _ => empty(StatusCode::METHOD_NOT_ALLOWED),
     }

@@ -11,6 +11,9 @@ pub(crate) struct Settings {
     /// Port on 127.0.0.1; 0 picks one and prints it.
     #[arg(long, default_value_t = 0, conflicts_with = "stdio")]
     pub(crate) http: u16,
+    /// Refuse GET with 405, as servers that never speak first do.
+    #[arg(long, conflicts_with = "stdio")]
+    pub(crate) post_only: bool,
     /// Speak over stdin and stdout instead.
     #[arg(long)]
     pub(crate) stdio: bool,

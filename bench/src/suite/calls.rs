@@ -97,7 +97,7 @@ fn traffics(scale: Scale) -> Vec<Traffic> {
 impl Traffic {
     fn of(upstream: Upstream, era: Era, answer: Answer, connections: usize) -> Self {
         let sessions = match upstream {
-            Upstream::Http => connections,
+            Upstream::Http | Upstream::PostOnly => connections,
             Upstream::Stdio => connections.min(STDIO_SESSIONS_MAX),
         };
         Self { upstream, era, answers: vec![answer], connections, sessions, same_ids: false }

@@ -15,6 +15,7 @@ const OPEN_SETTLE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) system: System,
+    pub(super) upstream: Upstream,
     pub(super) streams: usize,
     pub(super) before_mb: f64,
     pub(super) open_mb: f64,
@@ -27,17 +28,29 @@ pub(super) async fn run(bench: &Bench, systems: &[System], scale: Scale) -> Vec<
     let mut rows = Vec::new();
     for &streams in scale.streams {
         // The memory goal is stated without a tape.
-        for &system in systems.iter().filter(|system| matches!(system, System::Relay | System::Off)) {
-            eprintln!("{} {streams} idle streams", system.title());
-            let row = measure(bench, system, streams, scale).await;
-            rows.push(row.unwrap_or_else(|error| Row::failed(system, streams, &error)));
+        for (system, upstream) in [
+            (System::Relay, Upstream::Http),
+            (System::Off, Upstream::Http),
+            (System::Off, Upstream::PostOnly),
+        ] {
+            if systems.contains(&system) {
+                eprintln!("{}: {streams} idle streams, {upstream:?}", system.title());
+                let row = measure(bench, system, upstream, streams, scale).await;
+                rows.push(row.unwrap_or_else(|error| Row::failed(system, upstream, streams, &error)));
+            }
         }
     }
     rows
 }
 
-async fn measure(bench: &Bench, system: System, streams: usize, scale: Scale) -> Result<Row, BenchError> {
-    let rig = bench.start(system, Upstream::Http).await?;
+async fn measure(
+    bench: &Bench,
+    system: System,
+    upstream: Upstream,
+    streams: usize,
+    scale: Scale,
+) -> Result<Row, BenchError> {
+    let rig = bench.start(system, upstream).await?;
     tokio::time::sleep(OPEN_SETTLE).await;
     let before_mb = memory_mb(&rig)?;
     let mut load = bench.load("hold", &rig, &[format!("--streams={streams}")])?;
@@ -50,7 +63,7 @@ async fn measure(bench: &Bench, system: System, streams: usize, scale: Scale) ->
     tokio::time::sleep(Duration::from_secs(scale.settle_seconds)).await;
     let closed_mb = memory_mb(&rig)?;
     rig.stop().await?;
-    Ok(Row { system, streams, before_mb, open_mb, closed_mb, report })
+    Ok(Row { system, upstream, streams, before_mb, open_mb, closed_mb, report })
 }
 
 fn memory_mb(rig: &Rig) -> Result<f64, BenchError> {
@@ -60,10 +73,18 @@ fn memory_mb(rig: &Rig) -> Result<f64, BenchError> {
 
 impl Row {
     /// A row that could not be measured: no figure, and every stream lost.
-    fn failed(system: System, streams: usize, error: &BenchError) -> Self {
+    fn failed(system: System, upstream: Upstream, streams: usize, error: &BenchError) -> Self {
         let report =
             Report { held: 0, lost: streams, fault: Some(error.to_string()), opening_seconds: f64::NAN };
-        Self { system, streams, before_mb: f64::NAN, open_mb: f64::NAN, closed_mb: f64::NAN, report }
+        Self {
+            system,
+            upstream,
+            streams,
+            before_mb: f64::NAN,
+            open_mb: f64::NAN,
+            closed_mb: f64::NAN,
+            report,
+        }
     }
 
     /// Memory that one stream costs.

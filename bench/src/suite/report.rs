@@ -15,10 +15,12 @@ const CPU_BARS: [(&str, Upstream, System, f64); 3] = [
     ("CPU per request, HTTP upstream, recording", Upstream::Http, System::On, 2.2),
     ("CPU per request, stdio upstream", Upstream::Stdio, System::Off, 2.5),
 ];
-/// Most kilobytes a proxied stream may cost.
+/// Most kilobytes a stream with its upstream stream may cost.
 const STREAM_KB_BAR: f64 = 40.0;
-/// Most megabytes of the whole proxy, by open streams.
-const MEMORY_MB_BARS: [(usize, f64); 4] = [(0, 12.0), (100, 15.0), (1_000, 32.0), (5_000, 112.0)];
+/// Most megabytes of the whole proxy when nothing has happened yet.
+const STARTED_MB_BAR: f64 = 12.0;
+/// Most megabytes of the whole proxy, by open streams that have none upstream.
+const MEMORY_MB_BARS: [(usize, f64); 3] = [(100, 15.0), (1_000, 32.0), (5_000, 112.0)];
 /// Most megabytes above idle after all streams are closed.
 const CLOSED_MB_BAR: f64 = 10.0;
 
@@ -68,6 +70,7 @@ const CALLS_HEAD: &str = "| connections | system | requests/s | p50 ms | p99 ms 
 fn title(upstream: Upstream, era: Era, answer: Answer) -> String {
     let upstream = match upstream {
         Upstream::Http => "HTTP upstream",
+        Upstream::PostOnly => "HTTP upstream without streams",
         Upstream::Stdio => "stdio upstream",
     };
     let era = match era {
@@ -139,17 +142,18 @@ fn bar_row(name: &str, measured: &str, bar: &str, holds: bool) -> String {
 /// The memory table and its bars.
 pub(super) fn idle(rows: &[Row], scale: Scale) -> String {
     let mut text = format!(
-        "\n## Idle event streams, each a session with an upstream stream\n\n\
-         | streams | system | RSS MB before | open | {} s after closing | kB per stream | opened in s | lost |\n\
-         |---:|---|---:|---:|---:|---:|---:|---:|\n",
+        "\n## Idle event streams, a session each\n\n\
+         | streams | system | upstream streams | RSS MB before | open | {} s after closing | kB per stream | opened in s | lost |\n\
+         |---:|---|---|---:|---:|---:|---:|---:|---:|\n",
         scale.settle_seconds
     );
     for row in rows {
         let _ = writeln!(
             text,
-            "| {} | {} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {} |",
+            "| {} | {} | {} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {} |",
             row.streams,
             row.system.title(),
+            upstream_streams(row),
             row.before_mb,
             row.open_mb,
             row.closed_mb,
@@ -161,24 +165,41 @@ pub(super) fn idle(rows: &[Row], scale: Scale) -> String {
     text + &memory_bars(rows)
 }
 
+fn upstream_streams(row: &Row) -> &'static str {
+    if row.upstream == Upstream::Http { "one each" } else { "none" }
+}
+
 fn memory_bars(rows: &[Row]) -> String {
     let mut text = String::new();
     for row in rows.iter().filter(|row| row.system.is_shadowcat()) {
+        // Streams that are not there cost nothing, which proves nothing.
+        let whole = row.report.lost == 0;
         let mb = |value: f64| format!("{value:.1} MB");
-        let bar_of = |streams| MEMORY_MB_BARS.iter().find(|(at, _)| *at == streams).map(|(_, bar)| *bar);
-        if let Some(bar) = bar_of(0) {
-            text += &bar_row("memory when started", &mb(row.before_mb), &mb(bar), row.before_mb <= bar);
+        let mut add = |name: String, measured: f64, most: f64| {
+            text.push_str(&bar_row(&name, &mb(measured), &mb(most), whole && measured <= most));
+        };
+        let (streams, with) = (row.streams, upstream_streams(row));
+        if row.upstream == Upstream::PostOnly {
+            add("memory when started".to_owned(), row.before_mb, STARTED_MB_BAR);
+            if let Some((_, bar)) = MEMORY_MB_BARS.iter().find(|(at, _)| *at == streams) {
+                add(format!("memory with {streams} streams, {with} upstream"), row.open_mb, *bar);
+            }
         }
-        if let Some(bar) = bar_of(row.streams) {
-            let name = format!("memory with {} streams", row.streams);
-            text += &bar_row(&name, &mb(row.open_mb), &mb(bar), row.open_mb <= bar);
+        add(
+            format!("memory after {streams} streams closed, {with} upstream"),
+            row.closed_mb,
+            row.before_mb + CLOSED_MB_BAR,
+        );
+        if row.upstream == Upstream::Http {
+            let kb = row.kb_per_stream();
+            let name = format!("each of {streams} streams with its upstream stream");
+            text += &bar_row(
+                &name,
+                &format!("{kb:.1} kB"),
+                &format!("{STREAM_KB_BAR} kB"),
+                whole && kb <= STREAM_KB_BAR,
+            );
         }
-        let kb = row.kb_per_stream();
-        let name = format!("a stream of {}", row.streams);
-        text += &bar_row(&name, &format!("{kb:.1} kB"), &format!("{STREAM_KB_BAR} kB"), kb <= STREAM_KB_BAR);
-        let bar = row.before_mb + CLOSED_MB_BAR;
-        let name = format!("memory after {} streams closed", row.streams);
-        text += &bar_row(&name, &mb(row.closed_mb), &mb(bar), row.closed_mb <= bar);
     }
     bars(&text)
 }

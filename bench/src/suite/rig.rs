@@ -57,6 +57,8 @@ impl std::fmt::Display for System {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Upstream {
     Http,
+    /// Over HTTP, but it offers no stream of its own.
+    PostOnly,
     Stdio,
 }
 
@@ -81,6 +83,9 @@ impl Bench {
     pub(super) async fn start(&self, system: System, upstream: Upstream) -> Result<Rig, BenchError> {
         let mock = match upstream {
             Upstream::Http => Some(Server::start(&self.role(Side::Load, &["mock"])).await?),
+            Upstream::PostOnly => {
+                Some(Server::start(&self.role(Side::Load, &["mock", "--post-only"])).await?)
+            }
             Upstream::Stdio => None,
         };
         let data = tempfile::tempdir()?;
