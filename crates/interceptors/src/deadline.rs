@@ -10,6 +10,7 @@ use futures_util::{Stream, StreamExt as _};
 use shadowcat_pipeline::{Direction, Envelope, Interceptor, Next, Refusal, RefusalKind, Replies};
 use shadowcat_protocol::{Message, method};
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// How long an exchange may take.
 #[derive(Clone, Copy, Debug)]
@@ -24,12 +25,13 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Deadline {
     settings: Settings,
+    force: CancellationToken,
 }
 
 impl Deadline {
-    /// With these limits.
-    pub fn new(settings: Settings) -> Self {
-        Self { settings }
+    /// With these limits. `force` is the last deadline of all: the proxy ends, and so does every exchange.
+    pub fn new(settings: Settings, force: CancellationToken) -> Self {
+        Self { settings, force }
     }
 
     /// People answer what a server asks, and they take their time.
@@ -54,14 +56,18 @@ impl Interceptor for Deadline {
         // A subscription is meant to stay open, and to be silent.
         let stays = envelope.message.method() == Some(method::LISTEN);
         let stuck = Stuck::new(&envelope);
-        let dispatched = timeout_at(end.min(begun + limits.idle), next.run(envelope)).await;
+        let dispatch = timeout_at(end.min(begun + limits.idle), next.run(envelope));
+        let Some(dispatched) = self.force.run_until_cancelled(dispatch).await else {
+            return Err(RefusalKind::ShuttingDown.into());
+        };
         let replies = dispatched.unwrap_or_else(|_| Err(stuck.refusal(limits.idle)))?;
         if stays || replies.is_whole() {
             return Ok(replies);
         }
         let head = replies.head();
         let timer = Box::pin(sleep_until(end.min(Instant::now() + limits.idle)));
-        Ok(Replies::stream(Timed { replies, timer, limits, end, stuck }).with_head(head))
+        let force = Box::pin(self.force.clone().cancelled_owned());
+        Ok(Replies::stream(Timed { replies, timer, force, limits, end, stuck }).with_head(head))
     }
 }
 
@@ -92,6 +98,7 @@ impl Stuck {
 struct Timed {
     replies: Replies,
     timer: Pin<Box<Sleep>>,
+    force: Pin<Box<WaitForCancellationFutureOwned>>,
     limits: Settings,
     end: Instant,
     stuck: Stuck,
@@ -105,6 +112,10 @@ impl Stream for Timed {
             let next = self.end.min(Instant::now() + self.limits.idle);
             self.timer.as_mut().reset(next);
             return Poll::Ready(reply);
+        }
+        if self.force.as_mut().poll(context).is_ready() {
+            self.replies = Replies::none();
+            return Poll::Ready(Some(Err(RefusalKind::ShuttingDown.into())));
         }
         match self.timer.as_mut().poll(context) {
             Poll::Pending => Poll::Pending,
@@ -147,7 +158,10 @@ mod tests {
     }
 
     async fn ended_after(end: &dyn Service) -> (usize, Duration) {
-        let chain = Chain::new(vec![Arc::new(Deadline::new(Settings { idle: IDLE, total: TOTAL }))]);
+        let chain = Chain::new(vec![Arc::new(Deadline::new(
+            Settings { idle: IDLE, total: TOTAL },
+            CancellationToken::new(),
+        ))]);
         let origin = Origin::new(PeerId::next(), Transport::Http, Revision::V2025_11_25);
         let request = Request::new(&Id::from_u64(1), "tools/call", None);
         let begun = Instant::now();
@@ -210,7 +224,10 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_is_there_passes_as_it_is() {
-        let chain = Chain::new(vec![Arc::new(Deadline::new(Settings { idle: IDLE, total: TOTAL }))]);
+        let chain = Chain::new(vec![Arc::new(Deadline::new(
+            Settings { idle: IDLE, total: TOTAL },
+            CancellationToken::new(),
+        ))]);
         let origin = Origin::new(PeerId::next(), Transport::Http, Revision::V2025_11_25);
         let request = Request::new(&Id::from_u64(1), "ping", None);
         let envelope = Envelope::to_server(Message::Request(request), Arc::new(origin));

@@ -232,10 +232,10 @@ impl Refusal {
             data.push_str(&json::quote(upstream));
         }
         if let RefusalKind::UpstreamStatus(answer) = &self.kind {
-            data.push_str(&format!(r#","status":{}"#, answer.status));
+            data.push_str(r#","status":"#);
+            data.push_str(&answer.status.to_string());
         }
-        data.push_str(&format!(r#","retryable":{}}}"#, told.retryable));
-        data
+        data + r#","retryable":"# + &told.retryable.to_string() + "}"
     }
 }
 

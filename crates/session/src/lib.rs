@@ -2,15 +2,20 @@
 
 mod cache;
 pub mod contract;
+mod live;
+mod outlet;
 mod record;
 mod sessions;
 mod state;
 mod store;
+mod stream;
 #[cfg(test)]
 mod testing;
 mod write_behind;
 
 pub use cache::CacheLimits;
+pub use live::{InFlight, Live, Table, TableFull, Upstream};
+pub use outlet::{EventId, Outlet, OutletService};
 pub use record::{
     HANDSHAKE_BYTES_MAX, Handshake, HandshakeTooLarge, ID_BYTES_MAX, Key, Namespace, NoRandomness,
     NotASessionId, RECORD_BYTES_MAX, Record, SUBSCRIPTIONS_MAX, SessionId, SubscriptionsFull, UpstreamToken,
@@ -18,4 +23,5 @@ pub use record::{
 pub use sessions::{Durability, Health, Sessions, SessionsError, SessionsLimits, Stats};
 pub use state::{IllegalMove, State};
 pub use store::{Cause, PAGE_MAX, Page, SessionStore, StoreError};
+pub use stream::{Reader, Stream, StreamClosed, StreamLimits};
 pub use write_behind::{WriteBehind, WriteLimits};

@@ -15,12 +15,14 @@ const POLL: Duration = Duration::from_millis(10);
 pub(super) struct Group {
     id: Pid,
     guard: Guard,
+    /// Once it is empty its id may be given to strangers, so that no further signal is sent.
+    is_empty: bool,
 }
 
 impl Group {
     pub(super) fn new(id: Pid, guard: Guard) -> Self {
         guard.add(id);
-        Self { id, guard }
+        Self { id, guard, is_empty: false }
     }
 
     pub(super) fn id(&self) -> Pid {
@@ -34,16 +36,17 @@ impl Group {
 
     /// Ends those who are left after the leader was reaped: SIGTERM, a wait of at most `wait` or until `kill`, and
     /// SIGKILL by the drop.
-    pub(super) async fn clear(self, wait: Duration, kill: &CancellationToken) {
-        if !self.has_members() {
-            return;
-        }
-        self.signal(Signal::TERM);
+    pub(super) async fn clear(mut self, wait: Duration, kill: &CancellationToken) {
         let deadline = Instant::now() + wait;
-        while self.has_members() && Instant::now() < deadline {
+        self.is_empty = !self.has_members();
+        if !self.is_empty {
+            self.signal(Signal::TERM);
+        }
+        while !self.is_empty && Instant::now() < deadline {
             if kill.run_until_cancelled(sleep(POLL)).await.is_none() {
                 break;
             }
+            self.is_empty = !self.has_members();
         }
     }
 
@@ -56,7 +59,9 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        self.signal(Signal::KILL);
+        if !self.is_empty {
+            self.signal(Signal::KILL);
+        }
         self.guard.remove(self.id);
     }
 }

@@ -67,7 +67,10 @@ impl Guard {
         let Some(post) = &self.0 else { return true };
         post.tasks.stop();
         post.lock().pipe = None;
-        post.tasks.join(deadline).await
+        let gone = post.tasks.join(deadline).await;
+        // What a guard would have found that died a moment ago, or hangs.
+        end_now(&mut post.lock().live);
+        gone
     }
 
     pub(super) fn add(&self, group: Pid) {
@@ -190,6 +193,10 @@ fn end(mut groups: HashSet<Pid>) {
         pause();
         groups.retain(|&group| test_kill_process_group(group).is_ok());
     }
+    end_now(&mut groups);
+}
+
+fn end_now(groups: &mut HashSet<Pid>) {
     groups.retain(|&group| kill_process_group(group, Signal::KILL).is_ok());
 }
 

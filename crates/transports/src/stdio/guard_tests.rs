@@ -2,6 +2,7 @@
 //! its command line that no ordinary run has.
 
 use std::io::BufReader;
+use std::os::unix::process::ExitStatusExt;
 use std::process::Command as StdCommand;
 
 use super::super::child::{Limits, Nursery};
@@ -22,8 +23,11 @@ fn plays(role: &str) -> bool {
     std::env::args().any(|word| word == role)
 }
 
-fn guard() -> Guard {
-    Guard::new(std::env::current_exe().unwrap(), role("as_guard", GUARD_ROLE))
+/// A guard whose processes have `mark` on their command line.
+fn guard(mark: &str) -> Guard {
+    let mut args = role("as_guard", GUARD_ROLE);
+    args.push(mark.into());
+    Guard::new(std::env::current_exe().unwrap(), args)
 }
 
 fn alive(id: i32) -> bool {
@@ -31,8 +35,8 @@ fn alive(id: i32) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
-/// Process ids of guards that this process started.
-fn guards() -> Vec<i32> {
+/// Process ids of the guards with this mark.
+fn guards(mark: &str) -> Vec<i32> {
     let ours = std::process::id().to_string();
     let ids = std::fs::read_dir("/proc")
         .unwrap()
@@ -41,7 +45,7 @@ fn guards() -> Vec<i32> {
         let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
         let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1));
         let words = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-        parent == Some(&ours) && alive(*id) && String::from_utf8_lossy(&words).contains(GUARD_ROLE)
+        parent == Some(&ours) && alive(*id) && String::from_utf8_lossy(&words).contains(mark)
     })
     .collect()
 }
@@ -80,7 +84,7 @@ async fn as_proxy() {
     if !plays(PROXY_ROLE) {
         return;
     }
-    let nursery = Nursery::new(guard());
+    let nursery = Nursery::new(guard("--skip=of-a-killed-proxy"));
     let mut children = Vec::new();
     for _ in 0..2 {
         children.push(super::super::Child::spawn(&stubborn(), &Limits::default(), &nursery, |_| ()).unwrap());
@@ -114,36 +118,52 @@ fn children_are_gone_soon_after_the_proxy_was_killed() {
     assert_eq!(ids.len(), 4);
 }
 
+/// A child in a group of its own that lives until it is killed.
+fn child() -> (Child, Pid) {
+    let mut cat = Command::new("cat");
+    let child = cat.stdin(Stdio::piped()).process_group(0).kill_on_drop(true).spawn().unwrap();
+    let group = Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
+    (child, group)
+}
+
 #[tokio::test]
 async fn a_guard_that_died_is_replaced_and_told_what_lives() {
-    let guard = guard();
-    let mut child = Command::new("sleep").arg("1005").process_group(0).spawn().unwrap();
-    let group = Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
+    const MARK: &str = "--skip=of-a-killed-guard";
+    let guard = guard(MARK);
+    let (mut child, group) = child();
     guard.add(group);
-    let first = guards();
-    let first = *first.first().expect("a guard");
+    let first = *guards(MARK).first().expect("a guard");
     rustix::process::kill_process(Pid::from_raw(first).unwrap(), Signal::KILL).unwrap();
     let replaced = async {
-        while guards().is_empty() || guards().contains(&first) {
+        while guards(MARK).is_empty() || guards(MARK).contains(&first) {
             tokio::time::sleep(POLL).await;
         }
     };
     tokio::time::timeout(LONG, replaced).await.expect("another guard");
     assert!(guard.shutdown(LONG).await);
-    assert!(!child.wait().await.unwrap().success());
+    let status = tokio::time::timeout(LONG, child.wait()).await.expect("an end").unwrap();
+    // SIGTERM is how a guard begins; without one the proxy would have sent SIGKILL.
+    assert_eq!(status.signal(), Some(Signal::TERM.as_raw()));
+}
+
+#[tokio::test]
+async fn a_shutdown_without_a_guard_process_ends_the_groups_too() {
+    let guard = Guard::new("/no/such/guard".into(), Vec::new());
+    let (mut child, group) = child();
+    guard.add(group);
+    assert!(guard.shutdown(LONG).await);
+    let status = tokio::time::timeout(LONG, child.wait()).await.expect("an end").unwrap();
+    assert_eq!(status.signal(), Some(Signal::KILL.as_raw()));
 }
 
 #[tokio::test]
 async fn a_group_that_was_reaped_is_forgotten() {
-    let guard = guard();
-    let mut child = Command::new("cat");
-    let mut child = child.stdin(Stdio::piped()).process_group(0).spawn().unwrap();
-    let group = Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
+    let guard = guard("--skip=of-a-reaped-group");
+    let (mut child, group) = child();
     guard.add(group);
     guard.remove(group);
     assert!(guard.shutdown(LONG).await);
     assert!(child.try_wait().unwrap().is_none());
-    child.kill().await.unwrap();
 }
 
 #[test]

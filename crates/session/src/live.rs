@@ -1,0 +1,218 @@
+//! Sessions that are in use in this process: where their client is reached, and what is going on in them.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use shadowcat_pipeline::{Origin, PeerId, Principal, Refusal, Service, SessionTag, Transport};
+use shadowcat_protocol::Revision;
+use tokio::time::Instant;
+
+use crate::outlet::Outlet;
+use crate::record::{Record, SessionId};
+
+/// The server's side of a session. Messages of the client go in by [`Service::handle`].
+#[async_trait]
+pub trait Upstream: Service {
+    /// Opens the server's stream for messages that belong to no request, where its transport has one.
+    async fn listen(&self) -> Result<(), Refusal>;
+
+    /// Writes into the record what a later process needs to go on with the server.
+    fn keep(&self, record: &mut Record);
+
+    /// Whether that has changed since this was last asked.
+    fn has_changed(&self) -> bool;
+
+    /// Ends the server's side: for good if `ended`, else so that a later process can go on with it.
+    async fn close(&self, ended: bool);
+}
+
+/// One session in use.
+pub struct Live {
+    /// The id the client knows it by.
+    pub id: SessionId,
+    /// The id as it may be written down.
+    pub tag: SessionTag,
+    /// The scope of the client's request ids.
+    pub peer: PeerId,
+    /// Whose it is.
+    pub principal: Option<Principal>,
+    /// How the client speaks to us.
+    pub transport: Transport,
+    /// The way to the client.
+    pub outlet: Arc<Outlet>,
+    /// The server's side.
+    pub upstream: Arc<dyn Upstream>,
+    revision: OnceLock<Revision>,
+    in_flight: AtomicUsize,
+    used: Mutex<Instant>,
+    /// How old the session was when this process took it up.
+    aged: Duration,
+    since: Instant,
+}
+
+impl Live {
+    /// A session between this client and this upstream.
+    pub fn new(
+        id: SessionId,
+        principal: Option<Principal>,
+        transport: Transport,
+        outlet: Arc<Outlet>,
+        upstream: Arc<dyn Upstream>,
+    ) -> Self {
+        Self {
+            tag: SessionTag(id.tag().into()),
+            id,
+            peer: PeerId::next(),
+            principal,
+            transport,
+            outlet,
+            upstream,
+            revision: OnceLock::new(),
+            in_flight: AtomicUsize::new(0),
+            used: Mutex::new(Instant::now()),
+            aged: Duration::ZERO,
+            since: Instant::now(),
+        }
+    }
+
+    /// The same session, begun this long ago in an earlier process.
+    #[must_use]
+    pub fn aged(mut self, age: Duration) -> Self {
+        self.aged = age;
+        self
+    }
+
+    /// How long ago the session began.
+    pub fn age(&self) -> Duration {
+        self.aged + self.since.elapsed()
+    }
+
+    /// The revision the two sides agreed on; until then the oldest one that has sessions on HTTP, which is what the
+    /// specification assumes of a client that says nothing.
+    pub fn revision(&self) -> Revision {
+        self.revision.get().copied().unwrap_or(Revision::V2025_03_26)
+    }
+
+    /// Notes the revision agreed on. The first word stands.
+    pub fn agree(&self, revision: Revision) {
+        self.revision.get_or_init(|| revision);
+    }
+
+    /// The origin of a message of this session.
+    pub fn origin(&self) -> Origin {
+        let mut origin = Origin::new(self.peer, self.transport, self.revision());
+        origin.session = Some(self.tag.clone());
+        origin.principal.clone_from(&self.principal);
+        origin
+    }
+
+    /// Notes that the session is in use.
+    pub fn touch(&self) {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// How long nothing was asked in it. A stream that only stays open is no use of the session.
+    pub fn idle_for(&self) -> Duration {
+        if self.in_flight.load(Ordering::Relaxed) > 0 {
+            return Duration::ZERO;
+        }
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    /// Takes a place for one request; `None` when `max` are in flight.
+    pub fn enter(self: &Arc<Self>, max: usize) -> Option<InFlight> {
+        let entered = self
+            .in_flight
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |now| (now < max).then_some(now + 1))
+            .is_ok();
+        entered.then(|| InFlight(Arc::clone(self)))
+    }
+
+    /// Requests being answered.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+}
+
+/// The place of one request in its session; dropping it gives it back.
+pub struct InFlight(Arc<Live>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.0.touch();
+    }
+}
+
+/// The sessions in use, by the id the client knows.
+pub struct Table {
+    max: usize,
+    sessions: Mutex<HashMap<SessionId, Arc<Live>>>,
+}
+
+impl Table {
+    /// A table for at most `max` sessions.
+    pub fn new(max: usize) -> Self {
+        Self { max, sessions: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Live>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The session with this id.
+    pub fn get(&self, id: &SessionId) -> Option<Arc<Live>> {
+        self.lock().get(id).cloned()
+    }
+
+    /// Adds a session, or gives back the one that is there already: two messages may revive a session at once.
+    ///
+    /// # Errors
+    /// [`TableFull`] at the bound.
+    pub fn insert(&self, live: Arc<Live>) -> Result<Arc<Live>, TableFull> {
+        let mut sessions = self.lock();
+        if let Some(there) = sessions.get(&live.id) {
+            return Ok(Arc::clone(there));
+        }
+        if sessions.len() >= self.max {
+            return Err(TableFull);
+        }
+        sessions.insert(live.id.clone(), Arc::clone(&live));
+        Ok(live)
+    }
+
+    /// Takes a session out; `None` if it was not there (any more).
+    pub fn remove(&self, id: &SessionId) -> Option<Arc<Live>> {
+        self.lock().remove(id)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All of them, at this moment.
+    pub fn all(&self) -> Vec<Arc<Live>> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// The session that was idle longest and has nobody waiting: what gives way when the table is full.
+    pub fn idlest(&self) -> Option<Arc<Live>> {
+        let sessions = self.lock();
+        let quiet = sessions.values().filter(|live| live.in_flight() == 0 && !live.outlet.is_attached());
+        quiet.max_by_key(|live| live.idle_for()).cloned()
+    }
+}
+
+/// The table holds as many sessions as it may.
+#[derive(Debug, thiserror::Error)]
+#[error("as many sessions are in use as may be")]
+pub struct TableFull;

@@ -1,0 +1,290 @@
+//! The way to a session's client: its standing stream, the streams of its open requests, and what it was asked.
+//!
+//! To the pipeline the client is a [`Service`] like any other: a server's request goes in, the client's response
+//! comes out. Which stream carries it is decided here.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use shadowcat_pipeline::{Envelope, ExchangeId, Refusal, RefusalKind, Replies, Service};
+use shadowcat_protocol::{Id, Message, Notification, Request, Response, method};
+use tokio::sync::oneshot;
+
+use crate::stream::{Stream, StreamClosed, StreamLimits};
+
+/// Requests of one server that wait for one client at a time.
+const ASKS_MAX: usize = 256;
+/// Ended answers kept for a client that comes back for them.
+const ENDED_STREAMS_MAX: usize = 8;
+
+/// The way to one client.
+pub struct Outlet {
+    limits: StreamLimits,
+    bytes_max: usize,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    standing: Option<Numbered>,
+    /// The streams of open requests by exchange: the last is the newest.
+    open: BTreeMap<ExchangeId, Numbered>,
+    /// Streams of answered requests whose last messages the client may not have seen.
+    ended: VecDeque<Numbered>,
+    asks: HashMap<u64, oneshot::Sender<Response>>,
+    asked: u64,
+    streams: u64,
+}
+
+#[derive(Clone)]
+struct Numbered {
+    number: u64,
+    stream: Arc<Stream>,
+}
+
+impl Outlet {
+    /// A way to a client that has opened no stream yet. `bytes_max` bounds what all its streams keep together.
+    pub fn new(limits: StreamLimits, bytes_max: usize) -> Arc<Self> {
+        Arc::new(Self { limits, bytes_max, inner: Mutex::default() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The stream for messages that belong to no open request, made at first need, and its number.
+    pub fn standing(&self) -> (u64, Arc<Stream>) {
+        let mut inner = self.lock();
+        let standing = match &inner.standing {
+            Some(standing) if !standing.stream.is_ended() => standing.clone(),
+            _ => {
+                let fresh = inner.number(Stream::new(self.limits));
+                inner.standing = Some(fresh.clone());
+                fresh
+            }
+        };
+        (standing.number, standing.stream)
+    }
+
+    /// A stream for the answer to one request, and its number; [`Outlet::close_exchange`] when it is answered.
+    pub fn open_exchange(&self, exchange: ExchangeId) -> (u64, Arc<Stream>) {
+        let mut inner = self.lock();
+        let fresh = inner.number(Stream::new(self.limits));
+        inner.open.insert(exchange, fresh.clone());
+        (fresh.number, fresh.stream)
+    }
+
+    /// The server has let go of the stream of this exchange for a while, so the client may let go of its own: it is to
+    /// come back after `retry` (2025-11-25 transports, polling).
+    pub fn send_away(&self, exchange: ExchangeId, retry: Duration) {
+        let open = self.lock().open.get(&exchange).cloned();
+        if let Some(open) = open {
+            open.stream.send_away(retry);
+        }
+    }
+
+    /// The exchange is over: its stream ends, and is kept for a while if it was used.
+    pub fn close_exchange(&self, exchange: ExchangeId) {
+        let mut inner = self.lock();
+        let Some(closed) = inner.open.remove(&exchange) else { return };
+        closed.stream.end();
+        if closed.stream.kept_bytes() > 0 {
+            inner.ended.push_back(closed);
+        }
+        while inner.ended.len() > ENDED_STREAMS_MAX || inner.ended_bytes() > self.bytes_max {
+            inner.ended.pop_front();
+        }
+    }
+
+    /// The stream with this number, if it is still there.
+    pub fn stream(&self, number: u64) -> Option<Arc<Stream>> {
+        let inner = self.lock();
+        let known = inner.standing.iter().chain(inner.open.values()).chain(inner.ended.iter());
+        known.into_iter().find(|known| known.number == number).map(|known| Arc::clone(&known.stream))
+    }
+
+    /// Whether the client has a stream of any kind open right now.
+    pub fn is_attached(&self) -> bool {
+        let inner = self.lock();
+        inner.standing.iter().chain(inner.open.values()).any(|known| known.stream.is_attached())
+    }
+
+    /// Requests of the client that are being answered.
+    pub fn open_exchanges(&self) -> usize {
+        self.lock().open.len()
+    }
+
+    /// Bytes held for the client.
+    pub fn kept_bytes(&self) -> usize {
+        let inner = self.lock();
+        inner.standing.iter().chain(inner.open.values()).map(|known| known.stream.kept_bytes()).sum::<usize>()
+            + inner.ended_bytes()
+    }
+
+    /// Forgets answers that nobody came back for since before `oldest`.
+    pub fn forget_ended(&self, oldest: tokio::time::Instant) {
+        self.lock().ended.retain(|known| known.stream.detached_since().is_none_or(|since| since > oldest));
+    }
+
+    /// Hands a response of the client to the request it answers; says whether there was one.
+    pub fn answer(&self, response: Response) -> bool {
+        let asked = response.id().and_then(Id::as_u64);
+        let waiting = asked.and_then(|number| self.lock().asks.remove(&number));
+        waiting.is_some_and(|waiting| waiting.send(response).is_ok())
+    }
+
+    /// Ends the standing stream alone; requests go on being answered.
+    pub fn close_standing(&self) {
+        if let Some(standing) = &self.lock().standing {
+            standing.stream.end();
+        }
+    }
+
+    /// Ends every stream; what is queued still goes out.
+    pub fn close(&self) {
+        let mut inner = self.lock();
+        for known in inner.standing.iter().chain(inner.open.values()) {
+            known.stream.end();
+        }
+        inner.ended.clear();
+        inner.asks.clear();
+    }
+
+    /// Where a message goes: to the request it belongs to, else to the standing stream, else (for what must not wait)
+    /// to the newest open request, else to the standing stream that the client may open later.
+    fn choose(&self, related: Option<ExchangeId>, urgent: bool) -> Arc<Stream> {
+        {
+            let inner = self.lock();
+            if let Some(own) = related.and_then(|exchange| inner.open.get(&exchange)) {
+                return Arc::clone(&own.stream);
+            }
+            let attached = inner.standing.as_ref().is_some_and(|standing| standing.stream.is_attached());
+            if !attached
+                && urgent
+                && let Some((_, newest)) = inner.open.last_key_value()
+            {
+                return Arc::clone(&newest.stream);
+            }
+        }
+        self.standing().1
+    }
+
+    fn register(&self, asker: oneshot::Sender<Response>) -> Result<u64, Refusal> {
+        let mut inner = self.lock();
+        if inner.asks.len() >= ASKS_MAX {
+            return Err(Refusal::new(RefusalKind::LimitQueue)
+                .with_detail("the client has too many unanswered requests"));
+        }
+        inner.asked += 1;
+        let number = inner.asked;
+        inner.asks.insert(number, asker);
+        Ok(number)
+    }
+
+    async fn ask(
+        self: &Arc<Self>,
+        request: Request,
+        related: Option<ExchangeId>,
+    ) -> Result<Replies, Refusal> {
+        let stream = self.choose(related, true);
+        if request.method() == method::PING && !stream.is_attached() && !self.is_attached() {
+            // Nobody could carry it to the client, and a server must not take a quiet client for a dead one.
+            return Ok(Replies::one(Message::Response(Response::result(request.id(), "{}"))));
+        }
+        let (asker, answer) = oneshot::channel();
+        let number = self.register(asker)?;
+        let pending = Pending { outlet: Arc::downgrade(self), stream: Arc::clone(&stream), number };
+        let own = request.with_ids(&Id::from_u64(number), None);
+        stream.push(own.text().clone()).await.map_err(refuse)?;
+        let id = request.id().clone();
+        Ok(Replies::stream(futures_util::stream::once(async move {
+            let _pending = pending;
+            match answer.await {
+                Ok(response) => Ok(Message::Response(response.with_id(&id))),
+                Err(_) => Err(Refusal::new(RefusalKind::SessionLost).with_detail("the client is gone")),
+            }
+        })))
+    }
+}
+
+#[async_trait]
+impl Service for OutletService {
+    async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+        let related = envelope.origin.related;
+        match envelope.message {
+            Message::Request(request) => self.0.ask(request, related).await,
+            Message::Notification(note) => {
+                let urgent = note.method() == method::LOG_MESSAGE || note.method() == method::PROGRESS;
+                let stream = self.0.choose(related, urgent);
+                stream.push(note.text().clone()).await.map_err(refuse)?;
+                Ok(Replies::none())
+            }
+            Message::Response(_) => Err(Refusal::bad_message(
+                shadowcat_protocol::codes::INVALID_REQUEST,
+                "a response was sent where a request belongs",
+            )),
+        }
+    }
+}
+
+/// The outlet as the end of a chain.
+#[derive(Clone)]
+pub struct OutletService(pub Arc<Outlet>);
+
+fn refuse(closed: StreamClosed) -> Refusal {
+    Refusal::new(RefusalKind::LimitQueue).with_detail("the client does not take messages").with_cause(closed)
+}
+
+impl Inner {
+    fn number(&mut self, stream: Arc<Stream>) -> Numbered {
+        self.streams += 1;
+        Numbered { number: self.streams, stream }
+    }
+
+    fn ended_bytes(&self) -> usize {
+        self.ended.iter().map(|known| known.stream.kept_bytes()).sum()
+    }
+}
+
+/// A request of the server that the client has not answered; dropped early, the client is told to forget it.
+struct Pending {
+    outlet: Weak<Outlet>,
+    stream: Arc<Stream>,
+    number: u64,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let Some(outlet) = self.outlet.upgrade() else { return };
+        if outlet.lock().asks.remove(&self.number).is_some() {
+            let params = format!(r#"{{"requestId":{}}}"#, self.number);
+            let cancelled = Notification::new(method::CANCELLED, Some(&params));
+            self.stream.offer(cancelled.text());
+        }
+    }
+}
+
+/// The place in a session's streams that an SSE event id names: `<stream>-<message>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventId {
+    /// The stream's number in its session.
+    pub stream: u64,
+    /// The message's number in the stream; 0 names the place before the first.
+    pub message: u64,
+}
+
+impl EventId {
+    /// Reads what [`EventId`] was written as.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (stream, message) = text.split_once('-')?;
+        Some(Self { stream: stream.parse().ok()?, message: message.parse().ok()? })
+    }
+}
+
+impl std::fmt::Display for EventId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.stream, self.message)
+    }
+}

@@ -1,0 +1,470 @@
+//! One ordered stream of messages to a client: bounded while it is read, kept for a while when it is not.
+//!
+//! The same type carries an SSE answer, the standing GET stream and the pipe of a stdio client. It knows nothing of
+//! SSE or lines: a reader takes numbered messages and writes them in its transport's form.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+
+/// The bounds of a stream.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamLimits {
+    /// Bytes a reader may lag behind before the writer has to wait.
+    pub lag_bytes_max: usize,
+    /// How long the writer waits for a reader that does not read, before the stream ends.
+    pub stall_max: Duration,
+    /// Messages kept for a client that comes back; 0 where the transport cannot resume.
+    pub kept_events_max: usize,
+    /// Bytes kept for a client that comes back.
+    pub kept_bytes_max: usize,
+}
+
+/// An ordered stream of messages to one client. Clones of the `Arc` write; one [`Reader`] at a time reads.
+#[derive(Debug)]
+pub struct Stream {
+    limits: StreamLimits,
+    inner: Mutex<Inner>,
+    room: Notify,
+    opened: Notify,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// Messages not yet read, and those kept for a client that comes back.
+    events: VecDeque<Bytes>,
+    /// The number of the first message in `events`; numbers start at 1, so that 0 means "from the start".
+    first: u64,
+    /// The number up to which the present reader has read.
+    read: u64,
+    kept_bytes: usize,
+    lag_bytes: usize,
+    /// Counts readers: a later one replaces an earlier one.
+    reader: u64,
+    attached: bool,
+    detached_at: Instant,
+    opened: bool,
+    ended: bool,
+    lost: u64,
+    /// The reader that was sent away, and when its client should come back.
+    sent_away: Option<(u64, Duration)>,
+    waker: Option<Waker>,
+}
+
+/// Why a message could not be written.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum StreamClosed {
+    /// The stream has ended.
+    #[error("the stream has ended")]
+    Ended,
+    /// The reader did not read for too long; the stream has ended now.
+    #[error("the client does not read its stream")]
+    Stalled,
+}
+
+impl Stream {
+    /// An empty stream that nobody reads yet.
+    pub fn new(limits: StreamLimits) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            inner: Mutex::new(Inner {
+                events: VecDeque::new(),
+                first: 1,
+                read: 0,
+                kept_bytes: 0,
+                lag_bytes: 0,
+                reader: 0,
+                attached: false,
+                detached_at: Instant::now(),
+                opened: false,
+                ended: false,
+                lost: 0,
+                sent_away: None,
+                waker: None,
+            }),
+            room: Notify::new(),
+            opened: Notify::new(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends a message. Waits while the reader lags too far behind; without a reader the oldest messages give way.
+    ///
+    /// # Errors
+    /// When the stream has ended, or ends now because its reader stalled.
+    ///
+    /// # Cancel safety
+    /// Cancelled while it waits, the message is not appended.
+    pub async fn push(&self, message: Bytes) -> Result<(), StreamClosed> {
+        loop {
+            let room = self.room.notified();
+            if let Some(done) = self.try_push(&message) {
+                return done;
+            }
+            if timeout(self.limits.stall_max, room).await.is_err() {
+                self.end();
+                return Err(StreamClosed::Stalled);
+            }
+        }
+    }
+
+    /// Appends a message if there is room now; for messages that may be lost, such as a late cancel.
+    pub fn offer(&self, message: &Bytes) -> bool {
+        matches!(self.try_push(message), Some(Ok(())))
+    }
+
+    /// `None` when there is no room now.
+    fn try_push(&self, message: &Bytes) -> Option<Result<(), StreamClosed>> {
+        let mut inner = self.lock();
+        if inner.ended {
+            return Some(Err(StreamClosed::Ended));
+        }
+        if inner.attached && inner.lag_bytes >= self.limits.lag_bytes_max {
+            return None;
+        }
+        inner.lag_bytes += message.len();
+        inner.kept_bytes += message.len();
+        inner.events.push_back(message.clone());
+        if !inner.attached {
+            inner.shed(&self.limits);
+        }
+        let waker = inner.waker.take();
+        drop(inner);
+        self.open();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Some(Ok(()))
+    }
+
+    /// Lets the reader start although no message is there yet.
+    pub fn open(&self) {
+        let mut inner = self.lock();
+        if !inner.opened {
+            inner.opened = true;
+            drop(inner);
+            self.opened.notify_waiters();
+        }
+    }
+
+    /// Waits until the stream was opened or got its first message.
+    pub async fn wait_opened(&self) {
+        loop {
+            let opened = self.opened.notified();
+            if self.is_open() {
+                return;
+            }
+            opened.await;
+        }
+    }
+
+    /// Whether the stream was opened or got a message.
+    pub fn is_open(&self) -> bool {
+        self.lock().opened
+    }
+
+    /// Ends the stream after the messages it holds.
+    pub fn end(&self) {
+        let mut inner = self.lock();
+        inner.ended = true;
+        inner.opened = true;
+        let waker = inner.waker.take();
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        self.opened.notify_waiters();
+        self.room.notify_waiters();
+    }
+
+    /// Sends the present reader away: its client is to come back after `retry` for what is still to come.
+    pub fn send_away(&self, retry: Duration) {
+        let mut inner = self.lock();
+        if !inner.attached {
+            return;
+        }
+        inner.sent_away = Some((inner.reader, retry));
+        inner.reader += 1;
+        inner.attached = false;
+        inner.detached_at = Instant::now();
+        let waker = inner.waker.take();
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        self.room.notify_waiters();
+    }
+
+    /// Whether no more messages will come.
+    pub fn is_ended(&self) -> bool {
+        self.lock().ended
+    }
+
+    /// Whether somebody reads.
+    pub fn is_attached(&self) -> bool {
+        self.lock().attached
+    }
+
+    /// Since when nobody reads; `None` while somebody does.
+    pub fn detached_since(&self) -> Option<Instant> {
+        let inner = self.lock();
+        (!inner.attached).then_some(inner.detached_at)
+    }
+
+    /// Bytes held in memory.
+    pub fn kept_bytes(&self) -> usize {
+        self.lock().kept_bytes
+    }
+
+    /// Messages that gave way because nobody read them in time.
+    pub fn lost(&self) -> u64 {
+        self.lock().lost
+    }
+
+    /// Starts reading after message number `after` (0: from the start), in place of an earlier reader.
+    ///
+    /// `None` when messages after that number are already gone: the caller tells the client of the gap.
+    pub fn read_after(self: &Arc<Self>, after: u64) -> Option<Reader> {
+        let mut inner = self.lock();
+        if after + 1 < inner.first || after >= inner.first + inner.events.len() as u64 {
+            return None;
+        }
+        Some(self.attach(&mut inner, after))
+    }
+
+    /// Starts reading at the oldest message that is still there, in place of an earlier reader.
+    pub fn read(self: &Arc<Self>) -> Reader {
+        let mut inner = self.lock();
+        let after = inner.first - 1;
+        self.attach(&mut inner, after)
+    }
+
+    /// Starts reading at the first message no reader has taken, in place of an earlier reader.
+    pub fn read_on(self: &Arc<Self>) -> Reader {
+        let mut inner = self.lock();
+        let after = inner.read.max(inner.first - 1);
+        self.attach(&mut inner, after)
+    }
+
+    fn attach(self: &Arc<Self>, inner: &mut Inner, after: u64) -> Reader {
+        inner.reader += 1;
+        inner.attached = true;
+        inner.read = after;
+        let skip = usize::try_from(after + 1 - inner.first).unwrap_or(usize::MAX);
+        inner.lag_bytes = inner.events.iter().skip(skip).map(Bytes::len).sum();
+        if let Some(waker) = inner.waker.take() {
+            waker.wake();
+        }
+        Reader { stream: Arc::clone(self), number: inner.reader }
+    }
+}
+
+impl Inner {
+    /// Forgets the oldest messages beyond what is kept, never those the present reader has still to read.
+    fn shed(&mut self, limits: &StreamLimits) {
+        while self.events.len() > limits.kept_events_max || self.kept_bytes > limits.kept_bytes_max {
+            if self.attached && self.first > self.read {
+                return;
+            }
+            let Some(oldest) = self.events.pop_front() else { return };
+            self.kept_bytes -= oldest.len();
+            if self.first > self.read {
+                self.lag_bytes = self.lag_bytes.saturating_sub(oldest.len());
+                self.lost += 1;
+            }
+            self.first += 1;
+        }
+    }
+}
+
+/// Takes the messages of a [`Stream`]; dropping it leaves the stream without a reader.
+#[derive(Debug)]
+pub struct Reader {
+    stream: Arc<Stream>,
+    number: u64,
+}
+
+impl Reader {
+    /// The next message and its number; `None` when the stream has ended or another reader took over.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<(u64, Bytes)>> {
+        let mut inner = self.stream.lock();
+        if inner.reader != self.number {
+            return Poll::Ready(None);
+        }
+        let at = usize::try_from(inner.read + 1 - inner.first).unwrap_or(usize::MAX);
+        if let Some(message) = inner.events.get(at).cloned() {
+            inner.read += 1;
+            let number = inner.read;
+            let had_no_room = inner.lag_bytes >= self.stream.limits.lag_bytes_max;
+            inner.lag_bytes = inner.lag_bytes.saturating_sub(message.len());
+            let has_room = inner.lag_bytes < self.stream.limits.lag_bytes_max;
+            inner.shed(&self.stream.limits);
+            drop(inner);
+            if had_no_room && has_room {
+                self.stream.room.notify_waiters();
+            }
+            return Poll::Ready(Some((number, message)));
+        }
+        if inner.ended {
+            return Poll::Ready(None);
+        }
+        if !inner.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            inner.waker = Some(context.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// The next message and its number.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a message is taken only when it is returned.
+    pub async fn next(&mut self) -> Option<(u64, Bytes)> {
+        std::future::poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// When the client should come back, if this reader was sent away.
+    pub fn sent_away(&self) -> Option<Duration> {
+        let sent_away = self.stream.lock().sent_away;
+        sent_away.filter(|(number, _)| *number == self.number).map(|(_, retry)| retry)
+    }
+
+    /// The stream that is read.
+    pub fn stream(&self) -> &Arc<Stream> {
+        &self.stream
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut inner = self.stream.lock();
+        if inner.reader == self.number {
+            inner.attached = false;
+            inner.detached_at = Instant::now();
+            inner.waker = None;
+            inner.shed(&self.stream.limits);
+            drop(inner);
+            self.stream.room.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> StreamLimits {
+        StreamLimits {
+            lag_bytes_max: 4,
+            stall_max: Duration::from_secs(60),
+            kept_events_max: 3,
+            kept_bytes_max: 100,
+        }
+    }
+
+    async fn push(stream: &Stream, texts: &[&'static str]) {
+        for text in texts {
+            stream.push(Bytes::from_static(text.as_bytes())).await.unwrap();
+        }
+    }
+
+    async fn take(reader: &mut Reader, count: usize) -> Vec<(u64, String)> {
+        let mut taken = Vec::new();
+        for _ in 0..count {
+            let (number, message) = reader.next().await.unwrap();
+            taken.push((number, String::from_utf8(message.to_vec()).unwrap()));
+        }
+        taken
+    }
+
+    #[tokio::test]
+    async fn messages_are_read_in_order_with_their_numbers() {
+        let stream = Stream::new(limits());
+        push(&stream, &["a", "b"]).await;
+        let mut reader = stream.read();
+        stream.end();
+        assert_eq!(take(&mut reader, 2).await, [(1, "a".into()), (2, "b".into())]);
+        assert_eq!(reader.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_comes_back_gets_only_what_it_missed() {
+        let stream = Stream::new(limits());
+        push(&stream, &["a", "b", "c"]).await;
+        drop(stream.read());
+        let mut again = stream.read_after(1).unwrap();
+        assert_eq!(take(&mut again, 2).await, [(2, "b".into()), (3, "c".into())]);
+    }
+
+    #[tokio::test]
+    async fn without_a_reader_the_oldest_messages_give_way_and_are_counted() {
+        let stream = Stream::new(limits());
+        push(&stream, &["a", "b", "c", "d", "e"]).await;
+        assert_eq!(stream.lost(), 2);
+        assert!(stream.read_after(1).is_none(), "message 2 is gone: that is a gap");
+        assert!(stream.read_after(9).is_none(), "a number from the future is no place in this stream");
+        assert_eq!(take(&mut stream.read_after(2).unwrap(), 1).await, [(3, "c".into())]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_writer_waits_for_a_slow_reader_and_gives_up_on_a_stalled_one() {
+        let stream = Stream::new(limits());
+        let mut reader = stream.read();
+        push(&stream, &["aaaa"]).await;
+        let waiting = stream.push(Bytes::from_static(b"b"));
+        tokio::pin!(waiting);
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        assert_eq!(take(&mut reader, 1).await, [(1, "aaaa".into())]);
+        assert_eq!(waiting.await, Ok(()));
+        push(&stream, &["cccc"]).await;
+        assert_eq!(stream.push(Bytes::from_static(b"d")).await, Err(StreamClosed::Stalled));
+        assert!(stream.is_ended());
+    }
+
+    #[tokio::test]
+    async fn a_later_reader_takes_the_place_of_an_earlier_one() {
+        let stream = Stream::new(limits());
+        let mut first = stream.read();
+        let mut second = stream.read_on();
+        push(&stream, &["a"]).await;
+        assert_eq!(first.next().await, None);
+        drop(first);
+        assert!(stream.is_attached());
+        assert_eq!(take(&mut second, 1).await, [(1, "a".into())]);
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_was_sent_away_ends_and_its_client_goes_on_later() {
+        let stream = Stream::new(limits());
+        let mut reader = stream.read();
+        push(&stream, &["a"]).await;
+        take(&mut reader, 1).await;
+        assert_eq!(reader.sent_away(), None);
+        stream.send_away(Duration::from_millis(500));
+        assert_eq!(reader.next().await, None);
+        assert_eq!(reader.sent_away(), Some(Duration::from_millis(500)));
+        push(&stream, &["b"]).await;
+        let mut again = stream.read_after(1).unwrap();
+        assert_eq!(take(&mut again, 1).await, [(2, "b".into())]);
+        assert_eq!(again.sent_away(), None);
+    }
+
+    #[tokio::test]
+    async fn what_was_read_is_kept_only_up_to_the_bound() {
+        let stream = Stream::new(limits());
+        let mut reader = stream.read();
+        for _ in 0..100 {
+            push(&stream, &["x"]).await;
+            take(&mut reader, 1).await;
+        }
+        assert_eq!(stream.kept_bytes(), 3);
+        assert_eq!(stream.lost(), 0);
+    }
+}

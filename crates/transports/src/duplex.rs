@@ -1,0 +1,316 @@
+//! A connection over one ordered pipe that carries everything both ways: a child's stdin and stdout, or the POST
+//! endpoint and the event stream of HTTP+SSE. Answers are told apart by id.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use shadowcat_pipeline::task::Tasks;
+use shadowcat_pipeline::{
+    Envelope, ExchangeId, PeerId, Refusal, RefusalKind, Replies, Service, Transport, UpstreamSide,
+};
+use shadowcat_protocol::{
+    Id, Limits, Message, Notification, ParseErrorKind, Request, Revision, codes, json, method, split_batch,
+};
+use tokio::sync::mpsc;
+
+use crate::asks::{AnswerTo, Asks};
+use crate::connector::Back;
+use crate::counters::Counters;
+use crate::translation::{Correlator, Routed};
+
+/// Replies of one request that wait for their client before the connection's other clients are put first.
+const REPLIES_WAITING_MAX: usize = 256;
+/// How long one client that does not take its replies may hold up the others of the same pipe.
+const SLOW_CLIENT_GRACE: Duration = Duration::from_secs(1);
+/// Requests in flight on one connection.
+const IN_FLIGHT_MAX: usize = 4096;
+
+/// The writing half of a pipe, and the reason when it is gone.
+#[async_trait]
+pub(crate) trait Pipe: Send + Sync {
+    /// Sends one message, which is a single line. Waits while the other side does not read, up to a deadline.
+    async fn send(&self, line: Bytes) -> Result<(), Refusal>;
+    /// Why nothing can be sent or received any more.
+    fn reason(&self) -> Refusal;
+    /// Whether the pipe still stands.
+    fn is_open(&self) -> bool;
+    /// Ends the pipe and what is behind it.
+    async fn close(&self);
+}
+
+/// What comes out of the reading half.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// One message's text.
+    Text(Bytes),
+    /// A message over the limit was cut away; its size so far.
+    TooLong(usize),
+}
+
+type Reply = Box<Result<Message, Refusal>>;
+
+/// The owner of a request in flight.
+#[derive(Clone, Debug)]
+struct Asker {
+    replies: mpsc::Sender<Reply>,
+    exchange: ExchangeId,
+}
+
+/// A connection over one ordered pipe.
+pub(crate) struct Duplex {
+    this: Weak<Self>,
+    name: Arc<str>,
+    transport: Transport,
+    revision: OnceLock<Revision>,
+    limits: Limits,
+    pipe: Box<dyn Pipe>,
+    correlator: Mutex<Correlator<Asker>>,
+    asks: Arc<Asks>,
+    tasks: Tasks,
+    counters: Arc<Counters>,
+}
+
+/// What a duplex connection is made of.
+pub(crate) struct Parts {
+    pub(crate) name: Arc<str>,
+    pub(crate) transport: Transport,
+    /// Known from the start on a modern connection; agreed on in the handshake on a legacy one.
+    pub(crate) revision: Option<Revision>,
+    pub(crate) limits: Limits,
+    pub(crate) pipe: Box<dyn Pipe>,
+    pub(crate) back: Arc<dyn Back>,
+    pub(crate) tasks: Tasks,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl Duplex {
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            this: Weak::clone(this),
+            name: parts.name,
+            transport: parts.transport,
+            revision: parts.revision.map(OnceLock::from).unwrap_or_default(),
+            limits: parts.limits,
+            pipe: parts.pipe,
+            correlator: Mutex::new(Correlator::new(IN_FLIGHT_MAX)),
+            asks: Asks::new(parts.back, parts.tasks.clone()),
+            tasks: parts.tasks,
+            counters: parts.counters,
+        })
+    }
+
+    pub(crate) fn pipe(&self) -> &dyn Pipe {
+        &*self.pipe
+    }
+
+    fn correlator(&self) -> MutexGuard<'_, Correlator<Asker>> {
+        self.correlator.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn side(&self) -> UpstreamSide {
+        UpstreamSide {
+            name: Arc::clone(&self.name),
+            transport: self.transport,
+            revision: self.revision.get().copied().unwrap_or(Revision::V2025_03_26),
+        }
+    }
+
+    /// Takes what the server sent, in order. Awaited by the owner of the reading half.
+    pub(crate) async fn receive(&self, incoming: Incoming) {
+        let text = match incoming {
+            Incoming::Text(text) => text,
+            Incoming::TooLong(bytes) => {
+                tracing::warn!(upstream = %self.name, bytes, "a message over the limit was dropped");
+                let detail = format!(
+                    "the server sent a message over the limit of {} bytes",
+                    self.limits.message_bytes_max
+                );
+                self.fail_all(|| Refusal::new(RefusalKind::UpstreamProtocol).with_detail(detail.clone()));
+                return;
+            }
+        };
+        match Message::parse(text.clone(), &self.limits) {
+            Ok(message) => self.route(message).await,
+            Err(error) if error.kind == ParseErrorKind::Batch => {
+                for part in split_batch(&text, &self.limits).unwrap_or_default() {
+                    match Message::parse(part, &self.limits) {
+                        Ok(message) => self.route(message).await,
+                        Err(error) => self.garbage(&text, &error),
+                    }
+                }
+            }
+            Err(error) => self.garbage(&text, &error),
+        }
+    }
+
+    fn garbage(&self, text: &Bytes, error: &shadowcat_protocol::ParseError) {
+        self.counters.garbage.add();
+        let shown = String::from_utf8_lossy(text.get(..text.len().min(200)).unwrap_or_default());
+        tracing::warn!(upstream = %self.name, %error, line = %shown, "not an MCP message: ignored");
+    }
+
+    async fn route(&self, message: Message) {
+        let routed = self.correlator().route(message);
+        match routed {
+            Routed::Answer(asker, message) => {
+                self.note_revision(&message);
+                self.reply(&asker, message).await;
+            }
+            Routed::Related(asker, message) => self.reply(&asker, message).await,
+            Routed::Stray => {
+                self.counters.stray.add();
+                tracing::debug!(upstream = %self.name, "a message for no request in flight was dropped");
+            }
+            Routed::Unrelated(message) => self.deliver(message).await,
+        }
+    }
+
+    /// The handshake that passes through says which revision this connection speaks.
+    fn note_revision(&self, answer: &Message) {
+        if self.revision.get().is_some() {
+            return;
+        }
+        let Message::Response(response) = answer else { return };
+        let version = response.result_json().and_then(|result| json::get(result, &["protocolVersion"]));
+        if let Some(revision) = version.and_then(json::string).and_then(|text| Revision::parse(&text)) {
+            self.revision.get_or_init(|| revision);
+        }
+    }
+
+    async fn reply(&self, asker: &Asker, message: Message) {
+        let Err(full) = asker.replies.try_send(Box::new(Ok(message))) else { return };
+        let mpsc::error::TrySendError::Full(reply) = full else { return };
+        if asker.replies.send_timeout(reply, SLOW_CLIENT_GRACE).await.is_err() {
+            tracing::warn!(upstream = %self.name, exchange = %asker.exchange, "the client does not take its replies");
+        }
+    }
+
+    async fn deliver(&self, message: Message) {
+        let Some(this) = self.this.upgrade() else { return };
+        let related = self.related(&message);
+        self.asks.deliver(message, related, &self.side(), this).await;
+    }
+
+    /// A pipe does not say what a message belongs to; with one request in flight it can only be that one. Changes of
+    /// lists and resources belong to none.
+    fn related(&self, message: &Message) -> Option<ExchangeId> {
+        let may_belong = match message {
+            Message::Request(_) => true,
+            Message::Notification(note) => note.method() == method::LOG_MESSAGE,
+            Message::Response(_) => false,
+        };
+        if !may_belong {
+            return None;
+        }
+        self.correlator().only().map(|asker| asker.exchange)
+    }
+
+    fn spawn_send(&self, line: Bytes) {
+        let Some(this) = self.this.upgrade() else { return };
+        self.tasks.spawn_until_stop(async move {
+            if let Err(refusal) = this.pipe.send(line).await {
+                tracing::debug!(upstream = %this.name, %refusal, "a message of ours was not sent");
+            }
+        });
+    }
+
+    /// The pipe is gone: every request in flight ends with the reason, every question to the client is withdrawn.
+    pub(crate) fn ended(&self) {
+        self.fail_all(|| self.pipe.reason());
+        self.asks.withdraw_all();
+    }
+
+    fn fail_all(&self, refusal: impl Fn() -> Refusal) {
+        let askers = self.correlator().drain();
+        for asker in askers {
+            // A full queue means a client that does not read; the end of its replies tells it enough.
+            drop(asker.replies.try_send(Box::new(Err(refusal().with_upstream(&self.name)))));
+        }
+    }
+
+    async fn request(
+        &self,
+        request: &Request,
+        peer: PeerId,
+        exchange: ExchangeId,
+    ) -> Result<Replies, Refusal> {
+        if !self.pipe.is_open() {
+            return Err(self.pipe.reason().with_upstream(&self.name));
+        }
+        let (replies, mut waiting) = mpsc::channel(REPLIES_WAITING_MAX);
+        let begun = self.correlator().begin(request, peer, Asker { replies, exchange });
+        let Some((own, outbound)) = begun else {
+            return Err(Refusal::new(RefusalKind::LimitQueue).with_upstream(&self.name));
+        };
+        let guard = CancelOnDrop { duplex: Weak::clone(&self.this), own };
+        let line = Message::Request(outbound).to_line();
+        if let Err(refusal) = self.pipe.send(line).await {
+            self.correlator().forget(own);
+            return Err(refusal.with_upstream(&self.name));
+        }
+        if !self.pipe.is_open() {
+            // The end may have come between the check and the entry in the table; the table was drained then.
+            self.ended();
+        }
+        let next = move |context: &mut std::task::Context<'_>| {
+            waiting.poll_recv(context).map(|reply| reply.map(|reply| *reply))
+        };
+        Ok(Replies::stream(futures_util::stream::poll_fn(next)).hold(guard))
+    }
+
+    async fn notification(&self, note: Notification, peer: PeerId) -> Result<Replies, Refusal> {
+        let note = if note.method() == method::CANCELLED {
+            let Some(client) = note.request_id() else { return Ok(Replies::none()) };
+            let Some((own, _asker)) = self.correlator().cancel(peer, &client) else {
+                return Ok(Replies::none());
+            };
+            note.with_request_id(&Id::from_u64(own))
+        } else {
+            note
+        };
+        self.pipe.send(Message::Notification(note).to_line()).await?;
+        Ok(Replies::none())
+    }
+}
+
+#[async_trait]
+impl AnswerTo for Duplex {
+    async fn send_answer(&self, line: Bytes) -> Result<(), Refusal> {
+        self.pipe.send(line).await
+    }
+}
+
+#[async_trait]
+impl Service for Duplex {
+    async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+        let origin = envelope.origin;
+        origin.upstream.get_or_init(|| self.side());
+        match envelope.message {
+            Message::Request(request) => self.request(&request, origin.peer, origin.exchange).await,
+            Message::Notification(note) => self.notification(note, origin.peer).await,
+            Message::Response(_) => {
+                Err(Refusal::bad_message(codes::INVALID_REQUEST, "a response to no request of the server"))
+            }
+        }
+    }
+}
+
+/// Ends a request upstream when nobody waits for its answer any more.
+struct CancelOnDrop {
+    duplex: Weak<Duplex>,
+    own: u64,
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        let Some(duplex) = self.duplex.upgrade() else { return };
+        let forgotten = duplex.correlator().forget(self.own);
+        if forgotten.is_some_and(|translation| !translation.is_initialize) && duplex.pipe.is_open() {
+            let params = format!(r#"{{"requestId":{},"reason":"no longer awaited"}}"#, self.own);
+            let note = Notification::new(method::CANCELLED, Some(&params));
+            duplex.spawn_send(note.text().clone());
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The event stream of an upstream, taken up again where it was cut.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::HeaderMap;
+use http_body_util::BodyExt as _;
+use shadowcat_pipeline::Refusal;
+use shadowcat_protocol::{headers, sse};
+
+use crate::http_client::Body;
+use crate::remote::{Remote, insert, media_type};
+
+/// How often in a row a cut stream is taken up again without having brought anything.
+const TRIES_MAX: u32 = 5;
+/// The longest wait before a try.
+const WAIT_MAX: Duration = Duration::from_mins(1);
+
+/// Reads the events of one stream.
+pub(crate) struct EventSource {
+    body: Option<Body>,
+    decoder: sse::Decoder,
+    last_id: Option<Box<str>>,
+    retry: Option<Duration>,
+    tries: u32,
+}
+
+impl EventSource {
+    pub(crate) fn new(body: Body, event_bytes_max: usize) -> Self {
+        Self {
+            body: Some(body),
+            decoder: sse::Decoder::new(event_bytes_max),
+            last_id: None,
+            retry: None,
+            tries: 0,
+        }
+    }
+
+    /// The next event that carries something; `Ok(None)` when the body has ended.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: bytes are taken only together with what they are decoded to.
+    pub(crate) async fn next(&mut self, remote: &Remote) -> Result<Option<sse::Event>, Refusal> {
+        loop {
+            while let Some(event) = self.decoder.next_event() {
+                if let Some(id) = &event.id {
+                    self.last_id = (!id.is_empty()).then(|| id.clone());
+                }
+                self.retry = event.retry.or(self.retry);
+                self.tries = 0;
+                if event.data.as_ref().is_some_and(|data| !data.is_empty()) {
+                    return Ok(Some(event));
+                }
+            }
+            let Some(body) = &mut self.body else { return Ok(None) };
+            match body.frame().await {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        let pushed = self.decoder.push(&data);
+                        pushed.map_err(|error| {
+                            remote.broken("the server sent an event over the limit").with_cause(error)
+                        })?;
+                    }
+                }
+                Some(Err(error)) => {
+                    tracing::debug!(upstream = %remote.name, %error, "an event stream was cut");
+                    self.body = None;
+                }
+                None => self.body = None,
+            }
+        }
+    }
+
+    /// Whether the place in the stream is known, so that it can be taken up there.
+    pub(crate) fn can_resume(&self) -> bool {
+        self.last_id.is_some() && self.tries < TRIES_MAX
+    }
+
+    /// The wait the server asked for, if it did and nothing has failed since: it closed the stream on purpose.
+    pub(crate) fn asked_wait(&self) -> Option<Duration> {
+        self.retry.filter(|_| self.tries == 0)
+    }
+
+    /// Whether another try is left, with or without a place.
+    pub(crate) fn may_try(&self) -> bool {
+        self.tries < TRIES_MAX
+    }
+
+    /// Takes the stream up again behind the last event: one try, after its wait.
+    ///
+    /// # Errors
+    /// The server's refusal; the caller decides whether to try again.
+    pub(crate) async fn resume(&mut self, remote: &Remote, mut fields: HeaderMap) -> Result<(), Refusal> {
+        tokio::time::sleep(self.wait(remote.reconnect_base)).await;
+        self.tries += 1;
+        if let Some(id) = &self.last_id {
+            insert(&mut fields, headers::LAST_EVENT_ID, id);
+        }
+        let response = remote.get(fields).await?;
+        if !response.status().is_success() || media_type(&response) != "text/event-stream" {
+            let answer = remote.error_answer(response).await;
+            return Err(remote.refused(answer));
+        }
+        self.decoder = sse::Decoder::new(remote.limits.message_bytes_max);
+        self.body = Some(response.into_body());
+        Ok(())
+    }
+
+    /// 1, 2, 4, 8, 16 times the base, or what the server asked for, plus up to a quarter so that many clients of one
+    /// server do not come back at the same moment.
+    fn wait(&self, base: Duration) -> Duration {
+        let wait = match self.retry {
+            Some(asked) => asked * 2_u32.saturating_pow(self.tries),
+            None => base * 2_u32.saturating_pow(self.tries),
+        };
+        let wait = wait.min(WAIT_MAX);
+        let jitter = getrandom::u32().unwrap_or_default() % 256;
+        wait + wait / 1024 * jitter
+    }
+
+    /// Reads what is left of a stream whose last message was seen, so that its connection can be used again.
+    pub(crate) async fn drain(mut self) {
+        let Some(mut body) = self.body.take() else { return };
+        while let Some(Ok(_)) = body.frame().await {}
+    }
+
+    /// Whether the end of the body was seen.
+    pub(crate) fn is_drained(&mut self) -> bool {
+        use futures_util::FutureExt as _;
+        let Some(body) = &mut self.body else { return true };
+        match body.frame().now_or_never() {
+            Some(None | Some(Err(_))) => {
+                self.body = None;
+                true
+            }
+            Some(Some(Ok(frame))) => {
+                let data: Option<Bytes> = frame.into_data().ok();
+                data.is_none_or(|data| data.is_empty()) && self.is_drained()
+            }
+            None => false,
+        }
+    }
+}

@@ -1,0 +1,513 @@
+//! One connection to a Streamable HTTP server: a legacy session or the modern stateless form. "Connection" is the
+//! conversation; the sockets under it are the client's.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::Response;
+use http::header::HeaderMap;
+use shadowcat_pipeline::task::Tasks;
+use shadowcat_pipeline::{
+    Envelope, Head, Origin, PeerId, Refusal, RefusalKind, Replies, Service, Transport, UpstreamSide,
+};
+use shadowcat_protocol::{
+    Era, Id, Message, Notification, ParseErrorKind, Request, Revision, codes, headers, json, method,
+    split_batch,
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::answer::Answer;
+use super::stamp::Stamp;
+use crate::asks::{AnswerTo, Asks};
+use crate::connector::{Connection, OpenConnection, Parting};
+use crate::counters::Counters;
+use crate::event_source::EventSource;
+use crate::http_client::Body;
+use crate::remote::{Remote, insert, media_type};
+use crate::translation::Translation;
+
+/// Notifications of one client that are on their way at a time.
+const NOTIFICATIONS_MAX: usize = 64;
+/// How long the end of an upstream session may take.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+/// How long later messages wait for the `initialized` notification to arrive.
+const INITIALIZED_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The requests in flight by whose they are and what their client calls them; the last of equal ones is the newest.
+type InFlight = HashMap<(PeerId, Id), Vec<(u64, CancellationToken)>>;
+
+/// A conversation with a Streamable HTTP server.
+pub(super) struct HttpConnection {
+    this: Weak<Self>,
+    pub(super) remote: Remote,
+    era: Era,
+    pub(super) tasks: Tasks,
+    pub(super) asks: Arc<Asks>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) stamp: Stamp,
+    session: Mutex<Option<Box<str>>>,
+    revision: OnceLock<Revision>,
+    next: AtomicU64,
+    in_flight: Mutex<InFlight>,
+    notifications: Arc<tokio::sync::Semaphore>,
+    /// False while the `initialized` notification is on its way: what follows it must not overtake it.
+    settled: watch::Sender<bool>,
+    /// Whether the standing stream is open or being opened.
+    listening: AtomicBool,
+}
+
+impl HttpConnection {
+    pub(super) fn open(
+        remote: Remote,
+        tasks: Tasks,
+        counters: Arc<Counters>,
+        opening: OpenConnection,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            this: Weak::clone(this),
+            remote,
+            era: opening.era,
+            asks: Asks::new(opening.back, tasks.clone()),
+            tasks,
+            counters,
+            stamp: Stamp::default(),
+            session: Mutex::new(opening.token),
+            revision: opening.revision.map(OnceLock::from).unwrap_or_default(),
+            next: AtomicU64::new(1),
+            in_flight: Mutex::default(),
+            notifications: Arc::new(tokio::sync::Semaphore::new(NOTIFICATIONS_MAX)),
+            settled: watch::Sender::new(true),
+            listening: AtomicBool::new(false),
+        })
+    }
+
+    fn session(&self) -> MutexGuard<'_, Option<Box<str>>> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn in_flight(&self) -> MutexGuard<'_, InFlight> {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_legacy(&self) -> bool {
+        self.era == Era::Legacy
+    }
+
+    pub(super) fn side(&self) -> UpstreamSide {
+        UpstreamSide {
+            name: Arc::clone(&self.remote.name),
+            transport: Transport::Http,
+            revision: self.revision.get().copied().unwrap_or(Revision::V2025_03_26),
+        }
+    }
+
+    /// The headers of every request in a legacy session.
+    pub(super) fn session_headers(&self) -> HeaderMap {
+        let mut fields = HeaderMap::new();
+        if let Some(session) = self.session().as_deref() {
+            insert(&mut fields, headers::SESSION_ID, session);
+        }
+        if let Some(revision) = self.revision.get().filter(|revision| revision.sends_version_header()) {
+            insert(&mut fields, headers::PROTOCOL_VERSION, revision.as_str());
+        }
+        fields
+    }
+
+    fn request_headers(&self, request: &Request, origin: &Origin) -> HeaderMap {
+        match self.era {
+            Era::Legacy if request.method() == method::INITIALIZE => HeaderMap::new(),
+            Era::Legacy => self.session_headers(),
+            Era::Modern => self.stamp.headers(request, origin),
+        }
+    }
+
+    /// Waits until the `initialized` notification has arrived.
+    async fn settle(&self) {
+        let mut settled = self.settled.subscribe();
+        drop(tokio::time::timeout(INITIALIZED_DEADLINE, settled.wait_for(|settled| *settled)).await);
+    }
+
+    async fn request(&self, request: Request, origin: &Origin) -> Result<Replies, Refusal> {
+        let own = self.next.fetch_add(1, Ordering::Relaxed);
+        let translation = Translation::new(own, &request, origin.peer);
+        let flight = self.enter(&translation);
+        self.settle().await;
+        let fields = self.request_headers(&request, origin);
+        let text = translation.outbound(&request).text().clone();
+        let posted = self.remote.post(&self.remote.target, text, fields);
+        let cancelled = flight.token.clone();
+        let Some(response) = cancelled.run_until_cancelled(posted).await else {
+            return Ok(Replies::none());
+        };
+        self.answer(response?, translation, flight, origin).await
+    }
+
+    async fn answer(
+        &self,
+        response: Response<Body>,
+        translation: Translation,
+        flight: Flight,
+        origin: &Origin,
+    ) -> Result<Replies, Refusal> {
+        let status = response.status();
+        if translation.is_initialize && status.is_success() {
+            self.note_session(&response);
+        }
+        if status.is_success() && media_type(&response) == "text/event-stream" {
+            let Some(this) = self.this.upgrade() else { return Err(RefusalKind::ShuttingDown.into()) };
+            let events = EventSource::new(response.into_body(), self.remote.limits.message_bytes_max);
+            let answer = Answer::new(this, events, translation, flight, origin.exchange);
+            let head = Head { streaming: true, status: None };
+            return Ok(answer.into_replies().with_head(head));
+        }
+        if status.is_success() {
+            let cancelled = flight.token.clone();
+            let body = cancelled.run_until_cancelled(self.remote.collect(response.into_body()));
+            let Some(text) = body.await else { return Ok(Replies::none()) };
+            flight.finish();
+            return self.whole_answer(text?, &translation);
+        }
+        flight.finish();
+        self.error_answer(response, &translation).await
+    }
+
+    /// An answer that came as one JSON body: a response, or what a batch-speaking server makes of it.
+    fn whole_answer(&self, text: Bytes, translation: &Translation) -> Result<Replies, Refusal> {
+        if text.is_empty() {
+            return Err(self.remote.broken("the server accepted the request and gave no answer"));
+        }
+        let messages = match Message::parse(text.clone(), &self.remote.limits) {
+            Ok(message) => vec![message],
+            Err(error) if error.kind == ParseErrorKind::Batch => self.batch(&text)?,
+            Err(error) => {
+                return Err(self.remote.broken("the server's answer is no MCP message").with_cause(error));
+            }
+        };
+        let mut replies = Vec::with_capacity(messages.len());
+        for message in messages {
+            if let Message::Response(response) = &message
+                && response.id().and_then(Id::as_u64) != Some(translation.own)
+            {
+                self.counters.stray.add();
+                continue;
+            }
+            replies.push(Ok(self.inbound(message, translation)));
+        }
+        if !replies.iter().any(|reply| matches!(reply, Ok(Message::Response(_)))) {
+            return Err(self.remote.broken("the server's answer is not for the request"));
+        }
+        match <[_; 1]>::try_from(replies) {
+            Ok([Ok(only)]) => Ok(Replies::one(only)),
+            Ok([Err(refusal)]) => Err(refusal),
+            Err(several) => Ok(Replies::stream(futures_util::stream::iter(several))),
+        }
+    }
+
+    fn batch(&self, text: &Bytes) -> Result<Vec<Message>, Refusal> {
+        let parts = split_batch(text, &self.remote.limits);
+        let messages = parts.and_then(|parts| {
+            parts.into_iter().map(|part| Message::parse(part, &self.remote.limits)).collect()
+        });
+        messages
+            .map_err(|error| self.remote.broken("the server's answer is no MCP message").with_cause(error))
+    }
+
+    /// Restores ids and notes what a handshake or a tool list tells about the server.
+    pub(super) fn inbound(&self, message: Message, translation: &Translation) -> Message {
+        let message = translation.inbound(message);
+        let Message::Response(response) = message else { return message };
+        if translation.is_initialize {
+            self.note_revision(&response);
+        }
+        Message::Response(if self.is_legacy() { response } else { self.stamp.learn(response) })
+    }
+
+    fn note_session(&self, response: &Response<Body>) {
+        let id = response.headers().get(headers::SESSION_ID).and_then(|value| value.to_str().ok());
+        *self.session() = id.map(Into::into);
+    }
+
+    fn note_revision(&self, response: &shadowcat_protocol::Response) {
+        let version = response.result_json().and_then(|result| json::get(result, &["protocolVersion"]));
+        if let Some(revision) = version.and_then(json::string).and_then(|text| Revision::parse(&text)) {
+            self.revision.get_or_init(|| revision);
+        }
+    }
+
+    /// An HTTP error. One with a JSON-RPC error for this request inside is an answer like any other and keeps its
+    /// status; 404 on a session is the server's word that the session is gone and that the request was not executed.
+    async fn error_answer(
+        &self,
+        response: Response<Body>,
+        translation: &Translation,
+    ) -> Result<Replies, Refusal> {
+        let answer = self.remote.error_answer(response).await;
+        if answer.status == 404 && self.is_legacy() && !translation.is_initialize && self.session().is_some()
+        {
+            return Err(Refusal::new(RefusalKind::SessionLost).with_upstream(&self.remote.name));
+        }
+        if let Ok(Message::Response(error)) = Message::parse(answer.body.clone(), &self.remote.limits)
+            && error.error_json().is_some()
+            && error.id().is_none_or(|id| id.as_u64() == Some(translation.own))
+        {
+            let head = Head { streaming: false, status: Some(answer.status) };
+            return Ok(Replies::one(Message::Response(translation.response(&error))).with_head(head));
+        }
+        Err(self.remote.refused(answer))
+    }
+
+    fn notification(&self, note: Notification, origin: &Origin) -> Result<Replies, Refusal> {
+        let note = if note.method() == method::CANCELLED {
+            let Some(own) = note.request_id().and_then(|id| self.cancel(origin.peer, &id)) else {
+                return Ok(Replies::none());
+            };
+            if !self.is_legacy() {
+                // 2026-07-28: the closed stream is the cancel; on HTTP there is no notification for it.
+                return Ok(Replies::none());
+            }
+            note.with_request_id(&Id::from_u64(own))
+        } else {
+            note
+        };
+        let Ok(permit) = Arc::clone(&self.notifications).try_acquire_owned() else {
+            return Err(Refusal::new(RefusalKind::LimitQueue).with_upstream(&self.remote.name));
+        };
+        let Some(this) = self.this.upgrade() else { return Err(RefusalKind::ShuttingDown.into()) };
+        let settles = note.method() == method::INITIALIZED;
+        if settles {
+            self.settled.send_replace(false);
+        }
+        self.tasks.spawn_until_stop(async move {
+            this.post_quietly(note.text().clone(), note.method()).await;
+            if settles {
+                this.settled.send_replace(true);
+            }
+            drop(permit);
+        });
+        Ok(Replies::none())
+    }
+
+    /// POSTs a message that earns no answer.
+    async fn post_quietly(&self, text: Bytes, what: &str) {
+        let mut fields = self.session_headers();
+        if !self.is_legacy() {
+            insert(&mut fields, headers::METHOD, what);
+        }
+        match self.remote.post(&self.remote.target, text, fields).await {
+            Ok(response) if response.status().is_success() => {
+                drop(self.remote.collect(response.into_body()).await)
+            }
+            Ok(response) => {
+                tracing::debug!(upstream = %self.remote.name, status = %response.status(), what, "not accepted");
+            }
+            Err(refusal) => tracing::debug!(upstream = %self.remote.name, %refusal, what, "not sent"),
+        }
+    }
+
+    fn enter(&self, translation: &Translation) -> Flight {
+        let token = CancellationToken::new();
+        let key = (translation.peer, translation.client.clone());
+        self.in_flight().entry(key.clone()).or_default().push((translation.own, token.clone()));
+        Flight {
+            connection: Weak::clone(&self.this),
+            key,
+            own: translation.own,
+            token,
+            // Legacy servers must not take a closed stream for a cancel, so they are told.
+            tell: self.is_legacy() && !translation.is_initialize,
+        }
+    }
+
+    /// Ends the newest request this peer calls by this id; gives our id of it.
+    fn cancel(&self, peer: PeerId, client: &Id) -> Option<u64> {
+        let (own, token) = self.in_flight().get(&(peer, client.clone()))?.last().cloned()?;
+        token.cancel();
+        Some(own)
+    }
+
+    async fn standing_stream(self: Arc<Self>, mut events: EventSource) {
+        loop {
+            match events.next(&self.remote).await {
+                Ok(Some(event)) => self.unrelated(event.data.unwrap_or_default()).await,
+                Ok(None) if events.may_try() => {
+                    self.counters.resumed.add();
+                    if let Err(refusal) = events.resume(&self.remote, self.session_headers()).await {
+                        tracing::debug!(upstream = %self.remote.name, %refusal, "the standing stream is not back yet");
+                        if matches!(&refusal.kind, RefusalKind::UpstreamStatus(answer) if answer.status < 500)
+                        {
+                            return;
+                        }
+                    }
+                }
+                Ok(None) => {
+                    tracing::warn!(upstream = %self.remote.name, "the standing stream is lost");
+                    return;
+                }
+                Err(refusal) => {
+                    tracing::warn!(upstream = %self.remote.name, %refusal, "the standing stream ended");
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn unrelated(self: &Arc<Self>, text: Bytes) {
+        let messages = match Message::parse(text.clone(), &self.remote.limits) {
+            Ok(message) => vec![message],
+            Err(error) if error.kind == ParseErrorKind::Batch => self.batch(&text).unwrap_or_default(),
+            Err(error) => {
+                self.counters.garbage.add();
+                tracing::warn!(upstream = %self.remote.name, %error, "not an MCP message: ignored");
+                return;
+            }
+        };
+        for message in messages {
+            if matches!(message, Message::Response(_)) {
+                self.counters.stray.add();
+                continue;
+            }
+            let to: Arc<dyn AnswerTo> = Arc::clone(self) as _;
+            self.asks.deliver(message, None, &self.side(), to).await;
+        }
+    }
+}
+
+#[async_trait]
+impl Service for HttpConnection {
+    async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+        let origin = envelope.origin;
+        origin.upstream.get_or_init(|| self.side());
+        match envelope.message {
+            Message::Request(request) => self.request(request, &origin).await,
+            Message::Notification(note) => self.notification(note, &origin),
+            Message::Response(_) => {
+                Err(Refusal::bad_message(codes::INVALID_REQUEST, "a response to no request of the server"))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl AnswerTo for HttpConnection {
+    async fn send_answer(&self, line: Bytes) -> Result<(), Refusal> {
+        let response = self.remote.post(&self.remote.target, line, self.session_headers()).await?;
+        if response.status().is_success() {
+            drop(self.remote.collect(response.into_body()).await);
+            return Ok(());
+        }
+        let answer = self.remote.error_answer(response).await;
+        Err(self.remote.refused(answer))
+    }
+}
+
+#[async_trait]
+impl Connection for HttpConnection {
+    fn token(&self) -> Option<Box<str>> {
+        self.session().clone()
+    }
+
+    fn is_alive(&self) -> bool {
+        !self.tasks.stop_signal().is_cancelled()
+    }
+
+    async fn listen(&self) -> Result<(), Refusal> {
+        if self.listening.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let opened = self.open_standing_stream().await;
+        if opened.is_err() {
+            self.listening.store(false, Ordering::Release);
+        }
+        opened
+    }
+
+    async fn close(&self, parting: Parting) {
+        let session = self.session().is_some();
+        if session && self.is_legacy() && parting == Parting::End {
+            let ended =
+                tokio::time::timeout(CLOSE_DEADLINE, self.remote.delete(self.session_headers())).await;
+            if let Ok(Err(refusal)) = ended {
+                tracing::debug!(upstream = %self.remote.name, %refusal, "the session was not ended");
+            }
+            *self.session() = None;
+        }
+        self.asks.withdraw_all();
+        self.tasks.stop();
+        self.tasks.join(CLOSE_DEADLINE).await;
+    }
+}
+
+impl HttpConnection {
+    async fn open_standing_stream(&self) -> Result<(), Refusal> {
+        self.settle().await;
+        let response = self.remote.get(self.session_headers()).await?;
+        if !response.status().is_success() {
+            let answer = self.remote.error_answer(response).await;
+            if answer.status == 404 && self.session().is_some() {
+                return Err(Refusal::new(RefusalKind::SessionLost).with_upstream(&self.remote.name));
+            }
+            return Err(self.remote.refused(answer));
+        }
+        if media_type(&response) != "text/event-stream" {
+            return Err(self
+                .remote
+                .broken("the server answered a GET with something else than an event stream"));
+        }
+        let Some(this) = self.this.upgrade() else { return Err(RefusalKind::ShuttingDown.into()) };
+        let events = EventSource::new(response.into_body(), self.remote.limits.message_bytes_max);
+        self.tasks.spawn_until_stop(Box::pin(async move {
+            Arc::clone(&this).standing_stream(events).await;
+            this.listening.store(false, Ordering::Release);
+        }));
+        Ok(())
+    }
+}
+
+/// A request in flight; dropped before its answer came, a legacy server is told that nobody waits for it.
+pub(super) struct Flight {
+    connection: Weak<HttpConnection>,
+    key: (PeerId, Id),
+    own: u64,
+    pub(super) token: CancellationToken,
+    tell: bool,
+}
+
+impl Flight {
+    /// The answer is there.
+    pub(super) fn finish(mut self) {
+        self.settle();
+    }
+
+    /// The answer is there, and its last message is on its way.
+    pub(super) fn settle(&mut self) {
+        self.tell = false;
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.upgrade() else { return };
+        let mut in_flight = connection.in_flight();
+        if let Some(same) = in_flight.get_mut(&self.key) {
+            same.retain(|(own, _)| *own != self.own);
+            if same.is_empty() {
+                in_flight.remove(&self.key);
+            }
+        }
+        drop(in_flight);
+        // A cancel of the client's own has been passed on already.
+        if self.tell && !self.token.is_cancelled() {
+            let params = format!(r#"{{"requestId":{},"reason":"no longer awaited"}}"#, self.own);
+            let note = Notification::new(method::CANCELLED, Some(&params));
+            let this = Arc::clone(&connection);
+            connection.tasks.spawn_until_stop(async move {
+                this.post_quietly(note.text().clone(), method::CANCELLED).await;
+            });
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The legacy form of the endpoint: sessions, answers as JSON or as a stream one can come back to, batches.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Response;
+use shadowcat_pipeline::{Envelope, Refusal, RefusalKind, Replies, Transport};
+use shadowcat_protocol::{Message, Request, Revision, codes, headers, method};
+use shadowcat_session::{EventId, Live, SessionId};
+use tokio::sync::oneshot;
+
+use super::listener::{HttpListener, accepts, bad};
+use super::pump::{Whole, pump, pump_batch};
+use crate::front::Opening;
+use crate::server::{Body, Incomer, SessionEvents, json, message, plain, refusal, with_header};
+
+/// What a client is told that comes back for events that are no longer there.
+const GAP: &[u8] = b": events before this one are gone\n\n";
+
+impl HttpListener {
+    /// Answers one legacy message.
+    pub(super) async fn legacy(&self, incomer: Incomer, message: Message) -> Response<Body> {
+        let version = match Self::legacy_version(&incomer) {
+            Ok(version) => version,
+            Err(response) => return *response,
+        };
+        let id = match &message {
+            Message::Request(request) => Some(request.id().clone()),
+            Message::Notification(_) | Message::Response(_) => None,
+        };
+        let answered = match message {
+            Message::Request(request) if request.method() == method::INITIALIZE => {
+                self.initialize(request).await
+            }
+            message => self.in_session(&incomer, version, message).await,
+        };
+        answered.unwrap_or_else(|fault| refusal(&fault, id.as_ref()))
+    }
+
+    async fn in_session(
+        &self,
+        incomer: &Incomer,
+        version: Option<Revision>,
+        text: Message,
+    ) -> Result<Response<Body>, Refusal> {
+        let live = self.session(incomer).await?;
+        if version.is_some_and(Revision::is_modern) {
+            return Err(Refusal::bad_message(codes::INVALID_REQUEST, "the session speaks an older revision"));
+        }
+        live.touch();
+        match text {
+            Message::Request(request) => self.request(&live, request).await,
+            Message::Notification(_) => {
+                let envelope = Envelope::to_server(text, Arc::new(live.origin()));
+                self.front.handle(&live, envelope).await?;
+                Ok(message())
+            }
+            Message::Response(response) => {
+                live.outlet.answer(response);
+                Ok(message())
+            }
+        }
+    }
+
+    /// The session a request names.
+    async fn session(&self, incomer: &Incomer) -> Result<Arc<Live>, Refusal> {
+        let named = incomer.header(headers::SESSION_ID).ok_or(RefusalKind::SessionMissing)?;
+        let id = SessionId::parse(named).ok_or(RefusalKind::SessionUnknown)?;
+        self.front.find(&id, None).await
+    }
+
+    async fn initialize(&self, request: Request) -> Result<Response<Body>, Refusal> {
+        let opening = Opening { request, transport: Transport::Http, principal: None, outlet: None };
+        let (live, mut replies) = self.front.open(opening).await?;
+        let streaming = replies.head().streaming;
+        let status = replies.head().status;
+        let answer = handshake_answer(&mut replies).await?;
+        if answer.result_json().is_none() {
+            return Ok(json(status.unwrap_or(200), answer.text().clone()));
+        }
+        let response = if streaming {
+            let exchange = shadowcat_pipeline::ExchangeId::next();
+            let (number, stream) = live.outlet.open_exchange(exchange);
+            let events = self.events(&live, stream.read(), number);
+            // Nobody else writes to this stream, so there is room for its one message.
+            stream.offer(answer.text());
+            live.outlet.close_exchange(exchange);
+            events.into_response()
+        } else {
+            json(200, answer.text().clone())
+        };
+        Ok(with_header(response, headers::SESSION_ID, live.id.as_str()))
+    }
+
+    async fn request(&self, live: &Arc<Live>, request: Request) -> Result<Response<Body>, Refusal> {
+        let place = live.enter(self.settings.in_flight_max).ok_or_else(too_many)?;
+        let origin = Arc::new(live.origin());
+        let exchange = origin.exchange;
+        let (number, stream) = live.outlet.open_exchange(exchange);
+        let (answer, answered) = oneshot::channel();
+        let envelope = Envelope::to_server(Message::Request(request), origin);
+        let work =
+            pump(Arc::clone(&self.front), Arc::clone(live), envelope, Arc::clone(&stream), answer, place);
+        // A legacy client that disconnects has not cancelled: the exchange goes on without this future.
+        self.tasks.spawn(Box::pin(work));
+        tokio::select! {
+            biased;
+            Ok(whole) = answered => return Ok(Self::whole(live, whole)),
+            () = stream.wait_opened() => {}
+        }
+        Ok(self.events(live, stream.read(), number).into_response())
+    }
+
+    fn whole(live: &Live, whole: Whole) -> Response<Body> {
+        match whole {
+            // Whatever status the server gave its error, to a client with a session 404 would mean that the session
+            // is gone, and others that the transport failed.
+            Whole::Answer(answer) => json(200, answer.text().clone()),
+            Whole::Batch(text) => json(200, text),
+            Whole::Refused(fault, id) => match &fault.kind {
+                RefusalKind::UpstreamStatus(answer) if answer.status == 404 => {
+                    let mut response = refusal(&fault, id.as_ref());
+                    *response.status_mut() = http::StatusCode::BAD_GATEWAY;
+                    tracing::debug!(session = %live.tag, "a 404 of the server would end the client's session");
+                    response
+                }
+                _ => refusal(&fault, id.as_ref()),
+            },
+        }
+    }
+
+    fn events(&self, live: &Live, reader: shadowcat_session::Reader, number: u64) -> SessionEvents {
+        let events = SessionEvents::new(reader, number, self.settings.keep_alive);
+        if live.revision().has_priming_events() { events.primed() } else { events }
+    }
+
+    /// Answers a batch, which only 2025-03-26 has.
+    pub(super) async fn legacy_batch(&self, incomer: Incomer, parts: Vec<Bytes>) -> Response<Body> {
+        match self.batch(&incomer, parts).await {
+            Ok(response) => response,
+            Err(fault) => bad(&fault),
+        }
+    }
+
+    async fn batch(&self, incomer: &Incomer, parts: Vec<Bytes>) -> Result<Response<Body>, Refusal> {
+        let live = self.session(incomer).await?;
+        if !live.revision().has_batches() {
+            return Err(Refusal::bad_message(
+                codes::INVALID_REQUEST,
+                "the session's revision has no batches",
+            ));
+        }
+        live.touch();
+        let mut messages = Vec::with_capacity(parts.len());
+        for part in parts {
+            let parsed = Message::parse(part, &self.settings.limits);
+            messages.push(parsed.map_err(|error| Refusal::bad_message(error.code(), error.to_string()))?);
+        }
+        let mut requests = Vec::new();
+        for text in messages {
+            match text {
+                Message::Request(request) if request.method() == method::INITIALIZE => {
+                    return Err(Refusal::bad_message(
+                        codes::INVALID_REQUEST,
+                        "initialize must not be in a batch",
+                    ));
+                }
+                Message::Request(request) => requests.push(request),
+                Message::Notification(_) => {
+                    let envelope = Envelope::to_server(text, Arc::new(live.origin()));
+                    self.front.handle(&live, envelope).await?;
+                }
+                Message::Response(response) => {
+                    live.outlet.answer(response);
+                }
+            }
+        }
+        if requests.is_empty() {
+            return Ok(message());
+        }
+        let place = live.enter(self.settings.in_flight_max).ok_or_else(too_many)?;
+        let exchange = shadowcat_pipeline::ExchangeId::next();
+        let (number, stream) = live.outlet.open_exchange(exchange);
+        let (answer, answered) = oneshot::channel();
+        let work = pump_batch(
+            Arc::clone(&self.front),
+            Arc::clone(&live),
+            requests,
+            exchange,
+            Arc::clone(&stream),
+            answer,
+            place,
+        );
+        self.tasks.spawn(Box::pin(work));
+        tokio::select! {
+            biased;
+            Ok(whole) = answered => return Ok(Self::whole(&live, whole)),
+            () = stream.wait_opened() => {}
+        }
+        Ok(self.events(&live, stream.read(), number).into_response())
+    }
+
+    /// Opens the standing stream, or goes on with one that was cut.
+    pub(super) async fn legacy_get(&self, incomer: Incomer) -> Response<Body> {
+        if !accepts(&incomer, "text/event-stream") {
+            return plain(406, "Accept must list text/event-stream\n");
+        }
+        if let Err(response) = Self::legacy_version(&incomer) {
+            return *response;
+        }
+        match self.standing(&incomer).await {
+            Ok(response) => response,
+            Err(fault) => refusal(&fault, None),
+        }
+    }
+
+    async fn standing(&self, incomer: &Incomer) -> Result<Response<Body>, Refusal> {
+        let live = self.session(incomer).await?;
+        live.touch();
+        let seen = incomer.header(headers::LAST_EVENT_ID).map(EventId::parse);
+        if let Some(Some(seen)) = seen
+            && let Some(stream) = live.outlet.stream(seen.stream)
+            && let Some(reader) = stream.read_after(seen.message)
+        {
+            let events = SessionEvents::new(reader, seen.stream, self.settings.keep_alive);
+            return Ok(events.into_response());
+        }
+        self.front.listen(&live).await?;
+        let (number, stream) = live.outlet.standing();
+        if seen.is_some() {
+            let events = SessionEvents::new(stream.read(), number, self.settings.keep_alive);
+            return Ok(events.beginning_with(Bytes::from_static(GAP)).into_response());
+        }
+        Ok(self.events(&live, stream.read_on(), number).into_response())
+    }
+
+    /// Ends a session at its client's wish.
+    pub(super) async fn legacy_delete(&self, incomer: Incomer) -> Response<Body> {
+        if let Err(response) = Self::legacy_version(&incomer) {
+            return *response;
+        }
+        match self.session(&incomer).await {
+            Ok(live) => {
+                self.front.end(&live).await;
+                plain(200, "")
+            }
+            Err(fault) => refusal(&fault, None),
+        }
+    }
+}
+
+/// The response to `initialize`; what else comes before it has no stream yet to be put on.
+async fn handshake_answer(replies: &mut Replies) -> Result<shadowcat_protocol::Response, Refusal> {
+    while let Some(reply) = replies.next().await {
+        if let Message::Response(response) = reply? {
+            return Ok(response);
+        }
+    }
+    Err(RefusalKind::Cancelled.into())
+}
+
+fn too_many() -> Refusal {
+    Refusal::new(RefusalKind::Overloaded { retry_after: std::time::Duration::from_secs(1) })
+        .with_detail("too many requests of this session are in flight")
+}

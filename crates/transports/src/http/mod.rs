@@ -1,0 +1,14 @@
+//! Streamable HTTP, both eras: the listener and the connector.
+
+mod answer;
+mod connection;
+mod connector;
+mod legacy;
+mod listener;
+mod modern;
+mod pump;
+mod stamp;
+
+pub use connector::HttpConnector;
+pub(crate) use listener::META_VERSION;
+pub use listener::{EndpointSettings, HttpListener};

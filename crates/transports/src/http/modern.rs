@@ -1,0 +1,79 @@
+//! The modern form of the endpoint: one POST, one exchange, nothing kept.
+
+use std::sync::Arc;
+
+use http::Response;
+use http::header::HeaderValue;
+use shadowcat_pipeline::{Envelope, Head, Origin, PeerId, Refusal, RefusalKind, Transport};
+use shadowcat_protocol::{Message, Request, Revision, codes, headers, method};
+
+use super::listener::{HttpListener, error_text};
+use crate::server::{Body, Incomer, StatelessEvents, json, refusal};
+
+/// Mirrored arguments of one request.
+const PARAM_HEADERS_MAX: usize = 64;
+
+impl HttpListener {
+    /// Answers one modern request. The future is dropped when its client goes away, and that cancels the exchange.
+    pub(super) async fn modern(&self, incomer: Incomer, request: Request) -> Response<Body> {
+        let lookup = |name: &str| incomer.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+        let revision = match headers::check_modern(&request, lookup, &[Revision::V2026_07_28]) {
+            Ok(revision) => revision,
+            Err(fault) => {
+                let status = status_of(fault.code).unwrap_or(400);
+                return json(status, error_text(&fault.error_object(), Some(&request)));
+            }
+        };
+        let mut origin = Origin::new(PeerId::next(), Transport::Http, revision);
+        origin.headers = mirrored(&incomer);
+        let envelope = Envelope::to_server(Message::Request(request.clone()), Arc::new(origin));
+        match self.exchange(envelope, &request).await {
+            Ok(response) => response,
+            Err(fault) => refusal(&fault, Some(request.id())),
+        }
+    }
+
+    async fn exchange(&self, envelope: Envelope, request: &Request) -> Result<Response<Body>, Refusal> {
+        let mut replies = self.front.exchange(envelope).await?;
+        let head = replies.head();
+        let first = if head.streaming { None } else { Some(replies.next().await) };
+        let first = match first {
+            None => None,
+            Some(None) => return Err(RefusalKind::Cancelled.into()),
+            Some(Some(Err(fault))) => return Err(fault),
+            Some(Some(Ok(Message::Response(answer)))) => return Ok(whole(&answer, head)),
+            Some(Some(Ok(message))) => Some(message),
+        };
+        let events = StatelessEvents::new(replies, first, request.id().clone(), self.settings.keep_alive);
+        let events = if request.method() == method::LISTEN {
+            events.ending_at(self.stop.clone().cancelled_owned())
+        } else {
+            events
+        };
+        Ok(events.into_response())
+    }
+}
+
+/// A whole answer with the status the revision gives it, unless the upstream gave it one of its own.
+fn whole(answer: &shadowcat_protocol::Response, head: Head) -> Response<Body> {
+    let status = head.status.or_else(|| answer.error_code().and_then(status_of)).unwrap_or(200);
+    json(status, answer.text().clone())
+}
+
+/// The HTTP status of an error code in the 2026-07-28 revision, where it has one of its own.
+fn status_of(code: i64) -> Option<u16> {
+    match code {
+        codes::METHOD_NOT_FOUND => Some(404),
+        codes::HEADER_MISMATCH | codes::MISSING_CAPABILITY | codes::UNSUPPORTED_VERSION => Some(400),
+        _ => None,
+    }
+}
+
+/// The mirrored arguments, which travel with the message whether or not somebody here knows them.
+fn mirrored(incomer: &Incomer) -> Vec<(Box<str>, Box<str>)> {
+    let params = incomer.headers.iter().filter(|(name, _)| name.as_str().starts_with(headers::PARAM_PREFIX));
+    params
+        .filter_map(|(name, value)| Some((name.as_str().into(), value.to_str().ok()?.into())))
+        .take(PARAM_HEADERS_MAX)
+        .collect()
+}

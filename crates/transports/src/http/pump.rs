@@ -1,0 +1,115 @@
+//! Moves the replies of a legacy exchange to its client, whether or not the client is there.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use shadowcat_pipeline::{Envelope, ExchangeId, Origin, Refusal};
+use shadowcat_protocol::{Id, Message, Request, Response};
+use shadowcat_session::{InFlight, Live, Stream};
+use tokio::sync::oneshot;
+
+use crate::front::Front;
+use crate::pipe_client::join;
+
+/// An answer that came before anything else did, so that it needs no stream.
+pub(super) enum Whole {
+    /// A response.
+    Answer(Response),
+    /// The responses to a batch, as one array.
+    Batch(Bytes),
+    /// A refusal, and the id it answers.
+    Refused(Refusal, Option<Id>),
+}
+
+/// Runs one exchange to its end. Its response goes to `answer` if it is the first thing that comes, else to `stream`
+/// like everything before it.
+pub(super) async fn pump(
+    front: Arc<dyn Front>,
+    live: Arc<Live>,
+    envelope: Envelope,
+    stream: Arc<Stream>,
+    answer: oneshot::Sender<Whole>,
+    place: InFlight,
+) {
+    let exchange = envelope.origin.exchange;
+    let id = envelope.request_id().cloned();
+    let ended = run(&*front, &live, envelope, &stream).await;
+    let text = match &ended {
+        Some(Ok(response)) => Some(response.text().clone()),
+        Some(Err(fault)) => Some(fault.response(id.as_ref()).text().clone()),
+        None => None,
+    };
+    if let (Some(ended), false) = (ended, stream.is_open()) {
+        let whole = match ended {
+            Ok(response) => Whole::Answer(response),
+            Err(fault) => Whole::Refused(fault, id),
+        };
+        // A client that is gone has no use for an answer it cannot come back to.
+        drop(answer.send(whole));
+    } else if let Some(text) = text {
+        // A stream that has ended by itself has nobody left to tell.
+        drop(stream.push(text).await);
+    }
+    live.outlet.close_exchange(exchange);
+    drop(place);
+}
+
+/// Passes on all that comes before the response; gives the response, or `None` when the exchange was cancelled or its
+/// client stopped reading.
+async fn run(
+    front: &dyn Front,
+    live: &Arc<Live>,
+    envelope: Envelope,
+    stream: &Stream,
+) -> Option<Result<Response, Refusal>> {
+    let mut replies = match front.handle(live, envelope).await {
+        Ok(replies) => replies,
+        Err(refusal) => return Some(Err(refusal)),
+    };
+    if replies.head().streaming {
+        stream.open();
+    }
+    while let Some(reply) = replies.next().await {
+        match reply {
+            Ok(Message::Response(response)) => return Some(Ok(response)),
+            Ok(message) => stream.push(message.text().clone()).await.ok()?,
+            Err(refusal) => return Some(Err(refusal)),
+        }
+    }
+    None
+}
+
+/// Runs the requests of a batch side by side; their responses go together in one array, or one by one on the stream
+/// if something else came first.
+pub(super) async fn pump_batch(
+    front: Arc<dyn Front>,
+    live: Arc<Live>,
+    requests: Vec<Request>,
+    exchange: ExchangeId,
+    stream: Arc<Stream>,
+    answer: oneshot::Sender<Whole>,
+    place: InFlight,
+) {
+    let runs = requests.into_iter().map(|request| {
+        let id = request.id().clone();
+        let mut origin: Origin = live.origin();
+        origin.exchange = exchange;
+        let envelope = Envelope::to_server(Message::Request(request), Arc::new(origin));
+        let (front, live, stream) = (&*front, &live, &*stream);
+        async move {
+            let ended = run(front, live, envelope, stream).await?;
+            Some(ended.unwrap_or_else(|fault| fault.response(Some(&id))))
+        }
+    });
+    let responses: Vec<Response> = join_all(runs).await.into_iter().flatten().collect();
+    if stream.is_open() {
+        for response in &responses {
+            drop(stream.push(response.text().clone()).await);
+        }
+    } else {
+        drop(answer.send(Whole::Batch(join(&responses))));
+    }
+    live.outlet.close_exchange(exchange);
+    drop(place);
+}

@@ -1,0 +1,269 @@
+//! A client that is reached by one ordered pipe: on stdio, or on the two endpoints of HTTP+SSE. What it sends comes in
+//! as texts; everything for it goes onto one stream.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use shadowcat_pipeline::task::Tasks;
+use shadowcat_pipeline::{Envelope, Origin, PeerId, Refusal, RefusalKind, Replies, Transport};
+use shadowcat_protocol::{
+    ErrorObject, Limits, Message, Notification, ParseError, ParseErrorKind, Request, Response, Revision,
+    codes, json, method, split_batch,
+};
+use shadowcat_session::{Live, Outlet, Stream};
+
+use crate::front::{Front, Opening};
+use crate::http::META_VERSION;
+
+/// One client on one pipe.
+pub(crate) struct PipeClient {
+    front: Arc<dyn Front>,
+    transport: Transport,
+    limits: Limits,
+    in_flight_max: usize,
+    outlet: Arc<Outlet>,
+    stream: Arc<Stream>,
+    peer: PeerId,
+    tasks: Tasks,
+    live: Mutex<Option<Arc<Live>>>,
+}
+
+impl PipeClient {
+    pub(crate) fn new(
+        front: Arc<dyn Front>,
+        transport: Transport,
+        limits: Limits,
+        in_flight_max: usize,
+        outlet: Arc<Outlet>,
+        tasks: Tasks,
+    ) -> Arc<Self> {
+        let stream = outlet.standing().1;
+        let live = Mutex::default();
+        let peer = PeerId::next();
+        Arc::new(Self { front, transport, limits, in_flight_max, outlet, stream, peer, tasks, live })
+    }
+
+    pub(crate) fn stream(&self) -> &Arc<Stream> {
+        &self.stream
+    }
+
+    fn live(&self) -> Option<Arc<Live>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends the client's session, if it opened one.
+    pub(crate) async fn end(&self) {
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(live) = live {
+            self.front.end(&live).await;
+        }
+    }
+
+    /// Takes one text from the client. Resolves when the message is on its way and the next one may follow.
+    pub(crate) async fn take(self: &Arc<Self>, text: Bytes) {
+        match Message::parse(text.clone(), &self.limits) {
+            Ok(message) => self.message(message).await,
+            Err(error) if error.kind == ParseErrorKind::Batch => self.batch(&text, &error).await,
+            Err(error) => self.complain(&error).await,
+        }
+    }
+
+    async fn complain(&self, error: &ParseError) {
+        let told = ErrorObject { code: error.code(), message: error.to_string(), data: None };
+        self.push(Response::error(error.id.as_ref(), &told).text().clone()).await;
+    }
+
+    /// Tells the client of a message that could not be read at all.
+    pub(crate) async fn refuse(&self, refusal: &Refusal) {
+        self.push(refusal.response(None).text().clone()).await;
+    }
+
+    async fn push(&self, text: Bytes) {
+        if let Err(error) = self.stream.push(text).await {
+            tracing::debug!(%error, "a message was not written to the client");
+        }
+    }
+
+    async fn message(self: &Arc<Self>, message: Message) {
+        match message {
+            Message::Request(request) => {
+                // The first step is taken here, so that messages keep their order; the rest runs beside the next.
+                let mut work = Box::pin(Arc::clone(self).request(request));
+                if futures_util::poll!(&mut work).is_pending() {
+                    self.tasks.spawn_until_stop(work);
+                }
+            }
+            Message::Notification(note) => self.notification(note).await,
+            Message::Response(response) => {
+                self.outlet.answer(response);
+            }
+        }
+    }
+
+    async fn request(self: Arc<Self>, request: Request) {
+        let id = request.id().clone();
+        let answer = self.answer(request).await;
+        match answer {
+            Some(Ok(response)) => self.push(response.text().clone()).await,
+            Some(Err(refusal)) => {
+                tracing::debug!(%refusal, "refused");
+                self.push(refusal.response(Some(&id)).text().clone()).await;
+            }
+            None => {}
+        }
+    }
+
+    /// The response to one request, everything before it already passed on; `None` if it was cancelled.
+    async fn answer(&self, request: Request) -> Option<Result<Response, Refusal>> {
+        if request.meta(META_VERSION).is_some() {
+            return self.modern(request).await;
+        }
+        match self.live() {
+            _ if request.method() == method::INITIALIZE => Some(self.initialize(request).await),
+            Some(live) => {
+                let Some(_place) = live.enter(self.in_flight_max) else {
+                    let wait = std::time::Duration::from_secs(1);
+                    return Some(Err(RefusalKind::Overloaded { retry_after: wait }.into()));
+                };
+                let envelope = Envelope::to_server(Message::Request(request), Arc::new(live.origin()));
+                let handled = self.front.handle(&live, envelope).await;
+                self.drain(handled).await
+            }
+            None if request.method() == method::PING => Some(Ok(Response::result(request.id(), "{}"))),
+            None => Some(Err(Refusal::bad_message(codes::INVALID_REQUEST, "initialize first"))),
+        }
+    }
+
+    async fn modern(&self, request: Request) -> Option<Result<Response, Refusal>> {
+        let named = request.meta(META_VERSION).and_then(json::string).unwrap_or_default();
+        let Some(revision) = Revision::parse(&named).filter(|revision| revision.is_modern()) else {
+            let supported = Revision::V2026_07_28.as_str();
+            let data = format!(r#"{{"supported":["{supported}"],"requested":{}}}"#, json::quote(&named));
+            let kind = RefusalKind::BadMessage { code: codes::UNSUPPORTED_VERSION, data: Some(data) };
+            return Some(Err(Refusal::new(kind).with_detail("this protocol version is not supported")));
+        };
+        if request.method() == method::INITIALIZE {
+            let detail = "this revision has no initialize";
+            return Some(Err(Refusal::bad_message(codes::METHOD_NOT_FOUND, detail)));
+        }
+        let origin = Origin::new(self.peer, self.transport, revision);
+        let envelope = Envelope::to_server(Message::Request(request), Arc::new(origin));
+        let handled = self.front.exchange(envelope).await;
+        self.drain(handled).await
+    }
+
+    /// Passes on all that comes before the response.
+    async fn drain(&self, handled: Result<Replies, Refusal>) -> Option<Result<Response, Refusal>> {
+        let mut replies = match handled {
+            Ok(replies) => replies,
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        while let Some(reply) = replies.next().await {
+            match reply {
+                Ok(Message::Response(response)) => return Some(Ok(response)),
+                Ok(message) => self.stream.push(message.text().clone()).await.ok()?,
+                Err(refusal) => return Some(Err(refusal)),
+            }
+        }
+        None
+    }
+
+    async fn initialize(&self, request: Request) -> Result<Response, Refusal> {
+        if self.live().is_some() {
+            return Err(Refusal::bad_message(codes::INVALID_REQUEST, "the session is initialized already"));
+        }
+        let opening = Opening {
+            request,
+            transport: self.transport,
+            principal: None,
+            outlet: Some(Arc::clone(&self.outlet)),
+        };
+        let (live, mut replies) = self.front.open(opening).await?;
+        while let Some(reply) = replies.next().await {
+            match reply? {
+                Message::Response(response) => {
+                    if response.result_json().is_some() {
+                        *self.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(live);
+                    }
+                    return Ok(response);
+                }
+                message => self.push(message.text().clone()).await,
+            }
+        }
+        Err(RefusalKind::Cancelled.into())
+    }
+
+    async fn notification(self: &Arc<Self>, note: Notification) {
+        let settled = note.method() == method::INITIALIZED;
+        let text = Message::Notification(note);
+        let handled = match self.live() {
+            Some(live) => {
+                live.touch();
+                let envelope = Envelope::to_server(text, Arc::new(live.origin()));
+                let handled = self.front.handle(&live, envelope).await;
+                if settled {
+                    self.listen(live);
+                }
+                handled
+            }
+            None => {
+                let origin = Origin::new(self.peer, self.transport, Revision::V2026_07_28);
+                self.front.exchange(Envelope::to_server(text, Arc::new(origin))).await
+            }
+        };
+        if let Err(refusal) = handled {
+            tracing::debug!(%refusal, "a notification was not passed on");
+        }
+    }
+
+    /// This client always listens, so the server's standing stream is opened as soon as it may be.
+    fn listen(self: &Arc<Self>, live: Arc<Live>) {
+        let this = Arc::clone(self);
+        self.tasks.spawn_until_stop(async move {
+            if let Err(refusal) = this.front.listen(&live).await {
+                // 405 is how a server says that it has no such stream.
+                tracing::debug!(%refusal, "the server has no standing stream");
+            }
+        });
+    }
+
+    async fn batch(self: &Arc<Self>, text: &Bytes, error: &ParseError) {
+        if !self.live().is_some_and(|live| live.revision().has_batches()) {
+            return self.complain(error).await;
+        }
+        let mut requests = Vec::new();
+        let parts = match split_batch(text, &self.limits) {
+            Ok(parts) => parts,
+            Err(error) => return self.complain(&error).await,
+        };
+        for part in parts {
+            match Message::parse(part, &self.limits) {
+                Ok(Message::Request(request)) => requests.push(request),
+                Ok(message) => self.message(message).await,
+                Err(error) => self.complain(&error).await,
+            }
+        }
+        if requests.is_empty() {
+            return;
+        }
+        let this = Arc::clone(self);
+        self.tasks.spawn_until_stop(async move {
+            let answers = join_all(requests.into_iter().map(|request| this.answer_in_batch(request))).await;
+            let answers: Vec<Response> = answers.into_iter().flatten().collect();
+            this.push(join(&answers)).await;
+        });
+    }
+
+    async fn answer_in_batch(&self, request: Request) -> Option<Response> {
+        let id = request.id().clone();
+        let answer = self.answer(request).await?;
+        Some(answer.unwrap_or_else(|refusal| refusal.response(Some(&id))))
+    }
+}
+
+/// Several responses as one JSON array.
+pub(crate) fn join(responses: &[Response]) -> Bytes {
+    let texts: Vec<&[u8]> = responses.iter().map(|response| &response.text()[..]).collect();
+    Bytes::from([b"[".as_slice(), &texts.join(&b","[..]), b"]"].concat())
+}

@@ -1,0 +1,181 @@
+//! An upstream that is reached by HTTP: requests to it as both HTTP transports send them, and its failures as
+//! refusals.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use shadowcat_pipeline::{Refusal, RefusalKind, UpstreamAnswer};
+use shadowcat_protocol::Limits;
+
+use crate::http_client::{Body, Client, ClientError, Target};
+
+/// Both answer types, which every POST must offer (2025-03-26 and later, transports).
+const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+
+/// Bytes of an error body that are passed on.
+const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
+/// How long an error body may take: the status is known and must not wait for it.
+const ERROR_BODY_DEADLINE: Duration = Duration::from_secs(2);
+/// Headers of an error answer a client needs to act on it.
+const PASSED_ON: [&str; 4] = ["www-authenticate", "retry-after", "allow", "content-type"];
+
+/// One upstream reached by HTTP.
+#[derive(Clone)]
+pub struct Remote {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// Where its endpoint is.
+    pub target: Target,
+    /// The connections to it.
+    pub client: Arc<Client>,
+    /// Headers the operator adds to every request, such as its credentials.
+    pub headers: HeaderMap,
+    /// The bounds of a message.
+    pub limits: Limits,
+    /// How long the first byte of an answer may take.
+    pub first_byte_max: Duration,
+    /// The first wait before a cut stream is taken up again; doubled at each further try.
+    pub reconnect_base: Duration,
+}
+
+impl Remote {
+    /// POSTs one message.
+    pub(crate) async fn post(
+        &self,
+        target: &Target,
+        text: Bytes,
+        headers: HeaderMap,
+    ) -> Result<Response<Body>, Refusal> {
+        let mut request = self.request(Method::POST, target, headers, text);
+        request.headers_mut().insert(ACCEPT, BOTH);
+        request.headers_mut().insert(CONTENT_TYPE, JSON);
+        self.send(target, request).await
+    }
+
+    /// Opens an event stream.
+    pub(crate) async fn get(&self, headers: HeaderMap) -> Result<Response<Body>, Refusal> {
+        let mut request = self.request(Method::GET, &self.target, headers, Bytes::new());
+        request.headers_mut().insert(ACCEPT, EVENT_STREAM);
+        self.send(&self.target, request).await
+    }
+
+    /// Ends a session.
+    pub(crate) async fn delete(&self, headers: HeaderMap) -> Result<Response<Body>, Refusal> {
+        let request = self.request(Method::DELETE, &self.target, headers, Bytes::new());
+        self.send(&self.target, request).await
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        target: &Target,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = target.path_and_query();
+        *request.headers_mut() = headers;
+        for (name, value) in &self.headers {
+            request.headers_mut().insert(name.clone(), value.clone());
+        }
+        request
+    }
+
+    async fn send(&self, target: &Target, request: Request<Full<Bytes>>) -> Result<Response<Body>, Refusal> {
+        let sent = self.client.send(request, target, self.first_byte_max).await;
+        sent.map_err(|error| refuse(error).with_upstream(&self.name))
+    }
+
+    /// Reads a body that has to be whole before it is passed on.
+    pub(crate) async fn collect(&self, mut body: Body) -> Result<Bytes, Refusal> {
+        let max = self.limits.message_bytes_max;
+        let mut first = Bytes::new();
+        let mut rest: Option<BytesMut> = None;
+        while let Some(frame) = body.frame().await {
+            let frame =
+                frame.map_err(|error| self.broken("the server cut its answer short").with_cause(error))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if first.len() + rest.as_ref().map_or(0, BytesMut::len) + data.len() > max {
+                return Err(self.broken(format!("the server's answer is over the limit of {max} bytes")));
+            }
+            match &mut rest {
+                None if first.is_empty() => first = data,
+                None => {
+                    let mut joined = BytesMut::with_capacity(first.len() + data.len());
+                    joined.extend_from_slice(&first);
+                    joined.extend_from_slice(&data);
+                    first = Bytes::new();
+                    rest = Some(joined);
+                }
+                Some(joined) => joined.extend_from_slice(&data),
+            }
+        }
+        Ok(rest.map_or(first, BytesMut::freeze))
+    }
+
+    /// An error answer as a refusal that keeps its status, the headers a client needs, and its body.
+    pub(crate) async fn error_answer(&self, response: Response<Body>) -> UpstreamAnswer {
+        let (parts, body) = response.into_parts();
+        let headers = PASSED_ON.iter().filter_map(|name| {
+            let value = parts.headers.get(*name)?.to_str().ok()?;
+            Some(((*name).into(), value.into()))
+        });
+        let headers = headers.collect();
+        let body = http_body_util::Limited::new(body, ERROR_BODY_BYTES_MAX).collect();
+        let body = match tokio::time::timeout(ERROR_BODY_DEADLINE, body).await {
+            Ok(Ok(collected)) => collected.to_bytes(),
+            Ok(Err(_)) | Err(_) => Bytes::new(),
+        };
+        UpstreamAnswer { status: parts.status.as_u16(), headers, body }
+    }
+
+    /// The upstream broke the protocol, and how.
+    pub(crate) fn broken(&self, detail: impl Into<String>) -> Refusal {
+        Refusal::new(RefusalKind::UpstreamProtocol).with_upstream(&self.name).with_detail(detail)
+    }
+
+    /// The upstream answered with this HTTP error.
+    pub(crate) fn refused(&self, answer: UpstreamAnswer) -> Refusal {
+        let status =
+            StatusCode::from_u16(answer.status).map_or_else(|_| String::new(), |status| status.to_string());
+        Refusal::new(RefusalKind::UpstreamStatus(Box::new(answer)))
+            .with_upstream(&self.name)
+            .with_detail(format!("the server answered with HTTP status {}", status.trim()))
+    }
+}
+
+/// What a failure of the client means for the exchange.
+fn refuse(error: ClientError) -> Refusal {
+    let kind = if error.is_timeout() && !error.never_sent() {
+        RefusalKind::UpstreamTimeout
+    } else if error.is_overloaded() {
+        RefusalKind::Overloaded { retry_after: Duration::from_secs(1) }
+    } else if error.never_sent() {
+        RefusalKind::UpstreamUnreachable
+    } else {
+        RefusalKind::UpstreamProtocol
+    };
+    let detail = error.safe_sentence();
+    Refusal::new(kind).with_detail(detail).with_cause(error)
+}
+
+/// Adds a header whose value comes from a message; a value that no header can carry is left out.
+pub(crate) fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(HeaderName::from_static(name), value);
+    }
+}
+
+/// The media type of an answer, without its parameters.
+pub(crate) fn media_type(response: &Response<Body>) -> &str {
+    let value =
+        response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim()
+}

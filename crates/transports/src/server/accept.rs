@@ -1,0 +1,192 @@
+//! Accepts connections and serves them until told to stop.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue, VARY,
+};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use shadowcat_pipeline::task::Tasks;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::gate::TurnedAway;
+use super::{Body, Endpoint, Gate, Incomer, Pages, PagesEndpoint, plain};
+use crate::http::HttpListener;
+use crate::sse::SseListener;
+
+/// How long the server rests after an accept that failed for want of descriptors: trying again at once would spin.
+const ACCEPT_REST: Duration = Duration::from_millis(50);
+/// Header fields of one request.
+const HEADERS_MAX: usize = 100;
+/// Headers a browser may send to and read from an MCP server.
+const BROWSER_MAY_SEND: &str = "content-type, accept, authorization, mcp-session-id, mcp-protocol-version, \
+     mcp-method, mcp-name, last-event-id, traceparent, tracestate";
+const BROWSER_MAY_READ: &str = "mcp-session-id, mcp-protocol-version, www-authenticate, retry-after";
+
+/// The bounds of the server.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// Connections served at a time; further ones wait in the kernel's queue.
+    pub connections_max: usize,
+    /// Bytes of a request's header section; at least 8 KiB.
+    pub header_bytes_max: usize,
+    /// How long a request's header may take.
+    pub header_read_max: Duration,
+    /// Who may talk to it.
+    pub gate: Gate,
+}
+
+/// An HTTP server that listens and does not serve yet.
+pub struct HttpServer {
+    listener: TcpListener,
+    address: SocketAddr,
+    settings: ServerSettings,
+    endpoints: Vec<Box<dyn Endpoint>>,
+}
+
+/// Why the server could not start.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}")]
+pub struct ServeError {
+    /// The address asked for.
+    pub address: SocketAddr,
+    #[source]
+    cause: io::Error,
+}
+
+impl HttpServer {
+    /// Listens on this address; port 0 takes a free one.
+    pub async fn bind(address: SocketAddr, settings: ServerSettings) -> Result<Self, ServeError> {
+        let bound = async {
+            let listener = TcpListener::bind(address).await?;
+            let address = listener.local_addr()?;
+            Ok((listener, address))
+        };
+        let (listener, address) = bound.await.map_err(|cause| ServeError { address, cause })?;
+        Ok(Self { listener, address, settings, endpoints: Vec::new() })
+    }
+
+    /// The address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The same server with its endpoints: both HTTP transports, and the pages beside them.
+    #[must_use]
+    pub fn serving(mut self, streamable: HttpListener, sse: SseListener, pages: Arc<dyn Pages>) -> Self {
+        self.endpoints = vec![Box::new(streamable), Box::new(sse), Box::new(PagesEndpoint(pages))];
+        self
+    }
+
+    /// Serves until `stop`, then lets every connection finish the exchange it is in. The connections are tasks of
+    /// `tasks`, whose owner waits for them.
+    pub async fn run(self, tasks: Tasks, stop: CancellationToken) {
+        let places = Arc::new(Semaphore::new(self.settings.connections_max));
+        let site = Arc::new(Site { settings: self.settings, endpoints: self.endpoints });
+        loop {
+            let accepted = async {
+                let place = Arc::clone(&places).acquire_owned().await;
+                (self.listener.accept().await, place)
+            };
+            let Some((accepted, place)) = stop.run_until_cancelled(accepted).await else { return };
+            match accepted {
+                Ok((socket, _)) => {
+                    let (site, stop) = (Arc::clone(&site), stop.clone());
+                    tasks.spawn_until_stop(async move {
+                        let _place = place;
+                        site.serve(socket, stop).await;
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection was not accepted");
+                    tokio::time::sleep(ACCEPT_REST).await;
+                }
+            }
+        }
+    }
+}
+
+struct Site {
+    settings: ServerSettings,
+    endpoints: Vec<Box<dyn Endpoint>>,
+}
+
+impl Site {
+    async fn serve(self: Arc<Self>, socket: TcpStream, stop: CancellationToken) {
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%error, "a socket keeps Nagle's delay");
+        }
+        let site = Arc::clone(&self);
+        let service = service_fn(move |request| {
+            let site = Arc::clone(&site);
+            async move { Ok::<_, Infallible>(site.answer(request).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.settings.header_read_max)
+            .max_headers(HEADERS_MAX)
+            .max_buf_size(self.settings.header_bytes_max.max(8192))
+            .serve_connection(TokioIo::new(socket), service);
+        tokio::pin!(connection);
+        let served = tokio::select! {
+            served = connection.as_mut() => served,
+            () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = served {
+            tracing::debug!(%error, "a connection ended early");
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let origin = match self.settings.gate.check(request.headers()) {
+            Ok(origin) => origin.cloned(),
+            Err(TurnedAway::Host) => return plain(403, "this server does not answer for that Host\n"),
+            Err(TurnedAway::Origin) => return plain(403, "this server does not serve that Origin\n"),
+        };
+        let incomer = Incomer::new(request);
+        let response = if incomer.method == Method::OPTIONS && origin.is_some() {
+            preflight()
+        } else {
+            match self.endpoints.iter().find(|endpoint| endpoint.owns(&incomer.path)) {
+                Some(endpoint) => endpoint.answer(incomer).await,
+                None => plain(404, "nothing is served at this path; MCP is at /mcp\n"),
+            }
+        };
+        match origin {
+            Some(origin) => for_browser(response, origin),
+            None => response,
+        }
+    }
+}
+
+/// What a browser asks before it lets a page of an allowed origin speak to us.
+fn preflight() -> Response<Body> {
+    let mut response = Response::new(Body::Full(None));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(BROWSER_MAY_SEND));
+    response
+}
+
+fn for_browser(mut response: Response<Body>, origin: HeaderValue) -> Response<Body> {
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(BROWSER_MAY_READ));
+    headers.append(VARY, HeaderValue::from_static("origin"));
+    response
+}

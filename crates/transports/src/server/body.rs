@@ -1,0 +1,278 @@
+//! Response bodies: a whole text, or an event stream that is written as its messages come.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+use http::Response;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use http_body::Frame;
+use shadowcat_pipeline::Replies;
+use shadowcat_protocol::{Id, Message, sse};
+use shadowcat_session::{EventId, Reader};
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::{DropGuard, WaitForCancellationFutureOwned};
+
+/// Messages that are ready together are written together, up to about this many bytes.
+const FRAME_BYTES: usize = 16 * 1024;
+
+/// A response body. Only the event streams are boxed: most answers are whole.
+pub(crate) enum Body {
+    Full(Option<Bytes>),
+    Session(Box<SessionEvents>),
+    Stateless(Box<StatelessEvents>),
+}
+
+impl Body {
+    pub(crate) fn full(text: Bytes) -> Self {
+        Self::Full(Some(text).filter(|text| !text.is_empty()))
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let next = match self.get_mut() {
+            Self::Full(text) => Poll::Ready(text.take()),
+            Self::Session(events) => events.poll_bytes(context),
+            Self::Stateless(events) => events.poll_bytes(context),
+        };
+        next.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Full(None))
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        match self {
+            Self::Full(text) => {
+                http_body::SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
+            }
+            Self::Session(_) | Self::Stateless(_) => http_body::SizeHint::default(),
+        }
+    }
+}
+
+/// Comments on a quiet stream, so that nobody on the way takes it for dead and a vanished client is noticed.
+struct KeepAlive {
+    every: Duration,
+    next: Pin<Box<Sleep>>,
+}
+
+impl KeepAlive {
+    fn new(every: Duration) -> Self {
+        Self { every, next: Box::pin(tokio::time::sleep(every)) }
+    }
+
+    fn reset(&mut self) {
+        self.next.as_mut().reset(Instant::now() + self.every);
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        match self.next.as_mut().poll(context) {
+            Poll::Ready(()) => {
+                self.reset();
+                // The new deadline has to know whom to wake.
+                let _: Poll<()> = self.next.as_mut().poll(context);
+                Poll::Ready(Some(Bytes::from_static(sse::KEEP_ALIVE)))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+/// The event stream of a legacy session: numbered, so that the client can come back for what it missed.
+pub(crate) struct SessionEvents {
+    reader: Reader,
+    stream: u64,
+    /// Written before the first event: a priming event, or a word about a gap.
+    first: Option<Bytes>,
+    numbered: bool,
+    kind: Option<Box<str>>,
+    keep_alive: KeepAlive,
+    told: bool,
+    held: Option<DropGuard>,
+}
+
+impl SessionEvents {
+    /// The events of stream number `stream`, each with its id.
+    pub(crate) fn new(reader: Reader, stream: u64, keep_alive: Duration) -> Self {
+        let keep_alive = KeepAlive::new(keep_alive);
+        Self { reader, stream, first: None, numbered: true, kind: None, keep_alive, told: false, held: None }
+    }
+
+    /// Events without ids, each of this kind, for the transport of 2024-11-05 that cannot resume.
+    #[must_use]
+    pub(crate) fn unnumbered(mut self, kind: &str) -> Self {
+        self.numbered = false;
+        self.kind = Some(kind.into());
+        self
+    }
+
+    /// Keeps `guard` until the stream is over or its client gone.
+    #[must_use]
+    pub(crate) fn holding(mut self, guard: DropGuard) -> Self {
+        self.held = Some(guard);
+        self
+    }
+
+    /// Writes this before the first event.
+    #[must_use]
+    pub(crate) fn beginning_with(mut self, first: Bytes) -> Self {
+        self.first = Some(first);
+        self
+    }
+
+    /// Gives the client a place to come back to before there is any message (2025-11-25 transports, priming event).
+    #[must_use]
+    pub(crate) fn primed(self) -> Self {
+        let id = EventId { stream: self.stream, message: 0 };
+        let text = format!("id: {id}\ndata:\n\n");
+        self.beginning_with(Bytes::from(text))
+    }
+
+    /// As a response.
+    pub(crate) fn into_response(self) -> Response<Body> {
+        event_stream(Body::Session(Box::new(self)))
+    }
+
+    /// A client that is sent away is told for how long, once.
+    fn say_when_to_come_back(&mut self, frame: &mut BytesMut) {
+        if let Some(retry) = self.reader.sent_away().filter(|_| !std::mem::replace(&mut self.told, true)) {
+            sse::encode(&sse::Event { kind: None, data: None, id: None, retry: Some(retry) }, frame);
+        }
+    }
+
+    fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(first));
+        }
+        let mut frame = BytesMut::new();
+        let ended = loop {
+            match self.reader.poll_next(context) {
+                Poll::Ready(Some((number, text))) => {
+                    let id = self.numbered.then_some(EventId { stream: self.stream, message: number });
+                    write_event(&mut frame, self.kind.as_deref(), id, &text);
+                    if frame.len() >= FRAME_BYTES {
+                        break false;
+                    }
+                }
+                Poll::Ready(None) => {
+                    self.say_when_to_come_back(&mut frame);
+                    break true;
+                }
+                Poll::Pending => break false,
+            }
+        };
+        if !frame.is_empty() {
+            self.keep_alive.reset();
+            return Poll::Ready(Some(frame.freeze()));
+        }
+        if ended { Poll::Ready(None) } else { self.keep_alive.poll(context) }
+    }
+}
+
+fn write_event(out: &mut BytesMut, kind: Option<&str>, id: Option<EventId>, text: &Bytes) {
+    let event = sse::Event {
+        kind: kind.map(Into::into),
+        data: Some(text.clone()),
+        id: id.map(|id| id.to_string().into()),
+        retry: None,
+    };
+    out.reserve(text.len() + 64);
+    sse::encode(&event, out);
+}
+
+/// The event stream of one modern exchange: the replies themselves. Dropping it cancels the exchange, which is what
+/// a client means that closes it (2026-07-28 streamable-http, cancellation).
+pub(crate) struct StatelessEvents {
+    replies: Option<Replies>,
+    first: Option<Message>,
+    id: Id,
+    keep_alive: KeepAlive,
+    /// Ends a subscription in order when the proxy stops.
+    stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+}
+
+impl StatelessEvents {
+    pub(crate) fn new(replies: Replies, first: Option<Message>, id: Id, keep_alive: Duration) -> Self {
+        Self { replies: Some(replies), first, id, keep_alive: KeepAlive::new(keep_alive), stop: None }
+    }
+
+    /// The stream is a subscription: at this signal it gets its final result.
+    #[must_use]
+    pub(crate) fn ending_at(mut self, stop: WaitForCancellationFutureOwned) -> Self {
+        self.stop = Some(Box::pin(stop));
+        self
+    }
+
+    /// As a response.
+    pub(crate) fn into_response(self) -> Response<Body> {
+        event_stream(Body::Stateless(Box::new(self)))
+    }
+
+    fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let mut frame = BytesMut::new();
+        if let Some(first) = self.first.take() {
+            write_event(&mut frame, None, None, first.text());
+        }
+        while let Some(replies) = &mut self.replies
+            && frame.len() < FRAME_BYTES
+        {
+            match replies.poll_next_unpin(context) {
+                Poll::Ready(Some(Ok(message))) => {
+                    write_event(&mut frame, None, None, message.text());
+                    if matches!(message, Message::Response(_)) {
+                        self.replies = None;
+                    }
+                }
+                Poll::Ready(Some(Err(refusal))) => {
+                    write_event(&mut frame, None, None, refusal.response(Some(&self.id)).text());
+                    self.replies = None;
+                }
+                Poll::Ready(None) => self.replies = None,
+                Poll::Pending => break,
+            }
+        }
+        if frame.is_empty() && self.replies.is_some() && self.stopped(context) {
+            self.replies = None;
+            write_event(&mut frame, None, None, subscription_end(&self.id).text());
+        }
+        if !frame.is_empty() {
+            self.keep_alive.reset();
+            return Poll::Ready(Some(frame.freeze()));
+        }
+        if self.replies.is_none() { Poll::Ready(None) } else { self.keep_alive.poll(context) }
+    }
+
+    fn stopped(&mut self, context: &mut Context<'_>) -> bool {
+        self.stop.as_mut().is_some_and(|stop| stop.as_mut().poll(context).is_ready())
+    }
+}
+
+/// The result a server gives a subscription it ends by itself (2026-07-28 subscriptions).
+pub(crate) fn subscription_end(id: &Id) -> shadowcat_protocol::Response {
+    let id_json = id.as_json();
+    let result = format!(
+        r#"{{"resultType":"complete","_meta":{{"io.modelcontextprotocol/subscriptionId":{id_json}}}}}"#
+    );
+    shadowcat_protocol::Response::result(id, &result)
+}
+
+fn event_stream(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    response
+}

@@ -1,0 +1,126 @@
+//! The HTTP server both HTTP listeners stand on: connections, the gate before every route, bodies and replies.
+//!
+//! What a path means is for the endpoints; nothing here knows MCP.
+
+mod accept;
+mod body;
+mod gate;
+mod reply;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::HeaderMap;
+use http::{Method, Request, Response};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+
+pub use accept::{HttpServer, ServeError, ServerSettings};
+pub(crate) use body::{Body, SessionEvents, StatelessEvents};
+pub use gate::{BadOrigin, Gate};
+pub(crate) use reply::{json, message, plain, refusal, with_header};
+
+/// A request past the gate, its body not yet read.
+pub(crate) struct Incomer {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) query: Option<String>,
+    pub(crate) headers: HeaderMap,
+    body: Incoming,
+}
+
+/// Why a body was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyError {
+    TooLarge,
+    TooSlow,
+    Cut,
+}
+
+impl Incomer {
+    fn new(request: Request<Incoming>) -> Self {
+        let (parts, body) = request.into_parts();
+        Self {
+            method: parts.method,
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().map(str::to_owned),
+            headers: parts.headers,
+            body,
+        }
+    }
+
+    /// The single value of a header as text; `None` if it is absent, doubled or not ASCII.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.get_all(name).iter();
+        let first = values.next()?;
+        if values.next().is_some() {
+            return None;
+        }
+        first.to_str().ok().map(str::trim)
+    }
+
+    /// Reads the body up to `max` bytes within `deadline`. What its length announces as too large is not read at all.
+    pub(crate) async fn read_body(&mut self, max: usize, deadline: Duration) -> Result<Bytes, BodyError> {
+        let announced = self.header("content-length").and_then(|length| length.parse::<u64>().ok());
+        if announced.is_some_and(|length| length > max as u64) {
+            return Err(BodyError::TooLarge);
+        }
+        let limited = http_body_util::Limited::new(&mut self.body, max);
+        match tokio::time::timeout(deadline, limited.collect()).await {
+            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(BodyError::TooLarge),
+            Ok(Err(_)) => Err(BodyError::Cut),
+            Err(_) => Err(BodyError::TooSlow),
+        }
+    }
+}
+
+/// What answers the requests of some paths.
+#[async_trait]
+pub(crate) trait Endpoint: Send + Sync {
+    /// Whether this path is its own.
+    fn owns(&self, path: &str) -> bool;
+    /// Answers one request.
+    async fn answer(&self, request: Incomer) -> Response<Body>;
+}
+
+/// Small pages of the gateway: health, readiness, metrics.
+pub trait Pages: Send + Sync {
+    /// The page at this path, if there is one.
+    fn page(&self, path: &str) -> Option<Page>;
+}
+
+/// A page made on request.
+pub struct Page {
+    /// The HTTP status.
+    pub status: u16,
+    /// The media type.
+    pub content_type: &'static str,
+    /// The text.
+    pub body: String,
+}
+
+/// [`Pages`] as an endpoint.
+pub(crate) struct PagesEndpoint(pub(crate) Arc<dyn Pages>);
+
+#[async_trait]
+impl Endpoint for PagesEndpoint {
+    fn owns(&self, path: &str) -> bool {
+        matches!(path, "/health" | "/healthz" | "/livez" | "/ready" | "/readyz" | "/metrics")
+    }
+
+    async fn answer(&self, request: Incomer) -> Response<Body> {
+        if request.method != Method::GET && request.method != Method::HEAD {
+            return with_header(plain(405, "use GET"), "allow", "GET, HEAD");
+        }
+        match self.0.page(&request.path) {
+            Some(page) => {
+                let response = with_header(plain(page.status, page.body), "content-type", page.content_type);
+                with_header(response, "cache-control", "no-store")
+            }
+            None => plain(404, "no such page"),
+        }
+    }
+}

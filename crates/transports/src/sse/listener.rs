@@ -1,0 +1,159 @@
+//! The two endpoints of HTTP+SSE: a GET opens the stream and with it the client's pipe, POSTs write into it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Method, Response};
+use shadowcat_pipeline::task::Tasks;
+use shadowcat_pipeline::{Refusal, RefusalKind, Transport};
+use shadowcat_protocol::Limits;
+use shadowcat_session::{Outlet, SessionId, StreamLimits};
+use tokio_util::sync::CancellationToken;
+
+use crate::front::Front;
+use crate::pipe_client::PipeClient;
+use crate::server::{Body, BodyError, Endpoint, Incomer, SessionEvents, plain, refusal, with_header};
+
+/// How long the last requests of a client may take once the proxy ends; the proxy's own deadline may be shorter.
+const DRAIN_DEADLINE: Duration = Duration::from_mins(10);
+
+/// The bounds of the two endpoints.
+#[derive(Clone, Debug)]
+pub struct SseSettings {
+    /// Where the stream is opened.
+    pub stream_path: String,
+    /// Where messages are POSTed to.
+    pub message_path: String,
+    /// Bytes of one request body.
+    pub body_bytes_max: usize,
+    /// How long a request body may take.
+    pub body_read_max: Duration,
+    /// The bounds of a message.
+    pub limits: Limits,
+    /// How long the stream may be silent before a comment is sent.
+    pub keep_alive: Duration,
+    /// Requests of one client that may be in flight.
+    pub in_flight_max: usize,
+    /// Clients at a time.
+    pub clients_max: usize,
+    /// The bounds of what waits for a client.
+    pub stream: StreamLimits,
+}
+
+/// The two endpoints of HTTP+SSE.
+pub struct SseListener {
+    settings: SseSettings,
+    front: Arc<dyn Front>,
+    tasks: Tasks,
+    clients: Arc<Mutex<HashMap<SessionId, Arc<PipeClient>>>>,
+    stop: CancellationToken,
+}
+
+type Clients = HashMap<SessionId, Arc<PipeClient>>;
+
+fn lock(clients: &Mutex<Clients>) -> MutexGuard<'_, Clients> {
+    clients.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SseListener {
+    /// Endpoints in front of `front`, their clients' tasks owned by `tasks`. At `stop` each stream ends as soon as
+    /// its client's requests are answered.
+    pub fn new(settings: SseSettings, front: Arc<dyn Front>, tasks: Tasks, stop: CancellationToken) -> Self {
+        Self { settings, front, tasks, clients: Arc::default(), stop }
+    }
+
+    fn open(&self) -> Result<Response<Body>, Refusal> {
+        // What is written to this stream cannot be asked for again, so nothing is kept for that.
+        let limits = StreamLimits { kept_events_max: 0, kept_bytes_max: 0, ..self.settings.stream };
+        let tasks = self.tasks.child();
+        let client = PipeClient::new(
+            Arc::clone(&self.front),
+            Transport::Sse,
+            self.settings.limits,
+            self.settings.in_flight_max,
+            Outlet::new(limits, 0),
+            tasks.clone(),
+        );
+        let key =
+            SessionId::generate().map_err(|error| Refusal::new(RefusalKind::Internal).with_cause(error))?;
+        {
+            let mut clients = lock(&self.clients);
+            if clients.len() >= self.settings.clients_max {
+                let wait = Duration::from_secs(1);
+                return Err(RefusalKind::Overloaded { retry_after: wait }.into());
+            }
+            clients.insert(key.clone(), Arc::clone(&client));
+        }
+        let gone = CancellationToken::new();
+        let first =
+            format!("event: endpoint\ndata: {}?session_id={}\n\n", self.settings.message_path, key.as_str());
+        let events = SessionEvents::new(client.stream().read(), 0, self.settings.keep_alive)
+            .unnumbered("message")
+            .beginning_with(Bytes::from(first))
+            .holding(gone.clone().drop_guard());
+        self.end_with(gone, key, client, tasks);
+        Ok(events.into_response())
+    }
+
+    /// On this transport the stream is the session: when it ends, everything of the client does.
+    fn end_with(&self, gone: CancellationToken, key: SessionId, client: Arc<PipeClient>, tasks: Tasks) {
+        let clients = Arc::clone(&self.clients);
+        let stop = self.stop.clone();
+        self.tasks.spawn_until_stop(async move {
+            tokio::select! {
+                () = gone.cancelled() => {}
+                () = stop.cancelled() => {
+                    tasks.join(DRAIN_DEADLINE).await;
+                }
+            }
+            lock(&clients).remove(&key);
+            client.end().await;
+            tasks.stop();
+            client.stream().end();
+        });
+    }
+
+    async fn post(&self, mut request: Incomer) -> Response<Body> {
+        let Some(client) = self.client(&request) else {
+            return refusal(&RefusalKind::SessionUnknown.into(), None);
+        };
+        match request.read_body(self.settings.body_bytes_max, self.settings.body_read_max).await {
+            Ok(text) => {
+                client.take(text).await;
+                let mut response = plain(202, "Accepted");
+                *response.status_mut() = http::StatusCode::ACCEPTED;
+                response
+            }
+            Err(BodyError::TooLarge) => refusal(&RefusalKind::LimitBody.into(), None),
+            Err(BodyError::TooSlow) => plain(408, "the request body did not come in time\n"),
+            Err(BodyError::Cut) => plain(400, "the request body was cut short\n"),
+        }
+    }
+
+    fn client(&self, request: &Incomer) -> Option<Arc<PipeClient>> {
+        let query = request.query.as_deref()?;
+        let key = query.split('&').find_map(|pair| pair.strip_prefix("session_id="))?;
+        lock(&self.clients).get(&SessionId::parse(key)?).cloned()
+    }
+}
+
+#[async_trait]
+impl Endpoint for SseListener {
+    fn owns(&self, path: &str) -> bool {
+        path == self.settings.stream_path || path == self.settings.message_path
+    }
+
+    async fn answer(&self, request: Incomer) -> Response<Body> {
+        let streams = request.path == self.settings.stream_path;
+        match (&request.method, streams) {
+            (&Method::GET, true) => self.open().unwrap_or_else(|fault| refusal(&fault, None)),
+            (&Method::POST, false) => self.post(request).await,
+            // 405 on the stream's path is how a client of both transports learns which one this is.
+            (_, true) => with_header(plain(405, "the stream is opened by GET\n"), "allow", "GET"),
+            (_, false) => with_header(plain(405, "messages are sent by POST\n"), "allow", "POST"),
+        }
+    }
+}

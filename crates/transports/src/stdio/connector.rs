@@ -1,0 +1,183 @@
+//! A connection to a server that runs as a child process: one child a connection.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use shadowcat_pipeline::task::Tasks;
+use shadowcat_pipeline::{Envelope, Refusal, RefusalKind, Replies, Service, Transport};
+use shadowcat_protocol::Limits;
+
+use super::{Child, ExitWatch, LaunchError, Launcher, Lines, Process, WriteError, Writer};
+use crate::connector::{Connection, Connector, OpenConnection, Parting};
+use crate::counters::Counters;
+use crate::duplex::{Duplex, Incoming, Parts, Pipe};
+
+/// Lines of stderr a client is shown when the server died.
+const STDERR_LINES_SHOWN: usize = 10;
+/// How long the exit of a child is awaited after its output ended, to be able to name it.
+const EXIT_WAIT: Duration = Duration::from_millis(500);
+
+/// Starts a child for each connection.
+pub struct StdioConnector {
+    name: Arc<str>,
+    launcher: Launcher,
+    limits: Limits,
+    tasks: Tasks,
+    counters: Arc<Counters>,
+}
+
+impl StdioConnector {
+    /// Connections to children of this launcher, their tasks owned by `tasks`.
+    pub fn new(
+        name: Arc<str>,
+        launcher: Launcher,
+        limits: Limits,
+        tasks: Tasks,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self { name, launcher, limits, tasks, counters }
+    }
+}
+
+#[async_trait]
+impl Connector for StdioConnector {
+    async fn open(&self, opening: OpenConnection) -> Result<Arc<dyn Connection>, Refusal> {
+        let launched = self.launcher.launch().await;
+        let Child { writer, lines, process } =
+            launched.map_err(|error| refuse(error).with_upstream(&self.name))?;
+        let exit = process.exit().clone();
+        let pipe = ChildPipe { writer, exit: exit.clone(), process: Mutex::new(Some(process)) };
+        let tasks = self.tasks.child();
+        let duplex = Duplex::new(Parts {
+            name: Arc::clone(&self.name),
+            transport: Transport::Stdio,
+            revision: opening.revision,
+            limits: self.limits,
+            pipe: Box::new(pipe),
+            back: opening.back,
+            tasks: tasks.clone(),
+            counters: Arc::clone(&self.counters),
+        });
+        tasks.spawn_until_stop(receive(Arc::clone(&duplex), lines, exit));
+        Ok(Arc::new(StdioConnection { duplex, tasks }))
+    }
+}
+
+async fn receive(duplex: Arc<Duplex>, mut lines: Lines, exit: ExitWatch) {
+    while let Some(line) = lines.next_line().await {
+        let incoming = match line {
+            Ok(text) => Incoming::Text(text),
+            Err(long) => Incoming::TooLong(long.bytes),
+        };
+        duplex.receive(incoming).await;
+    }
+    // The reason given to those who wait names the exit, so it is worth a moment.
+    drop(tokio::time::timeout(EXIT_WAIT, exit.wait()).await);
+    duplex.pipe().close().await;
+    duplex.ended();
+}
+
+struct StdioConnection {
+    duplex: Arc<Duplex>,
+    tasks: Tasks,
+}
+
+#[async_trait]
+impl Service for StdioConnection {
+    async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+        self.duplex.handle(envelope).await
+    }
+}
+
+#[async_trait]
+impl Connection for StdioConnection {
+    fn token(&self) -> Option<Box<str>> {
+        None
+    }
+
+    fn is_alive(&self) -> bool {
+        self.duplex.pipe().is_open()
+    }
+
+    async fn listen(&self) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    async fn close(&self, _parting: Parting) {
+        self.duplex.pipe().close().await;
+        self.duplex.ended();
+        self.tasks.stop();
+        self.tasks.join(EXIT_WAIT).await;
+    }
+}
+
+struct ChildPipe {
+    writer: Writer,
+    exit: ExitWatch,
+    process: Mutex<Option<Process>>,
+}
+
+impl ChildPipe {
+    fn process(&self) -> Option<Process> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+#[async_trait]
+impl Pipe for ChildPipe {
+    async fn send(&self, line: Bytes) -> Result<(), Refusal> {
+        match self.writer.write_line(line).await {
+            Ok(()) => Ok(()),
+            Err(error @ WriteError::QueueFull { .. }) => {
+                Err(Refusal::new(RefusalKind::LimitQueue).with_cause(error))
+            }
+            Err(error @ WriteError::Closed) => {
+                drop(tokio::time::timeout(EXIT_WAIT, self.exit.wait()).await);
+                Err(self.reason().with_cause(error))
+            }
+        }
+    }
+
+    fn reason(&self) -> Refusal {
+        let refusal = Refusal::new(RefusalKind::UpstreamExited);
+        let Some(exit) = self.exit.now() else {
+            return refusal.with_detail("the server's process closed its output");
+        };
+        if exit.asked {
+            return refusal.with_detail("the server's process was stopped");
+        }
+        let mut detail = format!("the server's process ended with {exit}");
+        let shown = exit.stderr.len().saturating_sub(STDERR_LINES_SHOWN);
+        let words: Vec<&str> = exit.stderr.iter().skip(shown).map(AsRef::as_ref).collect();
+        if !words.is_empty() {
+            detail.push_str("; its last words: ");
+            detail.push_str(&words.join("\n"));
+        }
+        refusal.with_detail(detail)
+    }
+
+    fn is_open(&self) -> bool {
+        let owned = self.process.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        owned && self.exit.now().is_none()
+    }
+
+    async fn close(&self) {
+        if let Some(process) = self.process() {
+            process.stop().await;
+        }
+    }
+}
+
+fn refuse(error: LaunchError) -> Refusal {
+    let kind = match &error {
+        LaunchError::Spawn(_) => RefusalKind::UpstreamUnreachable,
+        LaunchError::BreakerOpen { retry_after, .. } => {
+            RefusalKind::BreakerOpen { retry_after: *retry_after }
+        }
+        LaunchError::Overloaded { .. } => RefusalKind::Overloaded { retry_after: Duration::from_secs(1) },
+        LaunchError::ShuttingDown => RefusalKind::ShuttingDown,
+    };
+    Refusal::new(kind).with_detail(error.to_string()).with_cause(error)
+}
