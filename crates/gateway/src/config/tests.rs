@@ -86,3 +86,43 @@ fn debug_output_of_a_file_holds_no_secret() {
     assert!(shown.contains("Authorization") && shown.contains("TOKEN"), "{shown}");
     assert!(!shown.contains("hunter2"), "{shown}");
 }
+
+fn repository() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+#[test]
+fn the_published_schema_is_the_one_in_the_code() {
+    let path = repository().join("docs/shadowcat.schema.json");
+    let published = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(published.trim_end(), schema(), "run `shadowcat schema > docs/shadowcat.schema.json`");
+}
+
+/// The keys of the file with those above them.
+fn keys(schema: &serde_json::Value, at: &serde_json::Value, above: &str, found: &mut Vec<String>) {
+    let reference = [at.pointer("/$ref"), at.pointer("/anyOf/0/$ref")].into_iter().flatten().next();
+    let name = reference.and_then(|reference| reference.as_str()?.strip_prefix("#/$defs/"));
+    let at = name.and_then(|name| schema.pointer(&format!("/$defs/{name}"))).unwrap_or(at);
+    for (key, value) in at.pointer("/properties").and_then(|keys| keys.as_object()).into_iter().flatten() {
+        let path = if above.is_empty() { key.clone() } else { format!("{above}.{key}") };
+        keys(schema, value, &path, found);
+        found.push(path);
+    }
+}
+
+#[test]
+fn every_key_is_described() {
+    let guide = std::fs::read_to_string(repository().join("docs/configuration.md")).unwrap();
+    let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
+    let mut found = Vec::new();
+    keys(&schema, &schema, "", &mut found);
+    assert!(found.contains(&"upstream.env.set".to_owned()), "{found:?}");
+    for path in found {
+        let (section, key) = path.split_once('.').unwrap_or(("Top level", &path));
+        let start = guide.find(&format!("### `{section}`")).or_else(|| guide.find(&format!("### {section}")));
+        let text = &guide[start.unwrap_or(0)..];
+        let end = text[3..].find("\n### ").map_or(text.len(), |end| end + 3);
+        let is_section = guide.contains(&format!("### `{path}`"));
+        assert!(is_section || text[..end].contains(&format!("| `{key}` |")), "docs/configuration.md: {path}");
+    }
+}

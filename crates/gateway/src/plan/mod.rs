@@ -19,7 +19,7 @@ use http::{HeaderMap, Uri};
 pub use crate::config::{Level, LogFormat, Secret, Variables};
 pub use overrides::{Overrides, Target};
 pub use problems::{PlanError, PlanErrors};
-pub use resolve::Face;
+pub use resolve::{Face, SESSION_FILE, TAPES_DIR};
 
 /// Everything the program does, decided.
 #[derive(Clone, Debug)]

@@ -13,8 +13,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const SESSION_IDLE: Duration = Duration::from_mins(30);
 const SESSION_LIFE: Duration = Duration::from_hours(24);
 const SESSIONS_MAX: usize = 10_000;
-const SESSION_FILE: &str = "sessions.db";
-const TAPES: &str = "tapes";
+/// The file of the sessions in the data directory.
+pub const SESSION_FILE: &str = "sessions.db";
+/// The directory of the tapes in the data directory, unless another is named.
+pub const TAPES_DIR: &str = "tapes";
 /// The deepest nesting that the parser of messages can follow.
 const DEPTH_MAX: usize = 128;
 const KIB: usize = 1024;
@@ -172,7 +174,7 @@ impl<'a> Sources<'a> {
         if let Some(said) = said {
             return Some(Record { dir: said.value, redact });
         }
-        let dir = written?.dir.clone().or_else(|| data.map(|data| data.join(TAPES)));
+        let dir = written?.dir.clone().or_else(|| data.map(|data| data.join(TAPES_DIR)));
         if dir.is_none() {
             let place = self.place("record");
             self.problems.add(place, "needs a directory; give `record.dir`, `--record DIR` or `--data DIR`");
