@@ -25,5 +25,5 @@ pub use envelope::{
     Direction, Envelope, ExchangeId, Origin, PeerId, Principal, SessionTag, Transport, UpstreamSide,
 };
 pub use refusal::{Refusal, RefusalKind, UpstreamAnswer};
-pub use replies::{Head, Replies};
+pub use replies::{Form, Head, Replies};
 pub use service::Service;

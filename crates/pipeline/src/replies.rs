@@ -13,11 +13,23 @@ use crate::Refusal;
 
 type Reply = Result<Message, Refusal>;
 
+/// The form an upstream gives its answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// One message, there at once.
+    #[default]
+    Whole,
+    /// An event stream, so the client's stream may be opened before the first message.
+    Stream,
+    /// None: messages come on a pipe, and the client's side is free to choose.
+    Free,
+}
+
 /// What is known of the answer before its first message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Head {
-    /// The upstream answers with an event stream, so the client's stream may be opened before the first message.
-    pub streaming: bool,
+    /// The form the upstream gives it.
+    pub form: Form,
     /// The HTTP status the upstream gave its answer, where it had one other than 200.
     pub status: Option<u16>,
 }

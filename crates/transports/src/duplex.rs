@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{
-    Envelope, ExchangeId, PeerId, Refusal, RefusalKind, Replies, Service, Transport, UpstreamSide,
+    Envelope, ExchangeId, Form, Head, PeerId, Refusal, RefusalKind, Replies, Service, Transport, UpstreamSide,
 };
 use shadowcat_protocol::{
     Id, Limits, Message, Notification, ParseErrorKind, Request, Revision, codes, json, method, split_batch,
@@ -257,7 +257,8 @@ impl Duplex {
         let next = move |context: &mut std::task::Context<'_>| {
             waiting.poll_recv(context).map(|reply| reply.map(|reply| *reply))
         };
-        Ok(Replies::stream(futures_util::stream::poll_fn(next)).hold(guard))
+        let head = Head { form: Form::Free, status: None };
+        Ok(Replies::stream(futures_util::stream::poll_fn(next)).with_head(head).hold(guard))
     }
 
     async fn notification(&self, note: Notification, peer: PeerId) -> Result<Replies, Refusal> {

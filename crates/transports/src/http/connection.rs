@@ -12,7 +12,7 @@ use http::Response;
 use http::header::HeaderMap;
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{
-    Envelope, Head, Origin, PeerId, Refusal, RefusalKind, Replies, Service, Transport, UpstreamSide,
+    Envelope, Form, Head, Origin, PeerId, Refusal, RefusalKind, Replies, Service, Transport, UpstreamSide,
 };
 use shadowcat_protocol::{
     Era, Id, Message, Notification, ParseErrorKind, Request, Revision, codes, headers, json, method,
@@ -162,7 +162,7 @@ impl HttpConnection {
             let Some(this) = self.this.upgrade() else { return Err(RefusalKind::ShuttingDown.into()) };
             let events = EventSource::new(response.into_body(), self.remote.limits.message_bytes_max);
             let answer = Answer::new(this, events, translation, flight, origin.exchange);
-            let head = Head { streaming: true, status: None };
+            let head = Head { form: Form::Stream, status: None };
             return Ok(answer.into_replies().with_head(head));
         }
         if status.is_success() {
@@ -255,7 +255,7 @@ impl HttpConnection {
             && error.error_json().is_some()
             && error.id().is_none_or(|id| id.as_u64() == Some(translation.own))
         {
-            let head = Head { streaming: false, status: Some(answer.status) };
+            let head = Head { form: Form::Whole, status: Some(answer.status) };
             return Ok(Replies::one(Message::Response(translation.response(&error))).with_head(head));
         }
         Err(self.remote.refused(answer))

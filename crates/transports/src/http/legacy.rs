@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
-use shadowcat_pipeline::{Envelope, Refusal, RefusalKind, Replies, Transport};
+use shadowcat_pipeline::{Envelope, Form, Refusal, RefusalKind, Replies, Transport};
 use shadowcat_protocol::{Message, Request, Revision, codes, headers, method};
 use shadowcat_session::{EventId, Live, SessionId};
 use tokio::sync::oneshot;
@@ -72,7 +72,7 @@ impl HttpListener {
     async fn initialize(&self, request: Request) -> Result<Response<Body>, Refusal> {
         let opening = Opening { request, transport: Transport::Http, principal: None, outlet: None };
         let (live, mut replies) = self.front.open(opening).await?;
-        let streaming = replies.head().streaming;
+        let streaming = replies.head().form == Form::Stream;
         let status = replies.head().status;
         let answer = handshake_answer(&mut replies).await?;
         if answer.result_json().is_none() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::Response;
 use http::header::HeaderValue;
-use shadowcat_pipeline::{Envelope, Head, Origin, PeerId, Refusal, RefusalKind, Transport};
+use shadowcat_pipeline::{Envelope, Form, Head, Origin, PeerId, Refusal, RefusalKind, Transport};
 use shadowcat_protocol::{Message, Request, Revision, codes, headers, method};
 
 use super::listener::{HttpListener, error_text};
@@ -36,7 +36,7 @@ impl HttpListener {
     async fn exchange(&self, envelope: Envelope, request: &Request) -> Result<Response<Body>, Refusal> {
         let mut replies = self.front.exchange(envelope).await?;
         let head = replies.head();
-        let first = if head.streaming { None } else { Some(replies.next().await) };
+        let first = if head.form == Form::Stream { None } else { Some(replies.next().await) };
         let first = match first {
             None => None,
             Some(None) => return Err(RefusalKind::Cancelled.into()),

@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use shadowcat_pipeline::{Envelope, ExchangeId, Origin, Refusal};
-use shadowcat_protocol::{Id, Message, Request, Response};
+use shadowcat_pipeline::{Envelope, ExchangeId, Form, Origin, Refusal};
+use shadowcat_protocol::{Id, Message, Request, Response, Revision};
 use shadowcat_session::{InFlight, Live, Stream};
 use tokio::sync::oneshot;
 
 use crate::front::Front;
 use crate::pipe_client::join;
+
+/// The largest event every known client takes: the smallest default limit found among them is 1 MiB.
+const EVENT_BYTES_SAFE: usize = 512 * 1024;
 
 /// An answer that came before anything else did, so that it needs no stream.
 pub(super) enum Whole {
@@ -67,17 +70,29 @@ async fn run(
         Ok(replies) => replies,
         Err(refusal) => return Some(Err(refusal)),
     };
-    if replies.head().streaming {
+    let form = replies.head().form;
+    if form == Form::Stream {
         stream.open();
     }
     while let Some(reply) = replies.next().await {
         match reply {
-            Ok(Message::Response(response)) => return Some(Ok(response)),
+            Ok(Message::Response(response)) => {
+                if form == Form::Free && as_event(live.revision(), &response) {
+                    stream.open();
+                }
+                return Some(Ok(response));
+            }
             Ok(message) => stream.push(message.text().clone()).await.ok()?,
             Err(refusal) => return Some(Err(refusal)),
         }
     }
     None
+}
+
+/// Whether an answer that has no form of its own is given as an event: clients of 2025-11-25 can come back for what
+/// they missed of a stream, and cannot for a JSON body. Some clients take no large events, so a large answer is JSON.
+fn as_event(revision: Revision, response: &Response) -> bool {
+    revision.has_priming_events() && response.result_json().is_some() && response.text().len() <= EVENT_BYTES_SAFE
 }
 
 /// Runs the requests of a batch side by side; their responses go together in one array, or one by one on the stream

@@ -110,7 +110,7 @@ impl HostPool {
         let number = state.last_number;
         let idle_since = Instant::now();
         state.shared.push(Shared { number, sender: sender.clone(), allowed, streams: 1, idle_since });
-        Lease::Shared { sender, place: Place::new(Arc::clone(self), number) }
+        Lease::Shared { sender, _place: Place::new(Arc::clone(self), number) }
     }
 
     /// A place on a shared connection that has one. The oldest is filled first, so that the youngest can fall idle.

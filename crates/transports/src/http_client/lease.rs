@@ -15,7 +15,7 @@ pub(super) enum Lease {
     /// A connection of HTTP/1.1, whole.
     Whole { sender: http1::SendRequest<Outgoing>, host: Arc<HostPool> },
     /// One of the streams of an HTTP/2 connection.
-    Shared { sender: http2::SendRequest<Outgoing>, place: Place },
+    Shared { sender: http2::SendRequest<Outgoing>, _place: Place },
 }
 
 /// A stream counted on a shared connection until it is dropped.

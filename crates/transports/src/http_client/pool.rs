@@ -117,7 +117,7 @@ impl Pool {
         }
     }
 
-    fn host(&self, origin: &Arc<Origin>) -> Arc<HostPool> {
+    pub(super) fn host(&self, origin: &Arc<Origin>) -> Arc<HostPool> {
         let mut origins = self.origins();
         if let Some(host) = origins.get(origin) {
             return Arc::clone(host);

@@ -19,6 +19,9 @@ use tokio_util::sync::{DropGuard, WaitForCancellationFutureOwned};
 /// Messages that are ready together are written together, up to about this many bytes.
 const FRAME_BYTES: usize = 16 * 1024;
 
+/// When a client comes back whose stream was cut, unless the server has asked for another time.
+const RETRY_MS: u32 = 1000;
+
 /// A response body. Only the event streams are boxed: most answers are whole.
 pub(crate) enum Body {
     Full(Option<Bytes>),
@@ -136,7 +139,7 @@ impl SessionEvents {
     #[must_use]
     pub(crate) fn primed(self) -> Self {
         let id = EventId { stream: self.stream, message: 0 };
-        let text = format!("id: {id}\ndata:\n\n");
+        let text = format!("id: {id}\nretry: {RETRY_MS}\ndata:\n\n");
         self.beginning_with(Bytes::from(text))
     }
 
