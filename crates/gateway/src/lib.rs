@@ -1,1 +1,29 @@
 //! From a configuration file to a plan, and from a plan to a running proxy.
+//!
+//! | file or folder | holds |
+//! |---|---|
+//! | `config` | the file exactly as a person wrote it |
+//! | `plan` | what file, environment and flags mean together; after it nothing fails on what a person wrote |
+//! | `build.rs` | the composition root: the one place that knows every part |
+//! | `running.rs` | a running proxy, and its end in order |
+//! | `gateway.rs` | which session a message belongs to |
+//! | `upstream` | the server's side: connections that are there when they are needed |
+//! | `pages.rs`, `metrics.rs` | health, readiness and figures |
+
+mod back;
+mod build;
+pub mod config;
+mod gateway;
+mod metrics;
+mod pages;
+mod plan;
+mod running;
+mod upstream;
+
+pub use build::{Host, StartError, start};
+pub use plan::{
+    Face, Level, Limits, Listen, Log, LogFormat, Overrides, Plan, PlanError, PlanErrors, Program, Record,
+    Remote, SESSION_FILE, Secret, Sessions, Store, TAPES_DIR, Target, Timeouts, Upstream, UpstreamTarget,
+    Variables,
+};
+pub use running::{Ended, Running};

@@ -1,0 +1,53 @@
+//! The way from a server back to the client of a session.
+
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use shadowcat_pipeline::{Chain, Envelope, ExchangeId, Refusal, RefusalKind, Replies, UpstreamSide};
+use shadowcat_protocol::Message;
+use shadowcat_session::{Live, OutletService};
+use shadowcat_transports::Back;
+
+/// Sends what a server says of its own accord through the chain to the session's client.
+pub(crate) struct ClientBack {
+    chain: Chain,
+    /// Known only when the session is made, which needs this first.
+    live: OnceLock<Weak<Live>>,
+}
+
+impl ClientBack {
+    pub(crate) fn new(chain: Chain) -> Arc<Self> {
+        Arc::new(Self { chain, live: OnceLock::new() })
+    }
+
+    /// Says whose client it is.
+    pub(crate) fn belongs_to(&self, live: &Arc<Live>) {
+        self.live.get_or_init(|| Arc::downgrade(live));
+    }
+}
+
+#[async_trait]
+impl Back for ClientBack {
+    async fn deliver(
+        &self,
+        message: Message,
+        related: Option<ExchangeId>,
+        from: &UpstreamSide,
+    ) -> Result<Replies, Refusal> {
+        let live = self.live.get().and_then(Weak::upgrade).ok_or(RefusalKind::SessionUnknown)?;
+        let mut origin = live.origin();
+        origin.related = related;
+        origin.upstream.get_or_init(|| from.clone());
+        let envelope = Envelope::to_client(message, Arc::new(origin));
+        self.chain.run(envelope, &OutletService(Arc::clone(&live.outlet))).await
+    }
+
+    fn let_go(&self, exchange: ExchangeId, retry: Duration) {
+        let live = self.live.get().and_then(Weak::upgrade);
+        // Only a client that was given a place before the first message can come back to it.
+        if let Some(live) = live.filter(|live| live.revision().has_priming_events()) {
+            live.outlet.send_away(exchange, retry);
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! The composition root: the one place that knows every part. It reads as the path of a message does, and each part
+//! gets exactly what it needs.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+use shadowcat_interceptors::{CallMetrics, Calls, Deadline, deadline};
+use shadowcat_pipeline::task::Tasks;
+use shadowcat_pipeline::{Chain, Interceptor};
+use shadowcat_session::{Namespace, SessionStore, Sessions, SessionsLimits, StreamLimits, Table};
+use shadowcat_stores::{MemoryStore, SqliteStore};
+use shadowcat_tape::{Tap, Tape};
+use shadowcat_transports::http::{EndpointSettings, HttpConnector, HttpListener};
+use shadowcat_transports::http_client::{self, Client, Target};
+use shadowcat_transports::server::{Gate, HttpServer, ServeError, ServerSettings};
+use shadowcat_transports::sse::{SseConnector, SseListener, SseSettings};
+use shadowcat_transports::stdio::{
+    self, Command, Environment, Guard, Launcher, StdioConnector, StdioListener,
+};
+use shadowcat_transports::{Connector, Counters, Front};
+
+use crate::gateway::{Gateway, SessionRules};
+use crate::metrics::Figures;
+use crate::pages::StatusPages;
+use crate::plan::{Limits, Listen, Plan, Program, Record, Remote, Store, Timeouts, UpstreamTarget};
+use crate::running::{Running, Signals};
+use crate::upstream::SharedUpstream;
+
+/// What the proxy takes from the machine it runs on.
+pub struct Host {
+    /// The program that, called with `guard`, ends children whose proxy was killed: this one.
+    pub guard_program: Option<PathBuf>,
+    /// The environment children may inherit from.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Sees every frame of the tape as it is written.
+    pub tap: Option<Tap>,
+}
+
+/// Why a proxy did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address is taken, or not ours.
+    #[error(transparent)]
+    Listen(#[from] ServeError),
+    /// An origin in the configuration is none.
+    #[error(transparent)]
+    Origin(#[from] shadowcat_transports::server::BadOrigin),
+    /// The session store cannot be opened.
+    #[error("the session store cannot be opened")]
+    Store(#[from] shadowcat_session::StoreError),
+    /// The tape cannot be created.
+    #[error("the tape cannot be created")]
+    Tape(#[from] shadowcat_tape::CreateError),
+    /// The upstream's URL is of no use.
+    #[error("the upstream's URL is of no use")]
+    Target(#[from] http_client::TargetError),
+    /// The certificates to trust cannot be read.
+    #[error("the certificates to trust cannot be read")]
+    Tls(#[from] http_client::SetupError),
+}
+
+/// Starts what the plan says.
+pub async fn start(plan: Plan, host: Host) -> Result<Running, StartError> {
+    let signals = Signals::default();
+    let (front, back, storing) = (Tasks::new(), Tasks::new(), Tasks::new());
+    let counters = Arc::<Counters>::default();
+    let mut registry = Registry::with_prefix("shadowcat");
+
+    // What is kept: the sessions, and the tape.
+    let records = sessions(&plan, &storing).await?;
+    let tape = plan.record.as_ref().map(|record| tape(record, host.tap)).transpose()?;
+    let monitor = tape.as_ref().map(Tape::monitor);
+
+    // What every message passes, outermost first.
+    let mut steps: Vec<Arc<dyn Interceptor>> = vec![
+        // Outermost, so that it sees what any other step refuses, and times what any other step takes.
+        Arc::new(Calls::new(CallMetrics::register(&mut registry))),
+    ];
+    if let Some(tape) = &tape {
+        // Outside the deadline, so that an exchange that was ended is on the tape as such.
+        steps.push(Arc::new(tape.recorder("edge")));
+    }
+    let limits = deadline::Settings { idle: plan.timeouts.request, total: plan.timeouts.request_max };
+    steps.push(Arc::new(Deadline::new(limits, signals.force.clone())));
+
+    // Where it goes: the one upstream.
+    let guard =
+        host.guard_program.map_or_else(Guard::none, |program| Guard::new(program, vec!["guard".into()]));
+    let upstream = connect(&plan, &host.environment, &guard, &back, &counters)?;
+
+    let gateway = Arc::new(Gateway {
+        upstream_name: Arc::clone(&plan.upstream.name),
+        rules: session_rules(&plan),
+        chain: Chain::new(steps),
+        shared: SharedUpstream::new(Arc::clone(&upstream.connector)),
+        connector: upstream.connector,
+        counters,
+        records,
+        table: Table::new(plan.sessions.max),
+        tasks: back.clone(),
+        draining: signals.draining.clone(),
+        unreachable: AtomicBool::new(false),
+    });
+    // Not among the front's tasks, which are waited for: this one never ends by itself.
+    back.spawn_until_stop(sweep(Arc::clone(&gateway), plan.sessions.idle));
+    registry.register_collector(Box::new(Figures {
+        gateway: Arc::clone(&gateway),
+        launcher: upstream.launcher.clone(),
+        tape: monitor.clone(),
+        client: upstream.client,
+    }));
+
+    // Where clients come in, last: from here on there is traffic.
+    let pages = StatusPages {
+        gateway: Arc::clone(&gateway),
+        launcher: upstream.launcher.clone(),
+        tape: monitor,
+        registry,
+        unauthenticated_remote: matches!(plan.listen, Listen::Http { unauthenticated_remote: true, .. }),
+    };
+    let address = listen(&plan, &gateway, pages, &front, &signals).await?;
+    Ok(Running {
+        address,
+        gateway,
+        launcher: upstream.launcher,
+        guard,
+        tape,
+        signals,
+        front,
+        back,
+        storing,
+        grace: plan.timeouts.shutdown,
+    })
+}
+
+async fn sessions(plan: &Plan, storing: &Tasks) -> Result<Arc<Sessions>, StartError> {
+    let store: Arc<dyn SessionStore> = match &plan.sessions.store {
+        Store::Memory => Arc::new(MemoryStore::default()),
+        Store::Sqlite(path) => Arc::new(SqliteStore::open(path)?),
+    };
+    let (sessions, worker) = Sessions::new(store, SessionsLimits::default());
+    let stop = storing.stop_signal();
+    storing.spawn(worker.run(stop));
+    Ok(Arc::new(sessions))
+}
+
+fn tape(record: &Record, tap: Option<Tap>) -> Result<Tape, StartError> {
+    let settings =
+        shadowcat_tape::Settings { redact: record.redact, tap, ..shadowcat_tape::Settings::default() };
+    Ok(Tape::create(&record.dir, settings)?)
+}
+
+fn session_rules(plan: &Plan) -> SessionRules {
+    let name = &plan.upstream.name;
+    SessionRules {
+        namespace: match plan.listen {
+            Listen::Stdio => Namespace::forward(name),
+            Listen::Http { .. } => Namespace::reverse(name),
+        },
+        idle: plan.sessions.idle,
+        life: plan.sessions.life,
+        stream: stream_limits(&plan.limits, &plan.timeouts),
+        kept_bytes_max: plan.limits.resume_bytes_max,
+        resume_window: plan.limits.resume_window,
+    }
+}
+
+fn stream_limits(limits: &Limits, timeouts: &Timeouts) -> StreamLimits {
+    StreamLimits {
+        lag_bytes_max: limits.stream_buffer_bytes_max,
+        stall_max: timeouts.write_stall,
+        kept_events_max: limits.resume_events_max,
+        kept_bytes_max: limits.resume_bytes_max,
+    }
+}
+
+fn message_limits(limits: &Limits) -> shadowcat_protocol::Limits {
+    shadowcat_protocol::Limits {
+        message_bytes_max: limits.message_bytes_max,
+        depth_max: limits.depth_max,
+        ..shadowcat_protocol::Limits::default()
+    }
+}
+
+/// The upstream as the gateway needs it, and what health and metrics ask about it.
+struct Upstream {
+    connector: Arc<dyn Connector>,
+    launcher: Option<Launcher>,
+    client: Option<Arc<http_client::Stats>>,
+}
+
+fn connect(
+    plan: &Plan,
+    environment: &[(OsString, OsString)],
+    guard: &Guard,
+    tasks: &Tasks,
+    counters: &Arc<Counters>,
+) -> Result<Upstream, StartError> {
+    let (tasks, counters) = (tasks.clone(), Arc::clone(counters));
+    match &plan.upstream.target {
+        UpstreamTarget::Stdio(program) => {
+            let launcher = launcher(plan, program, environment, guard);
+            let limits = message_limits(&plan.limits);
+            let name = Arc::clone(&plan.upstream.name);
+            let connector = StdioConnector::new(name, launcher.clone(), limits, tasks, counters);
+            Ok(Upstream { connector: Arc::new(connector), launcher: Some(launcher), client: None })
+        }
+        UpstreamTarget::Http(remote) => {
+            let remote = reach(plan, remote, &tasks)?;
+            let client = Some(remote.client.stats());
+            Ok(Upstream {
+                connector: Arc::new(HttpConnector::new(remote, tasks, counters)),
+                launcher: None,
+                client,
+            })
+        }
+        UpstreamTarget::Sse(remote) => {
+            let remote = reach(plan, remote, &tasks)?;
+            let client = Some(remote.client.stats());
+            Ok(Upstream {
+                connector: Arc::new(SseConnector::new(remote, tasks, counters)),
+                launcher: None,
+                client,
+            })
+        }
+    }
+}
+
+fn launcher(plan: &Plan, program: &Program, environment: &[(OsString, OsString)], guard: &Guard) -> Launcher {
+    let allowed = program.inherit.clone();
+    let names = allowed.as_ref().map(|names| names.iter().map(String::as_str).collect::<Vec<_>>());
+    let names = names.as_deref().unwrap_or(&stdio::INHERITED[..]);
+    let inherited = Environment::inherit(environment.iter().cloned(), names.iter().copied());
+    let environment = program
+        .set
+        .iter()
+        .fold(inherited, |environment, (name, value)| environment.with(name, value.reveal()));
+    let command = Command {
+        name: plan.upstream.name.as_ref().into(),
+        program: program.program.clone(),
+        args: program.args.clone(),
+        cwd: program.cwd.clone(),
+        environment,
+    };
+    let settings = stdio::Settings {
+        live_max: program.children_max,
+        waiting_max: program.children_queue,
+        warm: program.warm,
+        limits: stdio::Limits { line_bytes_max: plan.limits.message_bytes_max, ..stdio::Limits::default() },
+        ..stdio::Settings::default()
+    };
+    Launcher::new(command, settings, guard.clone())
+}
+
+fn reach(plan: &Plan, remote: &Remote, tasks: &Tasks) -> Result<shadowcat_transports::Remote, StartError> {
+    let settings = http_client::Settings {
+        connect_timeout: plan.timeouts.connect,
+        ca_file: remote.ca_file.clone(),
+        ..http_client::Settings::default()
+    };
+    Ok(shadowcat_transports::Remote {
+        name: Arc::clone(&plan.upstream.name),
+        target: Target::parse(&remote.url.to_string())?,
+        client: Arc::new(Client::new(settings, tasks.child())?),
+        headers: remote.headers.clone(),
+        limits: message_limits(&plan.limits),
+        first_byte_max: plan.timeouts.request_max,
+        reconnect_base: Duration::from_secs(1),
+    })
+}
+
+/// Looks after the sessions from time to time, often enough that their idle limit means something.
+async fn sweep(gateway: Arc<Gateway>, idle: Duration) {
+    let every = (idle / 4).clamp(Duration::from_millis(100), Duration::from_secs(5));
+    loop {
+        tokio::time::sleep(every).await;
+        gateway.sweep().await;
+    }
+}
+
+async fn listen(
+    plan: &Plan,
+    gateway: &Arc<Gateway>,
+    pages: StatusPages,
+    tasks: &Tasks,
+    signals: &Signals,
+) -> Result<Option<SocketAddr>, StartError> {
+    let front: Arc<dyn Front> = Arc::clone(gateway) as _;
+    match &plan.listen {
+        Listen::Stdio => {
+            let listener = StdioListener {
+                front,
+                limits: message_limits(&plan.limits),
+                in_flight_max: plan.limits.in_flight_per_session_max,
+                stream: stream_limits(&plan.limits, &plan.timeouts),
+                grace: plan.timeouts.shutdown,
+            };
+            let (signals, own) = (signals.clone(), tasks.child());
+            tasks.spawn(async move {
+                let (input, output) = (tokio::io::stdin(), tokio::io::stdout());
+                listener.run(input, output, own, signals.draining).await;
+                signals.finished.cancel();
+            });
+            Ok(None)
+        }
+        Listen::Http { address, allowed_hosts, allowed_origins, keep_alive, .. } => {
+            let gate = Gate::new(allowed_hosts, allowed_origins, address.ip().is_loopback())?;
+            let server = HttpServer::bind(*address, server_settings(plan, gate)).await?;
+            let bound = server.address();
+            let streamable = HttpListener::new(
+                endpoint_settings(plan, *keep_alive),
+                Arc::clone(&front),
+                tasks.clone(),
+                signals.draining.clone(),
+            );
+            let sse = SseListener::new(
+                sse_settings(plan, *keep_alive),
+                front,
+                tasks.clone(),
+                signals.draining.clone(),
+            );
+            let server = server.serving(streamable, sse, Arc::new(pages));
+            tasks.spawn(server.run(tasks.clone(), signals.draining.clone()));
+            Ok(Some(bound))
+        }
+    }
+}
+
+fn server_settings(plan: &Plan, gate: Gate) -> ServerSettings {
+    ServerSettings {
+        connections_max: plan.limits.connections_max,
+        header_bytes_max: plan.limits.header_bytes_max,
+        header_read_max: plan.timeouts.header_read,
+        gate,
+    }
+}
+
+fn endpoint_settings(plan: &Plan, keep_alive: Duration) -> EndpointSettings {
+    EndpointSettings {
+        path: "/mcp".to_owned(),
+        body_bytes_max: plan.limits.body_bytes_max,
+        body_read_max: plan.timeouts.body_read,
+        limits: message_limits(&plan.limits),
+        keep_alive,
+        in_flight_max: plan.limits.in_flight_per_session_max,
+    }
+}
+
+fn sse_settings(plan: &Plan, keep_alive: Duration) -> SseSettings {
+    SseSettings {
+        stream_path: "/sse".to_owned(),
+        message_path: "/messages".to_owned(),
+        body_bytes_max: plan.limits.body_bytes_max,
+        body_read_max: plan.timeouts.body_read,
+        limits: message_limits(&plan.limits),
+        keep_alive,
+        in_flight_max: plan.limits.in_flight_per_session_max,
+        clients_max: plan.sessions.max,
+        stream: stream_limits(&plan.limits, &plan.timeouts),
+    }
+}

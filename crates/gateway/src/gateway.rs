@@ -1,0 +1,327 @@
+//! The gateway: what listeners hand messages to. It knows which session a message belongs to and sends it through the
+//! chain to that session's server; what the chain does and how the server is reached is not known here.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use shadowcat_pipeline::task::Tasks;
+use shadowcat_pipeline::{Chain, Envelope, Origin, Principal, Refusal, RefusalKind, Replies, Transport};
+use shadowcat_protocol::{Message, Request, Response, Revision, json};
+use shadowcat_session::{
+    Key, Live, Namespace, Outlet, Record, SessionId, Sessions, State, StreamLimits, Table,
+};
+use shadowcat_transports::{Connector, Counters, Front, Opening};
+use tokio_util::sync::CancellationToken;
+
+use crate::back::ClientBack;
+use crate::upstream::{Memory, Said, SessionUpstream, SharedUpstream};
+
+/// When a client that finds the table full may try again.
+const TABLE_FULL_RETRY: Duration = Duration::from_secs(1);
+
+/// How sessions are kept.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionRules {
+    pub(crate) namespace: Namespace,
+    pub(crate) idle: Duration,
+    pub(crate) life: Duration,
+    pub(crate) stream: StreamLimits,
+    /// Bytes all streams of one session keep together.
+    pub(crate) kept_bytes_max: usize,
+    pub(crate) resume_window: Duration,
+}
+
+/// The gateway of one upstream.
+pub(crate) struct Gateway {
+    pub(crate) upstream_name: Arc<str>,
+    pub(crate) rules: SessionRules,
+    pub(crate) chain: Chain,
+    pub(crate) connector: Arc<dyn Connector>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) shared: SharedUpstream,
+    pub(crate) records: Arc<Sessions>,
+    pub(crate) table: Table,
+    pub(crate) tasks: Tasks,
+    /// No new exchanges: the proxy is about to end.
+    pub(crate) draining: CancellationToken,
+    /// Whether the last attempt to reach the server failed.
+    pub(crate) unreachable: AtomicBool,
+}
+
+/// What a session is made of before it is in use.
+struct Parts {
+    id: SessionId,
+    principal: Option<Principal>,
+    transport: Transport,
+    outlet: Arc<Outlet>,
+    memory: Arc<Memory>,
+    token: Option<Box<str>>,
+    age: Duration,
+}
+
+impl Gateway {
+    fn refuse_while_draining(&self) -> Result<(), Refusal> {
+        if self.draining.is_cancelled() { Err(RefusalKind::ShuttingDown.into()) } else { Ok(()) }
+    }
+
+    /// Notes whether the server could be reached, for the readiness page.
+    fn seen(&self, handled: Result<Replies, Refusal>) -> Result<Replies, Refusal> {
+        match &handled {
+            Ok(_) => self.unreachable.store(false, Ordering::Relaxed),
+            Err(refusal) if refusal.kind == RefusalKind::UpstreamUnreachable => {
+                self.unreachable.store(true, Ordering::Relaxed);
+            }
+            Err(_) => {}
+        }
+        handled
+    }
+
+    fn outlet(&self) -> Arc<Outlet> {
+        Outlet::new(self.rules.stream, self.rules.kept_bytes_max)
+    }
+
+    fn make(&self, parts: Parts) -> Arc<Live> {
+        let back = ClientBack::new(self.chain.clone());
+        let upstream = SessionUpstream::new(
+            Arc::clone(&self.connector),
+            Arc::clone(&back) as _,
+            Arc::clone(&self.counters),
+            parts.memory,
+            parts.token,
+        );
+        let live = Live::new(parts.id, parts.principal, parts.transport, parts.outlet, Arc::new(upstream));
+        let live = Arc::new(live.aged(parts.age));
+        back.belongs_to(&live);
+        live
+    }
+
+    /// Puts a session into the table; when it is full, the one that was idle longest gives way. It stays in the store.
+    async fn seat(&self, live: Arc<Live>) -> Result<Arc<Live>, Refusal> {
+        if let Ok(seated) = self.table.insert(Arc::clone(&live)) {
+            return Ok(seated);
+        }
+        if let Some(idlest) = self.table.idlest() {
+            self.put_to_sleep(&idlest).await;
+        }
+        self.table.insert(live).map_err(|full| {
+            Refusal::new(RefusalKind::Overloaded { retry_after: TABLE_FULL_RETRY })
+                .with_detail("too many sessions are open")
+                .with_cause(full)
+        })
+    }
+
+    /// Takes a session out of use without ending it.
+    async fn put_to_sleep(&self, live: &Arc<Live>) {
+        if self.table.remove(&live.id).is_some() {
+            live.outlet.close();
+            live.upstream.close(false).await;
+        }
+    }
+
+    fn key(&self, id: &SessionId) -> Key {
+        Key::new(self.rules.namespace.clone(), id.clone())
+    }
+
+    /// A session that is in the store and not in use.
+    async fn wake(&self, id: &SessionId, principal: Option<&Principal>) -> Result<Arc<Live>, Refusal> {
+        let found = self.records.get(&self.key(id)).await;
+        let found = found.map_err(|error| Refusal::new(RefusalKind::StoreUnavailable).with_cause(error))?;
+        let record = found.ok_or(RefusalKind::SessionUnknown)?;
+        let owned = record.principal.as_deref() == principal.map(|principal| &*principal.0);
+        if !owned || record.state() != State::Active || self.is_over(&record) {
+            return Err(RefusalKind::SessionUnknown.into());
+        }
+        let said = Said::restore(&record);
+        let live = self.make(Parts {
+            id: id.clone(),
+            principal: principal.cloned(),
+            transport: Transport::Http,
+            outlet: self.outlet(),
+            memory: Arc::new(Memory::restored(said)),
+            token: record.upstream_token.as_ref().map(|token| token.as_str().into()),
+            age: Duration::from_millis(now_ms().saturating_sub(record.created_ms)),
+        });
+        live.agree(record.revision);
+        tracing::info!(session = %live.tag, "a session goes on");
+        self.seat(live).await
+    }
+
+    fn is_over(&self, record: &Record) -> bool {
+        let now = now_ms();
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        now.saturating_sub(record.last_used_ms) > millis(self.rules.idle)
+            || now.saturating_sub(record.created_ms) > millis(self.rules.life)
+    }
+
+    /// The session is set up: from now on it outlives the process.
+    fn activate(&self, live: &Live) {
+        let mut record = Record::new(self.key(&live.id), live.revision(), &*self.upstream_name, now_ms());
+        record.principal = live.principal.as_ref().map(|principal| principal.0.to_string());
+        live.upstream.keep(&mut record);
+        let stepped = record.step(State::Initializing).and_then(|()| record.step(State::Active));
+        if let Err(error) = stepped.map_err(|error| error.to_string()) {
+            tracing::error!(error, "a session could not be made active");
+        }
+        if let Err(error) = self.records.insert(record) {
+            tracing::warn!(session = %live.tag, %error, "the session does not outlive this process");
+        }
+    }
+
+    /// Writes back what a session in use has changed.
+    pub(crate) async fn save(&self, live: &Live) {
+        let idle = u64::try_from(live.idle_for().as_millis()).unwrap_or(u64::MAX);
+        let used = now_ms().saturating_sub(idle);
+        let key = self.key(&live.id);
+        let updated = self.records.update(&key, |record| {
+            record.touch(used);
+            live.upstream.keep(record);
+        });
+        if let Err(error) = updated.await {
+            tracing::warn!(session = %live.tag, %error, "the session was not written back");
+        }
+    }
+
+    /// Looks through the sessions in use: ends those that are over, writes the others back.
+    pub(crate) async fn sweep(&self) {
+        let oldest = tokio::time::Instant::now().checked_sub(self.rules.resume_window);
+        for live in self.table.all() {
+            if live.idle_for() > self.rules.idle || live.age() > self.rules.life {
+                tracing::info!(session = %live.tag, "a session is over");
+                self.end(&live).await;
+                continue;
+            }
+            if let Some(oldest) = oldest {
+                live.outlet.forget_ended(oldest);
+            }
+            self.save(&live).await;
+        }
+    }
+}
+
+#[async_trait]
+impl Front for Gateway {
+    async fn exchange(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+        self.refuse_while_draining()?;
+        self.seen(self.chain.run(envelope, &self.shared).await)
+    }
+
+    async fn open(&self, opening: Opening) -> Result<(Arc<Live>, Replies), Refusal> {
+        self.refuse_while_draining()?;
+        let id =
+            SessionId::generate().map_err(|error| Refusal::new(RefusalKind::Internal).with_cause(error))?;
+        let memory = Arc::new(Memory::default());
+        let live = self.make(Parts {
+            id,
+            principal: opening.principal,
+            transport: opening.transport,
+            outlet: opening.outlet.unwrap_or_else(|| self.outlet()),
+            memory: Arc::clone(&memory),
+            token: None,
+            age: Duration::ZERO,
+        });
+        let live = self.seat(live).await?;
+        let request = opening.request;
+        let mut origin: Origin = live.origin();
+        origin.revision = asked_revision(&request).unwrap_or(origin.revision);
+        let envelope = Envelope::to_server(Message::Request(request.clone()), Arc::new(origin));
+        let handled = self.seen(self.chain.run(envelope, &*live.upstream).await);
+        let mut replies = match handled {
+            Ok(replies) => replies,
+            Err(refusal) => {
+                self.abandon(&live).await;
+                return Err(refusal);
+            }
+        };
+        let (response, before) = first_response(&mut replies).await;
+        let head = replies.head();
+        let result = match &response {
+            Ok(response) => response.result_json(),
+            Err(_) => None,
+        };
+        let Some(result) = result else {
+            self.abandon(&live).await;
+            return Ok((live, Replies::one(Message::Response(response?)).with_head(head)));
+        };
+        if let Some(revision) = agreed_revision(result) {
+            live.agree(revision);
+        }
+        memory.agreed(request.params().unwrap_or("{}"), result);
+        self.activate(&live);
+        let replies = before.into_iter().map(Ok).chain([response.map(Message::Response)]);
+        let replies: Vec<_> = replies.collect();
+        Ok((live, Replies::stream(futures_util::stream::iter(replies)).with_head(head)))
+    }
+
+    async fn find(&self, id: &SessionId, principal: Option<&Principal>) -> Result<Arc<Live>, Refusal> {
+        match self.table.get(id) {
+            Some(live) if live.principal.as_ref() == principal => Ok(live),
+            // Somebody else's session looks like none at all.
+            Some(_) => Err(RefusalKind::SessionUnknown.into()),
+            None => self.wake(id, principal).await,
+        }
+    }
+
+    async fn handle(&self, live: &Arc<Live>, envelope: Envelope) -> Result<Replies, Refusal> {
+        if matches!(envelope.message, Message::Request(_)) {
+            self.refuse_while_draining()?;
+        }
+        let handled = self.seen(self.chain.run(envelope, &*live.upstream).await);
+        if live.upstream.has_changed() {
+            self.save(live).await;
+        }
+        handled
+    }
+
+    async fn listen(&self, live: &Arc<Live>) -> Result<(), Refusal> {
+        self.refuse_while_draining()?;
+        live.upstream.listen().await
+    }
+
+    async fn end(&self, live: &Arc<Live>) {
+        if self.table.remove(&live.id).is_none() {
+            return;
+        }
+        self.records.remove(&self.key(&live.id)).await;
+        live.outlet.close();
+        let upstream = Arc::clone(&live.upstream);
+        self.tasks.spawn(async move { upstream.close(true).await });
+    }
+}
+
+impl Gateway {
+    /// A session that never came to be.
+    async fn abandon(&self, live: &Arc<Live>) {
+        self.table.remove(&live.id);
+        live.upstream.close(true).await;
+    }
+}
+
+/// The response to `initialize`, and what came before it.
+async fn first_response(replies: &mut Replies) -> (Result<Response, Refusal>, Vec<Message>) {
+    let mut before = Vec::new();
+    while let Some(reply) = replies.next().await {
+        match reply {
+            Ok(Message::Response(response)) => return (Ok(response), before),
+            Ok(message) if before.len() < 64 => before.push(message),
+            Ok(_) => {}
+            Err(refusal) => return (Err(refusal), before),
+        }
+    }
+    (Err(RefusalKind::Cancelled.into()), before)
+}
+
+fn asked_revision(request: &Request) -> Option<Revision> {
+    request.params().and_then(agreed_revision)
+}
+
+fn agreed_revision(raw: &str) -> Option<Revision> {
+    json::get(raw, &["protocolVersion"]).and_then(json::string).and_then(|text| Revision::parse(&text))
+}
+
+/// The wall clock, for what is kept beyond this process.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

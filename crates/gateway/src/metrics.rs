@@ -1,0 +1,132 @@
+//! Figures that are read when the metrics page is asked for, from the parts that own them.
+
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use shadowcat_transports::http_client::Stats as ClientStats;
+use shadowcat_transports::stdio::Launcher;
+
+use crate::gateway::Gateway;
+use crate::pages::is_open;
+
+/// Reads the figures of one gateway.
+#[derive(Clone)]
+pub(crate) struct Figures {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) launcher: Option<Launcher>,
+    pub(crate) tape: Option<shadowcat_tape::Monitor>,
+    pub(crate) client: Option<Arc<ClientStats>>,
+}
+
+impl std::fmt::Debug for Figures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Figures").finish_non_exhaustive()
+    }
+}
+
+/// One page being written.
+struct Sheet<'a, 'b> {
+    encoder: &'a mut DescriptorEncoder<'b>,
+}
+
+impl Sheet<'_, '_> {
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> std::fmt::Result {
+        let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+        gauge.encode(self.encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> std::fmt::Result {
+        let counter = ConstCounter::new(value);
+        counter.encode(self.encoder.encode_descriptor(name, help, None, counter.metric_type())?)
+    }
+}
+
+impl Collector for Figures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let mut sheet = Sheet { encoder: &mut encoder };
+        self.sessions(&mut sheet)?;
+        self.messages(&mut sheet)?;
+        self.children(&mut sheet)?;
+        self.connections(&mut sheet)?;
+        self.tape(&mut sheet)
+    }
+}
+
+impl Figures {
+    fn sessions(&self, sheet: &mut Sheet<'_, '_>) -> std::fmt::Result {
+        let live = self.gateway.table.all();
+        let attached = live.iter().filter(|live| live.outlet.is_attached()).count();
+        let kept: usize = live.iter().map(|live| live.outlet.kept_bytes()).sum();
+        sheet.gauge("sessions_active", "Legacy sessions in use", live.len() as u64)?;
+        sheet.gauge("sessions_attached", "Sessions whose client has a stream open", attached as u64)?;
+        sheet.gauge("sessions_kept_bytes", "Bytes kept for clients that come back", kept as u64)?;
+        let store = self.gateway.records.stats();
+        sheet.gauge("store_queued", "Session records waiting to be written", store.queued as u64)?;
+        sheet.counter("store_written", "Session records written", store.saved)?;
+        sheet.counter("store_retries", "Writes of session records that were tried again", store.retries)?;
+        sheet.counter("store_failed", "Session records that could not be written", store.failed)
+    }
+
+    fn messages(&self, sheet: &mut Sheet<'_, '_>) -> std::fmt::Result {
+        let counters = &self.gateway.counters;
+        sheet.counter(
+            "upstream_stray",
+            "Answers to no request in flight: late, unknown, doubled",
+            counters.stray.get(),
+        )?;
+        sheet.counter(
+            "upstream_garbage",
+            "Lines and events that are no MCP message",
+            counters.garbage.get(),
+        )?;
+        sheet.counter(
+            "upstream_resumed",
+            "Cut upstream streams that were taken up again",
+            counters.resumed.get(),
+        )?;
+        sheet.counter(
+            "upstream_revived",
+            "Lost upstream sessions that were set up again",
+            counters.revived.get(),
+        )?;
+        sheet.gauge("tasks", "Tasks of exchanges and connections", self.gateway.tasks.running() as u64)
+    }
+
+    fn children(&self, sheet: &mut Sheet<'_, '_>) -> std::fmt::Result {
+        let Some(launcher) = &self.launcher else { return Ok(()) };
+        let stats = launcher.stats();
+        sheet.gauge("children", "Child processes that run", stats.live as u64)?;
+        sheet.gauge("children_warm", "Child processes ready to be used", stats.warm as u64)?;
+        sheet.counter("children_spawned", "Child processes started", stats.spawned)?;
+        sheet.counter("children_exits", "Child processes that ended", stats.exits)?;
+        sheet.counter("children_crashes", "Child processes that ended unasked", stats.crashes)?;
+        let open = u64::from(is_open(stats.breaker));
+        sheet.gauge("children_breaker_open", "1 while no child is started because they keep crashing", open)
+    }
+
+    fn connections(&self, sheet: &mut Sheet<'_, '_>) -> std::fmt::Result {
+        let Some(client) = &self.client else { return Ok(()) };
+        sheet.gauge("upstream_connections", "Connections to the upstream", client.open())?;
+        sheet.counter(
+            "upstream_connections_opened",
+            "Connections to the upstream opened",
+            client.opened(),
+        )?;
+        sheet.counter(
+            "upstream_connections_reused",
+            "Requests on a connection that was open",
+            client.reused(),
+        )
+    }
+
+    fn tape(&self, sheet: &mut Sheet<'_, '_>) -> std::fmt::Result {
+        let Some(tape) = &self.tape else { return Ok(()) };
+        let stats = tape.stats();
+        sheet.counter("tape_frames", "Messages written to the tape", stats.frames)?;
+        sheet.counter("tape_lost", "Messages that did not get onto the tape", stats.lost)?;
+        sheet.gauge("tape_queued", "Messages waiting to be written to the tape", stats.queued_frames as u64)
+    }
+}

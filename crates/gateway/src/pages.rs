@@ -1,0 +1,119 @@
+//! The pages that say how the proxy is: they read what the parts themselves report, and never assume.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use prometheus_client::registry::Registry;
+use serde_json::json;
+use shadowcat_session::Health;
+use shadowcat_tape::Monitor;
+use shadowcat_transports::server::{Page, Pages};
+use shadowcat_transports::stdio::{Breaker, Launcher};
+
+use crate::gateway::Gateway;
+
+/// The pages of one gateway.
+pub(crate) struct StatusPages {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) launcher: Option<Launcher>,
+    pub(crate) tape: Option<Monitor>,
+    pub(crate) registry: Registry,
+    /// Clients on other machines are served without being asked who they are.
+    pub(crate) unauthenticated_remote: bool,
+}
+
+impl StatusPages {
+    /// What is not as it should be, in words.
+    fn troubles(&self) -> Vec<String> {
+        let mut troubles = Vec::new();
+        if self.gateway.draining.is_cancelled() {
+            troubles.push("shutting down".to_owned());
+        }
+        if self.unauthenticated_remote {
+            troubles.push("clients on other machines are served without authentication".to_owned());
+        }
+        troubles.extend(self.upstream_trouble());
+        if let Health::Degraded { reason, .. } = self.gateway.records.health() {
+            troubles.push(format!("sessions are not written down: {reason}"));
+        }
+        if let Some(shadowcat_tape::Health::Degraded { reason, lost }) =
+            self.tape.as_ref().map(Monitor::health)
+        {
+            troubles.push(format!("{lost} messages are not on the tape: {reason}"));
+        }
+        troubles
+    }
+
+    fn upstream_trouble(&self) -> Option<String> {
+        let name = &self.gateway.upstream_name;
+        if self.launcher.as_ref().is_some_and(|launcher| is_open(launcher.stats().breaker)) {
+            return Some(format!("upstream {name} keeps crashing and is not started for a while"));
+        }
+        let unreachable = self.gateway.unreachable.load(Ordering::Relaxed);
+        unreachable.then(|| format!("upstream {name} could not be reached at the last attempt"))
+    }
+
+    fn health(&self) -> Page {
+        let troubles = self.troubles();
+        let status = if troubles.is_empty() { "ok" } else { "degraded" };
+        let body = json!({
+            "status": status,
+            "version": env!("CARGO_PKG_VERSION"),
+            "reasons": troubles,
+            "sessions": self.gateway.table.len(),
+        });
+        page(200, &body)
+    }
+
+    /// Ready is who can serve a call now.
+    fn ready(&self) -> Page {
+        let mut reasons: Vec<String> = self.upstream_trouble().into_iter().collect();
+        if self.gateway.draining.is_cancelled() {
+            reasons.push("shutting down".to_owned());
+        }
+        let status = if reasons.is_empty() { 200 } else { 503 };
+        page(status, &json!({ "ready": reasons.is_empty(), "reasons": reasons }))
+    }
+
+    fn metrics(&self) -> Page {
+        let mut body = String::new();
+        match prometheus_client::encoding::text::encode(&mut body, &self.registry) {
+            Ok(()) => Page {
+                status: 200,
+                content_type: "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                body,
+            },
+            Err(error) => {
+                tracing::error!(%error, "the metrics could not be written");
+                Page {
+                    status: 500,
+                    content_type: "text/plain",
+                    body: "the metrics could not be written\n".into(),
+                }
+            }
+        }
+    }
+}
+
+/// Whether no child is started right now because they keep crashing.
+pub(crate) fn is_open(breaker: Breaker) -> bool {
+    matches!(breaker, Breaker::Open(until) if until > Instant::now())
+}
+
+fn page(status: u16, body: &serde_json::Value) -> Page {
+    Page { status, content_type: "application/json", body: format!("{body}\n") }
+}
+
+impl Pages for StatusPages {
+    fn page(&self, path: &str) -> Option<Page> {
+        match path {
+            "/health" | "/healthz" => Some(self.health()),
+            // Alive is who answers at all.
+            "/livez" => Some(page(200, &json!({ "alive": true }))),
+            "/ready" | "/readyz" => Some(self.ready()),
+            "/metrics" => Some(self.metrics()),
+            _ => None,
+        }
+    }
+}

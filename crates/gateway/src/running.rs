@@ -1,0 +1,124 @@
+//! A running proxy, and its end in order: no new work, then the work there is, then what it stood on.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use shadowcat_pipeline::Transport;
+use shadowcat_pipeline::task::Tasks;
+use shadowcat_tape::Tape;
+use shadowcat_transports::stdio::{Guard, Launcher};
+use tokio_util::sync::CancellationToken;
+
+use crate::gateway::Gateway;
+
+/// How long each step after the last exchange may take.
+const STEP_DEADLINE: Duration = Duration::from_secs(5);
+/// How long exchanges that were told to end may take to say so to their clients.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// A running proxy.
+pub struct Running {
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) launcher: Option<Launcher>,
+    pub(crate) guard: Guard,
+    pub(crate) tape: Option<Tape>,
+    pub(crate) signals: Signals,
+    /// Accept loops, connections of clients and their exchanges.
+    pub(crate) front: Tasks,
+    /// Connections to the server.
+    pub(crate) back: Tasks,
+    /// The store's worker, which writes what is left before it ends.
+    pub(crate) storing: Tasks,
+    pub(crate) grace: Duration,
+}
+
+/// What the parts are told, in this order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Signals {
+    /// No new exchanges; subscriptions end.
+    pub(crate) draining: CancellationToken,
+    /// Exchanges end now, with an error.
+    pub(crate) force: CancellationToken,
+    /// The client on stdio is gone.
+    pub(crate) finished: CancellationToken,
+}
+
+/// How a proxy ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Every exchange was finished in time.
+    pub in_order: bool,
+    /// Everything that was to be kept is on disk.
+    pub saved: bool,
+}
+
+impl Running {
+    /// Where clients reach it; `None` on stdio.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Waits until the client on stdio is gone; for ever when clients come over HTTP.
+    pub async fn finished(&self) {
+        self.signals.finished.cancelled().await;
+    }
+
+    /// Ends it in order: stop accepting, let what is in flight finish, end the rest at the deadline or at `force`,
+    /// stop the children, write what is to be kept.
+    pub async fn shutdown(self, force: CancellationToken) -> Ended {
+        self.signals.draining.cancel();
+        self.gateway.draining.cancel();
+        self.close_standing_streams();
+        let finished = force.run_until_cancelled(self.front.join(self.grace)).await.unwrap_or(false);
+        if !finished {
+            tracing::warn!("what is still in flight is ended");
+            self.signals.force.cancel();
+            self.front.join(LAST_WORDS).await;
+        }
+        let saved = self.close_sessions().await;
+        self.front.stop();
+        self.back.stop();
+        self.front.join(STEP_DEADLINE).await;
+        if let Some(launcher) = &self.launcher {
+            launcher.shutdown(STEP_DEADLINE).await;
+        }
+        self.guard.shutdown(STEP_DEADLINE).await;
+        self.back.join(STEP_DEADLINE).await;
+        let saved = self.close_disks().await && saved;
+        Ended { in_order: finished, saved }
+    }
+
+    /// A stream that waits for messages of the server would keep its connection open for ever.
+    fn close_standing_streams(&self) {
+        for live in self.gateway.table.all() {
+            if live.transport == Transport::Http {
+                live.outlet.close_standing();
+            }
+        }
+    }
+
+    /// The sessions go on in the next process, so the server is not told that they end.
+    async fn close_sessions(&self) -> bool {
+        let sessions = self.gateway.table.all();
+        let closing = sessions.iter().map(|live| async {
+            self.gateway.save(live).await;
+            live.outlet.close();
+            live.upstream.close(false).await;
+        });
+        let closed = tokio::time::timeout(STEP_DEADLINE, futures_util::future::join_all(closing)).await;
+        self.gateway.shared.close().await;
+        closed.is_ok()
+    }
+
+    async fn close_disks(&self) -> bool {
+        let tape = match &self.tape {
+            Some(tape) => tape.close(STEP_DEADLINE).await.complete,
+            None => true,
+        };
+        self.storing.stop();
+        let stored = self.storing.join(STEP_DEADLINE).await;
+        tape && stored
+    }
+}

@@ -1,0 +1,115 @@
+//! What a client has said to its server that a new server session has to hear again.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use shadowcat_protocol::{Message, Request, Revision, json, method};
+use shadowcat_session::{Handshake, Record};
+
+/// Resources one session may be subscribed to.
+const SUBSCRIPTIONS_MAX: usize = 1_000;
+
+/// What has to be said again.
+#[derive(Debug, Default)]
+pub(crate) struct Memory(Mutex<Said>);
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Said {
+    pub(crate) handshake: Option<Arc<Handshake>>,
+    /// A log level.
+    pub(crate) level: Option<String>,
+    /// URIs of resources.
+    pub(crate) subscriptions: BTreeSet<String>,
+}
+
+impl Said {
+    /// What a record has kept.
+    pub(crate) fn restore(record: &Record) -> Self {
+        Self {
+            handshake: record.handshake.clone(),
+            level: record.log_level.clone(),
+            subscriptions: record.subscriptions().map(str::to_owned).collect(),
+        }
+    }
+
+    /// Keeps it in a record.
+    pub(crate) fn keep(self, record: &mut Record) {
+        record.handshake = self.handshake;
+        record.log_level = self.level;
+        let gone: Vec<String> = record
+            .subscriptions()
+            .filter(|uri| !self.subscriptions.contains(*uri))
+            .map(str::to_owned)
+            .collect();
+        for uri in gone {
+            record.unsubscribe(&uri);
+        }
+        for uri in self.subscriptions {
+            if record.subscribe(uri).is_err() {
+                tracing::warn!("a session has more subscriptions than are kept");
+                return;
+            }
+        }
+    }
+}
+
+impl Memory {
+    /// What an earlier process has kept.
+    pub(crate) fn restored(said: Said) -> Self {
+        Self(Mutex::new(said))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Said> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All of it, at this moment.
+    pub(crate) fn said(&self) -> Said {
+        self.lock().clone()
+    }
+
+    /// Notes a handshake that was agreed on. One too large to keep cannot be said again, and the session then ends
+    /// with its connection.
+    pub(crate) fn agreed(&self, params: &str, result: &str) {
+        match Handshake::new(params, result) {
+            Ok(handshake) => self.lock().handshake = Some(Arc::new(handshake)),
+            Err(error) => {
+                tracing::warn!(%error, "the session cannot be set up again once its server is gone")
+            }
+        }
+    }
+
+    /// Notes what a request changes at the server, when it has succeeded; says whether anything changed.
+    pub(crate) fn note(&self, request: &Request) -> bool {
+        let member = |name| {
+            let raw = request.params().and_then(|params| json::get(params, &[name]))?;
+            json::string(raw).map(std::borrow::Cow::into_owned)
+        };
+        match request.method() {
+            method::SET_LEVEL => {
+                self.lock().level = member("level");
+                true
+            }
+            method::RESOURCES_SUBSCRIBE => {
+                let Some(uri) = member("uri") else { return false };
+                let mut said = self.lock();
+                said.subscriptions.len() < SUBSCRIPTIONS_MAX && said.subscriptions.insert(uri)
+            }
+            method::RESOURCES_UNSUBSCRIBE => {
+                member("uri").is_some_and(|uri| self.lock().subscriptions.remove(&uri))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether a request changes something at the server that has to be said again.
+pub(crate) fn is_noted(message: &Message) -> bool {
+    let noted = [method::SET_LEVEL, method::RESOURCES_SUBSCRIBE, method::RESOURCES_UNSUBSCRIBE];
+    matches!(message, Message::Request(request) if noted.contains(&request.method()))
+}
+
+/// The revision in a handshake's result.
+pub(crate) fn revision_of(result: &str) -> Option<Revision> {
+    json::get(result, &["protocolVersion"]).and_then(json::string).and_then(|text| Revision::parse(&text))
+}

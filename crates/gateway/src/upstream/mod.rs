@@ -1,0 +1,12 @@
+//! The server's side of the gateway: connections that are there when they are needed.
+//!
+//! `session` is one legacy session's connection, set up again when it was lost; `shared` is the one all modern
+//! exchanges use; `handshake` is what a lost session is set up again from.
+
+mod handshake;
+mod session;
+mod shared;
+
+pub(crate) use handshake::{Memory, Said};
+pub(crate) use session::SessionUpstream;
+pub(crate) use shared::SharedUpstream;

@@ -1,0 +1,247 @@
+//! The server's side of one legacy session: a connection that is opened at the first message, and set up again from
+//! the stored handshake when the server has lost it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use shadowcat_pipeline::{Envelope, Origin, PeerId, Refusal, RefusalKind, Replies, Service, Transport};
+use shadowcat_protocol::{Era, Id, Message, Notification, Request, Response, Revision, json, method};
+use shadowcat_session::{Record, Upstream, UpstreamToken};
+use shadowcat_transports::{Back, Connection, Connector, Counters, OpenConnection, Parting};
+
+use super::handshake::{Memory, Said, is_noted, revision_of};
+
+/// How long a replayed handshake may take.
+const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The server's side of one session.
+pub(crate) struct SessionUpstream {
+    connector: Arc<dyn Connector>,
+    back: Arc<dyn Back>,
+    counters: Arc<Counters>,
+    memory: Arc<Memory>,
+    current: Mutex<Option<Arc<dyn Connection>>>,
+    /// Held while a connection is opened, so that two messages do not open two.
+    opening: tokio::sync::Mutex<()>,
+    /// The upstream session an earlier process has left, until it is taken up.
+    token: Mutex<Option<Box<str>>>,
+    listening: AtomicBool,
+    ended: AtomicBool,
+    /// Something changed that a later process has to know.
+    changed: Arc<AtomicBool>,
+}
+
+impl SessionUpstream {
+    /// A session with nothing said yet, or (with a token or a memory) one to go on with.
+    pub(crate) fn new(
+        connector: Arc<dyn Connector>,
+        back: Arc<dyn Back>,
+        counters: Arc<Counters>,
+        memory: Arc<Memory>,
+        token: Option<Box<str>>,
+    ) -> Self {
+        Self {
+            connector,
+            back,
+            counters,
+            memory,
+            current: Mutex::default(),
+            opening: tokio::sync::Mutex::default(),
+            token: Mutex::new(token),
+            listening: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            changed: Arc::default(),
+        }
+    }
+
+    fn current(&self) -> Option<Arc<dyn Connection>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_current(&self, connection: Option<Arc<dyn Connection>>) -> Option<Arc<dyn Connection>> {
+        std::mem::replace(&mut *self.current.lock().unwrap_or_else(PoisonError::into_inner), connection)
+    }
+
+    /// The connection, opened or set up again if need be.
+    async fn connection(&self) -> Result<Arc<dyn Connection>, Refusal> {
+        if let Some(connection) = self.current().filter(|connection| connection.is_alive()) {
+            return Ok(connection);
+        }
+        let _opening = self.opening.lock().await;
+        if self.ended.load(Ordering::Acquire) {
+            return Err(RefusalKind::SessionUnknown.into());
+        }
+        match self.current() {
+            Some(connection) if connection.is_alive() => Ok(connection),
+            Some(dead) => self.replace(&dead).await,
+            None => self.first().await,
+        }
+    }
+
+    /// The first connection of this process: a fresh one, or the one an earlier process has left.
+    async fn first(&self) -> Result<Arc<dyn Connection>, Refusal> {
+        let said = self.memory.said();
+        let token = self.token.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if said.handshake.is_some() && token.is_none() {
+            return self.open_again(&said).await;
+        }
+        let revision = said.handshake.as_ref().and_then(|handshake| revision_of(handshake.result()));
+        let connection = self.open(revision, token).await?;
+        self.set_current(Some(Arc::clone(&connection)));
+        Ok(connection)
+    }
+
+    async fn open(
+        &self,
+        revision: Option<Revision>,
+        token: Option<Box<str>>,
+    ) -> Result<Arc<dyn Connection>, Refusal> {
+        let back = Arc::clone(&self.back);
+        self.connector.open(OpenConnection { back, era: Era::Legacy, revision, token }).await
+    }
+
+    /// Puts a new connection in the place of one that is lost.
+    async fn replace(&self, lost: &Arc<dyn Connection>) -> Result<Arc<dyn Connection>, Refusal> {
+        lost.close(Parting::Keep).await;
+        let said = self.memory.said();
+        if said.handshake.is_none() {
+            let detail = "the server ended before the session was set up";
+            return Err(Refusal::new(RefusalKind::SessionLost).with_detail(detail));
+        }
+        self.open_again(&said).await
+    }
+
+    /// Opens a connection and says everything again that the client has said before.
+    async fn open_again(&self, said: &Said) -> Result<Arc<dyn Connection>, Refusal> {
+        let connection = self.open(None, None).await?;
+        let replayed = tokio::time::timeout(HANDSHAKE_DEADLINE, replay(&*connection, said)).await;
+        let replayed = replayed.unwrap_or_else(|_| Err(RefusalKind::UpstreamTimeout.into()));
+        if let Err(refusal) = replayed {
+            connection.close(Parting::End).await;
+            return Err(refusal);
+        }
+        self.counters.revived.add();
+        self.changed.store(true, Ordering::Release);
+        self.set_current(Some(Arc::clone(&connection)));
+        if self.listening.load(Ordering::Acquire) {
+            connection.listen().await?;
+        }
+        Ok(connection)
+    }
+
+    /// The server said that it does not know the session: set it up again, unless somebody else just did.
+    async fn revive(&self, lost: &Arc<dyn Connection>) -> Result<Arc<dyn Connection>, Refusal> {
+        let _opening = self.opening.lock().await;
+        match self.current() {
+            Some(current) if !Arc::ptr_eq(&current, lost) && current.is_alive() => Ok(current),
+            _ => self.replace(lost).await,
+        }
+    }
+}
+
+#[async_trait]
+impl Service for SessionUpstream {
+    async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+        let connection = self.connection().await?;
+        let noted = is_noted(&envelope.message).then(|| envelope.message.clone());
+        let replies = match connection.handle(envelope.clone()).await {
+            // The server refused it unread, so that sending it once more is no second execution.
+            Err(refusal) if refusal.kind == RefusalKind::SessionLost => {
+                let connection = self.revive(&connection).await?;
+                connection.handle(envelope).await?
+            }
+            other => other?,
+        };
+        let Some(Message::Request(request)) = noted else { return Ok(replies) };
+        let (memory, changed) = (Arc::clone(&self.memory), Arc::clone(&self.changed));
+        Ok(replies.inspect(move |reply| {
+            if let Ok(Message::Response(response)) = reply
+                && response.result_json().is_some()
+                && memory.note(&request)
+            {
+                changed.store(true, Ordering::Release);
+            }
+        }))
+    }
+}
+
+#[async_trait]
+impl Upstream for SessionUpstream {
+    fn keep(&self, record: &mut Record) {
+        self.memory.said().keep(record);
+        let token = match self.current() {
+            Some(connection) => connection.token(),
+            None => self.token.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        };
+        record.upstream_token = token.map(UpstreamToken::new);
+    }
+
+    fn has_changed(&self) -> bool {
+        self.changed.swap(false, Ordering::AcqRel)
+    }
+
+    async fn listen(&self) -> Result<(), Refusal> {
+        let connection = self.connection().await?;
+        match connection.listen().await {
+            Err(refusal) if refusal.kind == RefusalKind::SessionLost => {
+                self.revive(&connection).await?.listen().await?;
+            }
+            other => other?,
+        }
+        self.listening.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    async fn close(&self, ended: bool) {
+        self.ended.store(true, Ordering::Release);
+        let _opening = self.opening.lock().await;
+        if let Some(connection) = self.set_current(None) {
+            connection.close(if ended { Parting::End } else { Parting::Keep }).await;
+        }
+    }
+}
+
+/// Says a handshake again, and what was said after it.
+async fn replay(connection: &dyn Connection, said: &Said) -> Result<(), Refusal> {
+    let Some(handshake) = &said.handshake else { return Err(RefusalKind::SessionLost.into()) };
+    let peer = PeerId::next();
+    let answer = ask(connection, peer, method::INITIALIZE, handshake.params()).await?;
+    if answer.result_json().is_none() {
+        let detail = "the server refused to set the session up again";
+        return Err(Refusal::new(RefusalKind::SessionLost).with_detail(detail));
+    }
+    let initialized = Notification::new(method::INITIALIZED, None);
+    connection.handle(envelope(peer, Message::Notification(initialized))).await?;
+    if let Some(level) = &said.level {
+        ask(connection, peer, method::SET_LEVEL, &format!(r#"{{"level":{}}}"#, json::quote(level))).await?;
+    }
+    for uri in &said.subscriptions {
+        ask(connection, peer, method::RESOURCES_SUBSCRIBE, &format!(r#"{{"uri":{}}}"#, json::quote(uri)))
+            .await?;
+    }
+    Ok(())
+}
+
+async fn ask(
+    connection: &dyn Connection,
+    peer: PeerId,
+    method: &str,
+    params: &str,
+) -> Result<Response, Refusal> {
+    let request = Request::new(&Id::from_u64(0), method, Some(params));
+    let mut replies = connection.handle(envelope(peer, Message::Request(request))).await?;
+    while let Some(reply) = replies.next().await {
+        if let Message::Response(response) = reply? {
+            return Ok(response);
+        }
+    }
+    Err(RefusalKind::SessionLost.into())
+}
+
+/// A message of the proxy's own, in the name of no client.
+fn envelope(peer: PeerId, message: Message) -> Envelope {
+    let origin = Origin::new(peer, Transport::Stdio, Revision::NEWEST_LEGACY);
+    Envelope::to_server(message, Arc::new(origin))
+}

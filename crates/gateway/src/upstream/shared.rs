@@ -1,0 +1,90 @@
+//! The connection that all modern exchanges share: the revision is stateless, so any client's message may follow any
+//! other's.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use shadowcat_pipeline::{Envelope, ExchangeId, Refusal, Replies, Service, UpstreamSide};
+use shadowcat_protocol::{Era, Message, Revision, codes};
+use shadowcat_transports::{Back, Connection, Connector, OpenConnection, Parting};
+
+/// A connection that is opened at the first exchange, and again when it is gone.
+pub(crate) struct SharedUpstream {
+    connector: Arc<dyn Connector>,
+    current: Mutex<Option<Arc<dyn Connection>>>,
+    opening: tokio::sync::Mutex<()>,
+}
+
+impl SharedUpstream {
+    pub(crate) fn new(connector: Arc<dyn Connector>) -> Self {
+        Self { connector, current: Mutex::default(), opening: tokio::sync::Mutex::default() }
+    }
+
+    fn current(&self) -> Option<Arc<dyn Connection>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn connection(&self) -> Result<Arc<dyn Connection>, Refusal> {
+        if let Some(connection) = self.current().filter(|connection| connection.is_alive()) {
+            return Ok(connection);
+        }
+        let _opening = self.opening.lock().await;
+        if let Some(connection) = self.current() {
+            if connection.is_alive() {
+                return Ok(connection);
+            }
+            connection.close(Parting::End).await;
+        }
+        let opening = OpenConnection {
+            back: Arc::new(NobodyAsked),
+            era: Era::Modern,
+            revision: Some(Revision::V2026_07_28),
+            token: None,
+        };
+        let connection = self.connector.open(opening).await?;
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&connection));
+        Ok(connection)
+    }
+
+    pub(crate) async fn close(&self) {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(connection) = current {
+            connection.close(Parting::End).await;
+        }
+    }
+}
+
+#[async_trait]
+impl Service for SharedUpstream {
+    async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+        self.connection().await?.handle(envelope).await
+    }
+}
+
+/// Where a modern server's messages go that belong to no exchange: the revision has none, and nobody could say whose
+/// they are.
+struct NobodyAsked;
+
+#[async_trait]
+impl Back for NobodyAsked {
+    async fn deliver(
+        &self,
+        message: Message,
+        _: Option<ExchangeId>,
+        from: &UpstreamSide,
+    ) -> Result<Replies, Refusal> {
+        let method = message.method().unwrap_or_default();
+        tracing::warn!(upstream = %from.name, method, "the server sent what this revision does not have: dropped");
+        match message {
+            Message::Request(_) => {
+                Err(Refusal::bad_message(codes::METHOD_NOT_FOUND, "this revision has no requests of servers"))
+            }
+            Message::Notification(_) | Message::Response(_) => Ok(Replies::none()),
+        }
+    }
+
+    fn let_go(&self, _: ExchangeId, _: Duration) {
+        // A modern stream that ends has ended: there is nothing to come back to.
+    }
+}
