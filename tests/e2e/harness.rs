@@ -1,0 +1,35 @@
+//! The parts the tests are made of, put together without the proxy.
+
+use std::process::Command;
+
+use shadowcat_tests::client::{Client, call};
+use shadowcat_tests::server::{Answers, HttpServer, HttpSettings, SseServer, member, path};
+
+/// The command of the child server.
+pub(crate) fn child() -> String {
+    env!("CARGO_BIN_EXE_fake-stdio").to_owned()
+}
+
+async fn talks(mut client: Client) {
+    client.handshake("2025-11-25").await;
+    client.send(&call("7", "chatter", "{}", r#""_meta":{"progressToken":"p"}"#)).await;
+    let ask = client.message("elicitation/create").await;
+    let id = member(&ask, "id").unwrap();
+    client.send(&format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"action":"accept"}}}}"#)).await;
+    let answer = client.response("7").await;
+    assert_eq!(path(&answer, &["result", "answer", "result", "action"]).as_deref(), Some("\"accept\""));
+    client.send(&call("8", "updated", "{}", "")).await;
+    client.message("notifications/resources/updated").await;
+    client.response("8").await;
+}
+
+#[tokio::test]
+async fn the_server_and_the_client_of_each_transport_understand_each_other() {
+    for answers in [Answers::Fitting, Answers::Stream] {
+        let http = HttpServer::start(HttpSettings { answers, ..HttpSettings::default() }).await;
+        talks(Client::http(http.upstream.address)).await;
+    }
+    let sse = SseServer::start().await;
+    talks(Client::sse(sse.upstream.address).await).await;
+    talks(Client::stdio(Command::new(child()))).await;
+}

@@ -1,0 +1,12 @@
+//! End-to-end tests. A module a subject; a test's name begins with the case of the specification notes it shows.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by a panic"
+)]
+
+mod edge;
+mod harness;
+mod modern;

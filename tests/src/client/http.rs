@@ -1,0 +1,87 @@
+//! A client on Streamable HTTP.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::raw::{Answer, Ask, get, post};
+use crate::server::{member, path};
+
+/// A client with one session at most.
+pub struct HttpClient {
+    address: SocketAddr,
+    inbox: mpsc::Sender<String>,
+    session: Arc<Mutex<Option<String>>>,
+    revision: Option<String>,
+    reading: JoinSet<()>,
+}
+
+impl HttpClient {
+    pub(super) fn new(address: SocketAddr, inbox: mpsc::Sender<String>) -> Self {
+        Self { address, inbox, session: Arc::default(), revision: None, reading: JoinSet::new() }
+    }
+
+    pub(super) fn session(&self) -> Option<String> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn with_session(&self, mut ask: Ask) -> Ask {
+        if let Some(session) = self.session() {
+            ask = ask.header("Mcp-Session-Id", &session);
+        }
+        match &self.revision {
+            Some(revision) if revision.as_str() >= "2025-06-18" => {
+                ask.header("MCP-Protocol-Version", revision)
+            }
+            _ => ask,
+        }
+    }
+
+    pub(super) async fn send(&mut self, text: &str) {
+        let ask = self.with_session(post("/mcp", text));
+        let (address, inbox) = (self.address, self.inbox.clone());
+        match member(text, "method").as_deref() {
+            Some("\"initialize\"") => {
+                let answer = ask.send(address).await;
+                let id = answer.header("mcp-session-id").map(str::to_owned);
+                *self.session.lock().unwrap_or_else(PoisonError::into_inner) = id;
+                let response = answer.message().await;
+                let agreed = path(&response, &["result", "protocolVersion"]);
+                self.revision = agreed.and_then(|raw| serde_json::from_str(&raw).ok());
+                drop(inbox.send(response).await);
+            }
+            Some(_) if member(text, "id").is_some() => {
+                self.reading.spawn(async move { deliver(ask.send_patiently(address).await, inbox).await });
+            }
+            _ => {
+                let answer = ask.send(address).await;
+                let (status, body) = (answer.status, answer.text().await);
+                assert_eq!(status, 202, "{text}: {body}");
+            }
+        }
+    }
+
+    /// Opens the standing stream.
+    pub(super) async fn listen(&mut self) {
+        let ask = self.with_session(get("/mcp").header("Accept", "text/event-stream"));
+        let answer = ask.send(self.address).await;
+        assert_eq!(answer.status, 200, "the standing stream");
+        let inbox = self.inbox.clone();
+        self.reading.spawn(async move { deliver(answer, inbox).await });
+    }
+}
+
+async fn deliver(answer: Answer, inbox: mpsc::Sender<String>) {
+    if !answer.is_stream() {
+        drop(inbox.send(answer.text_patiently().await).await);
+        return;
+    }
+    let mut events = answer.events();
+    while let Some(event) = events.next_patiently().await {
+        if !event.data.is_empty() && inbox.send(event.data).await.is_err() {
+            return;
+        }
+    }
+}

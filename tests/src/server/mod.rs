@@ -1,0 +1,156 @@
+//! One MCP server of both eras, on three transports. What a call asks for decides how it behaves: see [`tools`].
+//!
+//! It answers with the bytes it was given wherever it can, so that a test sees what arrived, digit for digit.
+
+mod http;
+mod pipe;
+mod sse;
+mod tools;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+pub use http::{Answers, HttpServer, HttpSettings};
+pub use pipe::{StdioScript, run};
+pub use sse::SseServer;
+
+/// Messages that wait for a reader.
+const OUT_MAX: usize = 1024;
+pub(crate) const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+pub(crate) const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
+
+/// The outline of a message; everything in it is the sender's text.
+#[derive(Deserialize)]
+struct Outline<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    method: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    params: Option<&'a RawValue>,
+}
+
+/// A member of a JSON object, as JSON text.
+pub fn member(object: &str, name: &str) -> Option<String> {
+    let members: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(object).ok()?;
+    members.get(name).map(|raw| raw.get().to_owned())
+}
+
+/// A member found by walking objects, as JSON text.
+pub fn path(object: &str, names: &[&str]) -> Option<String> {
+    names.iter().try_fold(object.to_owned(), |object, name| member(&object, name))
+}
+
+/// Where messages of the server go.
+#[derive(Clone)]
+pub struct Out(mpsc::Sender<String>);
+
+impl Out {
+    /// A way out and what comes of it.
+    pub fn new() -> (Self, mpsc::Receiver<String>) {
+        let (sender, receiver) = mpsc::channel(OUT_MAX);
+        (Self(sender), receiver)
+    }
+
+    /// Sends a message; false when nobody takes it.
+    pub async fn send(&self, message: impl Into<String>) -> bool {
+        self.0.send(message.into()).await.is_ok()
+    }
+}
+
+/// One connection of a client: a pipe, or an HTTP session.
+#[derive(Clone)]
+pub struct Connection {
+    /// Its name, for tests that tell connections apart.
+    pub name: Arc<str>,
+    /// Where messages go that belong to no request.
+    pub standing: Out,
+}
+
+/// The server's memory, shared by its connections.
+#[derive(Default)]
+pub struct Fake {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// Answers awaited from clients, by connection and id.
+    asked: HashMap<(Arc<str>, String), oneshot::Sender<String>>,
+    /// Requests a client has cancelled, by connection and id.
+    cancelled: Vec<(Arc<str>, String)>,
+    /// Calls that wait for `release`.
+    held: Vec<(Out, String)>,
+    /// Open subscriptions: id and where their messages go.
+    listens: Vec<(Out, String)>,
+    questions: u64,
+}
+
+impl Fake {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes one message. What belongs to it goes to `reply`; returns when nothing more will.
+    pub async fn take(&self, text: &str, connection: &Connection, reply: &Out) {
+        let Ok(outline) = serde_json::from_str::<Outline<'_>>(text) else {
+            reply.send(r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"not JSON"}}"#).await;
+            return;
+        };
+        let params = outline.params.map_or("{}", RawValue::get);
+        match (outline.method.as_deref(), outline.id) {
+            (Some(method), Some(id)) => {
+                let call = tools::Call { fake: self, connection, reply, id: id.get(), params, text };
+                call.answer(method).await;
+            }
+            (Some(method), None) => self.note(method, params, connection),
+            (None, Some(id)) => {
+                let asker = self.state().asked.remove(&(Arc::clone(&connection.name), id.get().to_owned()));
+                if let Some(asker) = asker {
+                    drop(asker.send(text.to_owned()));
+                }
+            }
+            (None, None) => {}
+        }
+    }
+
+    fn note(&self, method: &str, params: &str, connection: &Connection) {
+        if method == "notifications/cancelled"
+            && let Some(id) = member(params, "requestId")
+        {
+            self.state().cancelled.push((Arc::clone(&connection.name), id));
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Asks the client and waits for its whole answer.
+    async fn ask(&self, connection: &Connection, out: &Out, method: &str, params: &str) -> String {
+        let (asker, answer) = oneshot::channel();
+        let id = {
+            let mut state = self.state();
+            state.questions += 1;
+            let id = format!("\"ask-{}\"", state.questions);
+            state.asked.insert((Arc::clone(&connection.name), id.clone()), asker);
+            id
+        };
+        out.send(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#)).await;
+        answer.await.unwrap_or_default()
+    }
+
+    async fn wait_cancelled(&self, connection: &Connection, id: &str) {
+        loop {
+            let changed = self.changed.notified();
+            let mine = |(name, cancelled): &(Arc<str>, String)| *name == connection.name && cancelled == id;
+            if self.state().cancelled.iter().any(mine) {
+                return;
+            }
+            changed.await;
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! An HTTP server that answers exactly what a test says, and remembers what it was asked.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response};
+use http_body_util::BodyExt as _;
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::wait::found;
+
+/// Pieces of a body on their way.
+const PIECES_MAX: usize = 256;
+
+/// A request as it arrived.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The HTTP method.
+    pub method: Method,
+    /// Path and query.
+    pub path: String,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: String,
+}
+
+impl Seen {
+    /// A header as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// A member of the body's top level, as JSON text.
+    pub fn member(&self, name: &str) -> Option<String> {
+        crate::server::member(&self.body, name)
+    }
+
+    /// The JSON-RPC method, if the body has one.
+    pub fn rpc(&self) -> Option<String> {
+        let raw = self.member("method")?;
+        serde_json::from_str(&raw).ok()
+    }
+}
+
+/// What is answered.
+pub struct Reply {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: ReplyBody,
+}
+
+/// The writing end of an answer that is written piece by piece. Dropped, the answer ends in order.
+#[derive(Clone)]
+pub struct Pieces(mpsc::Sender<Option<Bytes>>);
+
+impl Pieces {
+    /// Writes bytes; false when the asker is gone.
+    pub async fn write(&self, bytes: impl Into<Bytes>) -> bool {
+        self.0.send(Some(bytes.into())).await.is_ok()
+    }
+
+    /// Writes an event with this data.
+    pub async fn event(&self, data: &str) -> bool {
+        self.write(format!("event: message\ndata: {data}\n\n")).await
+    }
+
+    /// Breaks the connection in the middle of the answer.
+    pub async fn cut(self) {
+        drop(self.0.send(None).await);
+    }
+
+    /// Waits until the asker is gone.
+    pub async fn closed(&self) {
+        self.0.closed().await;
+    }
+}
+
+impl Reply {
+    /// A JSON body.
+    pub fn json(status: u16, body: impl Into<String>) -> Self {
+        let body = ReplyBody::Whole(Some(Bytes::from(body.into())));
+        Self { status, headers: vec![("content-type".into(), "application/json".into())], body }
+    }
+
+    /// No body.
+    pub fn empty(status: u16) -> Self {
+        Self { status, headers: Vec::new(), body: ReplyBody::Whole(None) }
+    }
+
+    /// An event stream.
+    pub fn events() -> (Pieces, Self) {
+        Self::pieces("text/event-stream")
+    }
+
+    /// A body of this type, written piece by piece.
+    pub fn pieces(kind: &str) -> (Pieces, Self) {
+        let (sender, receiver) = mpsc::channel(PIECES_MAX);
+        let headers = vec![("content-type".into(), kind.into())];
+        (Pieces(sender), Self { status: 200, headers, body: ReplyBody::Pieces(receiver) })
+    }
+
+    /// An event stream with these bytes that ends in order.
+    pub fn stream(bytes: impl Into<Bytes>) -> Self {
+        let (pieces, reply) = Self::events();
+        pieces.0.try_send(Some(bytes.into())).expect("room for one piece");
+        reply
+    }
+
+    /// Breaks off behind these bytes, announced as the start of something longer.
+    pub fn cut(kind: &str, bytes: impl Into<Bytes>) -> Self {
+        let (pieces, reply) = Self::pieces(kind);
+        pieces.0.try_send(Some(bytes.into())).expect("room for two pieces");
+        pieces.0.try_send(None).expect("room for two pieces");
+        reply
+    }
+
+    /// Adds a header.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    fn response(self) -> Response<ReplyBody> {
+        let mut response = Response::builder().status(self.status);
+        for (name, value) in self.headers {
+            response = response.header(name, value);
+        }
+        response.body(self.body).expect("a response")
+    }
+}
+
+enum ReplyBody {
+    Whole(Option<Bytes>),
+    Pieces(mpsc::Receiver<Option<Bytes>>),
+}
+
+impl http_body::Body for ReplyBody {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Pieces(pieces) => pieces.poll_recv(context).map(|piece| match piece? {
+                Some(bytes) => Some(Ok(Frame::data(bytes))),
+                None => Some(Err(std::io::Error::other("cut"))),
+            }),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(None))
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        match self {
+            Self::Whole(bytes) => {
+                http_body::SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64)
+            }
+            Self::Pieces(_) => http_body::SizeHint::default(),
+        }
+    }
+}
+
+/// A running HTTP server.
+pub struct Upstream {
+    /// Where it listens.
+    pub address: SocketAddr,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    stop: watch::Sender<bool>,
+    _serving: JoinSet<()>,
+}
+
+impl Upstream {
+    /// Answers each request with what `answer` gives.
+    pub async fn start<A, F>(answer: A) -> Self
+    where
+        A: Fn(Seen) -> F + Send + Sync + 'static,
+        F: Future<Output = Reply> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let seen = Arc::<Mutex<Vec<Seen>>>::default();
+        let (stop, stopped) = watch::channel(false);
+        let mut serving = JoinSet::new();
+        serving.spawn(serve(listener, Arc::new(answer), Arc::clone(&seen), stopped));
+        Self { address, seen, stop, _serving: serving }
+    }
+
+    /// The URL of a path.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// What it was asked so far.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The requests with this JSON-RPC method so far.
+    pub fn calls(&self, method: &str) -> Vec<Seen> {
+        self.seen().into_iter().filter(|seen| seen.rpc().as_deref() == Some(method)).collect()
+    }
+
+    /// Waits for a request with this JSON-RPC method.
+    pub async fn call(&self, method: &str) -> Seen {
+        found(format!("{method} at the upstream"), || self.calls(method).pop()).await
+    }
+
+    /// Breaks every connection, in the middle of what it carries.
+    pub fn cut_all(&self) {
+        self.stop.send_replace(true);
+        self.stop.send_replace(false);
+    }
+}
+
+async fn serve<A, F>(
+    listener: TcpListener,
+    answer: Arc<A>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    stopped: watch::Receiver<bool>,
+) where
+    A: Fn(Seen) -> F + Send + Sync + 'static,
+    F: Future<Output = Reply> + Send + 'static,
+{
+    let mut connections = JoinSet::new();
+    while let Ok((socket, _)) = listener.accept().await {
+        drop(socket.set_nodelay(true));
+        let (answer, seen, mut stopped) = (Arc::clone(&answer), Arc::clone(&seen), stopped.clone());
+        connections.spawn(async move {
+            stopped.mark_unchanged();
+            let service = service_fn(move |request: http::Request<Incoming>| {
+                let (answer, seen) = (Arc::clone(&answer), Arc::clone(&seen));
+                async move {
+                    let request = remember(request, &seen).await;
+                    Ok::<_, Infallible>(answer(request).await.response())
+                }
+            });
+            let connection =
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service);
+            tokio::select! {
+                _ = connection => {}
+                _ = stopped.changed() => {}
+            }
+        });
+    }
+}
+
+async fn remember(request: http::Request<Incoming>, seen: &Mutex<Vec<Seen>>) -> Seen {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let arrived = Seen {
+        method: parts.method,
+        path: parts.uri.to_string(),
+        headers: parts.headers,
+        body: String::from_utf8_lossy(&body).into_owned(),
+    };
+    seen.lock().unwrap_or_else(PoisonError::into_inner).push(arrived.clone());
+    arrived
+}
