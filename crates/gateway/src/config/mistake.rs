@@ -5,7 +5,7 @@ use serde_saphyr::Error as Cause;
 use super::outline::Outline;
 
 /// Words farther than this from the written one are no suggestion.
-const LIKENESS_MIN: f64 = 0.7;
+const LIKENESS_MIN: f64 = 0.66;
 
 /// A file that cannot be read: where, why, and what may have been meant. Values of the file are not repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -100,7 +100,10 @@ fn choices(written: &str, expected: &[&str]) -> String {
 /// The known word that was probably meant.
 pub(crate) fn nearest<'w>(written: &str, words: &[&'w str]) -> Option<&'w str> {
     let written = written.to_lowercase();
-    let likeness = |word: &str| strsim::jaro_winkler(&written, word);
+    // The one likes common beginnings, the other knows swapped letters.
+    let likeness = |word: &str| {
+        strsim::jaro_winkler(&written, word).max(strsim::normalized_damerau_levenshtein(&written, word))
+    };
     let best = words.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
     (likeness(best) >= LIKENESS_MIN).then_some(best)
 }

@@ -1,0 +1,70 @@
+//! Where a command that looks at kept things finds them: the flag, the variable, the file, as for `reverse`.
+
+use std::path::PathBuf;
+
+use shadowcat_gateway::config::Loaded;
+use shadowcat_gateway::{SESSION_FILE, TAPES_DIR};
+
+use crate::config_file;
+use crate::failure::Failure;
+use crate::process::Process;
+
+/// Flags that name the data directory.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct DataArgs {
+    /// Data directory of the proxy [env: SHADOWCAT_DATA]
+    #[arg(long, value_name = "DIR", global = true)]
+    data: Option<PathBuf>,
+    /// Configuration file that names the directory [env: SHADOWCAT_CONFIG]
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+}
+
+impl DataArgs {
+    /// The file of the sessions.
+    pub(crate) fn sessions(&self, process: &Process) -> Result<PathBuf, Failure> {
+        let data = self.data(process, &self.loaded(process)?);
+        let data = data.ok_or_else(|| Failure::usage("sessions: which ones? give `--data DIR`"))?;
+        Ok(data.join(SESSION_FILE))
+    }
+
+    /// The directory of the tapes; `record` is the flag that names it.
+    pub(crate) fn tapes(&self, record: Option<&PathBuf>, process: &Process) -> Result<PathBuf, Failure> {
+        if let Some(dir) = process.path(record, "SHADOWCAT_RECORD") {
+            return Ok(dir);
+        }
+        let loaded = self.loaded(process)?;
+        let written = loaded.file.record.as_ref().and_then(|record| record.dir.clone());
+        let dir = written.or_else(|| self.data(process, &loaded).map(|data| data.join(TAPES_DIR)));
+        dir.ok_or_else(|| Failure::usage("tape: which ones? give `--record DIR` or `--data DIR`"))
+    }
+
+    fn loaded(&self, process: &Process) -> Result<Loaded, Failure> {
+        match process.path(self.config.as_ref(), config_file::VARIABLE) {
+            Some(path) => config_file::read(&path),
+            None => Ok(Loaded::default()),
+        }
+    }
+
+    fn data(&self, process: &Process, loaded: &Loaded) -> Option<PathBuf> {
+        process.path(self.data.as_ref(), "SHADOWCAT_DATA").or_else(|| loaded.file.data.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_flag_wins_over_the_variable() {
+        let process = Process::new([("SHADOWCAT_DATA".into(), "/variable".into())]);
+        let flag = DataArgs { data: Some("/flag".into()), config: None };
+        assert_eq!(flag.sessions(&process).unwrap(), Path::new("/flag/sessions.db"));
+        let nothing = DataArgs::default();
+        assert_eq!(nothing.tapes(None, &process).unwrap(), Path::new("/variable/tapes"));
+        assert_eq!(nothing.tapes(Some(&"/tapes".into()), &process).unwrap(), Path::new("/tapes"));
+        assert!(nothing.sessions(&Process::new([])).is_err());
+    }
+}

@@ -1,0 +1,85 @@
+//! The flags of every command that starts a proxy, and the plan they lead to.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use shadowcat_gateway::config::Loaded;
+use shadowcat_gateway::{Face, Level, LogFormat, Overrides, Plan, Target};
+
+use crate::config_file;
+use crate::failure::Failure;
+use crate::process::Process;
+use crate::run::Workers;
+
+/// Flags of `reverse` and `forward`.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct PlanArgs {
+    /// Configuration file [env: SHADOWCAT_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Directory for what outlives the process: sessions and tapes [env: SHADOWCAT_DATA]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Record every message on tapes in this directory [env: SHADOWCAT_RECORD]
+    #[arg(long, value_name = "DIR")]
+    record: Option<PathBuf>,
+    /// End a request when its upstream is silent for this long, such as 30s [env: SHADOWCAT_REQUEST_TIMEOUT]
+    #[arg(long, value_name = "TIME")]
+    request_timeout: Option<String>,
+    #[command(flatten)]
+    log: LogArgs,
+    #[command(flatten)]
+    pub(crate) workers: Workers,
+}
+
+/// Flags about the program's own log.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct LogArgs {
+    /// The least important kind of line in the log on stderr [env: SHADOWCAT_LOG]
+    #[arg(long, value_name = "LEVEL", value_parser = levels())]
+    pub(crate) log_level: Option<Level>,
+    /// How a line of the log is written [env: SHADOWCAT_LOG_FORMAT]
+    #[arg(long, value_name = "FORMAT", value_parser = formats())]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+impl PlanArgs {
+    /// The plan of these flags, the variables and the file.
+    pub(crate) fn plan(
+        &self,
+        face: Face,
+        listen: Option<String>,
+        upstream: Option<Target>,
+        process: &Process,
+    ) -> Result<Plan, Failure> {
+        let loaded = match process.path(self.config.as_ref(), config_file::VARIABLE) {
+            Some(path) => config_file::read(&path)?,
+            None => Loaded::default(),
+        };
+        let flags = Overrides {
+            listen,
+            upstream,
+            data: self.data.clone(),
+            record: self.record.clone(),
+            request_timeout: self.request_timeout.clone(),
+            log_level: self.log.log_level,
+            log_format: self.log.log_format,
+        };
+        Plan::resolve(face, &flags, &loaded, &process.variables())
+            .map_err(|errors| Failure::usage(errors.to_string()))
+    }
+}
+
+/// The words after `--`, or a URL.
+pub(crate) fn target(url: Option<String>, command: Vec<OsString>) -> Option<Target> {
+    if command.is_empty() { url.map(Target::Url) } else { Some(Target::Command(command)) }
+}
+
+fn levels() -> impl clap::builder::TypedValueParser<Value = Level> {
+    PossibleValuesParser::new(Level::WORDS).try_map(|word| Level::parse(&word).ok_or("no level"))
+}
+
+fn formats() -> impl clap::builder::TypedValueParser<Value = LogFormat> {
+    PossibleValuesParser::new(LogFormat::WORDS).try_map(|word| LogFormat::parse(&word).ok_or("no format"))
+}

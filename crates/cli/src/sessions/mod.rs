@@ -1,0 +1,167 @@
+//! `shadowcat sessions`: the session records in a data directory, also while a proxy uses it.
+
+use std::path::Path;
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+use shadowcat_session::{Key, Record, SessionStore, StoreError};
+use shadowcat_stores::SqliteStore;
+
+use crate::data_args::DataArgs;
+use crate::failure::Failure;
+use crate::output::{self, Format};
+use crate::process::Process;
+
+/// Records read at one time.
+const PAGE: usize = 200;
+
+/// List, show and kill the sessions in a data directory
+///
+/// Session ids are credentials: they are shown as an 8-digit tag, and a tag or an id is taken.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    data: DataArgs,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List every session
+    List {
+        /// How the list is printed
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+    /// Show one session as JSON
+    Show {
+        /// Tag or id of the session
+        session: String,
+    },
+    /// Delete one session; its client has to start anew
+    ///
+    /// A running proxy keeps the sessions in use in its memory and writes them again: stop it first, or let the client
+    /// end its session.
+    Kill {
+        /// Tag or id of the session
+        session: String,
+    },
+}
+
+impl Args {
+    pub(crate) fn run(&self, process: &Process) -> Result<(), Failure> {
+        let path = self.data.sessions(process)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|cause| Failure::caused("cannot start", cause))?;
+        let text = runtime.block_on(act(&self.action, &path))?;
+        output::print(&text)
+    }
+}
+
+async fn act(action: &Action, path: &Path) -> Result<String, Failure> {
+    if !path.exists() {
+        return Err(Failure::plain(format!(
+            "{}: there is no such file; no proxy has kept a session there",
+            path.display()
+        )));
+    }
+    let failed = |cause: StoreError| {
+        Failure::caused(format!("{}: the sessions cannot be read", path.display()), cause)
+    };
+    let store = SqliteStore::open(path).map_err(failed)?;
+    let done = match action {
+        Action::List { output } => list(&store, *output).await.map_err(failed),
+        Action::Show { session } => show(&store, session, path).await,
+        Action::Kill { session } => kill(&store, session, path).await,
+    };
+    let closed = store.close().await.map_err(failed);
+    let text = done?;
+    closed.map(|()| text)
+}
+
+async fn list(store: &SqliteStore, format: Format) -> Result<String, StoreError> {
+    let records = all(store, |_| true).await?;
+    Ok(match format {
+        Format::Json => format!("{:#}\n", Value::Array(records.iter().map(described).collect())),
+        Format::Table => {
+            let rows: Vec<_> = records.iter().map(row).collect();
+            output::table(["SESSION", "STATE", "REVISION", "UPSTREAM", "REQUESTS", "LAST USED"], &rows)
+        }
+    })
+}
+
+async fn show(store: &SqliteStore, session: &str, path: &Path) -> Result<String, Failure> {
+    let record = find(store, session, path).await?;
+    Ok(format!("{:#}\n", described(&record)))
+}
+
+async fn kill(store: &SqliteStore, session: &str, path: &Path) -> Result<String, Failure> {
+    let record = find(store, session, path).await?;
+    let failed = |cause| Failure::caused(format!("{}: the session cannot be deleted", path.display()), cause);
+    store.delete(std::slice::from_ref(record.key())).await.map_err(failed)?;
+    let tag = record.id().tag();
+    Ok(format!(
+        "{tag} is deleted; a proxy that is running keeps it until the client ends it or the proxy is stopped\n"
+    ))
+}
+
+/// The one session with this tag or id.
+async fn find(store: &SqliteStore, session: &str, path: &Path) -> Result<Record, Failure> {
+    let is_meant = |record: &Record| record.id().as_str() == session || record.id().tag() == session;
+    let failed = |cause| Failure::caused(format!("{}: the sessions cannot be read", path.display()), cause);
+    let mut found = all(store, is_meant).await.map_err(failed)?;
+    match (found.pop(), found.is_empty()) {
+        (Some(record), true) => Ok(record),
+        (Some(_), false) => Err(Failure::plain("more than one session has this tag; give the whole id")),
+        (None, _) => {
+            Err(Failure::plain("there is no such session; `shadowcat sessions list` shows those there are"))
+        }
+    }
+}
+
+async fn all(store: &SqliteStore, is_meant: impl Fn(&Record) -> bool) -> Result<Vec<Record>, StoreError> {
+    let (mut records, mut after) = (Vec::new(), None::<Key>);
+    loop {
+        let page = store.list(None, PAGE, after.as_ref()).await?;
+        records.extend(page.records.into_iter().filter(&is_meant));
+        after = page.next;
+        if after.is_none() {
+            return Ok(records);
+        }
+    }
+}
+
+fn row(record: &Record) -> [String; 6] {
+    [
+        record.id().tag(),
+        record.state().as_str().to_owned(),
+        record.revision.as_str().to_owned(),
+        record.upstream.clone(),
+        record.requests.to_string(),
+        output::time_of_ms(record.last_used_ms),
+    ]
+}
+
+/// Without ids, tokens and the handshake, which may hold what is nobody's business.
+fn described(record: &Record) -> Value {
+    json!({
+        "session": record.id().tag(),
+        "namespace": record.namespace().as_str(),
+        "state": record.state().as_str(),
+        "principal": record.principal,
+        "revision": record.revision.as_str(),
+        "upstream": record.upstream,
+        "log_level": record.log_level,
+        "subscriptions": record.subscriptions().collect::<Vec<_>>(),
+        "requests": record.requests,
+        "errors": record.errors,
+        "created": output::time_of_ms(record.created_ms),
+        "last_used": output::time_of_ms(record.last_used_ms),
+    })
+}
+
+#[cfg(test)]
+mod tests;

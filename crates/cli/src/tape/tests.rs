@@ -1,0 +1,63 @@
+//! Listing and showing, on a tape made for it.
+
+use shadowcat_tape::{Settings, Tape};
+
+use super::show::{Stop, copy};
+use super::*;
+
+/// A directory with one tape on which nothing was said.
+fn tapes() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Tape::create(dir.path(), Settings::default()).unwrap());
+    let path = shadowcat_tape::list(dir.path()).unwrap().remove(0).path;
+    (dir, path)
+}
+
+fn shown(path: &Path, format: Format) -> (String, bool) {
+    let mut out = Vec::new();
+    match copy(path, format, &mut out) {
+        Ok(fault) => (String::from_utf8(out).unwrap(), fault.is_some()),
+        Err(Stop::Read(cause) | Stop::Written(cause)) => panic!("{cause}"),
+    }
+}
+
+#[test]
+fn tapes_are_listed_with_their_state() {
+    let (dir, path) = tapes();
+    let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+    for format in [Format::Table, Format::Json] {
+        let listed = list(dir.path(), format).unwrap();
+        assert!(listed.contains(&name) && listed.contains("Z"), "{listed}");
+    }
+    assert!(list(&dir.path().join("none"), Format::Table).unwrap_err().told().contains("none"));
+}
+
+#[test]
+fn json_is_what_is_on_the_tape() {
+    let (_dir, path) = tapes();
+    let (text, is_faulty) = shown(&path, Format::Json);
+    assert_eq!((text, is_faulty), (std::fs::read_to_string(&path).unwrap(), false));
+}
+
+#[test]
+fn a_damaged_tape_is_shown_and_reported() {
+    let (_dir, path) = tapes();
+    let whole = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{whole}nonsense\n{whole}")).unwrap();
+    assert!(shown(&path, Format::Json).1);
+    assert!(shown(&path, Format::Table).0.is_empty());
+}
+
+#[test]
+fn a_tape_is_found_by_its_name_in_the_directory() {
+    let (dir, path) = tapes();
+    let name = Path::new(path.file_name().unwrap());
+    let args = Args {
+        record: Some(dir.path().to_owned()),
+        data: DataArgs::default(),
+        action: Action::List { output: Format::Table },
+    };
+    let process = Process::new([]);
+    assert_eq!(args.find(name, &process).unwrap(), path);
+    assert!(args.find(Path::new("none"), &process).unwrap_err().told().contains("no such tape"));
+}

@@ -1,0 +1,93 @@
+//! The binary from outside: what it prints, and the codes it ends with.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn shadowcat(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_shadowcat")).args(args).env_clear().output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// A file in a directory of its own that nobody else can write, as commands in it require.
+fn written(content: &str) -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("shadowcat.yaml");
+    std::fs::write(&path, content).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (dir, path)
+}
+
+#[test]
+fn every_example_is_right() {
+    let mut checked = 0;
+    for entry in std::fs::read_dir(repository().join("examples")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let (_dir, copy) = written(&std::fs::read_to_string(&path).unwrap());
+        let output = shadowcat(&["check", &copy]);
+        assert!(output.status.success(), "{}: {}", path.display(), text(&output.stderr));
+        checked += 1;
+    }
+    assert!(checked > 0);
+}
+
+#[test]
+fn a_wrong_file_ends_with_code_2_and_its_place() {
+    let (_dir, path) = written("upstream:\n  ulr: http://h/\n");
+    let output = shadowcat(&["check", &path]);
+    assert_eq!(output.status.code(), Some(2));
+    let expected = format!("shadowcat: {path}:2:3: upstream: unknown key `ulr`; did you mean `url`?\n");
+    assert_eq!(text(&output.stderr), expected);
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn all_problems_of_a_plan_are_told() {
+    let output =
+        shadowcat(&["reverse", "--listen", "0.0.0.0:0", "--upstream", "nonsense", "--request-timeout", "5"]);
+    assert_eq!(output.status.code(), Some(2));
+    let told = text(&output.stderr);
+    for flag in ["--listen", "--upstream", "--request-timeout"] {
+        assert!(told.contains(&format!("shadowcat: {flag}: ")), "{told}");
+    }
+}
+
+#[test]
+fn a_wrong_word_ends_with_code_2_and_the_nearest_right_one() {
+    let output = shadowcat(&["revrse"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("'reverse'"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_missing_store_ends_with_code_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = shadowcat(&["sessions", "list", "--data", dir.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn help_and_results_go_to_standard_output() {
+    for args in [
+        &["--help"][..],
+        &["--version"],
+        &["schema"],
+        &["man"],
+        &["completions", "bash"],
+        &["reverse", "--help"],
+    ] {
+        let output = shadowcat(args);
+        assert!(output.status.success() && output.stderr.is_empty() && !output.stdout.is_empty(), "{args:?}");
+    }
+}
