@@ -70,7 +70,7 @@ pub(super) async fn start_http2(
     kept: Kept,
 ) -> Result<Http2, hyper::Error> {
     let wake_driver = Arc::new(AtomicWaker::new());
-    let owner = Owner { tasks: tasks.clone(), wake_driver: Arc::clone(&wake_driver), _kept: Arc::new(kept) };
+    let owner = Owner { tasks: tasks.clone(), wake_driver: Arc::clone(&wake_driver), kept: Arc::new(kept) };
     let (sender, connection) = http2::Builder::new(owner)
         // Nothing may be sent before the settings are known: streams over the limit would wait for others to end, and
         // event streams do not.
@@ -107,7 +107,7 @@ pub(super) async fn start_http2(
 struct Owner {
     tasks: Tasks,
     wake_driver: Arc<AtomicWaker>,
-    _kept: Arc<Kept>,
+    kept: Arc<Kept>,
 }
 
 impl<F> hyper::rt::Executor<F> for Owner
@@ -115,15 +115,16 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, part: F) {
-        let owner = self.clone();
+        let (wake_driver, kept) = (Arc::clone(&self.wake_driver), Arc::clone(&self.kept));
         self.tasks.spawn_until_stop(async move {
             let mut part = pin!(part);
             poll_fn(|cx| {
                 let polled = part.as_mut().poll(cx);
-                owner.wake_driver.wake();
+                wake_driver.wake();
                 polled
             })
             .await;
+            drop(kept);
         });
     }
 }

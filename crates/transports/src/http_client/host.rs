@@ -121,7 +121,7 @@ impl HostPool {
         shared.streams += 1;
         Some(Lease::Shared {
             sender: shared.sender.clone(),
-            place: Place::new(Arc::clone(self), shared.number),
+            _place: Place::new(Arc::clone(self), shared.number),
         })
     }
 

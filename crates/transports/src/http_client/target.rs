@@ -83,7 +83,7 @@ impl Target {
         let uri: Uri = url.parse().map_err(|_| TargetError::NotUrl)?;
         let origin = Origin::of(&uri)?;
         let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        Ok(Self { origin: Arc::new(origin), path: rooted(path)? })
+        Ok(Self { origin: Arc::new(origin), path })
     }
 
     /// The target of a reference found at this one (RFC 3986, section 5.2): a URL, or a part of one.
@@ -265,14 +265,6 @@ fn port(authority: &str, host: &str) -> Result<Option<u16>, TargetError> {
     port.map(Some).ok_or(TargetError::Port)
 }
 
-/// A URL without a path but with a query (`http://host?x`) asks for the root.
-fn rooted(path: PathAndQuery) -> Result<PathAndQuery, TargetError> {
-    if path.as_str().starts_with('/') {
-        return Ok(path);
-    }
-    PathAndQuery::try_from(format!("/{path}")).map_err(|_| TargetError::NotUrl)
-}
-
 fn has_scheme(reference: &str) -> bool {
     let scheme = reference.split_once(':').map_or("", |(scheme, _)| scheme);
     scheme.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -341,7 +333,7 @@ mod tests {
         check("http://0x7f000001/", TargetError::Host);
         check("http://2130706433/", TargetError::Host);
         check("http://0177.0.0.1/", TargetError::Host);
-        check("http://exa%6dple.com/", TargetError::Host);
+        check("http://exa%6dple.com/", TargetError::NotUrl);
         check("http://[::1%25eth0]/", TargetError::Host);
         check("http://example.com:0/", TargetError::Port);
         check("http://example.com:/", TargetError::Port);

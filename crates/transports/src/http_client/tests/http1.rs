@@ -97,7 +97,7 @@ async fn a_request_that_meets_a_dying_connection_is_sent_on_a_new_one() {
 #[tokio::test]
 async fn a_connection_cut_before_the_answer_may_have_carried_the_request() {
     let (script, rig) = (Script::new().await, Rig::new(Settings::default()));
-    let (outcome, _) = tokio::join!(rig.get(&script.target), async { drop(script.answer("").await) });
+    let (outcome, ()) = tokio::join!(rig.get(&script.target), async { drop(script.answer("").await) });
     let error = outcome.unwrap_err();
     assert!(matches!(error, ClientError::Closed(_)) && !error.never_sent(), "{error:?}");
 }

@@ -80,17 +80,17 @@ async fn a_stream_dropped_early_is_reset_and_leaves_the_connection_to_others() {
 async fn a_connection_the_server_bids_farewell_on_ends_its_streams_and_takes_no_more() {
     let (peer, rig) = pair(100).await;
     let mut body = rig.get(&peer.tls_target("localhost", "/stream")).await.unwrap().into_body();
-    peer.farewell.send_replace(true);
+    peer.farewell.send_replace(());
     let moved_on = async {
         while rig.counts().0 == 1 {
-            drop(rig.get(&peer.tls_target("localhost", "/")).await);
+            rig.read(&peer.tls_target("localhost", "/")).await;
         }
     };
     tokio::time::timeout(PATIENCE, moved_on).await.unwrap();
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "data: 1\n\n");
     assert_eq!(rig.client.stats().open(), 2);
     drop(body);
-    rig.settles_at(0).await;
+    rig.settles_at(1).await;
 }
 
 #[tokio::test]

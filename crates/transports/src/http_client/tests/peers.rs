@@ -38,8 +38,8 @@ pub(super) struct Peer {
     pub(super) abandoned: mpsc::Receiver<()>,
     /// Lets the requests to `/held` go on.
     pub(super) gate: watch::Sender<bool>,
-    /// Asks HTTP/2 connections to say farewell.
-    pub(super) farewell: watch::Sender<bool>,
+    /// Makes the HTTP/2 connections there are say farewell.
+    pub(super) farewell: watch::Sender<()>,
 }
 
 impl Peer {
@@ -56,7 +56,7 @@ impl Peer {
         let (arrive, arrived) = watch::channel(0);
         let (abandon, abandoned) = mpsc::channel(64);
         let (gate, _) = watch::channel(false);
-        let (farewell, _) = watch::channel(false);
+        let (farewell, _) = watch::channel(());
         let peer = Self {
             address: listener.local_addr().unwrap(),
             tasks: Tasks::new(),
@@ -129,7 +129,7 @@ impl Answers {
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         is_http2: bool,
         streams_max: u32,
-        mut farewell: watch::Receiver<bool>,
+        mut farewell: watch::Receiver<()>,
     ) {
         let service = service_fn(move |request| self.clone().answer(number, request));
         if !is_http2 {
@@ -144,7 +144,7 @@ impl Answers {
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
             _ = &mut connection => return,
-            _ = farewell.wait_for(|now| *now) => connection.as_mut().graceful_shutdown(),
+            _ = farewell.changed() => connection.as_mut().graceful_shutdown(),
         }
         drop(connection.await);
     }
@@ -214,7 +214,7 @@ impl HttpBody for Endless {
 
 impl Drop for Endless {
     fn drop(&mut self) {
-        drop(self.abandon.try_send(()));
+        self.abandon.try_send(()).unwrap_or_default();
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::NamedTempFile;
@@ -22,6 +22,8 @@ impl Ca {
     pub(super) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // CAs are looked up by name before their keys are tried.
+        params.distinguished_name.push(DnType::CommonName, format!("CA {}", getrandom::u64().unwrap()));
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let file = NamedTempFile::new().unwrap();
         std::fs::write(file.path(), issuer.pem()).unwrap();
@@ -34,10 +36,10 @@ impl Ca {
 
     /// A server with a certificate of this CA for 127.0.0.1 and localhost.
     pub(super) fn server(&self, alpn: &[&str]) -> ServerConfig {
-        self.server_with(leaf(), alpn)
+        self.server_with(&leaf(), alpn)
     }
 
-    fn server_with(&self, params: CertificateParams, alpn: &[&str]) -> ServerConfig {
+    fn server_with(&self, params: &CertificateParams, alpn: &[&str]) -> ServerConfig {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         config(certificate.der().clone(), &key, alpn)
@@ -94,14 +96,14 @@ async fn a_bad_certificate_is_refused_and_called_by_its_fault() {
 
     let mut expired = leaf();
     (expired.not_before, expired.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1));
-    assert_eq!(fault_of(&rig, ca.server_with(expired, &[])).await, TlsFault::Expired);
+    assert_eq!(fault_of(&rig, ca.server_with(&expired, &[])).await, TlsFault::Expired);
 
     let mut early = leaf();
     (early.not_before, early.not_after) = (date_time_ymd(3001, 1, 1), date_time_ymd(3002, 1, 1));
-    assert_eq!(fault_of(&rig, ca.server_with(early, &[])).await, TlsFault::NotYetValid);
+    assert_eq!(fault_of(&rig, ca.server_with(&early, &[])).await, TlsFault::NotYetValid);
 
     let other = CertificateParams::new(vec!["other.example".into()]).unwrap();
-    assert_eq!(fault_of(&rig, ca.server_with(other, &[])).await, TlsFault::WrongHost);
+    assert_eq!(fault_of(&rig, ca.server_with(&other, &[])).await, TlsFault::WrongHost);
 
     assert_eq!(fault_of(&rig, Ca::new().server(&[])).await, TlsFault::UnknownIssuer);
 
