@@ -19,7 +19,7 @@ const OTHERS_WRITE: u32 = 0o022;
 pub(crate) fn read(path: &Path) -> Result<Loaded, Failure> {
     let name = path.display().to_string();
     let failed =
-        |cause| Failure::caused(format!("cannot read the configuration file {name}"), cause).as_usage();
+        |cause| Failure::caused(format!("cannot read the configuration file {name}"), cause).into_usage();
     let file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     let mut text = String::new();

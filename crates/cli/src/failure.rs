@@ -32,7 +32,7 @@ impl Failure {
     }
 
     /// The same, as a fault of the command line, the environment or the file.
-    pub(crate) fn as_usage(self) -> Self {
+    pub(crate) fn into_usage(self) -> Self {
         Self { code: 2, ..self }
     }
 

@@ -1,5 +1,6 @@
 //! Results on standard output: tables for people, JSON for programs.
 
+use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write as _};
 
 use crate::failure::Failure;
@@ -36,7 +37,7 @@ pub(crate) fn table<const N: usize>(names: [&str; N], rows: &[[String; N]]) -> S
     for row in all() {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(widths) {
-            line.push_str(&format!("{cell:width$}  "));
+            write!(line, "{cell:width$}  ").ok();
         }
         text.push_str(line.trim_end());
         text.push('\n');

@@ -77,8 +77,11 @@ mod tests {
         let line = curl("http://h/mcp");
         let body = line.split("-d '").nth(1).unwrap().trim_end_matches('\'');
         assert!(!body.contains('\''));
-        let message =
-            shadowcat_protocol::Message::parse(body.to_owned().into(), &Default::default()).unwrap();
+        let message = shadowcat_protocol::Message::parse(
+            body.to_owned().into(),
+            &shadowcat_protocol::Limits::default(),
+        )
+        .unwrap();
         let shadowcat_protocol::Message::Request(request) = message else { panic!("no request") };
         let values: Vec<(String, String)> = line
             .split("-H '")

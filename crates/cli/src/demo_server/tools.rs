@@ -14,7 +14,7 @@ const PAUSE_MAX_MS: u64 = 5_000;
 pub(super) async fn call(call: &Call) -> Answer {
     match call.name.as_str() {
         "echo" => echo(call).await,
-        "add" => add(call),
+        "add" => Ok(add(call)),
         "slow" => slow(call).await,
         "ask" => ask(call).await,
         other => Err(invalid(&format!("unknown tool {other}"))),
@@ -29,12 +29,12 @@ async fn echo(call: &Call) -> Answer {
     Ok(text(message))
 }
 
-fn add(call: &Call) -> Answer {
+fn add(call: &Call) -> Value {
     let number = |name| call.argument(name).and_then(Value::as_f64);
     let (Some(a), Some(b)) = (number("a"), number("b")) else {
-        return Ok(mistake("a and b must be numbers"));
+        return mistake("a and b must be numbers");
     };
-    Ok(text(&(a + b).to_string()))
+    text(&(a + b).to_string())
 }
 
 async fn slow(call: &Call) -> Answer {

@@ -27,7 +27,7 @@ fn tapes_are_listed_with_their_state() {
     let name = path.file_name().unwrap().to_str().unwrap().to_owned();
     for format in [Format::Table, Format::Json] {
         let listed = list(dir.path(), format).unwrap();
-        assert!(listed.contains(&name) && listed.contains("Z"), "{listed}");
+        assert!(listed.contains(&name) && listed.contains('Z'), "{listed}");
     }
     assert!(list(&dir.path().join("none"), Format::Table).unwrap_err().told().contains("none"));
 }

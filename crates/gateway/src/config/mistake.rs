@@ -4,8 +4,10 @@ use serde_saphyr::Error as Cause;
 
 use super::outline::Outline;
 
-/// Words farther than this from the written one are no suggestion.
-const LIKENESS_MIN: f64 = 0.66;
+/// Words less like the written one than this are no suggestion: by a common beginning, which longer keys share, or by
+/// how many letters are wrong or swapped, which tells more about short ones.
+const BEGINNING_MIN: f64 = 0.7;
+const EDITS_MIN: f64 = 0.66;
 
 /// A file that cannot be read: where, why, and what may have been meant. Values of the file are not repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -100,10 +102,9 @@ fn choices(written: &str, expected: &[&str]) -> String {
 /// The known word that was probably meant.
 pub(crate) fn nearest<'w>(written: &str, words: &[&'w str]) -> Option<&'w str> {
     let written = written.to_lowercase();
-    // The one likes common beginnings, the other knows swapped letters.
-    let likeness = |word: &str| {
-        strsim::jaro_winkler(&written, word).max(strsim::normalized_damerau_levenshtein(&written, word))
-    };
+    let by_beginning = |word: &str| strsim::jaro_winkler(&written, word);
+    let by_edits = |word: &str| strsim::normalized_damerau_levenshtein(&written, word);
+    let likeness = |word: &str| by_beginning(word).max(by_edits(word));
     let best = words.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(best) >= LIKENESS_MIN).then_some(best)
+    (by_beginning(best) >= BEGINNING_MIN || by_edits(best) >= EDITS_MIN).then_some(best)
 }

@@ -22,6 +22,7 @@ fn a_mistake_is_told_with_its_place_and_the_way_out() {
             "upstream:\n  comand: [a]\n",
             "sc.yaml:2:3: upstream: unknown key `comand`; did you mean `command`?",
         ),
+        ("upstream:\n  ulr: http://h/\n", "did you mean `url`?"),
         ("upstream:\n  URL: http://h/\n", "did you mean `url`?"),
         (
             "timeouts:\n  request: 30\n",

@@ -23,7 +23,8 @@ enum Command {
     Forward(forward::Args),
     Demo(demo::Args),
     Check(check::Args),
-    Schema(schema::Args),
+    /// Print the JSON schema of the configuration file
+    Schema,
     Sessions(sessions::Args),
     Tape(tape::Args),
     Completions(completions::Args),
@@ -43,7 +44,7 @@ impl Cli {
             Command::Forward(args) => args.run(process),
             Command::Demo(args) => args.run(process),
             Command::Check(args) => args.run(process),
-            Command::Schema(args) => args.run(),
+            Command::Schema => schema::run(),
             Command::Sessions(args) => args.run(process),
             Command::Tape(args) => args.run(process),
             Command::Completions(args) => args.run(),
