@@ -9,4 +9,6 @@
 
 mod edge;
 mod harness;
+mod legacy;
 mod modern;
+mod transparency;

@@ -10,10 +10,12 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::wait::{found, until};
 
-/// How long a program may take to end in order before it is killed.
+/// How long a program may let what is in flight finish before it is told a second time.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long it may then take before it is killed.
 const END_DEADLINE: Duration = Duration::from_secs(10);
 
-/// A running program. Dropped, it gets SIGTERM and, if that does not help, SIGKILL.
+/// A running program. Dropped, it gets SIGTERM, once more to end at once, and SIGKILL, with which the test fails.
 pub struct Process {
     pid: u32,
     state: Arc<State>,
@@ -76,6 +78,13 @@ impl Process {
         }
     }
 
+    fn ends_at(&self, signal: Signal, deadline: Duration) -> bool {
+        self.signal(signal);
+        let exit = lock(&self.state.exit);
+        let waited = self.state.ended.wait_timeout_while(exit, deadline, |exit| exit.is_none());
+        waited.is_ok_and(|(_, timeout)| !timeout.timed_out())
+    }
+
     /// How it ended, if it has.
     pub fn exit_status(&self) -> Option<ExitStatus> {
         *lock(&self.state.exit)
@@ -105,10 +114,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         drop(self.stdin.take());
-        self.signal(Signal::TERM);
-        let exit = lock(&self.state.exit);
-        let waited = self.state.ended.wait_timeout_while(exit, END_DEADLINE, |exit| exit.is_none());
-        let late = waited.is_ok_and(|(_, timeout)| timeout.timed_out());
+        let late = !self.ends_at(Signal::TERM, PATIENCE) && !self.ends_at(Signal::TERM, END_DEADLINE);
         if late {
             self.signal(Signal::KILL);
         }

@@ -85,6 +85,8 @@ struct State {
     asked: HashMap<(Arc<str>, String), oneshot::Sender<String>>,
     /// Requests a client has cancelled, by connection and id.
     cancelled: Vec<(Arc<str>, String)>,
+    /// Calls that do not answer by themselves, by connection, since its start.
+    parked: HashMap<Arc<str>, usize>,
     /// Calls that wait for `release`.
     held: Vec<(Out, String)>,
     /// Open subscriptions: id and where their messages go.
@@ -141,6 +143,21 @@ impl Fake {
         };
         out.send(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#)).await;
         answer.await.unwrap_or_default()
+    }
+
+    fn park(&self, connection: &Connection) {
+        *self.state().parked.entry(Arc::clone(&connection.name)).or_default() += 1;
+        self.changed.notify_waiters();
+    }
+
+    async fn wait_parked(&self, connection: &Connection, count: usize) {
+        loop {
+            let changed = self.changed.notified();
+            if self.state().parked.get(&connection.name).copied().unwrap_or(0) >= count {
+                return;
+            }
+            changed.await;
+        }
     }
 
     async fn wait_cancelled(&self, connection: &Connection, id: &str) {

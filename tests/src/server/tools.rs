@@ -16,6 +16,9 @@
 //! | `who` | process, connection, environment, working directory and descriptors |
 //! | `garbage` | lines that are no messages, then the result |
 //! | `longline` | a line over any limit, then the result |
+//!
+//! `hold`, `hang`, `late` and `endless` are parked calls. A call with the argument `after` waits until its connection
+//! has had so many of them: then they are known to have arrived.
 
 use std::time::Duration;
 
@@ -52,13 +55,22 @@ impl Call<'_> {
 
     async fn tool(&self) {
         let name = self.param("name");
+        if let Some(count) = self.argument("after").and_then(|raw| raw.parse().ok()) {
+            self.fake.wait_parked(self.connection, count).await;
+        }
+        if matches!(name.as_str(), "\"hang\"" | "\"late\"" | "\"endless\"") {
+            self.fake.park(self.connection);
+        }
         match name.as_str() {
             "\"chatter\"" => self.chatter().await,
             "\"updated\"" => {
                 self.tell_changes().await;
                 self.result(DONE).await;
             }
-            "\"hold\"" => self.fake.state().held.push((self.reply.clone(), self.id.to_owned())),
+            "\"hold\"" => {
+                self.fake.state().held.push((self.reply.clone(), self.id.to_owned()));
+                self.fake.park(self.connection);
+            }
             "\"release\"" => self.release().await,
             "\"hang\"" => std::future::pending().await,
             "\"late\"" => {
