@@ -72,7 +72,7 @@ pub async fn start(plan: Plan, host: Host) -> Result<Running, StartError> {
     let mut registry = Registry::with_prefix("shadowcat");
 
     // What is kept: the sessions, and the tape.
-    let records = sessions(&plan, &storing).await?;
+    let records = sessions(&plan, &storing)?;
     let tape = plan.record.as_ref().map(|record| tape(record, host.tap)).transpose()?;
     let monitor = tape.as_ref().map(Tape::monitor);
 
@@ -138,7 +138,7 @@ pub async fn start(plan: Plan, host: Host) -> Result<Running, StartError> {
     })
 }
 
-async fn sessions(plan: &Plan, storing: &Tasks) -> Result<Arc<Sessions>, StartError> {
+fn sessions(plan: &Plan, storing: &Tasks) -> Result<Arc<Sessions>, StartError> {
     let store: Arc<dyn SessionStore> = match &plan.sessions.store {
         Store::Memory => Arc::new(MemoryStore::default()),
         Store::Sqlite(path) => Arc::new(SqliteStore::open(path)?),
@@ -234,7 +234,7 @@ fn connect(
 fn launcher(plan: &Plan, program: &Program, environment: &[(OsString, OsString)], guard: &Guard) -> Launcher {
     let allowed = program.inherit.clone();
     let names = allowed.as_ref().map(|names| names.iter().map(String::as_str).collect::<Vec<_>>());
-    let names = names.as_deref().unwrap_or(&stdio::INHERITED[..]);
+    let names = names.as_deref().unwrap_or(stdio::INHERITED);
     let inherited = Environment::inherit(environment.iter().cloned(), names.iter().copied());
     let environment = program
         .set
@@ -279,7 +279,8 @@ async fn sweep(gateway: Arc<Gateway>, idle: Duration) {
     let every = (idle / 4).clamp(Duration::from_millis(100), Duration::from_secs(5));
     loop {
         tokio::time::sleep(every).await;
-        gateway.sweep().await;
+        // A little more than one round, so that none falls between two looks.
+        gateway.sweep(every * 2).await;
     }
 }
 

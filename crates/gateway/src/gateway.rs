@@ -176,6 +176,9 @@ impl Gateway {
         let key = self.key(&live.id);
         let updated = self.records.update(&key, |record| {
             record.touch(used);
+            let (requests, errors) = live.take_counts();
+            record.requests += requests;
+            record.errors += errors;
             live.upstream.keep(record);
         });
         if let Err(error) = updated.await {
@@ -183,8 +186,9 @@ impl Gateway {
         }
     }
 
-    /// Looks through the sessions in use: ends those that are over, writes the others back.
-    pub(crate) async fn sweep(&self) {
+    /// Looks through the sessions in use: ends those that are over, and writes back those that were used since the
+    /// last look.
+    pub(crate) async fn sweep(&self, since: Duration) {
         let oldest = tokio::time::Instant::now().checked_sub(self.rules.resume_window);
         for live in self.table.all() {
             if live.idle_for() > self.rules.idle || live.age() > self.rules.life {
@@ -195,7 +199,10 @@ impl Gateway {
             if let Some(oldest) = oldest {
                 live.outlet.forget_ended(oldest);
             }
-            self.save(&live).await;
+            // What nobody used has nothing new to say.
+            if live.idle_for() <= since || live.upstream.has_changed() {
+                self.save(&live).await;
+            }
         }
     }
 }
@@ -264,14 +271,21 @@ impl Front for Gateway {
     }
 
     async fn handle(&self, live: &Arc<Live>, envelope: Envelope) -> Result<Replies, Refusal> {
-        if matches!(envelope.message, Message::Request(_)) {
-            self.refuse_while_draining()?;
+        if !matches!(envelope.message, Message::Request(_)) {
+            return self.seen(self.chain.run(envelope, &*live.upstream).await);
         }
+        self.refuse_while_draining()?;
         let handled = self.seen(self.chain.run(envelope, &*live.upstream).await);
         if live.upstream.has_changed() {
             self.save(live).await;
         }
-        handled
+        match handled {
+            Ok(replies) => Ok(count(replies, live)),
+            Err(refusal) => {
+                live.count(true);
+                Err(refusal)
+            }
+        }
     }
 
     async fn listen(&self, live: &Arc<Live>) -> Result<(), Refusal> {
@@ -296,6 +310,16 @@ impl Gateway {
         self.table.remove(&live.id);
         live.upstream.close(true).await;
     }
+}
+
+/// Counts the request in its session when its response passes.
+fn count(replies: Replies, live: &Arc<Live>) -> Replies {
+    let live = Arc::clone(live);
+    replies.inspect(move |reply| match reply {
+        Ok(Message::Response(response)) => live.count(response.error_code().is_some()),
+        Ok(_) => {}
+        Err(_) => live.count(true),
+    })
 }
 
 /// The response to `initialize`, and what came before it.

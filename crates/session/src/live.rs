@@ -1,7 +1,7 @@
 //! Sessions that are in use in this process: where their client is reached, and what is going on in them.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -47,6 +47,8 @@ pub struct Live {
     pub upstream: Arc<dyn Upstream>,
     revision: OnceLock<Revision>,
     in_flight: AtomicUsize,
+    requests: AtomicU64,
+    errors: AtomicU64,
     used: Mutex<Instant>,
     /// How old the session was when this process took it up.
     aged: Duration,
@@ -72,6 +74,8 @@ impl Live {
             upstream,
             revision: OnceLock::new(),
             in_flight: AtomicUsize::new(0),
+            requests: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
             used: Mutex::new(Instant::now()),
             aged: Duration::ZERO,
             since: Instant::now(),
@@ -129,6 +133,17 @@ impl Live {
             .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |now| (now < max).then_some(now + 1))
             .is_ok();
         entered.then(|| InFlight(Arc::clone(self)))
+    }
+
+    /// Counts one request, and whether it was refused or answered with an error.
+    pub fn count(&self, failed: bool) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.errors.fetch_add(u64::from(failed), Ordering::Relaxed);
+    }
+
+    /// Requests and errors counted since this was last asked.
+    pub fn take_counts(&self) -> (u64, u64) {
+        (self.requests.swap(0, Ordering::Relaxed), self.errors.swap(0, Ordering::Relaxed))
     }
 
     /// Requests being answered.

@@ -12,6 +12,7 @@ use shadowcat_protocol::{
     codes, json, method, split_batch,
 };
 use shadowcat_session::{Live, Outlet, Stream};
+use tokio::sync::watch;
 
 use crate::front::{Front, Opening};
 use crate::http::META_VERSION;
@@ -27,6 +28,9 @@ pub(crate) struct PipeClient {
     peer: PeerId,
     tasks: Tasks,
     live: Mutex<Option<Arc<Live>>>,
+    /// Whether the session is being opened: what follows `initialize` waits for its answer, so that a client that
+    /// sends everything at once is served in order.
+    opening: watch::Sender<bool>,
 }
 
 impl PipeClient {
@@ -39,9 +43,9 @@ impl PipeClient {
         tasks: Tasks,
     ) -> Arc<Self> {
         let stream = outlet.standing().1;
-        let live = Mutex::default();
+        let (live, opening) = (Mutex::default(), watch::Sender::new(false));
         let peer = PeerId::next();
-        Arc::new(Self { front, transport, limits, in_flight_max, outlet, stream, peer, tasks, live })
+        Arc::new(Self { front, transport, limits, in_flight_max, outlet, stream, peer, tasks, live, opening })
     }
 
     pub(crate) fn stream(&self) -> &Arc<Stream> {
@@ -85,16 +89,27 @@ impl PipeClient {
         }
     }
 
+    /// Waits while the session is being opened.
+    async fn settle(&self) {
+        let mut opening = self.opening.subscribe();
+        // The sender is ours, so that there is nothing to fail.
+        drop(opening.wait_for(|opening| !opening).await);
+    }
+
     async fn message(self: &Arc<Self>, message: Message) {
         match message {
             Message::Request(request) => {
+                self.settle().await;
                 // The first step is taken here, so that messages keep their order; the rest runs beside the next.
                 let mut work = Box::pin(Arc::clone(self).request(request));
                 if futures_util::poll!(&mut work).is_pending() {
                     self.tasks.spawn_until_stop(work);
                 }
             }
-            Message::Notification(note) => self.notification(note).await,
+            Message::Notification(note) => {
+                self.settle().await;
+                self.notification(note).await;
+            }
             Message::Response(response) => {
                 self.outlet.answer(response);
             }
@@ -103,6 +118,10 @@ impl PipeClient {
 
     async fn request(self: Arc<Self>, request: Request) {
         let id = request.id().clone();
+        let opens = request.method() == method::INITIALIZE;
+        if opens {
+            self.opening.send_replace(true);
+        }
         let answer = self.answer(request).await;
         match answer {
             Some(Ok(response)) => self.push(response.text().clone()).await,
@@ -111,6 +130,9 @@ impl PipeClient {
                 self.push(refusal.response(Some(&id)).text().clone()).await;
             }
             None => {}
+        }
+        if opens {
+            self.opening.send_replace(false);
         }
     }
 
@@ -197,20 +219,17 @@ impl PipeClient {
     async fn notification(self: &Arc<Self>, note: Notification) {
         let settled = note.method() == method::INITIALIZED;
         let text = Message::Notification(note);
-        let handled = match self.live() {
-            Some(live) => {
-                live.touch();
-                let envelope = Envelope::to_server(text, Arc::new(live.origin()));
-                let handled = self.front.handle(&live, envelope).await;
-                if settled {
-                    self.listen(live);
-                }
-                handled
+        let handled = if let Some(live) = self.live() {
+            live.touch();
+            let envelope = Envelope::to_server(text, Arc::new(live.origin()));
+            let handled = self.front.handle(&live, envelope).await;
+            if settled {
+                self.listen(live);
             }
-            None => {
-                let origin = Origin::new(self.peer, self.transport, Revision::V2026_07_28);
-                self.front.exchange(Envelope::to_server(text, Arc::new(origin))).await
-            }
+            handled
+        } else {
+            let origin = Origin::new(self.peer, self.transport, Revision::V2026_07_28);
+            self.front.exchange(Envelope::to_server(text, Arc::new(origin))).await
         };
         if let Err(refusal) = handled {
             tracing::debug!(%refusal, "a notification was not passed on");

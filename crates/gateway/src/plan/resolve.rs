@@ -225,7 +225,7 @@ impl<'a> Sources<'a> {
             in_flight_per_session_max: self.count(
                 "limits.in_flight_per_session",
                 written.in_flight_per_session,
-                32,
+                256,
             ),
             stream_buffer_bytes_max: size(written.stream_buffer, 256 * KIB),
             resume_events_max: self.count("limits.resume_events", written.resume_events, 256),

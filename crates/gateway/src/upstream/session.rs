@@ -188,6 +188,9 @@ impl Upstream for SessionUpstream {
             Err(refusal) if refusal.kind == RefusalKind::SessionLost => {
                 self.revive(&connection).await?.listen().await?;
             }
+            // The server has no such stream. Ours may have something to carry all the same: what a request's stream
+            // could not, or a server that has one after it was set up again.
+            Err(refusal) if has_no_stream(&refusal) => {}
             other => other?,
         }
         self.listening.store(true, Ordering::Release);
@@ -201,6 +204,11 @@ impl Upstream for SessionUpstream {
             connection.close(if ended { Parting::End } else { Parting::Keep }).await;
         }
     }
+}
+
+/// 405 is how a server says that it has no standing stream (2025-03-26 and later, transports).
+fn has_no_stream(refusal: &Refusal) -> bool {
+    matches!(&refusal.kind, RefusalKind::UpstreamStatus(answer) if answer.status == 405)
 }
 
 /// Says a handshake again, and what was said after it.

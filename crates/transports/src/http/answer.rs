@@ -139,7 +139,7 @@ impl Answer {
             self.connection.asks.let_go(self.exchange, retry);
         }
         self.connection.counters.resumed.add();
-        match events.resume(remote, self.connection.session_headers()).await {
+        match Box::pin(events.resume(remote, self.connection.session_headers())).await {
             Err(refusal) if !events.can_resume() => Err(refusal),
             Err(refusal) => {
                 tracing::debug!(upstream = %remote.name, %refusal, "the stream is not back yet");

@@ -336,7 +336,9 @@ impl HttpConnection {
                 Ok(Some(event)) => self.unrelated(event.data.unwrap_or_default()).await,
                 Ok(None) if events.may_try() => {
                     self.counters.resumed.add();
-                    if let Err(refusal) = events.resume(&self.remote, self.session_headers()).await {
+                    // Boxed, so that a stream that is only open does not carry the state of opening one.
+                    let resumed = Box::pin(events.resume(&self.remote, self.session_headers()));
+                    if let Err(refusal) = resumed.await {
                         tracing::debug!(upstream = %self.remote.name, %refusal, "the standing stream is not back yet");
                         if matches!(&refusal.kind, RefusalKind::UpstreamStatus(answer) if answer.status < 500)
                         {

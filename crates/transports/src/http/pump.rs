@@ -92,7 +92,9 @@ async fn run(
 /// Whether an answer that has no form of its own is given as an event: clients of 2025-11-25 can come back for what
 /// they missed of a stream, and cannot for a JSON body. Some clients take no large events, so a large answer is JSON.
 fn as_event(revision: Revision, response: &Response) -> bool {
-    revision.has_priming_events() && response.result_json().is_some() && response.text().len() <= EVENT_BYTES_SAFE
+    revision.has_priming_events()
+        && response.result_json().is_some()
+        && response.text().len() <= EVENT_BYTES_SAFE
 }
 
 /// Runs the requests of a batch side by side; their responses go together in one array, or one by one on the stream

@@ -179,5 +179,10 @@ fn refuse(error: LaunchError) -> Refusal {
         LaunchError::Overloaded { .. } => RefusalKind::Overloaded { retry_after: Duration::from_secs(1) },
         LaunchError::ShuttingDown => RefusalKind::ShuttingDown,
     };
-    Refusal::new(kind).with_detail(error.to_string()).with_cause(error)
+    // The system's own words (no such file, permission denied) are what a person needs, and name nothing private.
+    let detail = match std::error::Error::source(&error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    };
+    Refusal::new(kind).with_detail(detail).with_cause(error)
 }
