@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::Method;
-use shadowcat_tests::client::{Client, INITIALIZED, call, initialize};
+use shadowcat_tests::client::{Client, INITIALIZED, call, initialize, read_to_the_response};
 use shadowcat_tests::proxy::{before_command, before_url};
 use shadowcat_tests::raw::{Ask, Event, ask, get, post};
 use shadowcat_tests::server::{Answers, HttpServer, HttpSettings, SseServer, member, path};
 use shadowcat_tests::upstream::{Pieces, Reply, Seen, Upstream};
-use shadowcat_tests::wait::until;
+use shadowcat_tests::wait::{soon, until};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::edge::session;
@@ -266,10 +266,17 @@ async fn t38_a_stream_the_upstream_closes_is_taken_up_where_it_ended_after_the_w
         })
         .await
     };
-    let proxy = before_url(&upstream.url("/mcp")).config("log:\n  level: debug\n").start().await;
+    let proxy = before_url(&upstream.url("/mcp")).start().await;
     let id = session(&proxy, NEWEST).await;
-    let events = in_session(&id, &call("1", "x", "{}", "")).send(proxy.address).await.events().rest().await;
-    let texts: Vec<_> = events.into_iter().map(|event| event.data).collect();
+    let answer = in_session(&id, &call("1", "x", "{}", "")).send(proxy.address).await;
+    let rest = get("/mcp").headers(&[("Accept", "text/event-stream"), ("Mcp-Session-Id", &id)]);
+    let (sender, mut inbox) = mpsc::channel(16);
+    soon("the response", read_to_the_response(proxy.address, answer, rest, &sender)).await;
+    drop(sender);
+    let mut texts = Vec::new();
+    while let Some(text) = inbox.recv().await {
+        texts.push(text);
+    }
     assert_eq!(texts, [note(1), note(2), r#"{"jsonrpc":"2.0","id":1,"result":{}}"#.into()]);
     let (waited, place) = back.lock().await.clone().expect("it came back");
     assert_eq!(place, "y");

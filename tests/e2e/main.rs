@@ -11,4 +11,5 @@ mod edge;
 mod harness;
 mod legacy;
 mod modern;
+mod sessions;
 mod transparency;

@@ -53,7 +53,15 @@ impl HttpClient {
                 drop(inbox.send(response).await);
             }
             Some(_) if member(text, "id").is_some() => {
-                self.reading.spawn(async move { deliver(ask.send_patiently(address).await, inbox).await });
+                let back = self.with_session(get("/mcp").header("Accept", "text/event-stream"));
+                self.reading.spawn(async move {
+                    let answer = ask.send_patiently(address).await;
+                    if answer.is_stream() {
+                        read_to_the_response(address, answer, back, &inbox).await;
+                    } else {
+                        deliver(&inbox, answer.text_patiently().await).await;
+                    }
+                });
             }
             _ => {
                 let answer = ask.send(address).await;
@@ -69,18 +77,41 @@ impl HttpClient {
         let answer = ask.send(self.address).await;
         assert_eq!(answer.status, 200, "the standing stream");
         let inbox = self.inbox.clone();
-        self.reading.spawn(async move { deliver(answer, inbox).await });
+        self.reading.spawn(async move {
+            let mut events = answer.events();
+            while let Some(event) = events.next_patiently().await {
+                if !event.data.is_empty() && !deliver(&inbox, event.data).await {
+                    return;
+                }
+            }
+        });
     }
 }
 
-async fn deliver(answer: Answer, inbox: mpsc::Sender<String>) {
-    if !answer.is_stream() {
-        drop(inbox.send(answer.text_patiently().await).await);
-        return;
-    }
-    let mut events = answer.events();
-    while let Some(event) = events.next_patiently().await {
-        if !event.data.is_empty() && inbox.send(event.data).await.is_err() {
+async fn deliver(inbox: &mpsc::Sender<String>, text: String) -> bool {
+    inbox.send(text).await.is_ok()
+}
+
+/// Reads a stream up to its response; where it ends before, comes back for the rest as `back` with the last event's id.
+pub async fn read_to_the_response(
+    address: SocketAddr,
+    mut answer: Answer,
+    back: Ask,
+    inbox: &mpsc::Sender<String>,
+) {
+    let mut last = None;
+    loop {
+        let mut events = answer.events();
+        while let Some(event) = events.next_patiently().await {
+            last = event.id.or(last);
+            let is_response = !event.data.is_empty() && member(&event.data, "method").is_none();
+            if !event.data.is_empty() && !deliver(inbox, event.data).await || is_response {
+                return;
+            }
+        }
+        let Some(last) = &last else { return };
+        answer = back.clone().header("Last-Event-ID", last).send_patiently(address).await;
+        if !answer.is_stream() {
             return;
         }
     }

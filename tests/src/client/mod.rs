@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use crate::server::{member, path};
 use crate::wait::soon;
 
-pub use http::HttpClient;
+pub use http::{HttpClient, read_to_the_response};
 pub use sse::SseClient;
 pub use stdio::StdioClient;
 
