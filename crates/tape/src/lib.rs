@@ -1,1 +1,41 @@
 //! The tape: every message of a conversation, one JSON record a line.
+//!
+//! A [`Tape`] is a file being written. Its [`Recorder`]s stand in the chain, note each message that passes and hand it
+//! to one writer thread, which redacts, writes and syncs; a full queue or a full disk costs frames, which are counted
+//! in the tape itself, and never an exchange. A [`Reader`] gives the records back and says where a file is damaged.
+//! The format is described for other programs in `docs/tape-format.md`.
+//!
+//! Not here: playing a tape, searching it, and what a command line prints around [`render::line`].
+//!
+//! | file | holds |
+//! |---|---|
+//! | `record.rs` | the records as values |
+//! | `line/` | a record as a line and back, and the checksum |
+//! | `recorder.rs` | the interceptor |
+//! | `queue.rs` | between the data path and the writer thread |
+//! | `tape.rs`, `writer.rs`, `spool.rs` | a tape being written: its handle, its thread, its bytes on the way to the disk |
+//! | `redact/` | what must not reach the disk |
+//! | `reader.rs`, `list.rs` | tapes read back |
+//! | `render.rs` | a frame as one line for people |
+
+mod clock;
+mod line;
+mod list;
+mod queue;
+mod reader;
+mod record;
+mod recorder;
+mod redact;
+pub mod render;
+mod spool;
+mod tape;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use list::{Listed, State, list};
+pub use reader::{ReadError, Reader};
+pub use record::{Action, ClientSide, End, Frame, Header, Kind, Lost, Record, UpstreamSide};
+pub use recorder::Recorder;
+pub use redact::{Redacted, Redactor, RedactorError};
+pub use tape::{CreateError, Health, Monitor, Settings, Stats, Summary, Tap, Tape};

@@ -1,0 +1,23 @@
+//! A record as one line of JSON, and back. `docs/tape-format.md` says the same to other programs.
+//!
+//! Every line begins with its checksum at a fixed place: `{"crc":"` and eight lower-case hex digits and `",`. The
+//! checksum is the CRC-32 of all that follows up to and without the line end.
+
+mod read;
+mod write;
+
+pub(crate) use read::{LineError, record};
+pub(crate) use write::{FrameLine, end, frame, header, lost};
+
+/// A reader refuses a tape whose major version is above this.
+pub(crate) const MAJOR: u32 = 1;
+pub(crate) const MINOR: u32 = 0;
+
+const OPEN: &[u8] = br#"{"crc":""#;
+const CLOSE: &[u8] = br#"","#;
+const DIGITS: usize = 8;
+/// Where the checksummed text begins.
+const BODY: usize = OPEN.len() + DIGITS + CLOSE.len();
+
+#[cfg(test)]
+mod tests;

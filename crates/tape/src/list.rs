@@ -1,0 +1,123 @@
+//! The tapes of a directory.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use time::OffsetDateTime;
+
+use crate::line;
+use crate::reader::{ReadError, Reader};
+use crate::record::{End, Record};
+
+/// How the file of a tape ends.
+pub(crate) const SUFFIX: &str = ".tape.jsonl";
+
+/// The last record of a complete tape is shorter than this.
+const TAIL_BYTES: u64 = 512;
+
+/// One tape of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The file.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// The tape's id; none if its header cannot be read.
+    pub tape: Option<String>,
+    /// When it was begun.
+    pub created: Option<OffsetDateTime>,
+    /// When it was written to last.
+    pub modified: Option<OffsetDateTime>,
+    /// Frames that can be read.
+    pub frames: u64,
+    /// Messages it says it lacks.
+    pub lost: u64,
+    /// In what state it is.
+    pub state: State,
+}
+
+/// How a tape ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It was closed in order.
+    Complete,
+    /// It ends with a whole record: it is being written, or its program was killed.
+    Open,
+    /// It ends within a record.
+    Torn,
+    /// It is damaged elsewhere, or no tape at all.
+    Damaged,
+}
+
+/// The tapes in a directory, oldest first by name. A complete tape is known by its last record; any other is read to
+/// its end.
+///
+/// # Errors
+/// When the directory cannot be read. A file that cannot be is listed as damaged.
+pub fn list(dir: &Path) -> io::Result<Vec<Listed>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.to_string_lossy().ends_with(SUFFIX) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths.into_iter().map(look).collect())
+}
+
+fn look(path: PathBuf) -> Listed {
+    let metadata = fs::metadata(&path).ok();
+    let mut listed = Listed {
+        bytes: metadata.as_ref().map_or(0, fs::Metadata::len),
+        modified: metadata.and_then(|metadata| metadata.modified().ok()).map(OffsetDateTime::from),
+        path,
+        tape: None,
+        created: None,
+        frames: 0,
+        lost: 0,
+        state: State::Open,
+    };
+    let Ok(mut reader) = Reader::open(&listed.path) else {
+        listed.state = State::Damaged;
+        return listed;
+    };
+    if let Some(Ok(Record::Header(header))) = reader.next() {
+        (listed.tape, listed.created) = (Some(header.tape), Some(header.created));
+    } else {
+        listed.state = State::Damaged;
+        return listed;
+    }
+    match last_record(&listed.path, listed.bytes) {
+        Some(end) => {
+            (listed.frames, listed.lost, listed.state) = (end.frames, end.lost, State::Complete);
+        }
+        None => count(reader, &mut listed),
+    }
+    listed
+}
+
+fn last_record(path: &Path, bytes: u64) -> Option<End> {
+    let mut file = File::open(path).ok()?;
+    file.seek(SeekFrom::Start(bytes.saturating_sub(TAIL_BYTES))).ok()?;
+    let mut tail = Vec::new();
+    file.take(TAIL_BYTES).read_to_end(&mut tail).ok()?;
+    let line = tail.strip_suffix(b"\n")?.rsplit(|byte| *byte == b'\n').next()?;
+    match line::record(line) {
+        Ok(Some(Record::End(end))) => Some(end),
+        _ => None,
+    }
+}
+
+fn count(records: impl Iterator<Item = Result<Record, ReadError>>, listed: &mut Listed) {
+    for record in records {
+        match record {
+            Ok(Record::Frame(_)) => listed.frames += 1,
+            Ok(Record::Lost(lost)) => listed.lost += lost.count,
+            Ok(_) => {}
+            Err(ReadError::Torn { .. }) if listed.state == State::Open => listed.state = State::Torn,
+            Err(_) => listed.state = State::Damaged,
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The records of a tape as values. How they are written is in `line`.
+//!
+//! Names of transports, revisions and the like are words here, not enums: a tape from a newer program may know more of
+//! them, and a reader shows what stands there.
+
+use shadowcat_pipeline::Direction;
+use time::OffsetDateTime;
+
+/// One line of a tape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// The first line.
+    Header(Header),
+    /// A message that passed.
+    Frame(Box<Frame>),
+    /// Messages that passed and are not on the tape.
+    Lost(Lost),
+    /// The last line of a tape that was closed in order.
+    End(End),
+}
+
+/// What the tape is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The version of the format.
+    pub major: u32,
+    /// Additions to that version, which older readers pass over.
+    pub minor: u32,
+    /// The version of the program that wrote it.
+    pub program: String,
+    /// The tape's own id.
+    pub tape: String,
+    /// When it was begun.
+    pub created: OffsetDateTime,
+    /// Whether credentials were replaced before they were written.
+    pub redacted: bool,
+}
+
+/// One message, as it passed one point of the path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Numbers the messages of the tape, lost ones included.
+    pub seq: u64,
+    /// Microseconds since the tape was begun, by a clock that never jumps.
+    pub at_us: u64,
+    /// The same moment by the wall clock.
+    pub time: OffsetDateTime,
+    /// The point of the path: `edge` towards the client, `wire` towards the upstream.
+    pub hop: String,
+    /// Which way the message travels.
+    pub direction: Direction,
+    /// The exchange it belongs to: a message and all its replies have the same.
+    pub exchange: u64,
+    /// The exchange that made the server ask, where the server's transport tells.
+    pub related: Option<u64>,
+    /// A short hash of the session's id.
+    pub session: Option<String>,
+    /// The client's side.
+    pub client: ClientSide,
+    /// The upstream's side; none as long as no connection has taken the exchange.
+    pub upstream: Option<UpstreamSide>,
+    /// What kind of message it is.
+    pub kind: Kind,
+    /// The method; none for responses.
+    pub method: Option<String>,
+    /// What the proxy did with it.
+    pub action: Action,
+    /// For what answers: microseconds since the message that it answers passed here.
+    pub took_us: Option<u64>,
+    /// How many pieces of the message were replaced by redaction.
+    pub redactions: u32,
+    /// Whether line ends between tokens were left out of the message.
+    pub unfolded: bool,
+    /// The message as its sender wrote it, but for what the two members above say.
+    pub message: String,
+}
+
+/// How the client speaks to the proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientSide {
+    /// `stdio`, `sse` or `http`.
+    pub transport: String,
+    /// The protocol revision.
+    pub revision: String,
+    /// `legacy` or `modern`.
+    pub era: String,
+}
+
+/// How the proxy speaks to the upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamSide {
+    /// Its name in the configuration.
+    pub name: String,
+    /// `stdio`, `sse` or `http`.
+    pub transport: String,
+    /// The protocol revision.
+    pub revision: String,
+    /// `legacy` or `modern`.
+    pub era: String,
+}
+
+/// The kinds of message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Asks for an answer.
+    Request,
+    /// Asks for none.
+    Notification,
+    /// Is the answer.
+    Response,
+}
+
+impl Kind {
+    /// The word on the tape.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Notification => "notification",
+            Self::Response => "response",
+        }
+    }
+}
+
+/// What the proxy did with a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It went on.
+    Passed,
+    /// The proxy answered with a refusal of its own, which is the message of the frame.
+    Refused {
+        /// The stable word for why.
+        reason: String,
+    },
+    /// A word of a newer program.
+    Other(String),
+}
+
+/// Messages that are not on the tape, at the place where they would stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The number of the first of them.
+    pub since: u64,
+    /// How many there are.
+    pub count: u64,
+    /// `queue` if the writer was behind, `disk` if the disk took nothing.
+    pub reason: String,
+}
+
+/// The end of a tape that was closed in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// How many frames the tape holds.
+    pub frames: u64,
+    /// How many messages it lacks.
+    pub lost: u64,
+}

@@ -1,0 +1,168 @@
+//! The interceptor that notes every message. It only takes notes: all that costs time is the writer thread's.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use shadowcat_pipeline::{Direction, Envelope, Interceptor, Next, Origin, Refusal, Replies};
+use shadowcat_protocol::Message;
+
+use crate::clock::Moment;
+use crate::queue::Queue;
+
+/// What a frame costs in memory besides its message; the queue's bound in bytes counts it.
+const FRAME_OVERHEAD: usize = 256;
+
+/// Records the message going in, each reply coming back, and a refusal in place of a reply.
+///
+/// It neither delays nor refuses: when the tape cannot follow, the message is counted as lost. Several recorders may
+/// write one tape from several places of the chain; `hop` tells their frames apart.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    queue: Arc<Queue>,
+    hop: &'static str,
+}
+
+/// A message as the data path hands it over: shared bytes and a shared origin, nothing copied.
+#[derive(Clone, Debug)]
+pub(crate) struct Captured {
+    pub(crate) moment: Moment,
+    pub(crate) hop: &'static str,
+    pub(crate) direction: Direction,
+    pub(crate) origin: Arc<Origin>,
+    pub(crate) message: Message,
+    /// The stable word of a refusal.
+    pub(crate) refused: Option<&'static str>,
+    /// For answers: when the message passed that they answer.
+    pub(crate) asked: Option<Instant>,
+}
+
+impl Captured {
+    /// What it counts for in the queue's bound.
+    pub(crate) fn bytes(&self) -> usize {
+        self.message.text().len() + FRAME_OVERHEAD
+    }
+}
+
+impl Recorder {
+    pub(crate) fn new(queue: Arc<Queue>, hop: &'static str) -> Self {
+        Self { queue, hop }
+    }
+}
+
+#[async_trait]
+impl Interceptor for Recorder {
+    fn name(&self) -> &'static str {
+        "record"
+    }
+
+    async fn intercept(&self, envelope: Envelope, next: Next<'_>) -> Result<Replies, Refusal> {
+        self.queue.room().await;
+        let exchange = Exchange::begin(self, &envelope);
+        match next.run(envelope).await {
+            Ok(replies) => Ok(replies.inspect(move |reply| exchange.reply(reply))),
+            Err(refusal) => {
+                exchange.refusal(&refusal);
+                Err(refusal)
+            }
+        }
+    }
+}
+
+/// What the replies of one envelope are noted with.
+struct Exchange {
+    queue: Arc<Queue>,
+    hop: &'static str,
+    back: Direction,
+    origin: Arc<Origin>,
+    id: Option<shadowcat_protocol::Id>,
+    asked: Instant,
+}
+
+impl Exchange {
+    fn begin(recorder: &Recorder, envelope: &Envelope) -> Self {
+        let moment = Moment::now();
+        recorder.queue.push(Captured {
+            moment,
+            hop: recorder.hop,
+            direction: envelope.direction,
+            origin: Arc::clone(&envelope.origin),
+            message: envelope.message.clone(),
+            refused: None,
+            asked: None,
+        });
+        Self {
+            queue: Arc::clone(&recorder.queue),
+            hop: recorder.hop,
+            back: match envelope.direction {
+                Direction::ToServer => Direction::ToClient,
+                Direction::ToClient => Direction::ToServer,
+            },
+            origin: Arc::clone(&envelope.origin),
+            id: envelope.request_id().cloned(),
+            asked: moment.steady,
+        }
+    }
+
+    fn reply(&self, reply: &Result<Message, Refusal>) {
+        match reply {
+            Ok(message) => self.push(message.clone(), None),
+            Err(refusal) => self.refusal(refusal),
+        }
+    }
+
+    /// The frame holds what the peer is told, not the cause, which is for the log only.
+    fn refusal(&self, refusal: &Refusal) {
+        let told = Message::Response(refusal.response(self.id.as_ref()));
+        self.push(told, Some(refusal.kind.reason()));
+    }
+
+    fn push(&self, message: Message, refused: Option<&'static str>) {
+        let answers = matches!(message, Message::Response(_));
+        self.queue.push(Captured {
+            moment: Moment::now(),
+            hop: self.hop,
+            direction: self.back,
+            origin: Arc::clone(&self.origin),
+            message,
+            refused,
+            asked: answers.then_some(self.asked),
+        });
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+    use bytes::Bytes;
+    use shadowcat_pipeline::{PeerId, SessionTag, Transport};
+    use shadowcat_protocol::{Limits, Revision};
+
+    pub(crate) const CALL: &str = r#"{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"echo","arguments":{"text":"hi"}}}"#;
+
+    pub(crate) fn message(text: &str) -> Message {
+        Message::parse(Bytes::copy_from_slice(text.as_bytes()), &Limits::default()).unwrap()
+    }
+
+    pub(crate) fn origin() -> Arc<Origin> {
+        let mut origin = Origin::new(PeerId::next(), Transport::Http, Revision::V2025_11_25);
+        origin.session = Some(SessionTag("a1b2c3d4".into()));
+        Arc::new(origin)
+    }
+
+    pub(crate) fn capture(text: &str) -> Captured {
+        Captured {
+            moment: Moment::now(),
+            hop: "edge",
+            direction: Direction::ToServer,
+            origin: origin(),
+            message: message(text),
+            refused: None,
+            asked: None,
+        }
+    }
+
+    pub(crate) fn captured() -> Captured {
+        capture(CALL)
+    }
+}

@@ -1,0 +1,97 @@
+//! What must not reach the disk: credentials, found by the names they go under and by the shapes they have.
+//!
+//! Each is replaced by `[redacted:` and twelve hex digits of a keyed hash, so that equal stays equal within a tape and
+//! nobody can try guesses against it: the key is random and never written. `keys` knows the names, `shapes` the shapes
+//! inside text, `json` walks a message. When in doubt a value is replaced: a tape that lacks a word is a smaller harm
+//! than one that holds a password.
+
+mod json;
+mod keys;
+mod shapes;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use shapes::Shapes;
+
+/// Twelve digits: enough that two secrets of one tape do not meet by chance.
+const MARK_BYTES: usize = 6;
+const MARK_OPEN: &str = "[redacted:";
+
+/// Replaces credentials, with the key of one tape.
+#[derive(Debug)]
+pub struct Redactor {
+    shapes: Shapes,
+    mac: Hmac<Sha256>,
+}
+
+/// A text after redaction, and how many pieces were replaced.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Redacted<'a> {
+    /// The text; borrowed when nothing was replaced.
+    pub text: Cow<'a, str>,
+    /// How many pieces were replaced.
+    pub count: u32,
+}
+
+/// The patterns of this program or the key cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum RedactorError {
+    /// The system gives no random key.
+    #[error("the system gives no random numbers for the tape's key")]
+    NoRandom(#[from] getrandom::Error),
+    /// A pattern does not compile.
+    #[error("a redaction pattern is not valid")]
+    Pattern(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Redactor {
+    /// A redactor with a random key of its own.
+    ///
+    /// # Errors
+    /// When the system has no random numbers to give.
+    pub fn new() -> Result<Self, RedactorError> {
+        let mut key = [0_u8; 32];
+        getrandom::fill(&mut key)?;
+        let mac = Hmac::new_from_slice(&key).map_err(|cause| RedactorError::Pattern(Box::new(cause)))?;
+        Ok(Self { shapes: Shapes::new()?, mac })
+    }
+
+    /// Redacts one line of valid JSON; what comes back is valid JSON again.
+    pub fn json<'a>(&self, text: &'a str) -> Redacted<'a> {
+        if !self.shapes.is_suspect(text) {
+            return Redacted { text: Cow::Borrowed(text), count: 0 };
+        }
+        json::redact(self, text)
+    }
+
+    /// Redacts a piece of plain text.
+    pub fn text<'a>(&self, text: &'a str) -> Redacted<'a> {
+        let mut count = 0;
+        let text = self.shapes.replace(text, &mut |secret| {
+            count += 1;
+            self.mark(secret)
+        });
+        Redacted { text, count }
+    }
+
+    /// What stands in place of a secret. Free of characters that any level of JSON escapes.
+    fn mark(&self, secret: &str) -> String {
+        let mut mac = self.mac.clone();
+        mac.update(shapes::without_scheme(secret).as_bytes());
+        let digest = mac.finalize().into_bytes();
+        let mut mark = String::with_capacity(MARK_OPEN.len() + 2 * MARK_BYTES + 1);
+        mark.push_str(MARK_OPEN);
+        for byte in digest.iter().take(MARK_BYTES) {
+            // Writing to memory cannot fail.
+            let _ = write!(mark, "{byte:02x}");
+        }
+        mark.push(']');
+        mark
+    }
+}

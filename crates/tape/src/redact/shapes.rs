@@ -1,0 +1,284 @@
+//! Secrets inside text: tokens that are known by their shape, and values behind a name.
+
+use std::borrow::Cow;
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind, Match};
+use regex::{Captures, Regex};
+
+use super::{MARK_OPEN, RedactorError, keys};
+
+/// Text without any of these holds nothing that this module or `keys` looks for. Lower case; compared without case.
+const WORDS: [&str; 69] = [
+    // The first has a rule of its own: see `is_harmless`.
+    "token",
+    "secret",
+    "passw",
+    "passphrase",
+    "passcode",
+    "pwd",
+    "pass\"",
+    "pass=",
+    "pass:",
+    "auth\"",
+    "auth=",
+    "auth:",
+    "authorization",
+    "apikey",
+    "api_key",
+    "api-key",
+    "access_key",
+    "access-key",
+    "accesskey",
+    "_key",
+    "-key",
+    "key=",
+    "key\"",
+    "key:",
+    "credential",
+    "cookie",
+    "session",
+    "sessid",
+    "requeststate",
+    "request_state",
+    "jwt",
+    "dpop",
+    "otp",
+    "verifier",
+    "assertion",
+    "authcode",
+    "auth_code",
+    "devicecode",
+    "device_code",
+    "code=",
+    "state=",
+    "sid=",
+    "sig=",
+    "signature",
+    "connection",
+    "\\u00",
+    "bearer ",
+    "basic ",
+    "negotiate ",
+    "eyj",
+    "sk-",
+    "k_live_",
+    "k_test_",
+    "ghp_",
+    "gho_",
+    "ghu_",
+    "ghs_",
+    "ghr_",
+    "github_pat_",
+    "xox",
+    "xapp-",
+    "akia",
+    "asia",
+    "aiza",
+    "-----begin",
+    "://",
+    "glpat-",
+    "npm_",
+    "pypi-",
+];
+/// The same, for tokens that are rarer still.
+const RARE_WORDS: [&str; 6] = ["hf_", "ya29.", "sg.", "dop_v1_", "shpat_", "hvs."];
+
+/// `progressToken` is in nearly every request and must not cost each of them the closer look.
+const HARMLESS_BEFORE_TOKEN: [&str; 2] = ["progress", "max"];
+
+/// Tokens whose shape alone gives them away; all of the match is the secret.
+const TOKENS: &str = r"(?x)
+    -----BEGIN\ [A-Z0-9\ ]*PRIVATE\ KEY(?:\ BLOCK)?-----(?s:.*?)(?:-----END\ [A-Z0-9\ ]*PRIVATE\ KEY(?:\ BLOCK)?-----|\z)
+  | \beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*){0,3}
+  | \bsk-[A-Za-z0-9_-]{16,}
+  | \b[sr]k_(?:live|test)_[A-Za-z0-9]{10,}
+  | \bgh[pousr]_[A-Za-z0-9]{16,}
+  | \bgithub_pat_[A-Za-z0-9_]{20,}
+  | \bxox[abeoprs]-[A-Za-z0-9-]{8,}
+  | \bxapp-[A-Za-z0-9-]{8,}
+  | \b(?:AKIA|ASIA)[A-Z0-9]{12,}
+  | \bAIza[A-Za-z0-9_-]{20,}
+  | \bya29\.[A-Za-z0-9_-]{10,}
+  | \bglpat-[A-Za-z0-9_-]{10,}
+  | \bnpm_[A-Za-z0-9]{20,}
+  | \bpypi-[A-Za-z0-9_-]{16,}
+  | \bhf_[A-Za-z0-9]{16,}
+  | \bdop_v1_[a-f0-9]{16,}
+  | \bshpat_[A-Fa-f0-9]{16,}
+  | \bhvs\.[A-Za-z0-9_-]{16,}
+  | \bSG\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}
+  | \bAGE-SECRET-KEY-1[A-Z0-9]{20,}
+";
+
+/// `Bearer abc`: group 1 is the secret.
+const SCHEME: &str = r"(?i)\b(?:bearer|basic|dpop|negotiate)\s+([A-Za-z0-9._~+/=-]{6,})";
+
+/// `https://user:pass@host`: group 1 is the secret.
+const USER_INFO: &str = r#"://[^\s/:@"'\\]*:([^\s/@"'\\]+)@"#;
+
+/// `?api_key=abc`, also in a form body: group 1 is the name, group 2 the secret.
+const PARAMETER: &str = r#"(?i)(?:[?&;\#]|^|\s)([a-z0-9_.%-]{1,64}(?:\[\])?)=([^&\s"'\#<>\\;,]+)"#;
+
+/// `"password": "abc"` in any depth of escapes, `password: abc`, `PASSWORD='abc'`: group 1 is the name, group 2 or 3
+/// the secret. A header's value goes to the end of its line.
+const NAMED: &str = r#"(?ix)
+    ([a-z0-9_.-]{0,64}
+      (?:token|secret|pass|passw(?:or)?d|passphrase|passcode|pwd|authorization|api[_-]?key|access[_-]?key(?:[_-]?id)?
+        |secret[_-]?key|private[_-]?key|signing[_-]?key|encryption[_-]?key|shared[_-]?key|auth[_-]?key|credentials?
+        |cookies?|session[_-]?id|sessid|request[_-]?state|jwt|dpop|otp|verifier|connection[_-]?string|assertion))
+    (?: \\*["']? \s* (?:=>|[:=]) \s* \\*["'] ([^"'\\\r\n]+)
+      | \\*["']? \s* (?:=>|[:=]) [\ \t]* ((?:(?:bearer|basic|digest|token|negotiate)\ +)? [^\s"'\\,;&<>(){}\[\]]+ (?:;\ *[^\s"'\\;]+=[^\s"'\\;]*)*)
+    )"#;
+
+/// What stands behind `password:` in code and in prose about types, and is no secret.
+const TYPE_WORDS: [&str; 14] = [
+    "string",
+    "str",
+    "number",
+    "boolean",
+    "bool",
+    "null",
+    "none",
+    "nil",
+    "true",
+    "false",
+    "undefined",
+    "required",
+    "optional",
+    "object",
+];
+
+/// Words before the credentials in an `Authorization` header.
+const SCHEMES: [&str; 6] = ["bearer", "basic", "digest", "dpop", "negotiate", "token"];
+
+#[derive(Debug)]
+pub(super) struct Shapes {
+    words: AhoCorasick,
+    tokens: Regex,
+    scheme: Regex,
+    user_info: Regex,
+    parameter: Regex,
+    named: Regex,
+}
+
+impl Shapes {
+    pub(super) fn new() -> Result<Self, RedactorError> {
+        let words = AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .kind(Some(AhoCorasickKind::DFA))
+            .build(WORDS.iter().chain(&RARE_WORDS))
+            .map_err(|cause| RedactorError::Pattern(Box::new(cause)))?;
+        let regex = |text| Regex::new(text).map_err(|cause| RedactorError::Pattern(Box::new(cause)));
+        Ok(Self {
+            words,
+            tokens: regex(TOKENS)?,
+            scheme: regex(SCHEME)?,
+            user_info: regex(USER_INFO)?,
+            parameter: regex(PARAMETER)?,
+            named: regex(NAMED)?,
+        })
+    }
+
+    /// Whether the text is worth a closer look. One pass, for every message of the proxy.
+    pub(super) fn is_suspect(&self, text: &str) -> bool {
+        self.words.find_iter(text).any(|hit| !is_harmless(text, &hit))
+    }
+
+    /// The text with every secret in it replaced by what `mark` makes of it.
+    pub(super) fn replace<'a>(&self, text: &'a str, mark: &mut impl FnMut(&str) -> String) -> Cow<'a, str> {
+        if !self.is_suspect(text) {
+            return Cow::Borrowed(text);
+        }
+        let mut text = Cow::Borrowed(text);
+        replace(&mut text, &self.tokens, mark, |found| found.get(0).map(|all| all.range()));
+        replace(&mut text, &self.scheme, mark, |found| {
+            group(found, 1).filter(|_| looks_random(found.get(1).map_or("", |value| value.as_str())))
+        });
+        replace(&mut text, &self.user_info, mark, |found| group(found, 1));
+        replace(&mut text, &self.parameter, mark, |found| {
+            let name = found.get(1)?.as_str();
+            (keys::is_secret(name) || is_secret_parameter(name)).then(|| group(found, 2)).flatten()
+        });
+        replace(&mut text, &self.named, mark, |found| {
+            if !keys::is_secret(found.get(1)?.as_str()) {
+                return None;
+            }
+            group(found, 2).or_else(|| group(found, 3).filter(|_| !is_plain_word(found)))
+        });
+        text
+    }
+}
+
+/// The secret without the word before it that says what it is, so that it is equal to the same secret elsewhere.
+pub(super) fn without_scheme(secret: &str) -> &str {
+    match secret.split_once(' ') {
+        Some((scheme, rest))
+            if ["bearer", "basic", "dpop", "token"]
+                .iter()
+                .any(|known| scheme.eq_ignore_ascii_case(known)) =>
+        {
+            rest.trim_start()
+        }
+        _ => secret,
+    }
+}
+
+fn is_harmless(text: &str, hit: &Match) -> bool {
+    hit.pattern().as_usize() == 0
+        && HARMLESS_BEFORE_TOKEN.iter().any(|word| {
+            let before = text.as_bytes().get(..hit.start()).unwrap_or_default();
+            before.len() >= word.len()
+                && before
+                    .get(before.len() - word.len()..)
+                    .is_some_and(|end| end.eq_ignore_ascii_case(word.as_bytes()))
+        })
+}
+
+/// Replaces the range that `secret` picks of each match; a mark that is already there stays.
+fn replace(
+    text: &mut Cow<'_, str>,
+    pattern: &Regex,
+    mark: &mut impl FnMut(&str) -> String,
+    secret: impl Fn(&Captures<'_>) -> Option<std::ops::Range<usize>>,
+) {
+    let mut changed = String::new();
+    let mut kept = 0;
+    let mut from = 0;
+    while let Some(found) = pattern.captures_at(text, from) {
+        let all = found.get(0).map_or(from..from, |all| all.range());
+        from = all.end.max(from + 1);
+        let Some(range) = secret(&found) else { continue };
+        let value = text.get(range.clone()).unwrap_or_default();
+        if value.is_empty() || value.starts_with(MARK_OPEN) {
+            continue;
+        }
+        changed.push_str(text.get(kept..range.start).unwrap_or_default());
+        changed.push_str(&mark(value));
+        kept = range.end;
+    }
+    if kept > 0 {
+        changed.push_str(text.get(kept..).unwrap_or_default());
+        *text = Cow::Owned(changed);
+    }
+}
+
+fn group(found: &Captures<'_>, index: usize) -> Option<std::ops::Range<usize>> {
+    found.get(index).map(|group| group.range())
+}
+
+/// `Basic understanding` is prose: a token has a digit, a sign, or capitals in other places than the first.
+fn looks_random(value: &str) -> bool {
+    value.len() >= 20 || value.chars().skip(1).any(|c| !c.is_ascii_lowercase())
+}
+
+/// Names that are a secret only in an address.
+fn is_secret_parameter(name: &str) -> bool {
+    ["key", "code", "sig", "signature", "state", "sid"].iter().any(|known| name.eq_ignore_ascii_case(known))
+        || name.to_ascii_lowercase().ends_with("-signature")
+}
+
+/// Types, and the word before a token that is already replaced.
+fn is_plain_word(found: &Captures<'_>) -> bool {
+    let value = found.get(3).map_or("", |value| value.as_str());
+    TYPE_WORDS.iter().chain(&SCHEMES).any(|word| value.eq_ignore_ascii_case(word))
+}

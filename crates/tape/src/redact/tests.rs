@@ -1,0 +1,224 @@
+//! What goes and what stays. The secrets here are made up and open no door.
+
+use super::*;
+
+fn redactor() -> Redactor {
+    Redactor::new().unwrap()
+}
+
+fn json(text: &str) -> String {
+    let redacted = redactor().json(text).text.into_owned();
+    serde_json::from_str::<serde_json::Value>(&redacted)
+        .unwrap_or_else(|fault| panic!("{fault}: {redacted}"));
+    redacted
+}
+
+/// The text with every mark written as `*`.
+fn starred(text: &str) -> String {
+    let mark = regex::Regex::new(r"\[redacted:[0-9a-f]{12}\]").unwrap();
+    mark.replace_all(text, "*").into_owned()
+}
+
+fn check(input: &str, expected: &str) {
+    assert_eq!(starred(&json(input)), expected, "from {input}");
+}
+
+#[test]
+fn what_goes_under_a_secrets_name_goes_as_a_whole() {
+    check(r#"{"password":"x","user":"u"}"#, r#"{"password":"*","user":"u"}"#);
+    check(r#"{"a":{"API-Key" : [1,{"b":"}"}] },"c":1}"#, r#"{"a":{"API-Key" : "*" },"c":1}"#);
+    check(r#"{"accessToken":{"v":"]"},"pin":2}"#, r#"{"accessToken":"*","pin":2}"#);
+    check(r#"{"password":123456,"x":[{"secret":-1.5e3}]}"#, r#"{"password":"*","x":[{"secret":"*"}]}"#);
+    check(r#"{"p\u0061ssword":"x\"y"}"#, r#"{"p\u0061ssword":"*"}"#);
+    check(r#"{"requestState":"abc","mcp-session-id":"s"}"#, r#"{"requestState":"*","mcp-session-id":"*"}"#);
+}
+
+#[test]
+fn what_tells_nothing_stays() {
+    for text in [
+        r#"{"password":null,"secret":true,"token":"","cookies":[]}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"_meta":{"progressToken":"abc"}}}"#,
+        r#"{"nextCursor":"abc","tokenCount":5,"maxTokens":100,"max_tokens":7,"usage":{"input_tokens":3}}"#,
+        r#"{"error":{"code":-32602,"message":"The password is wrong"}}"#,
+        r#"{"text":"task-force disk-usage https://example.com/a?page=2&q=bearer of news"}"#,
+        r#"{"text":"Basic understanding of a Bearer token"}"#,
+        r#"{"text":"password: string; token: undefined"}"#,
+        r#"{"url":"http://localhost:8080/a@b","mail":"a:b@c.d"}"#,
+    ] {
+        assert_eq!(redactor().json(text), Redacted { text: text.into(), count: 0 });
+    }
+}
+
+#[test]
+fn a_tools_schema_may_speak_of_secrets() {
+    check(
+        r#"{"inputSchema":{"properties":{"password":{"type":"string","default":"hunter2"}},"required":["password"]}}"#,
+        r#"{"inputSchema":{"properties":{"password":{"type":"string","default":"*"}},"required":["password"]}}"#,
+    );
+    check(r#"{"properties":{"password":"hunter2"}}"#, r#"{"properties":{"password":"*"}}"#);
+}
+
+#[test]
+fn a_value_beside_the_name_of_a_header_goes() {
+    check(
+        r#"{"env":[{"name":"OPENAI_API_KEY","value":"v"},{"name":"HOME","value":"/root"}]}"#,
+        r#"{"env":[{"name":"OPENAI_API_KEY","value":"*"},{"name":"HOME","value":"/root"}]}"#,
+    );
+}
+
+#[test]
+fn json_inside_strings_is_followed() {
+    check(r#"{"text":"{\"a\":1,\"password\":\"x\"}"}"#, r#"{"text":"{\"a\":1,\"password\":\"*\"}"}"#);
+    check(
+        r#"{"text":"got {\"password\": \"x y\", \"n\": 1}"}"#,
+        r#"{"text":"got {\"password\": \"*\", \"n\": 1}"}"#,
+    );
+    check(
+        r#"{"t":"{\"t\":\"{\\\"secret\\\":\\\"x\\\"}\"}"}"#,
+        r#"{"t":"{\"t\":\"{\\\"secret\\\":\\\"*\\\"}\"}"}"#,
+    );
+}
+
+#[test]
+fn what_is_not_touched_keeps_its_bytes() {
+    check(
+        r#"{ "big":12345678901234567890 , "u":"\u00e9\/" ,"token":"x" }"#,
+        r#"{ "big":12345678901234567890 , "u":"\u00e9\/" ,"token":"*" }"#,
+    );
+}
+
+#[test]
+fn equal_secrets_stay_equal_in_one_tape_and_differ_between_tapes() {
+    let text = r#"{"token":"abc123XYZ","h":"Authorization: Bearer abc123XYZ","authorization":"Bearer abc123XYZ","password":"other"}"#;
+    let first = redactor();
+    let marks = |text: &str| -> Vec<String> {
+        let mark = regex::Regex::new(r"\[redacted:[0-9a-f]{12}\]").unwrap();
+        mark.find_iter(text).map(|found| found.as_str().to_owned()).collect()
+    };
+    let one = marks(&first.json(text).text);
+    assert_eq!(one.len(), 4);
+    assert!(one[0] == one[1] && one[1] == one[2] && one[2] != one[3]);
+    assert_eq!(one, marks(&first.json(text).text));
+    assert_ne!(one, marks(&redactor().json(text).text));
+}
+
+#[test]
+fn no_text_is_made_invalid() {
+    for text in [
+        r#"{"a":"\ud800 token=abc"}"#,
+        r#"["-----BEGIN PRIVATE KEY-----\nMIIB\n"]"#,
+        r#""sk-""#,
+        "12",
+        r#"{"":""}"#,
+    ] {
+        json(text);
+    }
+}
+
+/// Forty kinds of secret: the name each goes under, and what must not be seen.
+const PLANTED: [(&str, &str); 40] = [
+    ("token", "plain-Canary-Token-01"),
+    ("access_token", "canaryaccesstoken02"),
+    ("refresh_token", "1//0canary-refresh-03"),
+    ("id_token", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.c2lnbmF0dXJlMDQ"),
+    ("secret", "canarysecret05"),
+    ("client_secret", "GOCSPX-canary-06"),
+    ("clientSecret", "canaryclientsecret07"),
+    ("password", "hunter08canary"),
+    ("passwd", "canarypasswd09"),
+    ("Authorization", "canaryauthorization10"),
+    ("api_key", "canaryapikey11"),
+    ("apikey", "canaryapikey12"),
+    ("X-API-Key", "canaryapikey13"),
+    ("cookie", "canarycookie14"),
+    ("Set-Cookie", "canarycookie15"),
+    ("private_key", "canaryprivatekey16"),
+    ("Mcp-Session-Id", "canary-session-17"),
+    ("requestState", "canary.state.18"),
+    ("openai_api_key", "sk-proj-Canary19Canary19Canary19"),
+    ("anthropic_api_key", "sk-ant-api03-Canary20Canary20"),
+    ("stripe_secret_key", "sk_live_Canary21Canary21"),
+    ("github_token", "ghp_Canary22Canary22Canary22Canary22"),
+    ("GH_TOKEN", "gho_Canary23Canary23Canary23Canary23"),
+    ("GITHUB_PAT_TOKEN", "github_pat_Canary24Canary24Canary24"),
+    ("slack_bot_token", "xoxb-canary25-canary25"),
+    ("slack_app_token", "xapp-canary26-canary26"),
+    ("AWS_ACCESS_KEY_ID", "AKIACANARY27CANARY27"),
+    ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+canary28"),
+    ("AWS_SESSION_TOKEN", "ASIACANARY29CANARY29"),
+    ("google_api_key", "AIzaSyCanary30Canary30Canary30Canary"),
+    ("google_access_token", "ya29.Canary31Canary31Canary31"),
+    ("gitlab_token", "glpat-Canary32Canary32"),
+    ("npm_token", "npm_Canary33Canary33Canary33Canary33"),
+    ("pypi_token", "pypi-Canary34Canary34Canary34"),
+    ("hf_token", "hf_Canary35Canary35Canary35"),
+    ("digitalocean_token", "dop_v1_0c0a0c0a0c0a0c0a36"),
+    ("shopify_password", "shpat_0c0a0c0a0c0a0c0a37"),
+    ("vault_token", "hvs.Canary38Canary38Canary38"),
+    ("sendgrid_api_key", "SG.Canary39Canary39.Canary39Canary39"),
+    ("code_verifier", "canary-verifier-40"),
+];
+
+#[test]
+fn forty_kinds_of_secret_are_found_in_six_places() {
+    let redactor = redactor();
+    for (name, secret) in PLANTED {
+        let inner = format!(r#"{{"ok":1,"{name}":"{secret}"}}"#);
+        let places = [
+            format!(r#"{{"params":{{"arguments":{{"{name}":"{secret}"}}}}}}"#),
+            format!(r#"{{"result":{{"content":[{{"type":"text","text":{}}}]}}}}"#, serde_json::json!(inner)),
+            format!(r#"{{"params":{{"data":"env: HOME=/root {name}={secret} LANG=C"}}}}"#),
+            format!(r#"{{"params":{{"uri":"https://example.com/cb?a=1&{name}={secret}&b=2"}}}}"#),
+            format!(r#"{{"error":{{"code":-32603,"message":"request failed: {name}: {secret}"}}}}"#),
+            format!(
+                r#"{{"result":{{"text":{}}}}}"#,
+                serde_json::json!(format!("event: x\ndata: {inner}\n\n"))
+            ),
+        ];
+        for place in places {
+            let redacted = redactor.json(&place).text;
+            assert!(!redacted.contains(secret), "{secret} in {redacted}");
+            serde_json::from_str::<serde_json::Value>(&redacted).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_shape_alone_gives_a_secret_away() {
+    let pem = "-----BEGIN RSA PRIVATE KEY-----\nMIIBcanary\n-----END RSA PRIVATE KEY-----";
+    let starts = [
+        "eyJ",
+        "sk-",
+        "sk_live_",
+        "gh",
+        "github_pat_",
+        "xox",
+        "xapp-",
+        "AKIA",
+        "ASIA",
+        "AIza",
+        "ya29.",
+        "glpat-",
+        "npm_",
+        "pypi-",
+        "hf_",
+        "dop_",
+        "shpat_",
+        "hvs.",
+        "SG.",
+    ];
+    let shaped = PLANTED.iter().map(|(_, secret)| *secret);
+    let shaped: Vec<_> =
+        shaped.filter(|secret| starts.iter().any(|start| secret.starts_with(start))).collect();
+    assert_eq!(shaped.len(), 21);
+    for secret in shaped.iter().chain([&pem]) {
+        let text = serde_json::json!({ "text": format!("I found {secret}, is it yours?") }).to_string();
+        check(&text, r#"{"text":"I found *, is it yours?"}"#);
+    }
+    for secret in shaped {
+        check(&format!(r#"{{"{secret}":1}}"#), r#"{"*":1}"#);
+    }
+    check(r#"["postgres://me:pa55w@db/x"]"#, r#"["postgres://me:*@db/x"]"#);
+    check(r#"["curl -H 'Authorization: Bearer abc.def1'"]"#, r#"["curl -H 'Authorization: Bearer *'"]"#);
+    check(r#"["https://x/cb?code=4/abc&state=xyz&page=2"]"#, r#"["https://x/cb?code=*&state=*&page=2"]"#);
+}

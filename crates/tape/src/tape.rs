@@ -1,0 +1,303 @@
+//! A tape being written: the file, the thread that writes it, and the handles that others are given.
+
+use std::fmt;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use crate::clock::Moment;
+use crate::line;
+use crate::list::SUFFIX;
+use crate::queue::{Bounds, Queue};
+use crate::record::{Frame, Header};
+use crate::recorder::Recorder;
+use crate::redact::{Redactor, RedactorError};
+use crate::spool::Spool;
+use crate::writer::{Told, Writer};
+
+/// How a tape is written.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whether credentials are replaced before anything reaches the disk.
+    pub redact: bool,
+    /// How often at most the file is forced to the disk; a crash of the machine, not of the program, costs so much.
+    pub sync_every: Duration,
+    /// How many messages may wait for the writer.
+    pub queue_frames_max: usize,
+    /// How many bytes may wait for the writer.
+    pub queue_bytes_max: usize,
+    /// Someone who watches.
+    pub tap: Option<Tap>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            redact: true,
+            sync_every: Duration::from_secs(1),
+            queue_frames_max: 16_384,
+            queue_bytes_max: 64 * 1024 * 1024,
+            tap: None,
+        }
+    }
+}
+
+/// Is shown every frame, redacted, on the writer thread: it must not block.
+#[derive(Clone)]
+pub struct Tap(Arc<dyn Fn(&Frame) + Send + Sync>);
+
+impl Tap {
+    /// A tap that calls this.
+    pub fn new(show: impl Fn(&Frame) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(show))
+    }
+
+    pub(crate) fn show(&self, frame: &Frame) {
+        (self.0)(frame);
+    }
+}
+
+impl fmt::Debug for Tap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tap")
+    }
+}
+
+/// Why a tape could not be begun.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// The directory is not there and cannot be made.
+    #[error("cannot create the directory {path} for tapes: make it writable or name another")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file cannot be made.
+    #[error("cannot create the tape {path}: make its directory writable, free space, or record elsewhere")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Redaction cannot be set up, and without it nothing is written.
+    #[error("cannot set up redaction")]
+    Redactor(#[from] RedactorError),
+    /// The tape's id or its thread cannot be had.
+    #[error("the system cannot give the tape what it needs: close other programs and try again")]
+    System(#[source] io::Error),
+}
+
+/// Whether messages reach the tape at present.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// They do.
+    Recording,
+    /// They do not; the exchanges themselves go on.
+    Degraded {
+        /// Why, for the operator.
+        reason: String,
+        /// How many messages the tape lacks by now.
+        lost: u64,
+    },
+}
+
+/// Figures of a tape.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Frames in the file.
+    pub frames: u64,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Messages that are not on the tape.
+    pub lost: u64,
+    /// Messages that wait for the writer.
+    pub queued_frames: usize,
+    /// Their bytes.
+    pub queued_bytes: usize,
+}
+
+/// What a closed tape holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Frames in the file.
+    pub frames: u64,
+    /// Messages that are not on the tape.
+    pub lost: u64,
+    /// Whether the last record could be written in time.
+    pub complete: bool,
+}
+
+/// A tape being written. Dropping it ends it in order, but nobody waits for that: prefer [`Tape::close`].
+#[derive(Debug)]
+pub struct Tape {
+    path: PathBuf,
+    monitor: Monitor,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Looks at a tape, for health pages and metrics.
+#[derive(Clone, Debug)]
+pub struct Monitor {
+    queue: Arc<Queue>,
+    told: Arc<Told>,
+}
+
+impl Tape {
+    /// Begins a new tape in this directory, which is made if it is not there.
+    ///
+    /// # Errors
+    /// Each names the path and what to do.
+    pub fn create(dir: &Path, settings: Settings) -> Result<Self, CreateError> {
+        let redactor = if settings.redact { Some(Redactor::new()?) } else { None };
+        let begun = Moment::now();
+        let header = header(begun, settings.redact)?;
+        make_dir(dir).map_err(|source| CreateError::Directory { path: dir.to_owned(), source })?;
+        let path = dir.join(file_name(&header));
+        let (file, bytes) =
+            begin(dir, &path, &header).map_err(|source| CreateError::File { path: path.clone(), source })?;
+
+        let bounds = Bounds { frames_max: settings.queue_frames_max, bytes_max: settings.queue_bytes_max };
+        let queue = Arc::new(Queue::new(bounds));
+        let told = Arc::new(Told::new(bytes));
+        let monitor = Monitor { queue: Arc::clone(&queue), told: Arc::clone(&told) };
+        let spool = Spool::new(Box::new(file), bytes, settings.sync_every, begun.steady);
+        let writer = Writer { queue, spool, redactor, tap: settings.tap, begun, told };
+        let thread = std::thread::Builder::new()
+            .name("tape".to_owned())
+            .spawn(move || writer.run())
+            .map_err(CreateError::System)?;
+        Ok(Self { path, monitor, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// An interceptor that records onto this tape; `hop` names its place in the chain (`edge`, `wire`).
+    pub fn recorder(&self, hop: &'static str) -> Recorder {
+        Recorder::new(Arc::clone(&self.monitor.queue), hop)
+    }
+
+    /// A handle that can only look.
+    pub fn monitor(&self) -> Monitor {
+        self.monitor.clone()
+    }
+
+    /// Waits until all that passed before is in the file or counted as lost, at most for `deadline`; says whether.
+    pub async fn flush(&self, deadline: Duration) -> bool {
+        let target = self.monitor.queue.last_seq();
+        self.monitor.wait(deadline, |progress| progress.seq >= target).await
+    }
+
+    /// Writes what waits and the last record, at most for `deadline`, and joins the thread. Recorders that are still
+    /// in a chain go on without a tape. Closing twice is fine.
+    pub async fn close(&self, deadline: Duration) -> Summary {
+        self.monitor.queue.close();
+        let ended = self.monitor.wait(deadline, |progress| progress.ended).await;
+        if ended {
+            self.join();
+        }
+        let stats = self.monitor.stats();
+        let complete = ended && self.monitor.told.fault().is_none();
+        Summary { frames: stats.frames, lost: stats.lost, complete }
+    }
+
+    /// The thread has said that it is at its end.
+    fn join(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the tape's thread panicked");
+        }
+    }
+}
+
+impl Drop for Tape {
+    fn drop(&mut self) {
+        self.monitor.queue.close();
+    }
+}
+
+impl Monitor {
+    /// The figures of this moment.
+    pub fn stats(&self) -> Stats {
+        let depth = self.queue.depth();
+        Stats {
+            frames: self.told.frames.load(Ordering::Relaxed),
+            bytes: self.told.bytes.load(Ordering::Relaxed),
+            lost: self.told.lost.load(Ordering::Relaxed) + depth.lost,
+            queued_frames: depth.frames,
+            queued_bytes: depth.bytes,
+        }
+    }
+
+    /// Whether messages reach the tape.
+    pub fn health(&self) -> Health {
+        let lost = self.stats().lost;
+        if let Some(fault) = self.told.fault() {
+            return Health::Degraded { reason: format!("the disk takes nothing: {fault}"), lost };
+        }
+        if self.queue.depth().full {
+            return Health::Degraded { reason: "the writer is behind".to_owned(), lost };
+        }
+        Health::Recording
+    }
+
+    async fn wait(&self, deadline: Duration, done: impl FnMut(&crate::writer::Progress) -> bool) -> bool {
+        let mut progress = self.told.progress.subscribe();
+        matches!(tokio::time::timeout(deadline, progress.wait_for(done)).await, Ok(Ok(_)))
+    }
+}
+
+fn header(begun: Moment, redacted: bool) -> Result<Header, CreateError> {
+    let mut id = [0_u8; 8];
+    getrandom::fill(&mut id).map_err(RedactorError::from)?;
+    Ok(Header {
+        major: line::MAJOR,
+        minor: line::MINOR,
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        tape: format!("{:016x}", u64::from_be_bytes(id)),
+        created: OffsetDateTime::from(begun.wall),
+        redacted,
+    })
+}
+
+/// Sorts by time; the id tells tapes of one second apart.
+fn file_name(header: &Header) -> String {
+    let (date, clock) = (header.created.date(), header.created.time());
+    format!(
+        "{:04}{:02}{:02}T{:02}{:02}{:02}Z-{:.6}{SUFFIX}",
+        date.year(),
+        u8::from(date.month()),
+        date.day(),
+        clock.hour(),
+        clock.minute(),
+        clock.second(),
+        header.tape
+    )
+}
+
+/// Tapes hold what people said to their tools: nobody else reads them.
+fn make_dir(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+fn begin(dir: &Path, path: &Path, header: &Header) -> io::Result<(File, u64)> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut first = Vec::new();
+    line::header(header, &mut first);
+    file.write_all(&first)?;
+    // So that a crash of the machine does not lose the name.
+    File::open(dir)?.sync_all()?;
+    Ok((file, first.len() as u64))
+}

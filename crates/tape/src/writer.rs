@@ -1,0 +1,174 @@
+//! The writer thread of a tape: redacts, writes lines, and tells what it has done.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::clock::{Moment, micros};
+use crate::line::{self, FrameLine};
+use crate::queue::{Entry, Queue};
+use crate::record::{Kind, Record};
+use crate::recorder::Captured;
+use crate::redact::Redactor;
+use crate::spool::Spool;
+use crate::tape::Tap;
+use shadowcat_protocol::Message;
+
+/// The longest sleep of a writer that has nothing to do.
+const SLEEP_MAX: Duration = Duration::from_mins(1);
+/// A line buffer that grew beyond this for a large message is given back.
+const LINE_BYTES_KEPT: usize = 256 * 1024;
+
+pub(crate) struct Writer {
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) spool: Spool,
+    pub(crate) redactor: Option<Redactor>,
+    pub(crate) tap: Option<Tap>,
+    pub(crate) begun: Moment,
+    pub(crate) told: Arc<Told>,
+}
+
+/// What the thread tells of itself.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) frames: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+    /// Lost by the disk; what the queue lost, it counts itself.
+    pub(crate) lost: AtomicU64,
+    pub(crate) fault: Mutex<Option<String>>,
+    pub(crate) progress: watch::Sender<Progress>,
+}
+
+/// How far the thread is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
+    /// Every message up to this is in the file or lost.
+    pub(crate) seq: u64,
+    pub(crate) ended: bool,
+}
+
+impl Told {
+    pub(crate) fn new(header_bytes: u64) -> Self {
+        Self {
+            frames: AtomicU64::new(0),
+            bytes: AtomicU64::new(header_bytes),
+            lost: AtomicU64::new(0),
+            fault: Mutex::new(None),
+            progress: watch::Sender::new(Progress::default()),
+        }
+    }
+
+    pub(crate) fn fault(&self) -> Option<String> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Writer {
+    /// Runs until the queue is closed and empty.
+    pub(crate) fn run(mut self) {
+        let mut taken = Vec::new();
+        let mut line = Vec::new();
+        while self.queue.take(&mut taken, self.patience()) {
+            let now = Instant::now();
+            for entry in taken.drain(..) {
+                self.entry(entry, &mut line, now);
+            }
+            self.spool.tick(self.queue.depth().frames == 0, now);
+            self.tell(false);
+        }
+        self.spool.finish(Instant::now());
+        self.tell(true);
+    }
+
+    fn patience(&self) -> Duration {
+        match self.spool.next_tick() {
+            Some(due) => due.saturating_duration_since(Instant::now()).min(SLEEP_MAX),
+            None => SLEEP_MAX,
+        }
+    }
+
+    fn entry(&mut self, entry: Entry, line: &mut Vec<u8>, now: Instant) {
+        match entry {
+            Entry::Lost(lost) => self.spool.lose(&lost),
+            Entry::Frame { seq, captured } => {
+                line.clear();
+                self.encode(seq, &captured, line);
+                self.show(line);
+                self.spool.frame(seq, line, now);
+                line.shrink_to(LINE_BYTES_KEPT);
+            }
+        }
+    }
+
+    fn encode(&self, seq: u64, captured: &Captured, out: &mut Vec<u8>) {
+        let text = captured.message.to_line();
+        let message = String::from_utf8_lossy(&text);
+        let method = captured.message.method();
+        let redacted = self.redactor.as_ref().map(|redactor| redactor.json(&message));
+        let safe_method = method.map(|method| match &self.redactor {
+            Some(redactor) => redactor.text(method).text,
+            None => method.into(),
+        });
+        let frame = FrameLine {
+            seq,
+            at_us: micros(captured.moment.steady.saturating_duration_since(self.begun.steady)),
+            time: captured.moment.wall.into(),
+            hop: captured.hop,
+            direction: captured.direction,
+            origin: &captured.origin,
+            kind: kind(&captured.message),
+            method: safe_method.as_deref(),
+            refused: captured.refused,
+            took_us: captured.asked.map(|asked| micros(captured.moment.steady.duration_since(asked))),
+            redactions: redacted.as_ref().map_or(0, |redacted| redacted.count),
+            unfolded: text.len() != captured.message.text().len(),
+            message: redacted.as_ref().map_or(message.as_bytes(), |redacted| redacted.text.as_bytes()),
+        };
+        line::frame(&frame, out);
+    }
+
+    /// The tap is given what a reader of the file will see, by the reader's own code.
+    fn show(&self, line: &[u8]) {
+        let Some(tap) = &self.tap else { return };
+        match line::record(line.strip_suffix(b"\n").unwrap_or(line)) {
+            Ok(Some(Record::Frame(frame))) => tap.show(&frame),
+            Ok(_) => {}
+            Err(fault) => tracing::error!(%fault, "a frame was written that cannot be read back"),
+        }
+    }
+
+    fn tell(&self, ended: bool) {
+        let written = self.spool.written();
+        self.told.frames.store(written.frames, Ordering::Relaxed);
+        self.told.bytes.store(written.bytes, Ordering::Relaxed);
+        self.told.lost.store(self.spool.untaken(), Ordering::Relaxed);
+        self.tell_fault();
+        self.told.progress.send_replace(Progress { seq: written.seq, ended });
+    }
+
+    /// Logs the turn of events once, not each failure.
+    fn tell_fault(&self) {
+        let now = self.spool.fault().map(ToString::to_string);
+        let mut told = self.told.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*told, &now) {
+            (None, Some(fault)) => {
+                tracing::error!(%fault, "the tape cannot be written: messages pass unrecorded");
+            }
+            (Some(_), None) => {
+                tracing::warn!(lost = self.spool.untaken(), "the tape is written again");
+            }
+            _ => {}
+        }
+        *told = now;
+    }
+}
+
+fn kind(message: &Message) -> Kind {
+    match message {
+        Message::Request(_) => Kind::Request,
+        Message::Notification(_) => Kind::Notification,
+        Message::Response(_) => Kind::Response,
+    }
+}
