@@ -71,12 +71,11 @@ impl Memory {
     /// Notes a handshake that was agreed on. One too large to keep cannot be said again, and the session then ends
     /// with its connection.
     pub(crate) fn agreed(&self, params: &str, result: &str) {
-        match Handshake::new(params, result) {
-            Ok(handshake) => self.lock().handshake = Some(Arc::new(handshake)),
-            Err(error) => {
-                tracing::warn!(%error, "the session cannot be set up again once its server is gone")
-            }
+        let kept = Handshake::new(params, result).map(Arc::new);
+        if let Err(error) = &kept {
+            tracing::warn!(%error, "the session cannot be set up again once its server is gone");
         }
+        self.lock().handshake = kept.ok();
     }
 
     /// Notes what a request changes at the server, when it has succeeded; says whether anything changed.

@@ -132,13 +132,13 @@ impl HttpConnection {
         drop(tokio::time::timeout(INITIALIZED_DEADLINE, settled.wait_for(|settled| *settled)).await);
     }
 
-    async fn request(&self, request: Request, origin: &Origin) -> Result<Replies, Refusal> {
+    async fn request(&self, request: &Request, origin: &Origin) -> Result<Replies, Refusal> {
         let own = self.next.fetch_add(1, Ordering::Relaxed);
-        let translation = Translation::new(own, &request, origin.peer);
+        let translation = Translation::new(own, request, origin.peer);
         let flight = self.enter(&translation);
         self.settle().await;
-        let fields = self.request_headers(&request, origin);
-        let text = translation.outbound(&request).text().clone();
+        let fields = self.request_headers(request, origin);
+        let text = translation.outbound(request).text().clone();
         let posted = self.remote.post(&self.remote.target, text, fields);
         let cancelled = flight.token.clone();
         let Some(response) = cancelled.run_until_cancelled(posted).await else {
@@ -170,20 +170,20 @@ impl HttpConnection {
             let body = cancelled.run_until_cancelled(self.remote.collect(response.into_body()));
             let Some(text) = body.await else { return Ok(Replies::none()) };
             flight.finish();
-            return self.whole_answer(text?, &translation);
+            return self.whole_answer(&text?, &translation);
         }
         flight.finish();
         self.error_answer(response, &translation).await
     }
 
     /// An answer that came as one JSON body: a response, or what a batch-speaking server makes of it.
-    fn whole_answer(&self, text: Bytes, translation: &Translation) -> Result<Replies, Refusal> {
+    fn whole_answer(&self, text: &Bytes, translation: &Translation) -> Result<Replies, Refusal> {
         if text.is_empty() {
             return Err(self.remote.broken("the server accepted the request and gave no answer"));
         }
         let messages = match Message::parse(text.clone(), &self.remote.limits) {
             Ok(message) => vec![message],
-            Err(error) if error.kind == ParseErrorKind::Batch => self.batch(&text)?,
+            Err(error) if error.kind == ParseErrorKind::Batch => self.batch(text)?,
             Err(error) => {
                 return Err(self.remote.broken("the server's answer is no MCP message").with_cause(error));
             }
@@ -300,7 +300,8 @@ impl HttpConnection {
         }
         match self.remote.post(&self.remote.target, text, fields).await {
             Ok(response) if response.status().is_success() => {
-                drop(self.remote.collect(response.into_body()).await)
+                // Read to its end, the body gives its connection back.
+                let _read = self.remote.collect(response.into_body()).await;
             }
             Ok(response) => {
                 tracing::debug!(upstream = %self.remote.name, status = %response.status(), what, "not accepted");
@@ -385,7 +386,7 @@ impl Service for HttpConnection {
         let origin = envelope.origin;
         origin.upstream.get_or_init(|| self.side());
         match envelope.message {
-            Message::Request(request) => self.request(request, &origin).await,
+            Message::Request(request) => self.request(&request, &origin).await,
             Message::Notification(note) => self.notification(note, &origin),
             Message::Response(_) => {
                 Err(Refusal::bad_message(codes::INVALID_REQUEST, "a response to no request of the server"))
