@@ -7,6 +7,7 @@
     reason = "a test fails by a panic"
 )]
 
+mod children;
 mod edge;
 mod harness;
 mod legacy;

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use shadowcat_tests::client::call;
 use shadowcat_tests::proxy::{Proxy, before_command, before_url};
 use shadowcat_tests::raw::{Ask, Events, post};
 use shadowcat_tests::server::{HttpServer, HttpSettings, member, path};
 use shadowcat_tests::upstream::{Reply, Upstream};
-use shadowcat_tests::wait::{found, until};
+use shadowcat_tests::wait::{found, soon};
 
 use crate::harness::child;
 
@@ -120,13 +119,10 @@ async fn t45_closing_the_stream_cancels_the_call_of_a_child_under_the_proxys_own
     assert_eq!(path(&cancelled, &["params", "requestId"]), Some(own), "{cancelled}");
     // The late answer belongs to nobody, and others are served.
     assert_eq!(tool("\"mine\"", "echo").send(proxy.address).await.status, 200);
-    until("the late answer is counted", || true).await;
-    for _ in 0..200 {
-        if proxy.metric("shadowcat_upstream_stray_total").await >= 1.0 {
-            return;
-        }
-    }
-    panic!("the late answer was not counted as stray");
+    soon("the late answer is counted", async {
+        while proxy.metric("shadowcat_upstream_stray_total").await < 1.0 {}
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -153,7 +149,7 @@ async fn t45_closing_the_stream_closes_the_call_at_an_http_server() {
     let mut events = tool("1", "hang").send(proxy.address).await.events();
     events.message().await;
     drop(events);
-    shadowcat_tests::wait::soon("the upstream's stream closed", closed.notified()).await;
+    soon("the upstream's stream closed", closed.notified()).await;
     assert!(upstream.calls("notifications/cancelled").is_empty(), "on HTTP the closed stream is the cancel");
 }
 
@@ -225,8 +221,6 @@ async fn t55_a_request_of_a_modern_server_never_reaches_the_client() {
 async fn t76_two_modern_clients_of_one_child_may_use_the_same_id_and_token() {
     let proxy = before_command(&[child()]).start().await;
     let with_token = |id: &str| {
-        let text = call(id, "chatter", "{}", "");
-        let _ = text;
         let members = format!(r#""name":"echo","arguments":{{"who":{id}}},"#);
         let text =
             body(id, "tools/call", &members).replacen(r#""_meta":{"#, r#""_meta":{"progressToken":1,"#, 1);

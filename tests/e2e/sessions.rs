@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use shadowcat_tests::client::{Client, call};
 use shadowcat_tests::process::gone;
-use shadowcat_tests::proxy::{Proxy, before_command, before_url};
+use shadowcat_tests::proxy::{Proxy, before_command, before_url, configured};
 use shadowcat_tests::raw::{Ask, post};
 use shadowcat_tests::server::{Answers, HttpServer, HttpSettings, SseServer, member, path};
 use shadowcat_tests::upstream::{Reply, Upstream};
@@ -39,7 +39,6 @@ async fn s2_f22_a_session_goes_on_after_kill_9_before_an_http_server_that_rememb
     let proxy = before_url(&server.url()).start().await;
     let id = session(&proxy, NEWEST).await;
     goes_on(&proxy, &id).await;
-    until("the record is written", || true).await;
     written(&proxy).await;
     let proxy = proxy.crash_and_restart().await;
     goes_on(&proxy, &id).await;
@@ -318,8 +317,8 @@ async fn q9_the_upstreams_own_http_errors_reach_the_client_with_their_headers() 
 async fn q6_sessions_never_share_a_child() {
     let directory = tempfile::tempdir().unwrap();
     let starts = directory.path().join("starts");
-    let config = "upstream:\n  warm: 2\n";
-    let proxy = before_command(&[&child(), "--starts", starts.to_str().unwrap()]).config(config).start().await;
+    let command = format!(r#"["{}", "--starts", "{}"]"#, child(), starts.display());
+    let proxy = configured(&format!("upstream:\n  command: {command}\n  warm: 2\n")).start().await;
     let mut pids = BTreeSet::new();
     for _ in 0..8 {
         let mut client = Client::http(proxy.address);
