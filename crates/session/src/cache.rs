@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::record::{Key, Record};
 
-/// How much a [`Cache`] keeps.
+/// How much stays in memory after use.
 #[derive(Clone, Copy, Debug)]
 pub struct CacheLimits {
     /// The most records.

@@ -363,7 +363,7 @@ mod tests {
     fn limits() -> StreamLimits {
         StreamLimits {
             lag_bytes_max: 4,
-            stall_max: Duration::from_secs(60),
+            stall_max: Duration::from_mins(1),
             kept_events_max: 3,
             kept_bytes_max: 100,
         }
