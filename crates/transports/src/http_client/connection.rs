@@ -9,10 +9,11 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http_body_util::Full;
 use hyper::client::conn::{http1, http2};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use shadowcat_pipeline::task::Tasks;
 use tokio::sync::watch;
 
+use super::Settings;
 use super::dial::Stream;
 use super::host::Slot;
 use super::stats::Open;
@@ -20,9 +21,7 @@ use super::stats::Open;
 /// What is sent: a whole body.
 pub(super) type Outgoing = Full<Bytes>;
 
-/// The most a connection reads at a time, and so about what it buffers for a slow reader (HTTP/1.1).
-const READ_BYTES_MAX: usize = 64 * 1024;
-/// The smallest buffer the library works with.
+/// The smallest read buffer the library works with (HTTP/1.1).
 const READ_BYTES_MIN: usize = 8 * 1024;
 /// Streams on one HTTP/2 connection, whatever the server allows: they share one socket and one lost packet stops all.
 pub(super) const STREAMS_MAX: u32 = 100;
@@ -37,14 +36,15 @@ pub(super) type Kept = (Slot, Open);
 /// Starts HTTP/1.1. `kept` lives as long as the connection.
 pub(super) async fn start_http1(
     stream: Stream,
-    header_bytes_max: usize,
+    settings: &Settings,
     tasks: &Tasks,
     kept: Kept,
 ) -> Result<http1::SendRequest<Outgoing>, hyper::Error> {
     let mut builder = http1::Builder::new();
+    // The buffer must hold a head; a body for a slow reader waits in it too, and from then on in the socket.
     builder
-        .max_header_size(header_bytes_max)
-        .max_buf_size(header_bytes_max.clamp(READ_BYTES_MIN, READ_BYTES_MAX));
+        .max_buf_size(settings.header_bytes_max.max(READ_BYTES_MIN))
+        .max_header_size(settings.header_bytes_max);
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
     // Boxed, and no async block: each of those on the way to the runtime would hold the connection a second time, which
     // is 3 kB more for every idle event stream.
@@ -81,7 +81,7 @@ pub(super) struct Http2 {
 /// connection, its last streams included.
 pub(super) async fn start_http2(
     stream: Stream,
-    header_bytes_max: usize,
+    settings: &Settings,
     tasks: &Tasks,
     kept: Kept,
 ) -> Result<Http2, hyper::Error> {
@@ -93,7 +93,10 @@ pub(super) async fn start_http2(
         .initial_max_send_streams(0)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_header_list_size(u32::try_from(header_bytes_max).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(settings.header_bytes_max).unwrap_or(u32::MAX))
+        .timer(TokioTimer::new())
+        .keep_alive_interval(settings.keep_alive)
+        .keep_alive_timeout(settings.keep_alive)
         .handshake(TokioIo::new(stream))
         .await?;
     let (publish, mut allowed) = watch::channel(0);

@@ -19,11 +19,15 @@ use super::tls;
 
 /// Addresses of one name that are tried, in the resolver's order.
 const ADDRESSES_MAX: usize = 8;
+/// Unanswered probes after which a connection counts as lost.
+const KEEP_ALIVE_PROBES: u32 = 3;
 
 /// Opens byte streams.
 pub(super) struct Dialer {
     pub(super) tls: TlsConnector,
-    pub(super) tcp_keepalive: Duration,
+    pub(super) keep_alive: Duration,
+    /// For all addresses of a name together; each gets its share. The caller watches over the whole.
+    pub(super) timeout: Duration,
 }
 
 /// An open byte stream. The TLS state is boxed: a plain stream is a tenth of its size.
@@ -33,9 +37,9 @@ pub(super) enum Stream {
 }
 
 impl Dialer {
-    /// Connects to an origin. `deadline` only divides the time between addresses; the caller enforces it.
-    pub(super) async fn dial(&self, origin: &Origin, deadline: Instant) -> Result<Stream, ClientError> {
-        let stream = connect(&resolve(origin).await?, deadline).await?;
+    /// Connects to an origin.
+    pub(super) async fn dial(&self, origin: &Origin) -> Result<Stream, ClientError> {
+        let stream = connect(&resolve(origin).await?, self.timeout).await?;
         self.tune(&stream);
         let Some(name) = &origin.tls_name else { return Ok(Stream::Plain(stream)) };
         let stream = self.tls.connect(name.clone(), stream).await.map_err(tls::failed)?;
@@ -47,8 +51,9 @@ impl Dialer {
     fn tune(&self, stream: &TcpStream) {
         let tuned = stream.set_nodelay(true).and_then(|()| {
             sockopt::set_socket_keepalive(stream, true)?;
-            sockopt::set_tcp_keepidle(stream, self.tcp_keepalive)?;
-            Ok(sockopt::set_tcp_keepintvl(stream, self.tcp_keepalive)?)
+            sockopt::set_tcp_keepidle(stream, self.keep_alive)?;
+            sockopt::set_tcp_keepintvl(stream, self.keep_alive)?;
+            Ok(sockopt::set_tcp_keepcnt(stream, KEEP_ALIVE_PROBES)?)
         });
         if let Err(error) = tuned {
             tracing::debug!(%error, "a socket option was not taken");
@@ -69,7 +74,8 @@ async fn resolve(origin: &Origin) -> Result<Vec<SocketAddr>, ClientError> {
 
 /// Tries one address after the other, each with its share of the time left, so that a silent first one leaves some to
 /// the next.
-async fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, ClientError> {
+async fn connect(addresses: &[SocketAddr], within: Duration) -> Result<TcpStream, ClientError> {
+    let deadline = Instant::now() + within;
     let mut last = ClientError::Resolve(io::Error::new(io::ErrorKind::NotFound, "no address"));
     for (tried, address) in addresses.iter().enumerate() {
         let left = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
@@ -77,7 +83,7 @@ async fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStrea
         last = match timeout(share, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => ClientError::connect(error),
-            Err(_) => ClientError::ConnectTimeout(share),
+            Err(_) => ClientError::ConnectTimeout(within),
         };
     }
     Err(last)

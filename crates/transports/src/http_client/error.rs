@@ -151,7 +151,8 @@ fn was_refused_unread(error: &hyper::Error) -> bool {
 /// Whether the connection was lost, as opposed to what came over it being wrong.
 fn is_loss(error: &hyper::Error) -> bool {
     let is_io = error.source().is_some_and(<dyn std::error::Error>::is::<io::Error>);
-    let is_h2 = h2_error(error).is_some_and(|h2| h2.is_io() || h2.is_reset() || h2.is_go_away());
+    // An unanswered ping is a loss too.
+    let is_h2 = error.is_timeout() || h2_error(error).is_some_and(|h2| h2.is_io() || h2.is_remote());
     error.is_incomplete_message()
         || error.is_canceled()
         || error.is_closed()

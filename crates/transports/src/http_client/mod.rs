@@ -57,8 +57,9 @@ pub struct Settings {
     pub idle_per_host_max: usize,
     /// Connections to one origin. A request that would need one more is refused.
     pub connections_per_host_max: usize,
-    /// How long a connection is silent before the system asks whether the other side is still there.
-    pub tcp_keepalive: Duration,
+    /// How long a connection is silent before the other side is asked whether it is still there: by TCP always, by
+    /// HTTP/2 while streams are open, which then allows as long again for the answer.
+    pub keep_alive: Duration,
     /// Size of the head of an answer.
     pub header_bytes_max: usize,
     /// A PEM file of CAs to trust besides the system's.
@@ -72,7 +73,7 @@ impl Default for Settings {
             idle_timeout: Duration::from_secs(90),
             idle_per_host_max: 256,
             connections_per_host_max: 10_000,
-            tcp_keepalive: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(30),
             header_bytes_max: 64 * 1024,
             ca_file: None,
         }
@@ -91,7 +92,7 @@ impl Client {
     /// If the certificates of [`Settings::ca_file`] cannot be used.
     pub fn new(settings: Settings, tasks: Tasks) -> Result<Self, SetupError> {
         let tls = tls::connector(settings.ca_file.as_deref())?;
-        let dialer = Dialer { tls, tcp_keepalive: settings.tcp_keepalive };
+        let dialer = Dialer { tls, keep_alive: settings.keep_alive, timeout: settings.connect_timeout };
         Ok(Self { pool: Pool::new(dialer, settings, tasks) })
     }
 

@@ -102,17 +102,16 @@ impl Pool {
     async fn open(&self, host: &Arc<HostPool>, origin: &Arc<Origin>) -> Result<Lease, ClientError> {
         let max = self.settings.connections_per_host_max;
         let slot = host.reserve(max).ok_or(ClientError::Overloaded { max })?;
-        let stream = self.dialer.dial(origin, Instant::now() + self.settings.connect_timeout).await?;
+        let stream = self.dialer.dial(origin).await?;
         let is_http2 = stream.is_http2();
         host.learn_sharing(is_http2);
         let kept = (slot, Open::count(&self.stats));
-        let headers = self.settings.header_bytes_max;
         if is_http2 {
-            let connection = start_http2(stream, headers, &self.tasks, kept).await;
+            let connection = start_http2(stream, &self.settings, &self.tasks, kept).await;
             Ok(host.add_shared(connection.map_err(ClientError::NotSent)?))
         } else {
             let sender =
-                start_http1(stream, headers, &self.tasks, kept).await.map_err(ClientError::NotSent)?;
+                start_http1(stream, &self.settings, &self.tasks, kept).await.map_err(ClientError::NotSent)?;
             Ok(Lease::Whole { sender, host: Arc::clone(host) })
         }
     }

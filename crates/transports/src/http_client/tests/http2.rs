@@ -1,13 +1,19 @@
 //! HTTP/2: sharing a connection, and when not to.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
+use http::Response;
 use http_body_util::BodyExt as _;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 
-use super::super::{ClientError, Settings, Target};
+use super::super::{BodyError, ClientError, Settings, Target};
 use super::peers::Peer;
 use super::secure::Ca;
 use super::{PATIENCE, Rig, Tasks, post, text};
@@ -97,7 +103,7 @@ async fn a_connection_the_server_bids_farewell_on_ends_its_streams_and_takes_no_
 async fn an_idle_shared_connection_is_closed_after_its_time() {
     let ca = Ca::new();
     let peer = Peer::tls(ca.server(&["h2"]), 100).await;
-    let rig = Rig::new(Settings { idle_timeout: std::time::Duration::from_millis(20), ..ca.trusting() });
+    let rig = Rig::new(Settings { idle_timeout: Duration::from_millis(20), ..ca.trusting() });
     rig.read(&peer.tls_target("localhost", "/")).await;
     rig.settles_at(0).await;
 }
@@ -113,17 +119,47 @@ async fn stopping_closes_shared_connections() {
     assert!(body.frame().await.unwrap().is_err());
 }
 
-#[tokio::test]
-async fn a_stream_the_server_refuses_was_not_acted_on() {
-    let ca = Ca::new();
-    let rig = Rig::new(ca.trusting());
-    let acceptor = TlsAcceptor::from(std::sync::Arc::new(ca.server(&["h2"])));
+/// A server that speaks HTTP/2 only, and the place to speak to it by hand.
+async fn by_hand(
+    ca: &Ca,
+) -> (Target, impl Future<Output = h2::server::Connection<TlsStream<TcpStream>, Bytes>> + use<>) {
+    let acceptor = TlsAcceptor::from(Arc::new(ca.server(&["h2"])));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = Target::parse(&format!("https://{}/", listener.local_addr().unwrap())).unwrap();
-    let tasks = Tasks::new();
+    let accepted = async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        h2::server::handshake(acceptor.accept(stream).await.unwrap()).await.unwrap()
+    };
+    (target, accepted)
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_is_noticed_on_an_open_stream() {
+    let (ca, tasks, hush) = (Ca::new(), Tasks::new(), CancellationToken::new());
+    let rig = Rig::new(Settings { keep_alive: Duration::from_millis(50), ..ca.trusting() });
+    let (target, accepted) = by_hand(&ca).await;
+    let hushed = hush.clone();
     tasks.spawn_until_stop(async move {
-        let stream = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
-        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let mut connection = accepted.await;
+        let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+        let _stream = respond.send_response(Response::new(()), false).unwrap();
+        drop(hushed.run_until_cancelled(connection.accept()).await);
+        std::future::pending::<()>().await;
+    });
+    let mut body = rig.get(&target).await.unwrap().into_body();
+    hush.cancel();
+    let error = body.frame().await.unwrap().unwrap_err();
+    assert!(matches!(error, BodyError::Cut(_)), "{error:?}");
+    rig.settles_at(0).await;
+}
+
+#[tokio::test]
+async fn a_stream_the_server_refuses_was_not_acted_on() {
+    let (ca, tasks) = (Ca::new(), Tasks::new());
+    let rig = Rig::new(ca.trusting());
+    let (target, accepted) = by_hand(&ca).await;
+    tasks.spawn_until_stop(async move {
+        let mut connection = accepted.await;
         while let Some(Ok((_, mut respond))) = connection.accept().await {
             respond.send_reset(h2::Reason::REFUSED_STREAM);
         }
