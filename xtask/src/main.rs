@@ -5,7 +5,9 @@ mod conformance;
 mod failure;
 mod peers;
 mod process;
+mod program;
 mod shell;
+mod tally;
 mod test;
 mod tidy;
 mod tree;
@@ -18,7 +20,7 @@ use failure::Failure;
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  test          install the peers, build, run every test and the conformance comparison
+  test          everything: house rules, peers, build, every test, the conformance comparison
   peers         install the clients and servers that tests talk to into tests/.peers
   conformance   compare the official suite's verdicts directly and through shadowcat
                 [--binary PATH] [--only http|stdio|sse|client]
@@ -27,7 +29,7 @@ usage: cargo xtask COMMAND
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             eprintln!("xtask: {failure}");
             ExitCode::FAILURE
@@ -35,13 +37,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &[String]) -> Result<(), Failure> {
+fn run(arguments: &[String]) -> Result<ExitCode, Failure> {
     let (command, rest) = arguments.split_first().ok_or_else(|| Failure::said(USAGE))?;
     match (command.as_str(), rest) {
-        ("test", []) => test::run(),
-        ("peers", []) => peers::install(),
-        ("conformance", options) => conformance::run(&Options::parse(options)?),
-        ("tidy", []) => tidy::run(),
-        _ => Err(Failure::said(USAGE)),
+        ("test", []) => return Ok(test::run()),
+        ("peers", []) => peers::install()?,
+        ("conformance", options) => compare(&Options::parse(options)?)?,
+        ("tidy", []) => tidy::run()?,
+        _ => return Err(Failure::said(USAGE)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn compare(options: &Options) -> Result<(), Failure> {
+    match conformance::run(options)?.failed {
+        0 => Ok(()),
+        differences => Err(Failure::said(format!("{differences} checks differ through shadowcat"))),
     }
 }

@@ -1,6 +1,7 @@
 //! Runs programs in the foreground and says which.
 
-use std::process::{Command, Stdio};
+use std::io::{self, BufRead, BufReader};
+use std::process::{Command, ExitStatus, Stdio};
 
 use crate::failure::Failure;
 
@@ -22,6 +23,25 @@ pub(crate) fn read(command: &mut Command) -> Result<String, Failure> {
         return Err(Failure::Ended { program: line(command), status: output.status });
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Prints the command and runs it; prints each line of its output and its errors as it comes, and shows it to `seen`.
+pub(crate) fn watch(mut command: Command, mut seen: impl FnMut(&str)) -> Result<ExitStatus, Failure> {
+    println!("$ {}", line(&command));
+    let program = name(&command);
+    let failed = |cause| Failure::Start { program: program.clone(), cause };
+    let (reader, writer) = io::pipe().map_err(failed)?;
+    command.stdout(writer.try_clone().map_err(failed)?).stderr(writer);
+    let mut child = command.spawn().map_err(failed)?;
+    // It holds the writing end of the pipe, which would never come to its end.
+    drop(command);
+    for text in BufReader::new(reader).split(b'\n') {
+        let text = text.map_err(failed)?;
+        let text = String::from_utf8_lossy(&text);
+        println!("{text}");
+        seen(&text);
+    }
+    child.wait().map_err(failed)
 }
 
 /// Whether a command starts and succeeds; what it prints is nobody's business.

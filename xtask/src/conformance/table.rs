@@ -31,9 +31,9 @@ const BY_NATURE: &[ByNature] = &[ByNature {
     reason: "the upstream has no stream for one request that it could close in the middle of the call",
 }];
 
-/// A check whose verdict is another one through shadowcat.
+/// The verdict on a check, directly and through shadowcat.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Difference<'t> {
+pub(super) struct Comparison<'t> {
     column: &'t str,
     scenario: &'t str,
     check: &'t str,
@@ -41,7 +41,7 @@ pub(super) struct Difference<'t> {
     through: String,
 }
 
-impl Difference<'_> {
+impl Comparison<'_> {
     fn reason(&self) -> Option<&'static str> {
         let excuses = |excuse: &&ByNature| {
             excuse.columns.contains(&self.column)
@@ -62,22 +62,32 @@ impl Difference<'_> {
 }
 
 impl Table {
-    fn differences(&self) -> Vec<Difference<'_>> {
+    /// Every check of every column but the first, beside the same check of the first one.
+    fn comparisons(&self) -> Vec<Comparison<'_>> {
         let Some(((_, direct), others)) = self.columns.split_first() else { return Vec::new() };
-        let mut differences = Vec::new();
+        let mut comparisons = Vec::new();
         for (column, through) in others {
             for (scenario, check) in checks(direct).union(&checks(through)) {
                 let [direct, through] = [direct, through].map(|verdicts| verdict(verdicts, scenario, check));
-                if direct != through {
-                    differences.push(Difference { column, scenario, check, direct, through });
-                }
+                comparisons.push(Comparison { column, scenario, check, direct, through });
             }
         }
-        differences
+        comparisons
+    }
+
+    fn differences(&self) -> Vec<Comparison<'_>> {
+        let mut comparisons = self.comparisons();
+        comparisons.retain(|comparison| comparison.direct != comparison.through);
+        comparisons
+    }
+
+    /// How many checks were compared.
+    pub(super) fn compared(&self) -> usize {
+        self.comparisons().len()
     }
 
     /// The differences that nothing excuses.
-    pub(super) fn unexplained(&self) -> Vec<Difference<'_>> {
+    pub(super) fn unexplained(&self) -> Vec<Comparison<'_>> {
         self.differences().into_iter().filter(|difference| difference.reason().is_none()).collect()
     }
 
@@ -183,7 +193,9 @@ mod tests {
     #[test]
     fn equal_verdicts_are_no_difference_even_when_both_fail() {
         let failed = || verdicts("a", "b", "FAILURE");
-        assert!(table(failed(), "via http", failed()).differences().is_empty());
+        let table = table(failed(), "via http", failed());
+        assert!(table.differences().is_empty());
+        assert_eq!(table.compared(), 1);
     }
 
     #[test]
