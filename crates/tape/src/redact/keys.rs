@@ -30,7 +30,7 @@ const ENDINGS: [&str; 24] = [
 ];
 
 /// Names that are secrets only as a whole.
-const WHOLE: [&str; 14] = [
+const WHOLE: [&str; 13] = [
     "pass",
     "auth",
     "jwt",
@@ -42,7 +42,6 @@ const WHOLE: [&str; 14] = [
     "authcode",
     "authorizationcode",
     "devicecode",
-    "assertion",
     "sessid",
     "phpsessid",
 ];

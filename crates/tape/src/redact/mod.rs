@@ -1,8 +1,8 @@
 //! What must not reach the disk: credentials, found by the names they go under and by the shapes they have.
 //!
 //! Each is replaced by `[redacted:` and twelve hex digits of a keyed hash, so that equal stays equal within a tape and
-//! nobody can try guesses against it: the key is random and never written. `keys` knows the names, `shapes` the shapes
-//! inside text, `json` walks a message. When in doubt a value is replaced: a tape that lacks a word is a smaller harm
+//! nobody can try guesses against it: the key is random and never written. `words` takes the first look, `keys`
+//! knows the names, `shapes` the shapes inside text, `json` walks a message. When in doubt a value is replaced: a tape that lacks a word is a smaller harm
 //! than one that holds a password.
 
 mod json;
@@ -10,6 +10,7 @@ mod keys;
 mod shapes;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

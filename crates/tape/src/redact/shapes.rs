@@ -1,90 +1,12 @@
 //! Secrets inside text: tokens that are known by their shape, and values behind a name.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, Match};
 use regex::{Captures, Regex};
 
+use super::words::Words;
 use super::{MARK_OPEN, RedactorError, keys};
-
-/// Text without any of these holds nothing that this module or `keys` looks for. Lower case; compared without case.
-const WORDS: [&str; 69] = [
-    // The first has a rule of its own: see `is_harmless`.
-    "token",
-    "secret",
-    "passw",
-    "passphrase",
-    "passcode",
-    "pwd",
-    "pass\"",
-    "pass=",
-    "pass:",
-    "auth\"",
-    "auth=",
-    "auth:",
-    "authorization",
-    "apikey",
-    "api_key",
-    "api-key",
-    "access_key",
-    "access-key",
-    "accesskey",
-    "_key",
-    "-key",
-    "key=",
-    "key\"",
-    "key:",
-    "credential",
-    "cookie",
-    "session",
-    "sessid",
-    "requeststate",
-    "request_state",
-    "jwt",
-    "dpop",
-    "otp",
-    "verifier",
-    "assertion",
-    "authcode",
-    "auth_code",
-    "devicecode",
-    "device_code",
-    "code=",
-    "state=",
-    "sid=",
-    "sig=",
-    "signature",
-    "connection",
-    "\\u00",
-    "bearer ",
-    "basic ",
-    "negotiate ",
-    "eyj",
-    "sk-",
-    "k_live_",
-    "k_test_",
-    "ghp_",
-    "gho_",
-    "ghu_",
-    "ghs_",
-    "ghr_",
-    "github_pat_",
-    "xox",
-    "xapp-",
-    "akia",
-    "asia",
-    "aiza",
-    "-----begin",
-    "://",
-    "glpat-",
-    "npm_",
-    "pypi-",
-];
-/// The same, for tokens that are rarer still.
-const RARE_WORDS: [&str; 6] = ["hf_", "ya29.", "sg.", "dop_v1_", "shpat_", "hvs."];
-
-/// `progressToken` is in nearly every request and must not cost each of them the closer look.
-const HARMLESS_BEFORE_TOKEN: [&str; 2] = ["progress", "max"];
 
 /// Tokens whose shape alone gives them away; all of the match is the secret.
 const TOKENS: &str = r"(?x)
@@ -123,9 +45,9 @@ const PARAMETER: &str = r#"(?i)(?:[?&;\#]|^|\s)([a-z0-9_.%-]{1,64}(?:\[\])?)=([^
 /// the secret. A header's value goes to the end of its line.
 const NAMED: &str = r#"(?ix)
     ([a-z0-9_.-]{0,64}
-      (?:token|secret|pass|passw(?:or)?d|passphrase|passcode|pwd|authorization|api[_-]?key|access[_-]?key(?:[_-]?id)?
+      (?:token|secret|passw(?:or)?d|passphrase|passcode|pwd|authorization|api[_-]?key|access[_-]?key(?:[_-]?id)?
         |secret[_-]?key|private[_-]?key|signing[_-]?key|encryption[_-]?key|shared[_-]?key|auth[_-]?key|credentials?
-        |cookies?|session[_-]?id|sessid|request[_-]?state|jwt|dpop|otp|verifier|connection[_-]?string|assertion))
+        |cookies?|session[_-]?id|sessid|request[_-]?state|jwt|dpop|otp|verifier|connection[_-]?string|client[_-]?assertion))
     (?: \\*["']? \s* (?:=>|[:=]) \s* \\*["'] ([^"'\\\r\n]+)
       | \\*["']? \s* (?:=>|[:=]) [\ \t]* ((?:(?:bearer|basic|digest|token|negotiate)\ +)? [^\s"'\\,;&<>(){}\[\]]+ (?:;\ *[^\s"'\\;]+=[^\s"'\\;]*)*)
     )"#;
@@ -153,7 +75,7 @@ const SCHEMES: [&str; 6] = ["bearer", "basic", "digest", "dpop", "negotiate", "t
 
 #[derive(Debug)]
 pub(super) struct Shapes {
-    words: AhoCorasick,
+    words: Words,
     tokens: Regex,
     scheme: Regex,
     user_info: Regex,
@@ -163,14 +85,9 @@ pub(super) struct Shapes {
 
 impl Shapes {
     pub(super) fn new() -> Result<Self, RedactorError> {
-        let words = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .kind(Some(AhoCorasickKind::DFA))
-            .build(WORDS.iter().chain(&RARE_WORDS))
-            .map_err(|cause| RedactorError::Pattern(Box::new(cause)))?;
         let regex = |text| Regex::new(text).map_err(|cause| RedactorError::Pattern(Box::new(cause)));
         Ok(Self {
-            words,
+            words: Words::new()?,
             tokens: regex(TOKENS)?,
             scheme: regex(SCHEME)?,
             user_info: regex(USER_INFO)?,
@@ -181,32 +98,49 @@ impl Shapes {
 
     /// Whether the text is worth a closer look. One pass, for every message of the proxy.
     pub(super) fn is_suspect(&self, text: &str) -> bool {
-        self.words.find_iter(text).any(|hit| !is_harmless(text, &hit))
+        self.words.are_in(text)
     }
 
-    /// The text with every secret in it replaced by what `mark` makes of it.
+    /// The text with every secret in it replaced by what `mark` makes of it. Tokens go first: what is behind a name
+    /// may be one that holds blanks and line ends.
     pub(super) fn replace<'a>(&self, text: &'a str, mark: &mut impl FnMut(&str) -> String) -> Cow<'a, str> {
-        if !self.is_suspect(text) {
-            return Cow::Borrowed(text);
-        }
+        let suspicion = self.words.suspicion(text);
+        let equals = memchr::memchr(b'=', text.as_bytes()).is_some();
+        let assigns = equals || memchr::memchr(b':', text.as_bytes()).is_some();
         let mut text = Cow::Borrowed(text);
-        replace(&mut text, &self.tokens, mark, |found| found.get(0).map(|all| all.range()));
-        replace(&mut text, &self.scheme, mark, |found| {
-            group(found, 1).filter(|_| looks_random(found.get(1).map_or("", |value| value.as_str())))
-        });
-        replace(&mut text, &self.user_info, mark, |found| group(found, 1));
-        replace(&mut text, &self.parameter, mark, |found| {
-            let name = found.get(1)?.as_str();
-            (keys::is_secret(name) || is_secret_parameter(name)).then(|| group(found, 2)).flatten()
-        });
-        replace(&mut text, &self.named, mark, |found| {
-            if !keys::is_secret(found.get(1)?.as_str()) {
-                return None;
-            }
-            group(found, 2).or_else(|| group(found, 3).filter(|_| !is_plain_word(found)))
-        });
+        if suspicion.shapes {
+            replace(&mut text, &self.tokens, mark, |found| group(found, 0));
+        }
+        if suspicion.schemes {
+            replace(&mut text, &self.scheme, mark, behind_a_scheme);
+        }
+        if suspicion.addresses {
+            replace(&mut text, &self.user_info, mark, |found| group(found, 1));
+        }
+        if suspicion.names && equals {
+            replace(&mut text, &self.parameter, mark, in_a_parameter);
+        }
+        if suspicion.names && assigns {
+            replace(&mut text, &self.named, mark, behind_a_name);
+        }
         text
     }
+}
+
+fn behind_a_scheme(found: &Captures<'_>) -> Option<Range<usize>> {
+    group(found, 1).filter(|_| looks_random(found.get(1).map_or("", |value| value.as_str())))
+}
+
+fn in_a_parameter(found: &Captures<'_>) -> Option<Range<usize>> {
+    let name = found.get(1)?.as_str();
+    if keys::is_secret(name) || is_secret_parameter(name) { group(found, 2) } else { None }
+}
+
+fn behind_a_name(found: &Captures<'_>) -> Option<Range<usize>> {
+    if !keys::is_secret(found.get(1)?.as_str()) {
+        return None;
+    }
+    group(found, 2).or_else(|| group(found, 3).filter(|_| !is_plain_word(found)))
 }
 
 /// The secret without the word before it that says what it is, so that it is equal to the same secret elsewhere.
@@ -223,23 +157,12 @@ pub(super) fn without_scheme(secret: &str) -> &str {
     }
 }
 
-fn is_harmless(text: &str, hit: &Match) -> bool {
-    hit.pattern().as_usize() == 0
-        && HARMLESS_BEFORE_TOKEN.iter().any(|word| {
-            let before = text.as_bytes().get(..hit.start()).unwrap_or_default();
-            before.len() >= word.len()
-                && before
-                    .get(before.len() - word.len()..)
-                    .is_some_and(|end| end.eq_ignore_ascii_case(word.as_bytes()))
-        })
-}
-
 /// Replaces the range that `secret` picks of each match; a mark that is already there stays.
 fn replace(
     text: &mut Cow<'_, str>,
     pattern: &Regex,
     mark: &mut impl FnMut(&str) -> String,
-    secret: impl Fn(&Captures<'_>) -> Option<std::ops::Range<usize>>,
+    secret: impl Fn(&Captures<'_>) -> Option<Range<usize>>,
 ) {
     let mut changed = String::new();
     let mut kept = 0;
@@ -262,7 +185,7 @@ fn replace(
     }
 }
 
-fn group(found: &Captures<'_>, index: usize) -> Option<std::ops::Range<usize>> {
+fn group(found: &Captures<'_>, index: usize) -> Option<Range<usize>> {
     found.get(index).map(|group| group.range())
 }
 

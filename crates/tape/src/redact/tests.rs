@@ -1,9 +1,16 @@
 //! What goes and what stays. The secrets here are made up and open no door.
 
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+
 use super::*;
 
-fn redactor() -> Redactor {
-    Redactor::new().unwrap()
+/// One for all: making one compiles its patterns.
+static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| Redactor::new().unwrap());
+
+fn redactor() -> &'static Redactor {
+    &REDACTOR
 }
 
 fn json(text: &str) -> String {
@@ -44,6 +51,7 @@ fn what_tells_nothing_stays() {
         r#"{"text":"Basic understanding of a Bearer token"}"#,
         r#"{"text":"password: string; token: undefined"}"#,
         r#"{"url":"http://localhost:8080/a@b","mail":"a:b@c.d"}"#,
+        r#"{"text":"tests pass: 10, assertion: left is right"}"#,
     ] {
         assert_eq!(redactor().json(text), Redacted { text: text.into(), count: 0 });
     }
@@ -99,7 +107,7 @@ fn equal_secrets_stay_equal_in_one_tape_and_differ_between_tapes() {
     assert_eq!(one.len(), 4);
     assert!(one[0] == one[1] && one[1] == one[2] && one[2] != one[3]);
     assert_eq!(one, marks(&first.json(text).text));
-    assert_ne!(one, marks(&redactor().json(text).text));
+    assert_ne!(one, marks(&Redactor::new().unwrap().json(text).text));
 }
 
 #[test]
@@ -221,4 +229,74 @@ fn a_shape_alone_gives_a_secret_away() {
     check(r#"["postgres://me:pa55w@db/x"]"#, r#"["postgres://me:*@db/x"]"#);
     check(r#"["curl -H 'Authorization: Bearer abc.def1'"]"#, r#"["curl -H 'Authorization: Bearer *'"]"#);
     check(r#"["https://x/cb?code=4/abc&state=xyz&page=2"]"#, r#"["https://x/cb?code=*&state=*&page=2"]"#);
+}
+
+/// Pieces of text that come close to what is looked for.
+fn piece() -> impl Strategy<Value = String> {
+    let near = prop::sample::select(vec![
+        "password",
+        "token",
+        "=",
+        ": ",
+        "\"",
+        "'",
+        "\\",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        "\n",
+        "é",
+        "sk-aaaaaaaaaaaaaaaaaaaa",
+        "Bearer ",
+        "x1y2z3a4",
+        "://",
+        "a:b@c",
+        "?key=",
+        "-----BEGIN PRIVATE KEY-----",
+        "[redacted:0123456789ab]",
+        "\u{1F600}",
+        "eyJhbGciOi.",
+    ]);
+    prop::collection::vec(near, 0..12).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn whatever_the_text_the_result_is_json_and_the_rest_stays(
+        key in piece(), text in piece(), inner in piece(), blank in "[ \t]{0,2}",
+    ) {
+        let inner = serde_json::json!({ "secret": inner, "t": text }).to_string();
+        let key = serde_json::json!(format!("k{key}"));
+        let text = serde_json::json!(text);
+        let inner = serde_json::json!(inner);
+        let message = format!("{{{blank}{key}{blank}:{blank}[{text}{blank},{inner}],\"n\":1.50}}");
+        let first = redactor().json(&message).text.into_owned();
+        let value: serde_json::Value = serde_json::from_str(&first).unwrap();
+        prop_assert_eq!(value.as_object().unwrap().len(), 2);
+        let untouched = r#","n":1.50}"#;
+        prop_assert!(first.ends_with(untouched));
+    }
+}
+
+/// Prints figures and asserts none: `cargo test --release -p shadowcat-tape -- --nocapture speed`.
+#[test]
+fn speed_of_redaction() {
+    const BYTES: usize = 4_000_000;
+    let redactor = redactor();
+    let words = "all is well ".repeat(15);
+    for (what, text) in [
+        ("nothing to find", format!(r#"{{"params":{{"name":"echo","text":"{words}","progressToken":1}}}}"#)),
+        ("a word that is suspect", format!(r#"{{"params":{{"name":"echo","text":"{words} tokens"}}}}"#)),
+        ("a secret", format!(r#"{{"params":{{"name":"echo","text":"{words}","password":"x"}}}}"#)),
+        ("100 kB, suspect", format!(r#"{{"text":"{} tokens"}}"#, words.repeat(550))),
+    ] {
+        let rounds = u32::try_from(BYTES / text.len()).unwrap();
+        let begun = std::time::Instant::now();
+        for _ in 0..rounds {
+            std::hint::black_box(redactor.json(std::hint::black_box(&text)));
+        }
+        println!("{what}: {} bytes in {:?}", text.len(), begun.elapsed() / rounds);
+    }
 }
