@@ -9,8 +9,11 @@
 
 mod children;
 mod edge;
+mod faults;
 mod harness;
 mod legacy;
 mod modern;
 mod sessions;
+mod shutdown;
+mod tapes;
 mod transparency;

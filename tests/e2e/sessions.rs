@@ -24,7 +24,7 @@ fn list(id: &str) -> Ask {
     in_session(id, r#"{"jsonrpc":"2.0","id":"still","method":"tools/list"}"#)
 }
 
-async fn goes_on(proxy: &Proxy, id: &str) {
+pub(crate) async fn goes_on(proxy: &Proxy, id: &str) {
     let answer = list(id).send(proxy.address).await;
     let status = answer.status;
     let text = answer.message().await;
@@ -46,7 +46,7 @@ async fn s2_f22_a_session_goes_on_after_kill_9_before_an_http_server_that_rememb
 }
 
 /// Waits until no session record waits to be written.
-async fn written(proxy: &Proxy) {
+pub(crate) async fn written(proxy: &Proxy) {
     soon("the store is up to date", async {
         while proxy.metric("shadowcat_store_queued").await > 0.0 || proxy.metric("shadowcat_store_written_total").await < 1.0 {}
     })

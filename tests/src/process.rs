@@ -70,6 +70,11 @@ impl Process {
         .await
     }
 
+    /// Waits until this stands somewhere on stderr.
+    pub async fn says_somewhere(&self, text: &str) {
+        until(format!("{text:?} on stderr"), || lock(&self.state.stderr).contains(text)).await;
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         if self.exit_status().is_none() {

@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 
 use crate::wait::soon;
@@ -20,6 +20,7 @@ pub struct Ask {
     path: String,
     headers: Vec<(String, Vec<u8>)>,
     body: Bytes,
+    narrow: bool,
 }
 
 /// A message by POST, with the headers every revision asks for.
@@ -37,7 +38,7 @@ pub fn get(path: &str) -> Ask {
 
 /// Any request.
 pub fn ask(method: Method, path: &str) -> Ask {
-    Ask { method, path: path.into(), headers: Vec::new(), body: Bytes::new() }
+    Ask { method, path: path.into(), headers: Vec::new(), body: Bytes::new(), narrow: false }
 }
 
 impl Ask {
@@ -67,6 +68,12 @@ impl Ask {
         self
     }
 
+    /// The connection takes in as little as the system allows before the answer is read.
+    pub fn narrow(mut self) -> Self {
+        self.narrow = true;
+        self
+    }
+
     /// Sends it on a connection of its own and waits for the head of the answer.
     pub async fn send(self, to: SocketAddr) -> Answer {
         let what = format!("an answer to {} {} {:?}", self.method, self.path, self.body);
@@ -80,7 +87,11 @@ impl Ask {
 
     /// Sends it; the connection may break before the head of the answer.
     pub async fn attempt(self, to: SocketAddr) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
-        let socket = TcpStream::connect(to).await?;
+        let socket = TcpSocket::new_v4()?;
+        if self.narrow {
+            socket.set_recv_buffer_size(4096)?;
+        }
+        let socket = socket.connect(to).await?;
         socket.set_nodelay(true)?;
         let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await?;
         let mut connection = JoinSet::new();

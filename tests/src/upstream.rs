@@ -143,6 +143,8 @@ impl Reply {
 enum ReplyBody {
     Whole(Option<Bytes>),
     Pieces(mpsc::Receiver<Option<Bytes>>),
+    /// What came before has still to reach the wire.
+    CutNext,
 }
 
 impl http_body::Body for ReplyBody {
@@ -153,12 +155,20 @@ impl http_body::Body for ReplyBody {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        match self.get_mut() {
+        let body = self.get_mut();
+        match body {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Pieces(pieces) => pieces.poll_recv(context).map(|piece| match piece? {
-                Some(bytes) => Some(Ok(Frame::data(bytes))),
-                None => Some(Err(std::io::Error::other("cut"))),
-            }),
+            Self::Pieces(pieces) => match pieces.poll_recv(context) {
+                Poll::Ready(Some(Some(bytes))) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                Poll::Ready(Some(None)) => {
+                    *body = Self::CutNext;
+                    context.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                Poll::Ready(None) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            },
+            Self::CutNext => Poll::Ready(Some(Err(std::io::Error::other("cut")))),
         }
     }
 
@@ -171,7 +181,7 @@ impl http_body::Body for ReplyBody {
             Self::Whole(bytes) => {
                 http_body::SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64)
             }
-            Self::Pieces(_) => http_body::SizeHint::default(),
+            Self::Pieces(_) | Self::CutNext => http_body::SizeHint::default(),
         }
     }
 }

@@ -156,6 +156,14 @@ impl Client {
         }
     }
 
+    /// Closes a stdio client's way out; what still comes in is received.
+    pub fn close(&mut self) {
+        match &mut self.way {
+            Way::Stdio(client) => client.close(),
+            Way::Http(_) | Way::Sse(_) => panic!("this transport has no such end"),
+        }
+    }
+
     /// Leaves without a word: every connection closes.
     pub fn leave(self) {
         drop(self);

@@ -44,6 +44,10 @@ impl StdioClient {
         soon("room in the pipe", stdin.write_all(line.as_bytes())).await.expect("an open pipe");
     }
 
+    pub(super) fn close(&mut self) {
+        drop(self.stdin.take());
+    }
+
     pub(super) fn process(&self) -> &Process {
         &self.process
     }
