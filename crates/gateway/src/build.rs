@@ -274,10 +274,16 @@ fn reach(plan: &Plan, remote: &Remote, tasks: &Tasks) -> Result<shadowcat_transp
     })
 }
 
+/// The store is looked through less often than the table: it is larger, and nothing in it takes memory.
+const EXPIRE_EVERY_ROUNDS: u64 = 12;
+
 /// Looks after the sessions from time to time, often enough that their idle limit means something.
 async fn sweep(gateway: Arc<Gateway>, idle: Duration) {
     let every = (idle / 4).clamp(Duration::from_millis(100), Duration::from_secs(5));
-    loop {
+    for round in 0_u64.. {
+        if round.is_multiple_of(EXPIRE_EVERY_ROUNDS) {
+            gateway.expire().await;
+        }
         tokio::time::sleep(every).await;
         // A little more than one round, so that none falls between two looks.
         gateway.sweep(every * 2).await;

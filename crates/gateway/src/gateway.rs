@@ -186,6 +186,16 @@ impl Gateway {
         }
     }
 
+    /// Forgets sessions in the store that nobody has used for too long; those in use are written back often enough.
+    pub(crate) async fn expire(&self) {
+        let idle = u64::try_from(self.rules.idle.as_millis()).unwrap_or(u64::MAX);
+        match self.records.expire(now_ms().saturating_sub(idle)).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "sessions that nobody used are forgotten"),
+            Err(error) => tracing::warn!(%error, "old sessions could not be forgotten"),
+        }
+    }
+
     /// Looks through the sessions in use: ends those that are over, and writes back those that were used since the
     /// last look.
     pub(crate) async fn sweep(&self, since: Duration) {

@@ -119,6 +119,10 @@ impl Running {
         };
         self.storing.stop();
         let stored = self.storing.join(STEP_DEADLINE).await;
-        tape && stored
+        let closed = tokio::time::timeout(STEP_DEADLINE, self.gateway.records.store().close()).await;
+        if let Ok(Err(error)) = &closed {
+            tracing::warn!(%error, "the session store was not closed in order");
+        }
+        tape && stored && matches!(closed, Ok(Ok(())))
     }
 }

@@ -1,9 +1,12 @@
 //! The one place where tasks are spawned: every task has an owner that stops and joins it.
 
 use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
+use pin_project_lite::pin_project;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 
 /// Tasks of one owner. Clones share the same set.
@@ -32,10 +35,7 @@ impl Tasks {
 
     /// Starts a task that is dropped where it stands when the owner stops.
     pub fn spawn_until_stop(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let stop = self.stop.clone();
-        self.tracker.spawn(async move {
-            stop.run_until_cancelled(work).await;
-        });
+        self.tracker.spawn(UntilStop { stop: self.stop.clone().cancelled_owned(), work });
     }
 
     /// Runs blocking work on the runtime's blocking threads, joined like a task.
@@ -63,6 +63,29 @@ impl Tasks {
     pub async fn join(&self, deadline: Duration) -> bool {
         self.tracker.close();
         tokio::time::timeout(deadline, self.tracker.wait()).await.is_ok()
+    }
+}
+
+pin_project! {
+    /// Work that ends with its owner. An async block would hold the work a second time while it runs, and there are
+    /// thousands of these with kilobytes of state each.
+    struct UntilStop<W> {
+        #[pin]
+        stop: WaitForCancellationFutureOwned,
+        #[pin]
+        work: W,
+    }
+}
+
+impl<W: Future<Output = ()>> Future for UntilStop<W> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        match this.work.poll(context) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => this.stop.poll(context),
+        }
     }
 }
 

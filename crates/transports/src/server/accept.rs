@@ -138,7 +138,8 @@ impl Site {
             .max_headers(HEADERS_MAX)
             .max_buf_size(self.settings.header_bytes_max.max(8192))
             .serve_connection(TokioIo::new(socket), service);
-        tokio::pin!(connection);
+        // On the heap, and moved there once: an idle stream should not hold its connection's state twice.
+        let mut connection = Box::pin(connection);
         let served = tokio::select! {
             served = connection.as_mut() => served,
             () = stop.cancelled() => {
