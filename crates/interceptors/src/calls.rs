@@ -1,5 +1,6 @@
 //! Counts and times every exchange, and writes a line about each into the log.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -66,19 +67,18 @@ struct MessageLabels {
 pub struct CallMetrics {
     calls: Family<CallLabels, Counter>,
     durations: Family<DurationLabels, Histogram, fn() -> Histogram>,
-    messages: Family<MessageLabels, Counter>,
-    bytes: Family<MessageLabels, Counter>,
+    traffic: Arc<Traffic>,
     in_flight: Gauge<i64, std::sync::atomic::AtomicI64>,
 }
 
 impl CallMetrics {
     /// Metrics that show in this registry.
     pub fn register(registry: &mut Registry) -> Self {
+        let (messages, bytes) = (Family::<MessageLabels, Counter>::default(), Family::default());
         let metrics = Self {
             calls: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
-            messages: Family::default(),
-            bytes: Family::default(),
+            traffic: Arc::new(Traffic::of(&messages, &bytes)),
             in_flight: Gauge::default(),
         };
         registry.register(
@@ -92,25 +92,66 @@ impl CallMetrics {
             Unit::Seconds,
             metrics.durations.clone(),
         );
-        registry.register(
-            "messages",
-            "Messages that passed, by the side they go to",
-            metrics.messages.clone(),
-        );
-        registry.register_with_unit(
-            "message_size",
-            "Bytes of the messages that passed",
-            Unit::Bytes,
-            metrics.bytes.clone(),
-        );
+        registry.register("messages", "Messages that passed, by the side they go to", messages);
+        registry.register_with_unit("message_size", "Bytes of the messages that passed", Unit::Bytes, bytes);
         registry.register("calls_in_flight", "Requests without a response yet", metrics.in_flight.clone());
         metrics
     }
 
     fn message(&self, direction: Direction, message: &Message) {
-        let labels = MessageLabels { direction: word(direction), kind: kind(message) };
-        self.messages.get_or_create(&labels).inc();
-        self.bytes.get_or_create(&labels).inc_by(message.text().len() as u64);
+        let counts = self.traffic.at(direction, message);
+        counts.messages.inc();
+        counts.bytes.inc_by(message.text().len() as u64);
+    }
+}
+
+/// The counters of every kind of message, found once: they are touched for each message.
+#[derive(Debug)]
+struct Traffic {
+    to_server: Kinds,
+    to_client: Kinds,
+}
+
+#[derive(Debug)]
+struct Kinds {
+    requests: Counts,
+    notifications: Counts,
+    responses: Counts,
+}
+
+#[derive(Debug)]
+struct Counts {
+    messages: Counter,
+    bytes: Counter,
+}
+
+impl Traffic {
+    fn of(messages: &Family<MessageLabels, Counter>, bytes: &Family<MessageLabels, Counter>) -> Self {
+        let counts = |direction, kind| {
+            let labels = MessageLabels { direction: word(direction), kind };
+            Counts {
+                messages: messages.get_or_create(&labels).clone(),
+                bytes: bytes.get_or_create(&labels).clone(),
+            }
+        };
+        let kinds = |direction| Kinds {
+            requests: counts(direction, "request"),
+            notifications: counts(direction, "notification"),
+            responses: counts(direction, "response"),
+        };
+        Self { to_server: kinds(Direction::ToServer), to_client: kinds(Direction::ToClient) }
+    }
+
+    fn at(&self, direction: Direction, message: &Message) -> &Counts {
+        let kinds = match direction {
+            Direction::ToServer => &self.to_server,
+            Direction::ToClient => &self.to_client,
+        };
+        match message {
+            Message::Request(_) => &kinds.requests,
+            Message::Notification(_) => &kinds.notifications,
+            Message::Response(_) => &kinds.responses,
+        }
     }
 }
 
@@ -236,14 +277,6 @@ fn opposite(direction: Direction) -> Direction {
     match direction {
         Direction::ToServer => Direction::ToClient,
         Direction::ToClient => Direction::ToServer,
-    }
-}
-
-fn kind(message: &Message) -> &'static str {
-    match message {
-        Message::Request(_) => "request",
-        Message::Notification(_) => "notification",
-        Message::Response(_) => "response",
     }
 }
 

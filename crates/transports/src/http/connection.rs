@@ -128,6 +128,9 @@ impl HttpConnection {
 
     /// Waits until the `initialized` notification has arrived.
     async fn settle(&self) {
+        if *self.settled.borrow() {
+            return;
+        }
         let mut settled = self.settled.subscribe();
         drop(tokio::time::timeout(INITIALIZED_DEADLINE, settled.wait_for(|settled| *settled)).await);
     }

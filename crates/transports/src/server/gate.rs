@@ -63,6 +63,9 @@ impl Gate {
     }
 
     fn serves_host(&self, text: &str) -> bool {
+        if self.loopback && is_plain_loopback(text) {
+            return true;
+        }
         if text.contains('@') {
             return false;
         }
@@ -81,6 +84,18 @@ fn single<'h>(headers: &'h HeaderMap, name: &http::HeaderName) -> Result<Option<
     let mut values = headers.get_all(name).iter();
     let first = values.next();
     if values.next().is_some() { Err(Doubled) } else { Ok(first) }
+}
+
+/// The two spellings that nearly every local client uses, told without taking the text apart.
+fn is_plain_loopback(text: &str) -> bool {
+    let rest = text.strip_prefix("127.0.0.1").or_else(|| text.strip_prefix("localhost"));
+    match rest.map(|rest| (rest.is_empty(), rest.strip_prefix(':'))) {
+        Some((true, _)) => true,
+        Some((false, Some(port))) => {
+            port.parse::<u16>().is_ok() && port.bytes().all(|byte| byte.is_ascii_digit())
+        }
+        Some((false, None)) | None => false,
+    }
 }
 
 fn is_loopback_name(host: &str) -> bool {
