@@ -22,7 +22,8 @@ fn reason(answer: &str) -> Option<String> {
 async fn f09_a_child_that_dies_at_each_start_is_left_alone_after_a_few_times() {
     let directory = tempfile::tempdir().unwrap();
     let starts = directory.path().join("starts");
-    let proxy = before_command(&[&child(), "--exit", "1", "--starts", starts.to_str().unwrap()]).start().await;
+    let proxy =
+        before_command(&[&child(), "--exit", "1", "--starts", starts.to_str().unwrap()]).start().await;
     let refused = soon("the breaker opens", async {
         loop {
             let answer = post("/mcp", &initialize("1", NEWEST)).send(proxy.address).await;
@@ -55,7 +56,10 @@ async fn f10_a_child_that_ends_during_initialize_says_why() {
     assert_eq!(reason(&answer).as_deref(), Some("\"upstream_exited\""), "{answer}");
     assert!(answer.contains("status 3") || answer.contains("status: 3"), "{answer}");
     for number in 1..=10 {
-        assert!(answer.contains(&format!("reason {number}: ")), "line {number} of stderr is missing: {answer}");
+        assert!(
+            answer.contains(&format!("reason {number}: ")),
+            "line {number} of stderr is missing: {answer}"
+        );
     }
 }
 
@@ -109,7 +113,8 @@ async fn f14_a_child_that_does_not_read_ends_its_own_calls_only() {
         deaf.display(),
         child = child()
     );
-    let proxy = before_command(&["sh", "-c", &script]).argument("--request-timeout").argument("2s").start().await;
+    let proxy =
+        before_command(&["sh", "-c", &script]).argument("--request-timeout").argument("2s").start().await;
     let fill = "x".repeat(1 << 20);
     let stuck = initialize("1", NEWEST).replacen("\"test\"", &format!("\"{fill}\""), 1);
     let (stuck, served) = tokio::join!(post("/mcp", &stuck).send(proxy.address), async {
@@ -128,7 +133,8 @@ async fn f14_a_child_that_does_not_read_ends_its_own_calls_only() {
 async fn f15_children_and_their_children_are_gone_soon_after_kill_9_of_the_proxy() {
     let directory = tempfile::tempdir().unwrap();
     let (starts, grand) = (directory.path().join("starts"), directory.path().join("grand"));
-    let words = [&child(), "--stubborn", "--starts", starts.to_str().unwrap(), "--child", grand.to_str().unwrap()];
+    let words =
+        [&child(), "--stubborn", "--starts", starts.to_str().unwrap(), "--child", grand.to_str().unwrap()];
     let proxy = before_command(&words).start().await;
     for _ in 0..3 {
         session(&proxy, NEWEST).await;
@@ -147,7 +153,8 @@ async fn f15_children_and_their_children_are_gone_soon_after_kill_9_of_the_proxy
 async fn f15_children_that_do_not_want_to_end_are_ended_with_their_session() {
     let directory = tempfile::tempdir().unwrap();
     let (starts, grand) = (directory.path().join("starts"), directory.path().join("grand"));
-    let words = [&child(), "--stubborn", "--starts", starts.to_str().unwrap(), "--child", grand.to_str().unwrap()];
+    let words =
+        [&child(), "--stubborn", "--starts", starts.to_str().unwrap(), "--child", grand.to_str().unwrap()];
     let proxy = before_command(&words).start().await;
     let id = session(&proxy, NEWEST).await;
     let pid = |file: &std::path::Path| -> u32 {
@@ -162,7 +169,9 @@ async fn f15_children_that_do_not_want_to_end_are_ended_with_their_session() {
 #[tokio::test]
 async fn f16_children_have_a_cap_and_who_waits_too_long_is_told() {
     let command = format!(r#"["{}"]"#, child());
-    let yaml = format!("upstream:\n  command: {command}\n  children_max: 2\n  warm: 0\nlimits:\n  children_queue: 1\n");
+    let yaml = format!(
+        "upstream:\n  command: {command}\n  children_max: 2\n  warm: 0\nlimits:\n  children_queue: 1\n"
+    );
     let proxy = configured(&yaml).argument("--request-timeout").argument("20s").start().await;
     let first = session(&proxy, NEWEST).await;
     session(&proxy, NEWEST).await;
@@ -186,7 +195,9 @@ async fn f17_a_command_that_cannot_be_started_is_told_with_the_systems_word_and_
     let directory = tempfile::tempdir().unwrap();
     let plain = directory.path().join("plain");
     std::fs::write(&plain, "no program").unwrap();
-    for (command, word) in [("/nonexistent/server", "No such file"), (plain.to_str().unwrap(), "ermission denied")] {
+    for (command, word) in
+        [("/nonexistent/server", "No such file"), (plain.to_str().unwrap(), "ermission denied")]
+    {
         let proxy = before_command(&[command]).start().await;
         let mut descriptors = 0;
         for number in 0..30 {
@@ -224,7 +235,9 @@ async fn q5_m7_many_sessions_leave_no_child_no_descriptor_and_no_task() {
     gone(&pids).await;
     found("no descriptor leaks", || (proxy.process.descriptors() <= descriptors + 5).then_some(())).await;
     soon("the tasks end", async {
-        while proxy.metric("shadowcat_tasks").await > 5.0 || proxy.metric("shadowcat_sessions_active").await > 0.0 {}
+        while proxy.metric("shadowcat_tasks").await > 5.0
+            || proxy.metric("shadowcat_sessions_active").await > 0.0
+        {}
     })
     .await;
 }

@@ -60,7 +60,9 @@ where
 
 #[tokio::test]
 async fn f01_an_answer_cut_anywhere_becomes_an_error_and_never_half_an_answer() {
-    let whole = |id: &str| format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[],"fill":"{}"}}}}"#, "x".repeat(240));
+    let whole = |id: &str| {
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[],"fill":"{}"}}}}"#, "x".repeat(240))
+    };
     let length = whole("1").len();
     let (_upstream, proxy) = upstream(move |seen| {
         let text = whole(&seen.member("id").unwrap());
@@ -70,7 +72,8 @@ async fn f01_an_answer_cut_anywhere_becomes_an_error_and_never_half_an_answer() 
     .await;
     let id = session(&proxy, NEWEST).await;
     for cut in (0..length).step_by(7) {
-        let asked = post("/mcp", &call("\"c\"", "x", &format!(r#"{{"cut":{cut}}}"#), "")).header("Mcp-Session-Id", &id);
+        let asked = post("/mcp", &call("\"c\"", "x", &format!(r#"{{"cut":{cut}}}"#), ""))
+            .header("Mcp-Session-Id", &id);
         let answer = asked.send(proxy.address).await;
         assert_eq!(answer.status, 200, "cut at {cut}");
         let text = answer.message().await;
@@ -88,7 +91,8 @@ fn five(own: &str) -> Vec<String> {
             format!("id: e{number}\nretry: 10\ndata: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{params}}}\n\n")
         })
         .collect();
-    events.push(format!("id: e5\ndata: {{\"jsonrpc\":\"2.0\",\"id\":{own},\"result\":{{\"done\":true}}}}\n\n"));
+    events
+        .push(format!("id: e5\ndata: {{\"jsonrpc\":\"2.0\",\"id\":{own},\"result\":{{\"done\":true}}}}\n\n"));
     events
 }
 
@@ -114,7 +118,8 @@ async fn f02_t7_a_stream_cut_anywhere_is_taken_up_without_loss_or_repetition() {
             let mut client = Client::http(address);
             client.handshake("2025-06-18").await;
             let answer = client.request(&call("\"c\"", "x", &format!(r#"{{"cut":{cut}}}"#), "")).await;
-            let told: Vec<_> = client.left().iter().filter_map(|text| path(text, &["params", "data"])).collect();
+            let told: Vec<_> =
+                client.left().iter().filter_map(|text| path(text, &["params", "data"])).collect();
             (cut, answer, told)
         }
     });
@@ -141,9 +146,11 @@ async fn f03_t15_an_upstream_that_hangs_is_given_up_at_the_limit_and_told() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("log");
     let child = [child(), "--log".into(), log.to_str().unwrap().to_owned()];
-    for (kind, reverse) in
-        [("http", before_url(&http.url())), ("sse", before_url(&sse.url())), ("child", before_command(&child))]
-    {
+    for (kind, reverse) in [
+        ("http", before_url(&http.url())),
+        ("sse", before_url(&sse.url())),
+        ("child", before_command(&child)),
+    ] {
         let proxy = reverse.argument("--request-timeout").argument("400ms").start().await;
         let mut client = Client::http(proxy.address);
         client.handshake(NEWEST).await;
@@ -187,7 +194,8 @@ async fn f03_a_modern_call_that_hangs_closes_its_stream_upstream() {
         }
     })
     .await;
-    let proxy = before_url(&upstream.url("/mcp")).argument("--request-timeout").argument("300ms").start().await;
+    let proxy =
+        before_url(&upstream.url("/mcp")).argument("--request-timeout").argument("300ms").start().await;
     let text = tool("1", "hang").send(proxy.address).await.message().await;
     assert_eq!(reason(&text).as_deref(), Some("\"upstream_timeout\""), "{text}");
     until("the upstream's stream is closed", || closed.load(Ordering::SeqCst) == 1).await;
@@ -225,7 +233,8 @@ async fn talkative(config: &str) -> (Upstream, Proxy, Arc<AtomicUsize>) {
             tokio::spawn(async move {
                 let fill = "x".repeat(10_000);
                 let params = format!(r#"{{"level":"info","data":"{fill}"}}"#);
-                let note = format!(r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{params}}}"#);
+                let note =
+                    format!(r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{params}}}"#);
                 while pieces.event(&note).await {
                     counter.fetch_add(note.len(), Ordering::SeqCst);
                 }
@@ -285,7 +294,10 @@ async fn s4_what_one_session_keeps_for_its_client_is_capped_however_many_streams
     }
     stuck(&written).await;
     let kept = proxy.metric("shadowcat_sessions_kept_bytes").await;
-    assert!(kept <= f64::from((1 << 20) + 20 * (16 << 10) + 20 * 10_100), "{kept} bytes kept for one session");
+    assert!(
+        kept <= f64::from((1 << 20) + 20 * (16 << 10) + 20 * 10_100),
+        "{kept} bytes kept for one session"
+    );
 }
 
 #[tokio::test]
@@ -311,7 +323,8 @@ async fn f06_an_event_that_comes_byte_by_byte_is_passed_on_when_it_is_whole() {
     let (answer, (seen, pieces)) = tokio::join!(asked, async { streams.recv().await.unwrap() });
     let mut events = answer.events();
     for number in 0..3 {
-        let note = format!(r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"data":{number}}}}}"#);
+        let note =
+            format!(r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"data":{number}}}}}"#);
         for byte in format!("data: {note}\r\n\r\n").bytes() {
             pieces.write(vec![byte]).await;
         }
@@ -329,8 +342,11 @@ async fn f31_a_legacy_client_that_leaves_has_cancelled_nothing() {
         let id = session(&proxy, NEWEST).await;
         let in_session = |text: &str| post("/mcp", text).header("Mcp-Session-Id", &id);
         for number in 0..10 {
-            let leaves = in_session(&call(&number.to_string(), "hold", "{}", "")).send_patiently(proxy.address);
-            let arrives = in_session(&call("\"sure\"", "echo", &format!(r#"{{"after":{}}}"#, number + 1), "")).send(proxy.address);
+            let leaves =
+                in_session(&call(&number.to_string(), "hold", "{}", "")).send_patiently(proxy.address);
+            let arrives =
+                in_session(&call("\"sure\"", "echo", &format!(r#"{{"after":{}}}"#, number + 1), ""))
+                    .send(proxy.address);
             tokio::select! {
                 _ = leaves => panic!("a held call has no answer"),
                 answer = arrives => drop(answer.message().await),

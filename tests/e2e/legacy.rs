@@ -48,7 +48,8 @@ async fn t33_s9_a_missing_session_is_400_and_an_unknown_one_404_on_every_method(
     for unknown in ["nonsense", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "../../etc/passwd", "x y"] {
         assert_eq!(list(unknown).send(proxy.address).await.status, 404, "{unknown}");
         for method in [Method::GET, Method::DELETE] {
-            let asked = ask(method.clone(), "/mcp").headers(&[("Accept", "text/event-stream"), ("Mcp-Session-Id", unknown)]);
+            let asked = ask(method.clone(), "/mcp")
+                .headers(&[("Accept", "text/event-stream"), ("Mcp-Session-Id", unknown)]);
             assert_eq!(asked.send(proxy.address).await.status, 404, "{method} {unknown}");
         }
     }
@@ -64,7 +65,10 @@ async fn t34_s5_delete_ends_the_session_here_and_at_the_upstream() {
     assert!((200..300).contains(&ended.status), "{}", ended.status);
     assert!(proxy.metric("shadowcat_sessions_active").await.abs() < 0.1);
     assert_eq!(list(&id).send(proxy.address).await.status, 404);
-    assert_eq!(ask(Method::DELETE, "/mcp").header("Mcp-Session-Id", &id).send(proxy.address).await.status, 404);
+    assert_eq!(
+        ask(Method::DELETE, "/mcp").header("Mcp-Session-Id", &id).send(proxy.address).await.status,
+        404
+    );
     until("the upstream's session is deleted", || server.sessions().is_empty()).await;
 }
 
@@ -87,7 +91,11 @@ async fn t35_s8_a_session_the_upstream_forgot_is_set_up_again_unseen() {
         assert_eq!(handshakes.len(), 2, "once more, and only once");
         assert_eq!(handshakes[1].member("params"), first.member("params"), "the client's own handshake");
         assert_eq!(server.upstream.calls("notifications/initialized").len(), 2);
-        assert_eq!(server.upstream.calls("logging/setLevel").len(), 2, "what the session had set is set again");
+        assert_eq!(
+            server.upstream.calls("logging/setLevel").len(),
+            2,
+            "what the session had set is set again"
+        );
     }
 }
 
@@ -114,7 +122,10 @@ async fn t36_a_404_of_the_upstream_never_ends_the_clients_session() {
     let unknown = in_session(&id, r#"{"jsonrpc":"2.0","id":5,"method":"foo/bar"}"#).send(proxy.address).await;
     assert_eq!(unknown.status, 200);
     let text = unknown.text().await;
-    assert_eq!(text, r#"{"jsonrpc":"2.0","id":5,"error":{"code":-32601,"message":"no such method","data":{"n":1.0}}}"#);
+    assert_eq!(
+        text,
+        r#"{"jsonrpc":"2.0","id":5,"error":{"code":-32601,"message":"no such method","data":{"n":1.0}}}"#
+    );
     let bare = list(&id).send(proxy.address).await;
     assert_ne!(bare.status, 404, "it would end the session");
     assert_eq!(member(&bare.text().await, "id").as_deref(), Some("1"));
@@ -147,7 +158,9 @@ async fn streaming() -> (Upstream, mpsc::Receiver<(Seen, Pieces)>) {
 }
 
 fn note(number: u32) -> String {
-    format!(r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"info","data":{number}}}}}"#)
+    format!(
+        r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"info","data":{number}}}}}"#
+    )
 }
 
 #[tokio::test]
@@ -191,7 +204,11 @@ async fn t37_t8_a_client_that_comes_back_gets_what_it_missed_of_that_stream_and_
         assert!(pieces.event(&note(number)).await, "the upstream's stream goes on without the client");
     }
     let last = last.unwrap().id.expect("events have ids");
-    let back = get("/mcp").headers(&[("Accept", "text/event-stream"), ("Mcp-Session-Id", &id), ("Last-Event-ID", &last)]);
+    let back = get("/mcp").headers(&[
+        ("Accept", "text/event-stream"),
+        ("Mcp-Session-Id", &id),
+        ("Last-Event-ID", &last),
+    ]);
     let mut events = back.send(proxy.address).await.events();
     for number in 3..6 {
         assert_eq!(events.message().await, note(number));
@@ -220,7 +237,11 @@ async fn f38_an_event_id_of_another_session_brings_nothing_of_it() {
             break event.id.unwrap();
         }
     };
-    let stolen = get("/mcp").headers(&[("Accept", "text/event-stream"), ("Mcp-Session-Id", &theirs), ("Last-Event-ID", &first)]);
+    let stolen = get("/mcp").headers(&[
+        ("Accept", "text/event-stream"),
+        ("Mcp-Session-Id", &theirs),
+        ("Last-Event-ID", &first),
+    ]);
     let answer = stolen.send(proxy.address).await;
     if answer.status == 200 {
         let delete = ask(Method::DELETE, "/mcp").header("Mcp-Session-Id", &theirs).send(proxy.address).await;
@@ -314,14 +335,20 @@ async fn t40_an_http_sse_upstream_serves_streamable_clients() {
     assert_eq!(answer.status, 200);
     assert_eq!(member(&answer.message().await, "id").as_deref(), Some("\"1\""));
     let seen = server.upstream.seen();
-    assert_eq!((seen[0].method.as_str(), seen[0].path.as_str()), ("GET", "/sse"), "the endpoint is awaited first");
+    assert_eq!(
+        (seen[0].method.as_str(), seen[0].path.as_str()),
+        ("GET", "/sse"),
+        "the endpoint is awaited first"
+    );
     assert!(seen[1..].iter().all(|seen| seen.path.starts_with("/messages?id=")), "{seen:?}");
 }
 
 #[tokio::test]
 async fn t40_an_endpoint_on_another_origin_is_refused() {
     let stranger = Upstream::start(|_| async { Reply::empty(202) }).await;
-    for endpoint in [stranger.url("/messages"), "//evil.example/messages".into(), "https://127.0.0.1/messages".into()] {
+    for endpoint in
+        [stranger.url("/messages"), "//evil.example/messages".into(), "https://127.0.0.1/messages".into()]
+    {
         let upstream = Upstream::start(move |_| {
             let endpoint = endpoint.clone();
             async move {
@@ -392,7 +419,8 @@ async fn t6_silent_streams_are_kept_alive_by_comments() {
         let mut answer = asked.send(proxy.address).await;
         let mut text = String::new();
         while text.matches("\n: ").count() + usize::from(text.starts_with(": ")) < 3 {
-            let chunk = shadowcat_tests::wait::soon("a comment", answer.chunk()).await.expect("an open stream");
+            let chunk =
+                shadowcat_tests::wait::soon("a comment", answer.chunk()).await.expect("an open stream");
             text.push_str(std::str::from_utf8(&chunk).unwrap());
         }
     }

@@ -13,6 +13,7 @@ mod faults;
 mod harness;
 mod legacy;
 mod modern;
+mod peers;
 mod sessions;
 mod shutdown;
 mod tapes;

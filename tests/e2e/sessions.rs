@@ -48,7 +48,9 @@ async fn s2_f22_a_session_goes_on_after_kill_9_before_an_http_server_that_rememb
 /// Waits until no session record waits to be written.
 pub(crate) async fn written(proxy: &Proxy) {
     soon("the store is up to date", async {
-        while proxy.metric("shadowcat_store_queued").await > 0.0 || proxy.metric("shadowcat_store_written_total").await < 1.0 {}
+        while proxy.metric("shadowcat_store_queued").await > 0.0
+            || proxy.metric("shadowcat_store_written_total").await < 1.0
+        {}
     })
     .await;
 }
@@ -86,8 +88,11 @@ async fn s2_f22_a_session_goes_on_after_kill_9_with_a_new_child_and_a_new_stream
         goes_on(&proxy, &id).await;
     }
     let lines = std::fs::read_to_string(&log).unwrap();
-    let handshakes: BTreeSet<_> =
-        lines.lines().filter(|line| line.contains("\"initialize\"")).map(|line| member(line, "params")).collect();
+    let handshakes: BTreeSet<_> = lines
+        .lines()
+        .filter(|line| line.contains("\"initialize\""))
+        .map(|line| member(line, "params"))
+        .collect();
     assert_eq!(handshakes.len(), 1, "each child got the client's own handshake");
     assert_eq!(lines.lines().filter(|line| line.contains("\"initialize\"")).count(), 3);
 }
@@ -104,7 +109,9 @@ async fn s2_f22_kill_9_under_load_loses_no_session_and_answers_what_was_in_fligh
         written(&proxy).await;
         let address = proxy.address;
         let calls = ids.iter().flat_map(|id| {
-            (0..5).map(move |number| in_session(id, &call(&number.to_string(), "hold", "{}", "")).attempt(address))
+            (0..5).map(move |number| {
+                in_session(id, &call(&number.to_string(), "hold", "{}", "")).attempt(address)
+            })
         });
         let kill = async {
             until("calls are in flight", || server.upstream.calls("tools/call").len() >= ids.len()).await;
@@ -159,7 +166,11 @@ async fn t75_f08_calls_in_flight_at_a_killed_child_all_end_with_its_exit_status(
     rustix::process::kill_process(raw, rustix::process::Signal::KILL).unwrap();
     for number in 1..=20 {
         let ended = clients[0].response(&format!("\"{number}\"")).await;
-        assert_eq!(path(&ended, &["error", "data", "reason"]).as_deref(), Some("\"upstream_exited\""), "{ended}");
+        assert_eq!(
+            path(&ended, &["error", "data", "reason"]).as_deref(),
+            Some("\"upstream_exited\""),
+            "{ended}"
+        );
         let message = path(&ended, &["error", "message"]).unwrap();
         assert!(message.contains('9') || message.to_lowercase().contains("kill"), "{message}");
     }
@@ -172,7 +183,8 @@ async fn t75_f08_calls_in_flight_at_a_killed_child_all_end_with_its_exit_status(
 
 #[tokio::test]
 async fn s7_the_upstreams_session_id_never_reaches_the_client_nor_the_clients_the_upstream() {
-    let server = HttpServer::start(HttpSettings { answers: Answers::Stream, ..HttpSettings::default() }).await;
+    let server =
+        HttpServer::start(HttpSettings { answers: Answers::Stream, ..HttpSettings::default() }).await;
     let proxy = before_url(&server.url()).start().await;
     let id = session(&proxy, NEWEST).await;
     let answer = in_session(&id, &call("1", "echo", "{}", "")).send(proxy.address).await;
@@ -189,17 +201,15 @@ async fn s4_an_idle_session_ends_and_is_unknown_afterwards() {
     let server = HttpServer::start(HttpSettings::default()).await;
     let proxy = before_url(&server.url()).config("sessions:\n  idle: 300ms\n").start().await;
     let id = session(&proxy, NEWEST).await;
-    soon("the session ends", async {
-        while proxy.metric("shadowcat_sessions_active").await > 0.0 {}
-    })
-    .await;
+    soon("the session ends", async { while proxy.metric("shadowcat_sessions_active").await > 0.0 {} }).await;
     assert_eq!(list(&id).send(proxy.address).await.status, 404);
     until("the upstream's session is deleted", || server.sessions().is_empty()).await;
 }
 
 #[tokio::test]
 async fn f33_equal_ids_and_tokens_of_many_clients_each_get_their_own() {
-    let server = HttpServer::start(HttpSettings { answers: Answers::Stream, ..HttpSettings::default() }).await;
+    let server =
+        HttpServer::start(HttpSettings { answers: Answers::Stream, ..HttpSettings::default() }).await;
     for proxy in [before_url(&server.url()).start().await, before_command(&[child()]).start().await] {
         let clients = (0..10).map(|number| {
             let address = proxy.address;
@@ -209,7 +219,8 @@ async fn f33_equal_ids_and_tokens_of_many_clients_each_get_their_own() {
                 for round in 0..20 {
                     let canary = format!(r#"{{"client":{number},"round":{round}}}"#);
                     let id = if round % 2 == 0 { "1" } else { "\"1\"" };
-                    let answer = client.request(&call(id, "echo", &canary, r#""_meta":{"progressToken":1}"#)).await;
+                    let answer =
+                        client.request(&call(id, "echo", &canary, r#""_meta":{"progressToken":1}"#)).await;
                     let mine = path(&answer, &["result", "request", "params", "arguments"]);
                     assert_eq!(mine, Some(canary), "{answer}");
                 }
@@ -224,7 +235,9 @@ async fn f33_equal_ids_and_tokens_of_many_clients_each_get_their_own() {
 async fn f34_the_same_id_twice_in_flight_gets_two_answers() {
     for proxy in both().await {
         let id = session(&proxy, NEWEST).await;
-        let asked = |canary: &str| in_session(&id, &call("1", "echo", &format!(r#"{{"c":"{canary}"}}"#), "")).send(proxy.address);
+        let asked = |canary: &str| {
+            in_session(&id, &call("1", "echo", &format!(r#"{{"c":"{canary}"}}"#), "")).send(proxy.address)
+        };
         for round in 0..20 {
             let (a, b) = (format!("a{round}"), format!("b{round}"));
             let (first, second) = tokio::join!(asked(&a), asked(&b));
@@ -271,7 +284,11 @@ async fn f36_an_answer_after_the_timeout_reaches_nobody() {
     client.handshake(NEWEST).await;
     // Its cancel, which the timeout sends, is what makes this tool answer.
     let ended = client.request(&call("1", "late", "{}", "")).await;
-    assert_eq!(path(&ended, &["error", "data", "reason"]).as_deref(), Some("\"upstream_timeout\""), "{ended}");
+    assert_eq!(
+        path(&ended, &["error", "data", "reason"]).as_deref(),
+        Some("\"upstream_timeout\""),
+        "{ended}"
+    );
     soon("the late answer is counted", async {
         while proxy.metric("shadowcat_upstream_stray_total").await < 1.0 {}
     })
@@ -283,7 +300,8 @@ async fn f36_an_answer_after_the_timeout_reaches_nobody() {
 
 #[tokio::test]
 async fn f37_unknown_and_doubled_answers_are_dropped_and_counted() {
-    let server = HttpServer::start(HttpSettings { answers: Answers::Stream, ..HttpSettings::default() }).await;
+    let server =
+        HttpServer::start(HttpSettings { answers: Answers::Stream, ..HttpSettings::default() }).await;
     for proxy in [before_url(&server.url()).start().await, before_command(&[child()]).start().await] {
         let mut client = Client::http(proxy.address);
         client.handshake(NEWEST).await;
@@ -304,9 +322,11 @@ async fn q9_the_upstreams_own_http_errors_reach_the_client_with_their_headers() 
         (403, "www-authenticate", "Bearer error=\"insufficient_scope\""),
         (429, "retry-after", "17"),
     ] {
-        let upstream = Upstream::start(move |_| async move { Reply::empty(status).header(header, value) }).await;
+        let upstream =
+            Upstream::start(move |_| async move { Reply::empty(status).header(header, value) }).await;
         let proxy = before_url(&upstream.url("/mcp")).start().await;
-        let asked = post("/mcp", &shadowcat_tests::client::initialize("\"i\"", NEWEST)).send(proxy.address).await;
+        let asked =
+            post("/mcp", &shadowcat_tests::client::initialize("\"i\"", NEWEST)).send(proxy.address).await;
         assert_eq!(asked.status, status);
         assert_eq!(asked.header(header), Some(value));
         assert_eq!(member(&asked.text().await, "id").as_deref(), Some("\"i\""));
@@ -323,7 +343,11 @@ async fn q6_sessions_never_share_a_child() {
     for _ in 0..8 {
         let mut client = Client::http(proxy.address);
         client.handshake(NEWEST).await;
-        assert!(pids.insert(path(&client.request(&call("1", "who", "{}", "")).await, &["result", "pid"]).unwrap()));
+        assert!(
+            pids.insert(
+                path(&client.request(&call("1", "who", "{}", "")).await, &["result", "pid"]).unwrap()
+            )
+        );
         let session = client.session();
         let end = shadowcat_tests::raw::ask(http::Method::DELETE, "/mcp").header("Mcp-Session-Id", &session);
         end.send(proxy.address).await;

@@ -47,7 +47,11 @@ async fn f30_m6_what_is_in_flight_at_sigterm_is_answered_whole_and_nothing_new_i
             while let Ok(answer) = tool("99", "x").attempt(address).await {
                 if answer.status == 503 {
                     let text = answer.text().await;
-                    assert_eq!(path(&text, &["error", "data", "reason"]).as_deref(), Some("\"shutting_down\""), "{text}");
+                    assert_eq!(
+                        path(&text, &["error", "data", "reason"]).as_deref(),
+                        Some("\"shutting_down\""),
+                        "{text}"
+                    );
                     return;
                 }
             }
@@ -98,7 +102,10 @@ async fn f30_idle_streams_do_not_keep_it_from_ending() {
     let server = HttpServer::start(HttpSettings::default()).await;
     let proxy = before_url(&server.url()).start().await;
     let id = session(&proxy, "2025-11-25").await;
-    let standing = get("/mcp").headers(&[("Accept", "text/event-stream"), ("Mcp-Session-Id", &id)]).send(proxy.address).await;
+    let standing = get("/mcp")
+        .headers(&[("Accept", "text/event-stream"), ("Mcp-Session-Id", &id)])
+        .send(proxy.address)
+        .await;
     let sse = get("/sse").header("Accept", "text/event-stream").send(proxy.address).await;
     proxy.process.signal(Signal::TERM);
     assert!(proxy.process.ended().await.success());

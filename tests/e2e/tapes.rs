@@ -17,7 +17,8 @@ const NEWEST: &str = "2025-11-25";
 
 /// The one tape in a directory.
 fn tape(directory: &Path) -> Option<PathBuf> {
-    let mut files: Vec<_> = std::fs::read_dir(directory).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(directory).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.sort();
     files.pop()
 }
@@ -51,7 +52,8 @@ fn sorted(mut list: Vec<String>) -> Vec<String> {
 
 #[tokio::test]
 async fn r1_the_tape_holds_every_message_byte_for_byte_and_nothing_else() {
-    let server = HttpServer::start(HttpSettings { answers: Answers::Stream, ..HttpSettings::default() }).await;
+    let server =
+        HttpServer::start(HttpSettings { answers: Answers::Stream, ..HttpSettings::default() }).await;
     for reverse in [before_url(&server.url()), before_command(&[child()])] {
         let directory = tempfile::tempdir().unwrap();
         let proxy = recorded(reverse, directory.path()).start().await;
@@ -124,10 +126,18 @@ async fn r2_f22_after_kill_9_every_whole_frame_is_read_and_at_most_one_is_torn()
         let text = String::from_utf8_lossy(&text).into_owned();
         let torn = text.lines().filter(|line| member(line, "record").is_none()).count();
         assert!(torn <= 1, "{torn} torn lines");
-        let shown = Command::new(program()).args(["tape", "show"]).arg(tape(directory.path()).unwrap()).output().unwrap();
+        let shown = Command::new(program())
+            .args(["tape", "show"])
+            .arg(tape(directory.path()).unwrap())
+            .output()
+            .unwrap();
         let frames = records(directory.path(), "frame").len();
         let lines = String::from_utf8(shown.stdout).unwrap().lines().count();
-        assert!(lines >= frames, "{lines} lines for {frames} frames: {}", String::from_utf8_lossy(&shown.stderr));
+        assert!(
+            lines >= frames,
+            "{lines} lines for {frames} frames: {}",
+            String::from_utf8_lossy(&shown.stderr)
+        );
     }
 }
 
@@ -135,7 +145,8 @@ async fn r2_f22_after_kill_9_every_whole_frame_is_read_and_at_most_one_is_torn()
 async fn f18_a_full_disk_fails_no_call_and_the_loss_is_counted() {
     let server = HttpServer::start(HttpSettings::default()).await;
     let directory = tempfile::tempdir().unwrap();
-    let reverse = recorded(before_url(&server.url()), directory.path()).config("sessions:\n  store: memory\n");
+    let reverse =
+        recorded(before_url(&server.url()), directory.path()).config("sessions:\n  store: memory\n");
     let proxy = reverse.file_bytes_max(64 * 1024).start().await;
     let id = session(&proxy, NEWEST).await;
     let fill = "x".repeat(2000);
@@ -145,13 +156,12 @@ async fn f18_a_full_disk_fails_no_call_and_the_loss_is_counted() {
         assert_eq!(answer.status, 200, "call {number}");
         assert!(member(&answer.message().await, "result").is_some());
     }
-    soon("the loss is counted", async {
-        while proxy.metric("shadowcat_tape_lost_total").await < 1.0 {}
-    })
-    .await;
+    soon("the loss is counted", async { while proxy.metric("shadowcat_tape_lost_total").await < 1.0 {} })
+        .await;
     let (_, health) = proxy.page("/health").await;
     assert_eq!(member(&health, "status").as_deref(), Some("\"degraded\""), "{health}");
-    let (kept, lost) = (proxy.metric("shadowcat_tape_frames_total").await, proxy.metric("shadowcat_tape_lost_total").await);
+    let (kept, lost) =
+        (proxy.metric("shadowcat_tape_frames_total").await, proxy.metric("shadowcat_tape_lost_total").await);
     let queued = proxy.metric("shadowcat_tape_queued").await;
     assert!(kept + lost + queued >= 400.0, "{kept} kept, {lost} lost, {queued} waiting, of at least 400");
 }

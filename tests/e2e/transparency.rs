@@ -70,10 +70,12 @@ async fn t1_every_member_digit_and_id_arrives_as_it_was_written() {
         let answer = client.handshake("2025-06-18").await;
         let unknown = path(&answer, &["result", "x-unknown"]);
         assert_eq!(unknown.as_deref(), Some("[9007199254740993,1.0,1e400]"), "{pair}");
-        let listed = client.request(r#"{"jsonrpc":"2.0","id":"list","method":"tools/list","params":{}}"#).await;
+        let listed =
+            client.request(r#"{"jsonrpc":"2.0","id":"list","method":"tools/list","params":{}}"#).await;
         let tools = include_str!("../src/server/tools.json").trim();
         assert_eq!(path(&listed, &["result"]).as_deref(), Some(tools), "{pair}");
-        for id in ["0", "\"0\"", "9007199254740991", "9007199254740993", "\"a \\u00e9 \\\"quoted\\\"\"", "-1"] {
+        for id in ["0", "\"0\"", "9007199254740991", "9007199254740993", "\"a \\u00e9 \\\"quoted\\\"\"", "-1"]
+        {
             let more = format!(r#""x-unknown":{ODD},"_meta":{{"vendor/key":{ODD}}}"#);
             let asked = call(id, "echo", ODD, &more);
             let answer = client.request(&asked).await;
@@ -83,7 +85,11 @@ async fn t1_every_member_digit_and_id_arrives_as_it_was_written() {
             assert!(own.bytes().all(|byte| byte.is_ascii_digit()), "{pair}: the upstream sees {own}");
         }
         let unknown = client.request(r#"{"jsonrpc":"2.0","id":"e","method":"x/unknown"}"#).await;
-        assert_eq!(member(&unknown, "error").as_deref(), Some(r#"{"code":-32601,"message":"no such method"}"#), "{pair}");
+        assert_eq!(
+            member(&unknown, "error").as_deref(),
+            Some(r#"{"code":-32601,"message":"no such method"}"#),
+            "{pair}"
+        );
     })
     .await;
 }
@@ -93,7 +99,9 @@ async fn t13_t14_progress_logs_questions_and_updates_cross_every_pair() {
     everywhere(async |mut client, pair| {
         client.handshake("2025-11-25").await;
         for token in ["\"p\"", "7"] {
-            client.send(&call("7", "chatter", "{}", &format!(r#""_meta":{{"progressToken":{token}}}"#))).await;
+            client
+                .send(&call("7", "chatter", "{}", &format!(r#""_meta":{{"progressToken":{token}}}"#)))
+                .await;
             let progress = client.message("notifications/progress").await;
             let params = format!(r#"{{"progressToken":{token},"progress":1.0,"x-unknown":1e400}}"#);
             assert_eq!(member(&progress, "params"), Some(params), "{pair}");
@@ -101,7 +109,8 @@ async fn t13_t14_progress_logs_questions_and_updates_cross_every_pair() {
             let params = r#"{"level":"info","data":{"n":9007199254740993}}"#;
             assert_eq!(member(&log, "params").as_deref(), Some(params), "{pair}");
             let question = client.message("elicitation/create").await;
-            let params = r#"{"message":"Which?","requestedSchema":{"type":"object","properties":{}},"x-unknown":1.0}"#;
+            let params =
+                r#"{"message":"Which?","requestedSchema":{"type":"object","properties":{}},"x-unknown":1.0}"#;
             assert_eq!(member(&question, "params").as_deref(), Some(params), "{pair}");
             let id = member(&question, "id").unwrap();
             let result = format!(r#"{{"action":"accept","content":{ODD}}}"#);
