@@ -43,20 +43,19 @@ async fn f30_m6_what_is_in_flight_at_sigterm_is_answered_whole_and_nothing_new_i
         until("all calls are in flight", || upstream.calls("tools/call").len() == 50).await;
         proxy.process.signal(Signal::TERM);
         // New work is refused, by a closed port or by an answer that says so.
-        soon("new work is refused", async {
-            while let Ok(answer) = tool("99", "x").attempt(address).await {
-                if answer.status == 503 {
-                    let text = answer.text().await;
-                    assert_eq!(
-                        path(&text, &["error", "data", "reason"]).as_deref(),
-                        Some("\"shutting_down\""),
-                        "{text}"
-                    );
-                    return;
-                }
-            }
+        soon("the proxy is no longer ready", async {
+            while get("/ready").attempt(address).await.is_ok_and(|answer| answer.status == 200) {}
         })
         .await;
+        if let Ok(answer) = soon("a word on new work", tool("99", "x").attempt(address)).await {
+            assert_eq!(answer.status, 503);
+            let text = answer.text().await;
+            assert_eq!(
+                path(&text, &["error", "data", "reason"]).as_deref(),
+                Some("\"shutting_down\""),
+                "{text}"
+            );
+        }
         gate.add_permits(1000);
     };
     let (answers, ()) = tokio::join!(calls, end);
