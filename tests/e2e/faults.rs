@@ -306,14 +306,12 @@ async fn f06_an_event_that_comes_byte_by_byte_is_passed_on_when_it_is_whole() {
     let upstream = Upstream::start(move |seen| {
         let sender = sender.clone();
         async move {
-            match courtesy(&seen) {
-                Some(reply) => reply,
-                None => {
-                    let (pieces, reply) = Reply::events();
-                    sender.send((seen, pieces)).await.unwrap();
-                    reply
-                }
+            if let Some(reply) = courtesy(&seen) {
+                return reply;
             }
+            let (pieces, reply) = Reply::events();
+            sender.send((seen, pieces)).await.unwrap();
+            reply
         }
     })
     .await;

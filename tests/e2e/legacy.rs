@@ -165,8 +165,8 @@ fn note(number: u32) -> String {
 
 #[tokio::test]
 async fn t30_t5_events_are_passed_on_before_the_upstream_ends() {
-    let (_upstream, mut streams) = streaming().await;
-    let proxy = before_url(&_upstream.url("/mcp")).start().await;
+    let (upstream, mut streams) = streaming().await;
+    let proxy = before_url(&upstream.url("/mcp")).start().await;
     let id = session(&proxy, NEWEST).await;
     let asked = in_session(&id, &call("1", "x", "{}", "")).send(proxy.address);
     let (answer, (seen, pieces)) = tokio::join!(asked, async { streams.recv().await.unwrap() });
@@ -419,8 +419,7 @@ async fn t6_silent_streams_are_kept_alive_by_comments() {
         let mut answer = asked.send(proxy.address).await;
         let mut text = String::new();
         while text.matches("\n: ").count() + usize::from(text.starts_with(": ")) < 3 {
-            let chunk =
-                shadowcat_tests::wait::soon("a comment", answer.chunk()).await.expect("an open stream");
+            let chunk = soon("a comment", answer.chunk()).await.expect("an open stream");
             text.push_str(std::str::from_utf8(&chunk).unwrap());
         }
     }

@@ -11,7 +11,7 @@ use shadowcat_tests::proxy::{Proxy, before_command, before_url, program};
 use shadowcat_tests::wait::within;
 
 /// How long an interpreter may take to start on a busy machine.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -139,8 +139,8 @@ async fn forward_puts_a_stdio_client_before_server_everything_and_server_filesys
         let said = talk(&client, &EVERYTHING[..3], &["--stdio", &shadowcat, "forward", &url]).await;
         assert_eq!(said["calls"][0]["text"], "Echo: Grüße", "{name}: {said}");
         // In a shell, because Python takes a `--` among the words for its own.
-        let (node, files) = (node(), package("mcp-server-filesystem"));
-        let line = format!("exec '{shadowcat}' forward -- '{node}' '{files}' '{}'", root.display());
+        let (runtime, files) = (node(), package("mcp-server-filesystem"));
+        let line = format!("exec '{shadowcat}' forward -- '{runtime}' '{files}' '{}'", root.display());
         let target = ["--stdio", "sh", "-c", &line];
         let said = talk(&client, &["--call", "read_text_file", &note], &target).await;
         assert_eq!(said["calls"][0]["text"], "höchst geheim", "{name}: {said}");

@@ -10,7 +10,6 @@
 //! | [`server`] | one MCP server on the same three transports; what a call asks for decides how it behaves |
 //! | [`upstream`] | an HTTP server that answers exactly what a test says, bytes and cuts included |
 #![expect(
-    clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::missing_panics_doc,

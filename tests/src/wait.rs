@@ -10,10 +10,8 @@ const PACE: Duration = Duration::from_millis(5);
 
 /// The future's output, or a panic that says what did not happen.
 pub async fn within<T>(deadline: Duration, what: impl Display, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(deadline, future).await {
-        Ok(output) => output,
-        Err(_) => panic!("did not happen within {deadline:?}: {what}"),
-    }
+    let output = tokio::time::timeout(deadline, future).await;
+    output.unwrap_or_else(|_| panic!("did not happen within {deadline:?}: {what}"))
 }
 
 /// [`within`] the usual deadline.

@@ -112,7 +112,7 @@ async fn answer(seen: Seen, fake: Arc<Fake>, sessions: &Sessions, settings: Http
         },
     };
     match seen.method.as_str() {
-        "GET" if settings.standing => standing(&session).await,
+        "GET" if settings.standing => standing(&session),
         "DELETE" => {
             let id = seen.header("mcp-session-id").unwrap_or_default();
             sessions.known.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
@@ -177,7 +177,7 @@ async fn request(seen: Seen, fake: Arc<Fake>, connection: Connection, answers: A
     stream
 }
 
-async fn standing(session: &Session) -> Reply {
+fn standing(session: &Session) -> Reply {
     let (pieces, reply) = Reply::events();
     let receiver = Arc::clone(&session.standing);
     #[expect(clippy::disallowed_methods, reason = "hyper owns the answer, and its end ends this task")]

@@ -12,6 +12,10 @@ use super::{Connection, Fake, Out};
 
 /// How the child behaves, by its arguments.
 #[derive(Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line, and they combine freely"
+)]
 pub struct StdioScript {
     /// `--log FILE`: each line read is added to this file.
     pub log: Option<PathBuf>,
@@ -68,6 +72,7 @@ pub async fn run(script: StdioScript) -> u8 {
     }
     let mut background = JoinSet::new();
     if let Some(file) = &script.child {
+        #[expect(clippy::zombie_processes, reason = "an orphan is what the test looks for")]
         let child = std::process::Command::new("sleep").arg("1000").spawn().expect("a child of the child");
         append(file, &child.id().to_string());
     }
@@ -90,7 +95,7 @@ pub async fn run(script: StdioScript) -> u8 {
     background.abort_all();
     if script.flood {
         // The flood cannot be stopped otherwise.
-        #[expect(clippy::exit, reason = "see above")]
+        #[expect(clippy::exit, clippy::disallowed_methods, reason = "see above")]
         std::process::exit(code.into());
     }
     code
