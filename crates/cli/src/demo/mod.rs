@@ -46,8 +46,10 @@ impl Args {
             log_format: Some(LogFormat::Text),
             request_timeout: None,
         };
-        let plan = Plan::resolve(Face::Http, &flags, &Loaded::default(), &process.variables())
+        let mut plan = Plan::resolve(Face::Http, &flags, &Loaded::default(), &process.variables())
             .map_err(|errors| Failure::usage(errors.to_string()))?;
+        // Not the name of the program, which is our own.
+        plan.upstream.name = "demo".into();
         let data = self.data;
         let (tap, watcher) = watch::start();
         let ended = Run { plan, tap: Some(tap), workers: self.workers }.until_told(process, move |address| {
