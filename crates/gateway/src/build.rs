@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
-use shadowcat_interceptors::{CallMetrics, Calls, Deadline, deadline};
+use shadowcat_interceptors::{CallMetrics, Calls, Deadline, Mirror, deadline};
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Chain, Interceptor};
 use shadowcat_session::{Namespace, SessionStore, Sessions, SessionsLimits, StreamLimits, Table};
@@ -87,6 +87,11 @@ pub async fn start(plan: Plan, host: Host) -> Result<Running, StartError> {
     }
     let limits = deadline::Settings { idle: plan.timeouts.request, total: plan.timeouts.request_max };
     steps.push(Arc::new(Deadline::new(limits, signals.force.clone())));
+
+    if matches!(plan.upstream.target, UpstreamTarget::Stdio(_)) {
+        // Only before children: a server on HTTP sees the headers and checks them itself.
+        steps.push(Arc::new(Mirror::default()));
+    }
 
     // Where it goes: the one upstream.
     let guard =

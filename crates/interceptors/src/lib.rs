@@ -4,11 +4,14 @@
 //! |---|---|
 //! | `calls.rs` | counts and times every exchange, and writes a line about each into the log |
 //! | `deadline.rs` | ends what takes too long |
+//! | `mirror.rs` | checks mirrored arguments for servers that see no headers |
 //!
 //! The recorder stands in the same chain and lives with the tape. Rules, limits and pauses get their files here.
 
 pub mod calls;
 pub mod deadline;
+pub mod mirror;
 
 pub use calls::{CallMetrics, Calls};
 pub use deadline::Deadline;
+pub use mirror::Mirror;
