@@ -12,7 +12,7 @@ use shadowcat_pipeline::{Envelope, ExchangeId, Refusal, RefusalKind, Replies, Se
 use shadowcat_protocol::{Id, Message, Notification, Request, Response, method};
 use tokio::sync::oneshot;
 
-use crate::stream::{Stream, StreamClosed, StreamLimits};
+use crate::stream::{Budget, Stream, StreamClosed, StreamLimits};
 
 /// Requests of one server that wait for one client at a time.
 const ASKS_MAX: usize = 256;
@@ -22,7 +22,7 @@ const ENDED_STREAMS_MAX: usize = 8;
 /// The way to one client.
 pub struct Outlet {
     limits: StreamLimits,
-    bytes_max: usize,
+    budget: Arc<Budget>,
     inner: Mutex<Inner>,
 }
 
@@ -45,9 +45,9 @@ struct Numbered {
 }
 
 impl Outlet {
-    /// A way to a client that has opened no stream yet. `bytes_max` bounds what all its streams keep together.
+    /// A way to a client that has opened no stream yet. `bytes_max` bounds what all its streams hold together.
     pub fn new(limits: StreamLimits, bytes_max: usize) -> Arc<Self> {
-        Arc::new(Self { limits, bytes_max, inner: Mutex::default() })
+        Arc::new(Self { limits, budget: Budget::new(bytes_max), inner: Mutex::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -60,7 +60,7 @@ impl Outlet {
         let standing = match &inner.standing {
             Some(standing) if !standing.stream.is_ended() => standing.clone(),
             _ => {
-                let fresh = inner.number(Stream::new(self.limits));
+                let fresh = inner.number(Stream::new(self.limits, Arc::clone(&self.budget)));
                 inner.standing = Some(fresh.clone());
                 fresh
             }
@@ -71,7 +71,7 @@ impl Outlet {
     /// A stream for the answer to one request, and its number; [`Outlet::close_exchange`] when it is answered.
     pub fn open_exchange(&self, exchange: ExchangeId) -> (u64, Arc<Stream>) {
         let mut inner = self.lock();
-        let fresh = inner.number(Stream::new(self.limits));
+        let fresh = inner.number(Stream::new(self.limits, Arc::clone(&self.budget)));
         inner.open.insert(exchange, fresh.clone());
         (fresh.number, fresh.stream)
     }
@@ -93,7 +93,7 @@ impl Outlet {
         if closed.stream.kept_bytes() > 0 {
             inner.ended.push_back(closed);
         }
-        while inner.ended.len() > ENDED_STREAMS_MAX || inner.ended_bytes() > self.bytes_max {
+        while inner.ended.len() > ENDED_STREAMS_MAX {
             inner.ended.pop_front();
         }
     }
@@ -118,9 +118,7 @@ impl Outlet {
 
     /// Bytes held for the client.
     pub fn kept_bytes(&self) -> usize {
-        let inner = self.lock();
-        inner.standing.iter().chain(inner.open.values()).map(|known| known.stream.kept_bytes()).sum::<usize>()
-            + inner.ended_bytes()
+        self.budget.used()
     }
 
     /// Forgets answers that nobody came back for since before `oldest`.
@@ -241,10 +239,6 @@ impl Inner {
     fn number(&mut self, stream: Arc<Stream>) -> Numbered {
         self.streams += 1;
         Numbered { number: self.streams, stream }
-    }
-
-    fn ended_bytes(&self) -> usize {
-        self.ended.iter().map(|known| known.stream.kept_bytes()).sum()
     }
 }
 

@@ -4,6 +4,7 @@
 //! SSE or lines: a reader takes numbered messages and writes them in its transport's form.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -25,10 +26,42 @@ pub struct StreamLimits {
     pub kept_bytes_max: usize,
 }
 
+/// What all streams of one client may hold together.
+#[derive(Debug)]
+pub struct Budget {
+    max: usize,
+    used: AtomicUsize,
+}
+
+impl Budget {
+    /// A budget of `max` bytes.
+    pub fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { max, used: AtomicUsize::new(0) })
+    }
+
+    /// Bytes held.
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    fn is_spent(&self) -> bool {
+        self.used() >= self.max
+    }
+
+    fn take(&self, bytes: usize) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
 /// An ordered stream of messages to one client. Clones of the `Arc` write; one [`Reader`] at a time reads.
 #[derive(Debug)]
 pub struct Stream {
     limits: StreamLimits,
+    budget: Arc<Budget>,
     inner: Mutex<Inner>,
     room: Notify,
     opened: Notify,
@@ -68,10 +101,11 @@ pub enum StreamClosed {
 }
 
 impl Stream {
-    /// An empty stream that nobody reads yet.
-    pub fn new(limits: StreamLimits) -> Arc<Self> {
+    /// An empty stream that nobody reads yet. What it holds counts in `budget`.
+    pub fn new(limits: StreamLimits, budget: Arc<Budget>) -> Arc<Self> {
         Arc::new(Self {
             limits,
+            budget,
             inner: Mutex::new(Inner {
                 events: VecDeque::new(),
                 first: 1,
@@ -127,14 +161,19 @@ impl Stream {
         if inner.ended {
             return Some(Err(StreamClosed::Ended));
         }
-        if inner.attached && inner.lag_bytes >= self.limits.lag_bytes_max {
+        // What has been read gives way before a writer has to wait.
+        inner.shed(&self.limits, &self.budget);
+        let lags =
+            inner.lag_bytes >= self.limits.lag_bytes_max || (inner.lag_bytes > 0 && self.budget.is_spent());
+        if inner.attached && lags {
             return None;
         }
         inner.lag_bytes += message.len();
         inner.kept_bytes += message.len();
+        self.budget.take(message.len());
         inner.events.push_back(message.clone());
         if !inner.attached {
-            inner.shed(&self.limits);
+            inner.shed(&self.limits, &self.budget);
         }
         let waker = inner.waker.take();
         drop(inner);
@@ -267,15 +306,25 @@ impl Stream {
     }
 }
 
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.budget.give_back(self.lock().kept_bytes);
+    }
+}
+
 impl Inner {
     /// Forgets the oldest messages beyond what is kept, never those the present reader has still to read.
-    fn shed(&mut self, limits: &StreamLimits) {
-        while self.events.len() > limits.kept_events_max || self.kept_bytes > limits.kept_bytes_max {
+    fn shed(&mut self, limits: &StreamLimits, budget: &Budget) {
+        while self.events.len() > limits.kept_events_max
+            || self.kept_bytes > limits.kept_bytes_max
+            || (self.events.len() > 1 && budget.is_spent())
+        {
             if self.attached && self.first > self.read {
                 return;
             }
             let Some(oldest) = self.events.pop_front() else { return };
             self.kept_bytes -= oldest.len();
+            budget.give_back(oldest.len());
             if self.first > self.read {
                 self.lag_bytes = self.lag_bytes.saturating_sub(oldest.len());
                 self.lost += 1;
@@ -303,14 +352,10 @@ impl Reader {
         if let Some(message) = inner.events.get(at).cloned() {
             inner.read += 1;
             let number = inner.read;
-            let had_no_room = inner.lag_bytes >= self.stream.limits.lag_bytes_max;
             inner.lag_bytes = inner.lag_bytes.saturating_sub(message.len());
-            let has_room = inner.lag_bytes < self.stream.limits.lag_bytes_max;
-            inner.shed(&self.stream.limits);
+            inner.shed(&self.stream.limits, &self.stream.budget);
             drop(inner);
-            if had_no_room && has_room {
-                self.stream.room.notify_waiters();
-            }
+            self.stream.room.notify_waiters();
             return Poll::Ready(Some((number, message)));
         }
         if inner.ended {
@@ -349,7 +394,7 @@ impl Drop for Reader {
             inner.attached = false;
             inner.detached_at = Instant::now();
             inner.waker = None;
-            inner.shed(&self.stream.limits);
+            inner.shed(&self.stream.limits, &self.stream.budget);
             drop(inner);
             self.stream.room.notify_waiters();
         }
@@ -386,7 +431,7 @@ mod tests {
 
     #[tokio::test]
     async fn messages_are_read_in_order_with_their_numbers() {
-        let stream = Stream::new(limits());
+        let stream = Stream::new(limits(), Budget::new(100));
         push(&stream, &["a", "b"]).await;
         let mut reader = stream.read();
         stream.end();
@@ -396,7 +441,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_comes_back_gets_only_what_it_missed() {
-        let stream = Stream::new(limits());
+        let stream = Stream::new(limits(), Budget::new(100));
         push(&stream, &["a", "b", "c"]).await;
         drop(stream.read());
         let mut again = stream.read_after(1).unwrap();
@@ -405,7 +450,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_reader_the_oldest_messages_give_way_and_are_counted() {
-        let stream = Stream::new(limits());
+        let stream = Stream::new(limits(), Budget::new(100));
         push(&stream, &["a", "b", "c", "d", "e"]).await;
         assert_eq!(stream.lost(), 2);
         assert!(stream.read_after(1).is_none(), "message 2 is gone: that is a gap");
@@ -415,7 +460,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_writer_waits_for_a_slow_reader_and_gives_up_on_a_stalled_one() {
-        let stream = Stream::new(limits());
+        let stream = Stream::new(limits(), Budget::new(100));
         let mut reader = stream.read();
         push(&stream, &["aaaa"]).await;
         let waiting = stream.push(Bytes::from_static(b"b"));
@@ -430,7 +475,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_later_reader_takes_the_place_of_an_earlier_one() {
-        let stream = Stream::new(limits());
+        let stream = Stream::new(limits(), Budget::new(100));
         let mut first = stream.read();
         let mut second = stream.read_on();
         push(&stream, &["a"]).await;
@@ -441,8 +486,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn streams_of_one_client_share_what_may_be_kept() {
+        let budget = Budget::new(7);
+        let roomy = StreamLimits { lag_bytes_max: 100, kept_events_max: 100, ..limits() };
+        let (one, two) = (Stream::new(roomy, Arc::clone(&budget)), Stream::new(roomy, Arc::clone(&budget)));
+        push(&one, &["aaa", "aaa"]).await;
+        let mut reader = two.read();
+        push(&two, &["b"]).await;
+        {
+            let waiting = two.push(Bytes::from_static(b"b"));
+            tokio::pin!(waiting);
+            assert!(
+                futures_util::poll!(&mut waiting).is_pending(),
+                "one that lags waits once the budget is spent"
+            );
+            assert_eq!(take(&mut reader, 1).await, [(1, "b".into())]);
+            assert_eq!(waiting.await, Ok(()), "one that does not lag goes on");
+        }
+        push(&one, &["c"]).await;
+        assert_eq!(one.lost(), 1, "what nobody reads gives way");
+        drop((one, two, reader));
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test]
     async fn a_reader_that_was_sent_away_ends_and_its_client_goes_on_later() {
-        let stream = Stream::new(limits());
+        let stream = Stream::new(limits(), Budget::new(100));
         let mut reader = stream.read();
         push(&stream, &["a"]).await;
         take(&mut reader, 1).await;
@@ -458,7 +527,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_read_is_kept_only_up_to_the_bound() {
-        let stream = Stream::new(limits());
+        let stream = Stream::new(limits(), Budget::new(100));
         let mut reader = stream.read();
         for _ in 0..100 {
             push(&stream, &["x"]).await;

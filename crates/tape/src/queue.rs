@@ -44,6 +44,8 @@ pub(crate) struct Depth {
     pub(crate) bytes: usize,
     /// All that it ever refused.
     pub(crate) lost: u64,
+    /// Messages that were offered so far, taken or not.
+    pub(crate) offered: u64,
     /// The last message was refused.
     pub(crate) full: bool,
 }
@@ -176,6 +178,7 @@ impl Queue {
             frames: state.entries.len(),
             bytes: state.bytes,
             lost: state.lost,
+            offered: state.seq,
             full: state.missing.is_some(),
         }
     }
@@ -261,7 +264,7 @@ mod tests {
         for _ in 0..3 {
             queue.push(captured());
         }
-        assert_eq!(queue.depth(), Depth { frames: 2, bytes: 2 * one, lost: 1, full: true });
+        assert_eq!(queue.depth(), Depth { frames: 2, bytes: 2 * one, lost: 1, offered: 3, full: true });
         assert_eq!(taken(&queue), ["1", "2", "lost 1 from 3"]);
         assert_eq!(queue.depth().bytes, 0);
     }

@@ -232,11 +232,14 @@ impl Monitor {
     /// The figures of this moment.
     pub fn stats(&self) -> Stats {
         let depth = self.queue.depth();
+        let frames = self.told.frames.load(Ordering::Relaxed);
+        let lost = self.told.lost.load(Ordering::Relaxed) + depth.lost;
         Stats {
-            frames: self.told.frames.load(Ordering::Relaxed),
+            frames,
             bytes: self.told.bytes.load(Ordering::Relaxed),
-            lost: self.told.lost.load(Ordering::Relaxed) + depth.lost,
-            queued_frames: depth.frames,
+            lost,
+            // Not only those in the queue: while a disk is full, the writer holds some as well.
+            queued_frames: usize::try_from(depth.offered.saturating_sub(frames + lost)).unwrap_or(usize::MAX),
             queued_bytes: depth.bytes,
         }
     }

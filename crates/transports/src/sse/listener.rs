@@ -74,7 +74,7 @@ impl SseListener {
             Transport::Sse,
             self.settings.limits,
             self.settings.in_flight_max,
-            Outlet::new(limits, 0),
+            Outlet::new(limits, limits.lag_bytes_max),
             tasks.clone(),
         );
         let key =

@@ -41,7 +41,7 @@ impl StdioListener {
     {
         // A pipe cannot be taken up again, so nothing is kept for that.
         let limits = StreamLimits { kept_events_max: 0, kept_bytes_max: 0, ..self.stream };
-        let outlet = Outlet::new(limits, 0);
+        let outlet = Outlet::new(limits, limits.lag_bytes_max);
         let exchanges = tasks.child();
         let client = PipeClient::new(
             self.front,

@@ -1,7 +1,9 @@
 //! One connection to a Streamable HTTP server: a legacy session or the modern stateless form. "Connection" is the
 //! conversation; the sockets under it are the client's.
 
-use std::collections::HashMap;
+mod flight;
+mod standing;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
@@ -12,15 +14,16 @@ use http::Response;
 use http::header::HeaderMap;
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{
-    Envelope, Form, Head, Origin, PeerId, Refusal, RefusalKind, Replies, Service, Transport, UpstreamSide,
+    Envelope, Form, Head, Origin, Refusal, RefusalKind, Replies, Service, Transport, UpstreamSide,
 };
 use shadowcat_protocol::{
     Era, Id, Message, Notification, ParseErrorKind, Request, Revision, codes, headers, json, method,
     split_batch,
 };
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
+pub(super) use self::flight::Flight;
+use self::flight::InFlight;
 use super::answer::Answer;
 use super::stamp::Stamp;
 use crate::asks::{AnswerTo, Asks};
@@ -37,9 +40,6 @@ const NOTIFICATIONS_MAX: usize = 64;
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 /// How long later messages wait for the `initialized` notification to arrive.
 const INITIALIZED_DEADLINE: Duration = Duration::from_secs(10);
-
-/// The requests in flight by whose they are and what their client calls them; the last of equal ones is the newest.
-type InFlight = HashMap<(PeerId, Id), Vec<(u64, CancellationToken)>>;
 
 /// A conversation with a Streamable HTTP server.
 pub(super) struct HttpConnection {
@@ -312,75 +312,6 @@ impl HttpConnection {
             Err(refusal) => tracing::debug!(upstream = %self.remote.name, %refusal, what, "not sent"),
         }
     }
-
-    fn enter(&self, translation: &Translation) -> Flight {
-        let token = CancellationToken::new();
-        let key = (translation.peer, translation.client.clone());
-        self.in_flight().entry(key.clone()).or_default().push((translation.own, token.clone()));
-        Flight {
-            connection: Weak::clone(&self.this),
-            key,
-            own: translation.own,
-            token,
-            // Legacy servers must not take a closed stream for a cancel, so they are told.
-            tell: self.is_legacy() && !translation.is_initialize,
-        }
-    }
-
-    /// Ends the newest request this peer calls by this id; gives our id of it.
-    fn cancel(&self, peer: PeerId, client: &Id) -> Option<u64> {
-        let (own, token) = self.in_flight().get(&(peer, client.clone()))?.last().cloned()?;
-        token.cancel();
-        Some(own)
-    }
-
-    async fn standing_stream(self: Arc<Self>, mut events: EventSource) {
-        loop {
-            match events.next(&self.remote).await {
-                Ok(Some(event)) => self.unrelated(event.data.unwrap_or_default()).await,
-                Ok(None) if events.may_try() => {
-                    self.counters.resumed.add();
-                    // Boxed, so that a stream that is only open does not carry the state of opening one.
-                    let resumed = Box::pin(events.resume(&self.remote, self.session_headers()));
-                    if let Err(refusal) = resumed.await {
-                        tracing::debug!(upstream = %self.remote.name, %refusal, "the standing stream is not back yet");
-                        if matches!(&refusal.kind, RefusalKind::UpstreamStatus(answer) if answer.status < 500)
-                        {
-                            return;
-                        }
-                    }
-                }
-                Ok(None) => {
-                    tracing::warn!(upstream = %self.remote.name, "the standing stream is lost");
-                    return;
-                }
-                Err(refusal) => {
-                    tracing::warn!(upstream = %self.remote.name, %refusal, "the standing stream ended");
-                    return;
-                }
-            }
-        }
-    }
-
-    async fn unrelated(self: &Arc<Self>, text: Bytes) {
-        let messages = match Message::parse(text.clone(), &self.remote.limits) {
-            Ok(message) => vec![message],
-            Err(error) if error.kind == ParseErrorKind::Batch => self.batch(&text).unwrap_or_default(),
-            Err(error) => {
-                self.counters.garbage.add();
-                tracing::warn!(upstream = %self.remote.name, %error, "not an MCP message: ignored");
-                return;
-            }
-        };
-        for message in messages {
-            if matches!(message, Message::Response(_)) {
-                self.counters.stray.add();
-                continue;
-            }
-            let to: Arc<dyn AnswerTo> = Arc::clone(self) as _;
-            self.asks.deliver(message, None, &self.side(), to).await;
-        }
-    }
 }
 
 #[async_trait]
@@ -445,75 +376,5 @@ impl Connection for HttpConnection {
         self.asks.withdraw_all();
         self.tasks.stop();
         self.tasks.join(CLOSE_DEADLINE).await;
-    }
-}
-
-impl HttpConnection {
-    async fn open_standing_stream(&self) -> Result<(), Refusal> {
-        self.settle().await;
-        let response = self.remote.get(self.session_headers()).await?;
-        if !response.status().is_success() {
-            let answer = self.remote.error_answer(response).await;
-            if answer.status == 404 && self.session().is_some() {
-                return Err(Refusal::new(RefusalKind::SessionLost).with_upstream(&self.remote.name));
-            }
-            return Err(self.remote.refused(answer));
-        }
-        if media_type(&response) != "text/event-stream" {
-            return Err(self
-                .remote
-                .broken("the server answered a GET with something else than an event stream"));
-        }
-        let Some(this) = self.this.upgrade() else { return Err(RefusalKind::ShuttingDown.into()) };
-        let events = EventSource::new(response.into_body(), self.remote.limits.message_bytes_max);
-        self.tasks.spawn_until_stop(Box::pin(async move {
-            Arc::clone(&this).standing_stream(events).await;
-            this.listening.store(false, Ordering::Release);
-        }));
-        Ok(())
-    }
-}
-
-/// A request in flight; dropped before its answer came, a legacy server is told that nobody waits for it.
-pub(super) struct Flight {
-    connection: Weak<HttpConnection>,
-    key: (PeerId, Id),
-    own: u64,
-    pub(super) token: CancellationToken,
-    tell: bool,
-}
-
-impl Flight {
-    /// The answer is there.
-    pub(super) fn finish(mut self) {
-        self.settle();
-    }
-
-    /// The answer is there, and its last message is on its way.
-    pub(super) fn settle(&mut self) {
-        self.tell = false;
-    }
-}
-
-impl Drop for Flight {
-    fn drop(&mut self) {
-        let Some(connection) = self.connection.upgrade() else { return };
-        let mut in_flight = connection.in_flight();
-        if let Some(same) = in_flight.get_mut(&self.key) {
-            same.retain(|(own, _)| *own != self.own);
-            if same.is_empty() {
-                in_flight.remove(&self.key);
-            }
-        }
-        drop(in_flight);
-        // A cancel of the client's own has been passed on already.
-        if self.tell && !self.token.is_cancelled() {
-            let params = format!(r#"{{"requestId":{},"reason":"no longer awaited"}}"#, self.own);
-            let note = Notification::new(method::CANCELLED, Some(&params));
-            let this = Arc::clone(&connection);
-            connection.tasks.spawn_until_stop(async move {
-                this.post_quietly(note.text().clone(), method::CANCELLED).await;
-            });
-        }
     }
 }
