@@ -143,12 +143,14 @@ pub(super) fn page(tables: &[Table]) -> String {
 const INTRODUCTION: &str = "\
 # Conformance
 
-The official suite, npm `@modelcontextprotocol/conformance`, run directly and through shadowcat. A proxy must not change
-the verdict on a single check. Server mode: the suite calls a server built on the official TypeScript SDK, directly over
-Streamable HTTP, and through `shadowcat reverse` with that server behind it over Streamable HTTP, stdio and HTTP+SSE. Client
-mode: a client built on the same SDK calls the suite's mock servers, directly over Streamable HTTP, and over stdio through
-`shadowcat forward`; the `auth/` scenarios are left out, because their metadata binds a client to the mock server's own
-address. A cell counts the checks that passed; `cargo xtask conformance` writes this page.
+The official suite, npm `@modelcontextprotocol/conformance`, run directly and through shadowcat. A proxy must not
+change the verdict on a single check. Server mode: the suite calls a server built on the official TypeScript SDK,
+directly over Streamable HTTP, and through `shadowcat reverse` with that server behind it over Streamable HTTP, stdio
+and HTTP+SSE. Client mode: a client built on the same SDK calls the suite's mock servers, directly over Streamable
+HTTP, and over stdio through `shadowcat forward`; the `auth/` scenarios are left out, because their metadata binds a
+client to the mock server's own address. A cell counts the checks that passed. What fails in both columns is the tasks
+extension, which that server does not offer and the suite does not score; the rest was skipped, being about what that
+client need not do. `cargo xtask conformance` writes this page.
 ";
 
 fn checks(verdicts: &Verdicts) -> BTreeSet<(&str, &str)> {

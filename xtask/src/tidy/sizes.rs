@@ -55,10 +55,11 @@ fn code(source: &Source) -> &str {
 }
 
 fn is_test(path: &Path) -> bool {
-    path.ends_with("tests.rs") || path.components().any(|part| part.as_os_str() == "tests")
+    path.file_stem().is_some_and(|name| name.to_string_lossy().ends_with("tests"))
+        || path.components().any(|part| part.as_os_str() == "tests")
 }
 
-/// The length and name of each function: rustfmt puts the closing brace under the line that begins it.
+/// The length and name of each function with a body: rustfmt puts the closing brace under the line that begins it.
 fn functions(code: &str) -> Vec<(usize, &str)> {
     let lines: Vec<&str> = code.lines().collect();
     let mut found = Vec::new();
@@ -66,12 +67,18 @@ fn functions(code: &str) -> Vec<(usize, &str)> {
         let body = line.trim_start();
         let Some(name) = function_name(body) else { continue };
         let indent = line.len() - body.len();
-        let ends = |line: &&str| line.len() == indent + 1 && line.ends_with('}');
-        if let Some(lines) = lines.iter().skip(start).position(ends) {
-            found.push((lines + 1, name));
+        let mut below = lines.iter().enumerate().skip(start + 1);
+        let end = below.find_map(|(end, line)| Some((end, closing(line.get(indent..)?)?)));
+        if let Some((end, '}')) = end {
+            found.push((end - start + 1, name));
         }
     }
     found
+}
+
+/// What ends the function that begins in the column of this text: its brace, or the semicolon of a bare signature.
+fn closing(text: &str) -> Option<char> {
+    text.chars().next_back().filter(|last| text.starts_with(['}', ')']) && matches!(last, '}' | ';'))
 }
 
 fn function_name(line: &str) -> Option<&str> {
@@ -100,10 +107,17 @@ mod tests {
     }
 
     #[test]
+    fn a_function_without_a_body_has_no_length() {
+        let code = "trait X {\n    fn a(\n        &self,\n    ) -> u8;\n\n    fn b(&self) {\n        x();\n    }\n}\n";
+        assert_eq!(functions(code), [(3, "b")]);
+    }
+
+    #[test]
     fn tests_do_not_count() {
         let text = "//! A.\n\n#[cfg(test)]\nmod tests {\n    fn a() {}\n}\n";
         assert_eq!(length(&source("crates/x/src/a.rs", text)), 2);
         assert_eq!(length(&source("crates/x/src/tests.rs", text)), 0);
+        assert_eq!(length(&source("crates/x/src/a_tests.rs", text)), 0);
     }
 
     #[test]
