@@ -101,7 +101,8 @@ impl Interceptor for Mirror {
 
     async fn intercept(&self, envelope: Envelope, next: Next<'_>) -> Result<Replies, Refusal> {
         let origin = Arc::clone(&envelope.origin);
-        let concerned = envelope.direction == Direction::ToServer && origin.revision.mirrors_body_in_headers();
+        let concerned =
+            envelope.direction == Direction::ToServer && origin.revision.mirrors_body_in_headers();
         let Message::Request(request) = &envelope.message else { return next.run(envelope).await };
         match request.method() {
             method::TOOLS_CALL if concerned && origin.transport == Transport::Http => {
