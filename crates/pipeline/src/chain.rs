@@ -106,8 +106,8 @@ mod tests {
         assert!(matches!(replies.next().await, Some(Ok(Message::Response(_)))));
         assert!(replies.next().await.is_none());
         let note = Notification::new("notifications/initialized", None);
-        let mut none = chain.run(envelope(Message::Notification(note)), &Echo).await.unwrap();
-        assert!(none.next().await.is_none());
+        let mut replies = chain.run(envelope(Message::Notification(note)), &Echo).await.unwrap();
+        assert!(replies.next().await.is_none());
     }
 
     #[tokio::test]
