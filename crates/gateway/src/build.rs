@@ -4,8 +4,7 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
@@ -109,12 +108,13 @@ pub async fn start(plan: Plan, host: Host) -> Result<Running, StartError> {
         table: Table::new(plan.sessions.max),
         tasks: back.clone(),
         draining: signals.draining.clone(),
-        unreachable: AtomicBool::new(false),
+        unreachable: Mutex::default(),
     });
     // Not among the front's tasks, which are waited for: this one never ends by itself.
     back.spawn_until_stop(sweep(Arc::clone(&gateway), plan.sessions.idle));
     registry.register_collector(Box::new(Figures {
         gateway: Arc::clone(&gateway),
+        front: front.clone(),
         launcher: upstream.launcher.clone(),
         tape: monitor.clone(),
         client: upstream.client,
@@ -348,6 +348,7 @@ fn server_settings(plan: &Plan, gate: Gate) -> ServerSettings {
         connections_max: plan.limits.connections_max,
         header_bytes_max: plan.limits.header_bytes_max,
         header_read_max: plan.timeouts.header_read,
+        write_stall_max: plan.timeouts.write_stall,
         gate,
     }
 }

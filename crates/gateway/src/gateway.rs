@@ -1,9 +1,8 @@
 //! The gateway: what listeners hand messages to. It knows which session a message belongs to and sends it through the
 //! chain to that session's server; what the chain does and how the server is reached is not known here.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use shadowcat_pipeline::task::Tasks;
@@ -20,6 +19,9 @@ use crate::upstream::{Memory, Said, SessionUpstream, SharedUpstream};
 
 /// When a client that finds the table full may try again.
 const TABLE_FULL_RETRY: Duration = Duration::from_secs(1);
+
+/// How long a server that could not be reached is taken for unreachable.
+const UNREACHABLE_FOR: Duration = Duration::from_secs(10);
 
 /// How sessions are kept.
 #[derive(Clone, Debug)]
@@ -46,8 +48,8 @@ pub(crate) struct Gateway {
     pub(crate) tasks: Tasks,
     /// No new exchanges: the proxy is about to end.
     pub(crate) draining: CancellationToken,
-    /// Whether the last attempt to reach the server failed.
-    pub(crate) unreachable: AtomicBool,
+    /// When the server could not be reached for the last time, unless it has been since.
+    pub(crate) unreachable: Mutex<Option<Instant>>,
 }
 
 /// What a session is made of before it is in use.
@@ -69,17 +71,24 @@ impl Gateway {
     /// Notes whether the server could be reached, for the readiness page.
     fn seen(&self, handled: Result<Replies, Refusal>) -> Result<Replies, Refusal> {
         match &handled {
-            Ok(_) => self.unreachable.store(false, Ordering::Relaxed),
+            Ok(_) => self.note_unreachable(None),
             Err(refusal) if refusal.kind == RefusalKind::UpstreamUnreachable => {
-                self.unreachable.store(true, Ordering::Relaxed);
+                self.note_unreachable(Some(Instant::now()));
             }
             Err(_) => {}
         }
         handled
     }
 
-    fn outlet(&self) -> Arc<Outlet> {
-        Outlet::new(self.rules.stream, self.rules.kept_bytes_max)
+    fn note_unreachable(&self, when: Option<Instant>) {
+        *self.unreachable.lock().unwrap_or_else(PoisonError::into_inner) = when;
+    }
+
+    /// Whether the server could not be reached a moment ago. Later it has to be tried again to know, and nobody tries
+    /// a proxy that says it is not ready.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        let when = *self.unreachable.lock().unwrap_or_else(PoisonError::into_inner);
+        when.is_some_and(|when| when.elapsed() < UNREACHABLE_FOR)
     }
 
     fn make(&self, parts: Parts) -> Arc<Live> {
@@ -114,10 +123,18 @@ impl Gateway {
 
     /// Takes a session out of use without ending it.
     async fn put_to_sleep(&self, live: &Arc<Live>) {
-        if self.table.remove(&live.id).is_some() {
-            live.outlet.close();
-            live.upstream.close(false).await;
+        self.save(live).await;
+        if self.table.remove(live) {
+            self.close(live, false);
         }
+    }
+
+    /// Closes what a session has open. It was taken out of the table, so that this happens once; it is a task, so
+    /// that it happens even if nobody waits for it.
+    fn close(&self, live: &Arc<Live>, ended: bool) {
+        live.outlet.close();
+        let upstream = Arc::clone(&live.upstream);
+        self.tasks.spawn(async move { upstream.close(ended).await });
     }
 
     fn key(&self, id: &SessionId) -> Key {
@@ -138,7 +155,8 @@ impl Gateway {
             id: id.clone(),
             principal: principal.cloned(),
             transport: Transport::Http,
-            outlet: self.outlet(),
+            // Numbers of an earlier process must not mean something else in this one.
+            outlet: Outlet::new(self.rules.stream, self.rules.kept_bytes_max).numbering_from(now_ms() * 1000),
             memory: Arc::new(Memory::restored(said)),
             token: record.upstream_token.as_ref().map(|token| token.as_str().into()),
             age: Duration::from_millis(now_ms().saturating_sub(record.created_ms)),
@@ -186,6 +204,13 @@ impl Gateway {
         }
     }
 
+    /// A client on stdio has its session for as long as it is there; others may have gone without a word.
+    fn is_finished(&self, live: &Live) -> bool {
+        let over =
+            live.idle_for() > self.rules.idle || (live.age() > self.rules.life && live.in_flight() == 0);
+        over && live.transport != Transport::Stdio
+    }
+
     /// Forgets sessions in the store that nobody has used for too long; those in use are written back often enough.
     pub(crate) async fn expire(&self) {
         let idle = u64::try_from(self.rules.idle.as_millis()).unwrap_or(u64::MAX);
@@ -201,7 +226,7 @@ impl Gateway {
     pub(crate) async fn sweep(&self, since: Duration) {
         let oldest = tokio::time::Instant::now().checked_sub(self.rules.resume_window);
         for live in self.table.all() {
-            if live.idle_for() > self.rules.idle || live.age() > self.rules.life {
+            if self.is_finished(&live) {
                 tracing::info!(session = %live.tag, "a session is over");
                 self.end(&live).await;
                 continue;
@@ -233,24 +258,22 @@ impl Front for Gateway {
             id,
             principal: opening.principal,
             transport: opening.transport,
-            outlet: opening.outlet.unwrap_or_else(|| self.outlet()),
+            outlet: opening
+                .outlet
+                .unwrap_or_else(|| Outlet::new(self.rules.stream, self.rules.kept_bytes_max)),
             memory: Arc::clone(&memory),
             token: None,
             age: Duration::ZERO,
         });
+        // Until the handshake is through, leaving early takes the session with it. Nobody takes it for idle meanwhile.
+        let half_open = HalfOpen { gateway: self, live: Some(Arc::clone(&live)) };
+        let _in_use = live.enter(usize::MAX);
         let live = self.seat(live).await?;
         let request = opening.request;
         let mut origin: Origin = live.origin();
         origin.revision = asked_revision(&request).unwrap_or(origin.revision);
         let envelope = Envelope::to_server(Message::Request(request.clone()), Arc::new(origin));
-        let handled = self.seen(self.chain.run(envelope, &*live.upstream).await);
-        let mut replies = match handled {
-            Ok(replies) => replies,
-            Err(refusal) => {
-                self.abandon(&live).await;
-                return Err(refusal);
-            }
-        };
+        let mut replies = self.seen(self.chain.run(envelope, &*live.upstream).await)?;
         let (response, before) = first_response(&mut replies).await;
         let head = replies.head();
         let result = match &response {
@@ -258,7 +281,6 @@ impl Front for Gateway {
             Err(_) => None,
         };
         let Some(result) = result else {
-            self.abandon(&live).await;
             return Ok((live, Replies::one(Message::Response(response?)).with_head(head)));
         };
         if let Some(revision) = agreed_revision(result) {
@@ -266,6 +288,7 @@ impl Front for Gateway {
         }
         memory.agreed(request.params().unwrap_or("{}"), result);
         self.activate(&live);
+        half_open.through();
         let replies = before.into_iter().map(Ok).chain([response.map(Message::Response)]);
         let replies: Vec<_> = replies.collect();
         Ok((live, Replies::stream(futures_util::stream::iter(replies)).with_head(head)))
@@ -282,7 +305,7 @@ impl Front for Gateway {
 
     async fn handle(&self, live: &Arc<Live>, envelope: Envelope) -> Result<Replies, Refusal> {
         if !matches!(envelope.message, Message::Request(_)) {
-            return self.seen(self.chain.run(envelope, &*live.upstream).await);
+            return self.chain.run(envelope, &*live.upstream).await;
         }
         self.refuse_while_draining()?;
         let handled = self.seen(self.chain.run(envelope, &*live.upstream).await);
@@ -304,21 +327,32 @@ impl Front for Gateway {
     }
 
     async fn end(&self, live: &Arc<Live>) {
-        if self.table.remove(&live.id).is_none() {
+        if !self.table.remove(live) {
             return;
         }
+        self.close(live, true);
         self.records.remove(&self.key(&live.id)).await;
-        live.outlet.close();
-        let upstream = Arc::clone(&live.upstream);
-        self.tasks.spawn(async move { upstream.close(true).await });
     }
 }
 
-impl Gateway {
-    /// A session that never came to be.
-    async fn abandon(&self, live: &Arc<Live>) {
-        self.table.remove(&live.id);
-        live.upstream.close(true).await;
+/// A session whose handshake is not through. Dropped, it never came to be.
+struct HalfOpen<'a> {
+    gateway: &'a Gateway,
+    live: Option<Arc<Live>>,
+}
+
+impl HalfOpen<'_> {
+    fn through(mut self) {
+        self.live = None;
+    }
+}
+
+impl Drop for HalfOpen<'_> {
+    fn drop(&mut self) {
+        if let Some(live) = self.live.take() {
+            self.gateway.table.remove(&live);
+            self.gateway.close(&live, true);
+        }
     }
 }
 

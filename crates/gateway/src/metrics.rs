@@ -6,6 +6,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use shadowcat_pipeline::task::Tasks;
 use shadowcat_transports::http_client::Stats as ClientStats;
 use shadowcat_transports::stdio::Launcher;
 
@@ -16,6 +17,8 @@ use crate::pages::is_open;
 #[derive(Clone)]
 pub(crate) struct Figures {
     pub(crate) gateway: Arc<Gateway>,
+    /// The tasks of clients and their exchanges.
+    pub(crate) front: Tasks,
     pub(crate) launcher: Option<Launcher>,
     pub(crate) tape: Option<shadowcat_tape::Monitor>,
     pub(crate) client: Option<Arc<ClientStats>>,
@@ -92,7 +95,11 @@ impl Figures {
             "Lost upstream sessions that were set up again",
             counters.revived.get(),
         )?;
-        sheet.gauge("tasks", "Tasks of exchanges and connections", self.gateway.tasks.running() as u64)
+        sheet.gauge(
+            "tasks",
+            "Tasks of exchanges and connections",
+            (self.gateway.tasks.running() + self.front.running()) as u64,
+        )
     }
 
     fn children(&self, sheet: &mut Sheet<'_, '_>) -> std::fmt::Result {

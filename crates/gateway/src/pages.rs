@@ -1,7 +1,6 @@
 //! The pages that say how the proxy is: they read what the parts themselves report, and never assume.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use prometheus_client::registry::Registry;
@@ -50,8 +49,7 @@ impl StatusPages {
         if self.launcher.as_ref().is_some_and(|launcher| is_open(launcher.stats().breaker)) {
             return Some(format!("upstream {name} keeps crashing and is not started for a while"));
         }
-        let unreachable = self.gateway.unreachable.load(Ordering::Relaxed);
-        unreachable.then(|| format!("upstream {name} could not be reached at the last attempt"))
+        self.gateway.is_unreachable().then(|| format!("upstream {name} could not be reached a moment ago"))
     }
 
     fn health(&self) -> Page {

@@ -54,6 +54,11 @@ pub struct Ended {
     pub saved: bool,
 }
 
+/// How long a step may take: hardly anything once somebody has lost patience.
+fn step(force: &CancellationToken) -> Duration {
+    if force.is_cancelled() { Duration::from_millis(100) } else { STEP_DEADLINE }
+}
+
 impl Running {
     /// Where clients reach it; `None` on stdio.
     pub fn address(&self) -> Option<SocketAddr> {
@@ -77,15 +82,19 @@ impl Running {
             self.signals.force.cancel();
             self.front.join(LAST_WORDS).await;
         }
-        let saved = self.close_sessions().await;
+        let saved = force.run_until_cancelled(self.close_sessions()).await.unwrap_or(false);
         self.front.stop();
         self.back.stop();
-        self.front.join(STEP_DEADLINE).await;
+        self.front.join(step(&force)).await;
         if let Some(launcher) = &self.launcher {
-            launcher.shutdown(STEP_DEADLINE).await;
+            // Told twice to end, nobody waits for children to end by themselves.
+            let stopped = force.run_until_cancelled(launcher.shutdown(step(&force))).await;
+            if stopped.is_none() {
+                launcher.shutdown(step(&force)).await;
+            }
         }
-        self.guard.shutdown(STEP_DEADLINE).await;
-        self.back.join(STEP_DEADLINE).await;
+        self.guard.shutdown(step(&force)).await;
+        self.back.join(step(&force)).await;
         let saved = self.close_disks().await && saved;
         Ended { in_order: finished, saved }
     }

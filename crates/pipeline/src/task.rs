@@ -2,6 +2,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,6 +16,8 @@ use tokio_util::task::TaskTracker;
 pub struct Tasks {
     tracker: TaskTracker,
     stop: CancellationToken,
+    /// Shared with the sets made from this one, each of which is joined alone.
+    running: Arc<AtomicUsize>,
 }
 
 impl Tasks {
@@ -25,17 +29,22 @@ impl Tasks {
     /// A set that is stopped with this one and can be stopped and joined alone.
     #[must_use]
     pub fn child(&self) -> Self {
-        Self { tracker: TaskTracker::new(), stop: self.stop.child_token() }
+        Self {
+            tracker: TaskTracker::new(),
+            stop: self.stop.child_token(),
+            running: Arc::clone(&self.running),
+        }
     }
 
     /// Starts a task that ends by itself; the stop signal is its own business, through [`Tasks::stop_signal`].
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.tracker.spawn(work);
+        self.tracker.spawn(Counted { count: Count::one(&self.running), work });
     }
 
     /// Starts a task that is dropped where it stands when the owner stops.
     pub fn spawn_until_stop(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.tracker.spawn(UntilStop { stop: self.stop.clone().cancelled_owned(), work });
+        let work = UntilStop { stop: self.stop.clone().cancelled_owned(), work };
+        self.tracker.spawn(Counted { count: Count::one(&self.running), work });
     }
 
     /// Runs blocking work on the runtime's blocking threads, joined like a task.
@@ -53,9 +62,9 @@ impl Tasks {
         self.stop.cancel();
     }
 
-    /// How many tasks are running.
+    /// How many tasks are running, in this set and those made from it.
     pub fn running(&self) -> usize {
-        self.tracker.len()
+        self.running.load(Ordering::Relaxed)
     }
 
     /// Waits until no task is left, at most for `deadline`; says whether all ended. Starting further tasks remains
@@ -63,6 +72,39 @@ impl Tasks {
     pub async fn join(&self, deadline: Duration) -> bool {
         self.tracker.close();
         tokio::time::timeout(deadline, self.tracker.wait()).await.is_ok()
+    }
+}
+
+/// One running task, for as long as it runs.
+struct Count(Arc<AtomicUsize>);
+
+impl Count {
+    fn one(running: &Arc<AtomicUsize>) -> Self {
+        running.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(running))
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+pin_project! {
+    /// Work that is counted.
+    struct Counted<W> {
+        count: Count,
+        #[pin]
+        work: W,
+    }
+}
+
+impl<W: Future<Output = ()>> Future for Counted<W> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.project().work.poll(context)
     }
 }
 

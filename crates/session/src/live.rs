@@ -199,9 +199,11 @@ impl Table {
         Ok(live)
     }
 
-    /// Takes a session out; `None` if it was not there (any more).
-    pub fn remove(&self, id: &SessionId) -> Option<Arc<Live>> {
-        self.lock().remove(id)
+    /// Takes a session out; says whether it was there. Another one by the same id stays.
+    pub fn remove(&self, live: &Arc<Live>) -> bool {
+        let mut sessions = self.lock();
+        let is_it = sessions.get(&live.id).is_some_and(|there| Arc::ptr_eq(there, live));
+        is_it && sessions.remove(&live.id).is_some()
     }
 
     /// How many there are.

@@ -50,6 +50,16 @@ impl Outlet {
         Arc::new(Self { limits, budget: Budget::new(bytes_max), inner: Mutex::default() })
     }
 
+    /// The same way, whose streams and questions are numbered from here on: a client may still know earlier numbers.
+    #[must_use]
+    pub fn numbering_from(self: Arc<Self>, first: u64) -> Arc<Self> {
+        let mut inner = self.lock();
+        inner.streams = first;
+        inner.asked = first;
+        drop(inner);
+        self
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -96,6 +106,11 @@ impl Outlet {
         while inner.ended.len() > ENDED_STREAMS_MAX {
             inner.ended.pop_front();
         }
+    }
+
+    /// Whether this is the number of the standing stream.
+    pub fn is_standing(&self, number: u64) -> bool {
+        self.lock().standing.as_ref().is_some_and(|standing| standing.number == number)
     }
 
     /// The stream with this number, if it is still there.

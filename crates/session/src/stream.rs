@@ -375,6 +375,11 @@ impl Reader {
         std::future::poll_fn(|context| self.poll_next(context)).await
     }
 
+    /// The number of the last message taken.
+    pub fn position(&self) -> u64 {
+        self.stream.lock().read
+    }
+
     /// When the client should come back, if this reader was sent away.
     pub fn sent_away(&self) -> Option<Duration> {
         let sent_away = self.stream.lock().sent_away;

@@ -51,11 +51,20 @@ pub(crate) enum Incoming {
 
 type Reply = Box<Result<Message, Refusal>>;
 
+/// Why the replies of a request ended before its response, told to whoever sees their end.
+type Cut = Arc<Mutex<Option<Refusal>>>;
+
+fn cut(cut: &Cut, refusal: Refusal) {
+    *cut.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+}
+
 /// The owner of a request in flight.
 #[derive(Clone, Debug)]
 struct Asker {
     replies: mpsc::Sender<Reply>,
     exchange: ExchangeId,
+    /// The end of the replies is not the exchange's own, and this is why.
+    cut: Cut,
 }
 
 /// A connection over one ordered pipe.
@@ -183,14 +192,41 @@ impl Duplex {
         let Err(full) = asker.replies.try_send(Box::new(Ok(message))) else { return };
         let mpsc::error::TrySendError::Full(reply) = full else { return };
         if asker.replies.send_timeout(reply, SLOW_CLIENT_GRACE).await.is_err() {
+            // Its own exchange ends, so that it holds up the others of this pipe once and not again and again.
             tracing::warn!(upstream = %self.name, exchange = %asker.exchange, "the client does not take its replies");
+            let refusal = Refusal::new(RefusalKind::LimitQueue).with_upstream(&self.name);
+            cut(&asker.cut, refusal.with_detail("the client does not take its replies"));
+            let given_up = self.correlator().end_where(|other| Arc::ptr_eq(&other.cut, &asker.cut));
+            for own in given_up {
+                self.tell_cancelled(own);
+            }
         }
+    }
+
+    fn tell_cancelled(&self, own: u64) {
+        let params = format!(r#"{{"requestId":{own},"reason":"no longer awaited"}}"#);
+        self.spawn_send(Notification::new(method::CANCELLED, Some(&params)).text().clone());
     }
 
     async fn deliver(&self, message: Message) {
         let Some(this) = self.this.upgrade() else { return };
+        if self.ends_subscription(&message) {
+            return;
+        }
         let related = self.related(&message);
         self.asks.deliver(message, related, &self.side(), this).await;
+    }
+
+    /// A modern server ends a subscription by cancelling the request that opened it (2026-07-28 cancellation). Its
+    /// replies end with that.
+    fn ends_subscription(&self, message: &Message) -> bool {
+        let Message::Notification(note) = message else { return false };
+        let modern = self.revision.get().is_some_and(|revision| revision.is_modern());
+        if !modern || note.method() != method::CANCELLED {
+            return false;
+        }
+        let own = note.request_id().and_then(|id| id.as_u64());
+        own.is_some_and(|own| self.correlator().forget(own).is_some())
     }
 
     /// A pipe does not say what a message belongs to; with one request in flight it can only be that one. Changes of
@@ -225,8 +261,7 @@ impl Duplex {
     fn fail_all(&self, refusal: impl Fn() -> Refusal) {
         let askers = self.correlator().drain();
         for asker in askers {
-            // A full queue means a client that does not read; the end of its replies tells it enough.
-            drop(asker.replies.try_send(Box::new(Err(refusal().with_upstream(&self.name)))));
+            cut(&asker.cut, refusal().with_upstream(&self.name));
         }
     }
 
@@ -240,7 +275,9 @@ impl Duplex {
             return Err(self.pipe.reason().with_upstream(&self.name));
         }
         let (replies, mut waiting) = mpsc::channel(REPLIES_WAITING_MAX);
-        let begun = self.correlator().begin(request, peer, Asker { replies, exchange });
+        let cut = Cut::default();
+        let asker = Asker { replies, exchange, cut: Arc::clone(&cut) };
+        let begun = self.correlator().begin(request, peer, asker);
         let Some((own, outbound)) = begun else {
             return Err(Refusal::new(RefusalKind::LimitQueue).with_upstream(&self.name));
         };
@@ -255,7 +292,10 @@ impl Duplex {
             self.ended();
         }
         let next = move |context: &mut std::task::Context<'_>| {
-            waiting.poll_recv(context).map(|reply| reply.map(|reply| *reply))
+            let reply = std::task::ready!(waiting.poll_recv(context)).map(|reply| *reply);
+            // The last sender is gone with its entry in the table, so a reason is there by now if there is one.
+            let reason = || cut.lock().unwrap_or_else(PoisonError::into_inner).take();
+            std::task::Poll::Ready(reply.or_else(|| reason().map(Err)))
         };
         let head = Head { form: Form::Free, status: None };
         Ok(Replies::stream(futures_util::stream::poll_fn(next)).with_head(head).hold(guard))
@@ -309,9 +349,7 @@ impl Drop for CancelOnDrop {
         let Some(duplex) = self.duplex.upgrade() else { return };
         let forgotten = duplex.correlator().forget(self.own);
         if forgotten.is_some_and(|translation| !translation.is_initialize) && duplex.pipe.is_open() {
-            let params = format!(r#"{{"requestId":{},"reason":"no longer awaited"}}"#, self.own);
-            let note = Notification::new(method::CANCELLED, Some(&params));
-            duplex.spawn_send(note.text().clone());
+            duplex.tell_cancelled(self.own);
         }
     }
 }

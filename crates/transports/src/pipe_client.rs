@@ -13,9 +13,11 @@ use shadowcat_protocol::{
 };
 use shadowcat_session::{Live, Outlet, Stream};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::front::{Front, Opening};
 use crate::http::META_VERSION;
+use crate::server::subscription_end;
 
 /// One client on one pipe.
 pub(crate) struct PipeClient {
@@ -31,6 +33,8 @@ pub(crate) struct PipeClient {
     /// Whether the session is being opened: what follows `initialize` waits for its answer, so that a client that
     /// sends everything at once is served in order.
     opening: watch::Sender<bool>,
+    /// Subscriptions end here, and nothing is waited for that has no answer.
+    stop: CancellationToken,
 }
 
 impl PipeClient {
@@ -41,11 +45,24 @@ impl PipeClient {
         in_flight_max: usize,
         outlet: Arc<Outlet>,
         tasks: Tasks,
+        stop: CancellationToken,
     ) -> Arc<Self> {
         let stream = outlet.standing().1;
         let (live, opening) = (Mutex::default(), watch::Sender::new(false));
         let peer = PeerId::next();
-        Arc::new(Self { front, transport, limits, in_flight_max, outlet, stream, peer, tasks, live, opening })
+        Arc::new(Self {
+            front,
+            transport,
+            limits,
+            in_flight_max,
+            outlet,
+            stream,
+            peer,
+            tasks,
+            live,
+            opening,
+            stop,
+        })
     }
 
     pub(crate) fn stream(&self) -> &Arc<Stream> {
@@ -122,7 +139,11 @@ impl PipeClient {
         if opens {
             self.opening.send_replace(true);
         }
-        let answer = self.answer(request).await;
+        let answer = if request.method() == method::LISTEN {
+            self.until_stop(request).await
+        } else {
+            self.answer(request).await
+        };
         match answer {
             Some(Ok(response)) => self.push(response.text().clone()).await,
             Some(Err(refusal)) => {
@@ -134,6 +155,18 @@ impl PipeClient {
         if opens {
             self.opening.send_replace(false);
         }
+    }
+
+    /// A subscription is answered when it ends; when we end, it is told so in both ways the revision names
+    /// (2026-07-28 subscriptions and cancellation).
+    async fn until_stop(&self, request: Request) -> Option<Result<Response, Refusal>> {
+        let id = request.id().clone();
+        if let Some(answer) = self.stop.run_until_cancelled(self.answer(request)).await {
+            return answer;
+        }
+        let params = format!(r#"{{"requestId":{}}}"#, id.as_json());
+        self.push(Notification::new(method::CANCELLED, Some(&params)).text().clone()).await;
+        Some(Ok(subscription_end(&id)))
     }
 
     /// The response to one request, everything before it already passed on; `None` if it was cancelled.
@@ -240,9 +273,8 @@ impl PipeClient {
     fn listen(self: &Arc<Self>, live: Arc<Live>) {
         let this = Arc::clone(self);
         self.tasks.spawn_until_stop(async move {
-            if let Err(refusal) = this.front.listen(&live).await {
-                // 405 is how a server says that it has no such stream.
-                tracing::debug!(%refusal, "the server has no standing stream");
+            if let Some(Err(refusal)) = this.stop.run_until_cancelled(this.front.listen(&live)).await {
+                tracing::debug!(%refusal, "the server's standing stream is not open");
             }
         });
     }

@@ -151,6 +151,16 @@ impl<T: Clone> Correlator<T> {
         self.pending.remove(&own).map(|(_, owner)| (own, owner))
     }
 
+    /// Ends the requests whose owner is meant; gives our ids of them.
+    pub(crate) fn end_where(&mut self, is_meant: impl Fn(&T) -> bool) -> Vec<u64> {
+        let meant = self.pending.iter().filter(|(_, (_, owner))| is_meant(owner));
+        let ended: Vec<u64> = meant.map(|(own, _)| *own).collect();
+        for own in &ended {
+            self.pending.remove(own);
+        }
+        ended
+    }
+
     /// The only request in flight, for messages that do not say what they belong to.
     pub(crate) fn only(&self) -> Option<&T> {
         let mut owners = self.pending.values();

@@ -16,6 +16,9 @@ use super::handshake::{Memory, Said, is_noted, revision_of};
 /// How long a replayed handshake may take.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(30);
 
+/// When a message that came while its session was put to sleep may come again.
+const ASLEEP_RETRY: Duration = Duration::from_secs(1);
+
 /// The server's side of one session.
 pub(crate) struct SessionUpstream {
     connector: Arc<dyn Connector>,
@@ -29,6 +32,10 @@ pub(crate) struct SessionUpstream {
     token: Mutex<Option<Box<str>>>,
     listening: AtomicBool,
     ended: AtomicBool,
+    /// Taken out of use; the session goes on elsewhere.
+    asleep: AtomicBool,
+    /// The server has no standing stream.
+    no_stream: AtomicBool,
     /// Something changed that a later process has to know.
     changed: Arc<AtomicBool>,
 }
@@ -52,6 +59,8 @@ impl SessionUpstream {
             token: Mutex::new(token),
             listening: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            asleep: AtomicBool::new(false),
+            no_stream: AtomicBool::new(false),
             changed: Arc::default(),
         }
     }
@@ -70,14 +79,23 @@ impl SessionUpstream {
             return Ok(connection);
         }
         let _opening = self.opening.lock().await;
-        if self.ended.load(Ordering::Acquire) {
-            return Err(RefusalKind::SessionUnknown.into());
-        }
+        self.refuse_if_closed()?;
         match self.current() {
             Some(connection) if connection.is_alive() => Ok(connection),
             Some(dead) => self.replace(&dead).await,
             None => self.first().await,
         }
+    }
+
+    fn refuse_if_closed(&self) -> Result<(), Refusal> {
+        if self.ended.load(Ordering::Acquire) {
+            return Err(RefusalKind::SessionUnknown.into());
+        }
+        if self.asleep.load(Ordering::Acquire) {
+            // The session is in the store: whoever asks again finds it there.
+            return Err(RefusalKind::Overloaded { retry_after: ASLEEP_RETRY }.into());
+        }
+        Ok(())
     }
 
     /// The first connection of this process: a fresh one, or the one an earlier process has left.
@@ -125,8 +143,10 @@ impl SessionUpstream {
         self.counters.revived.add();
         self.changed.store(true, Ordering::Release);
         self.set_current(Some(Arc::clone(&connection)));
-        if self.listening.load(Ordering::Acquire) {
-            connection.listen().await?;
+        if self.listening.load(Ordering::Acquire)
+            && let Err(refusal) = connection.listen().await
+        {
+            tracing::debug!(%refusal, "the session is set up again without its standing stream");
         }
         Ok(connection)
     }
@@ -134,6 +154,7 @@ impl SessionUpstream {
     /// The server said that it does not know the session: set it up again, unless somebody else just did.
     async fn revive(&self, lost: &Arc<dyn Connection>) -> Result<Arc<dyn Connection>, Refusal> {
         let _opening = self.opening.lock().await;
+        self.refuse_if_closed()?;
         match self.current() {
             Some(current) if !Arc::ptr_eq(&current, lost) && current.is_alive() => Ok(current),
             _ => self.replace(lost).await,
@@ -183,10 +204,16 @@ impl Upstream for SessionUpstream {
     }
 
     async fn listen(&self) -> Result<(), Refusal> {
+        if self.no_stream.load(Ordering::Acquire) {
+            return Ok(());
+        }
         let connection = self.connection().await?;
         match connection.listen().await {
             Err(refusal) if refusal.kind == RefusalKind::SessionLost => {
-                self.revive(&connection).await?.listen().await?;
+                if self.revive(&connection).await?.listen().await.is_err() {
+                    // It was not the session that is missing, but the stream: some servers say 404 to every GET.
+                    self.no_stream.store(true, Ordering::Release);
+                }
             }
             // The server has no such stream. Ours may have something to carry all the same: what a request's stream
             // could not, or a server that has one after it was set up again.
@@ -198,7 +225,8 @@ impl Upstream for SessionUpstream {
     }
 
     async fn close(&self, ended: bool) {
-        self.ended.store(true, Ordering::Release);
+        let closed = if ended { &self.ended } else { &self.asleep };
+        closed.store(true, Ordering::Release);
         let _opening = self.opening.lock().await;
         if let Some(connection) = self.set_current(None) {
             connection.close(if ended { Parting::End } else { Parting::Keep }).await;
@@ -206,9 +234,9 @@ impl Upstream for SessionUpstream {
     }
 }
 
-/// 405 is how a server says that it has no standing stream (2025-03-26 and later, transports).
+/// 405 is how a server says that it has no standing stream (2025-03-26 and later, transports); 404 is how some say it.
 fn has_no_stream(refusal: &Refusal) -> bool {
-    matches!(&refusal.kind, RefusalKind::UpstreamStatus(answer) if answer.status == 405)
+    matches!(&refusal.kind, RefusalKind::UpstreamStatus(answer) if matches!(answer.status, 404 | 405))
 }
 
 /// Says a handshake again, and what was said after it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use shadowcat_pipeline::{Envelope, ExchangeId, Refusal, Replies, Service, UpstreamSide};
-use shadowcat_protocol::{Era, Message, Revision, codes};
+use shadowcat_protocol::{Era, Message, Revision};
 use shadowcat_transports::{Back, Connection, Connector, OpenConnection, Parting};
 
 /// A connection that is opened at the first exchange, and again when it is gone.
@@ -76,12 +76,8 @@ impl Back for NobodyAsked {
     ) -> Result<Replies, Refusal> {
         let method = message.method().unwrap_or_default();
         tracing::warn!(upstream = %from.name, method, "the server sent what this revision does not have: dropped");
-        match message {
-            Message::Request(_) => {
-                Err(Refusal::bad_message(codes::METHOD_NOT_FOUND, "this revision has no requests of servers"))
-            }
-            Message::Notification(_) | Message::Response(_) => Ok(Replies::none()),
-        }
+        // Not even a refusal: this revision has no responses of clients either.
+        Ok(Replies::none())
     }
 
     fn let_go(&self, _: ExchangeId, _: Duration) {

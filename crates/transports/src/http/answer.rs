@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use shadowcat_pipeline::{ExchangeId, Refusal, Replies};
-use shadowcat_protocol::{Id, Message, ParseErrorKind, split_batch};
+use shadowcat_protocol::{Id, Message, ParseErrorKind, method, split_batch};
 
 use super::connection::{Flight, HttpConnection};
 use crate::asks::AnswerTo;
@@ -103,12 +103,14 @@ impl Answer {
                 self.connection.counters.stray.add();
                 None
             }
-            Message::Notification(_) => Some(self.translation.inbound(message)),
-            Message::Request(request) => {
+            Message::Notification(note) if note.method() != method::CANCELLED => {
+                Some(self.translation.inbound(Message::Notification(note)))
+            }
+            // A question, or a question withdrawn by the id the server gave it.
+            message => {
                 let to: Arc<dyn AnswerTo> = Arc::clone(&self.connection) as _;
                 let side = self.connection.side();
-                let related = Some(self.exchange);
-                self.connection.asks.deliver(Message::Request(request), related, &side, to).await;
+                self.connection.asks.deliver(message, Some(self.exchange), &side, to).await;
                 None
             }
         }

@@ -218,17 +218,23 @@ impl HttpListener {
         let live = self.session(incomer).await?;
         live.touch();
         let seen = incomer.header(headers::LAST_EVENT_ID).map(EventId::parse);
-        if let Some(Some(seen)) = seen
+        let seen = seen.map(|seen| seen.unwrap_or(EventId { stream: 0, message: 0 }));
+        if let Some(seen) = seen
             && let Some(stream) = live.outlet.stream(seen.stream)
             && let Some(reader) = stream.read_after(seen.message)
         {
+            if live.outlet.is_standing(seen.stream) {
+                self.front.listen(&live).await?;
+            }
             let events = SessionEvents::new(reader, seen.stream, self.settings.keep_alive);
             return Ok(events.into_response());
         }
         self.front.listen(&live).await?;
         let (number, stream) = live.outlet.standing();
-        if seen.is_some() {
-            let events = SessionEvents::new(stream.read(), number, self.settings.keep_alive);
+        if let Some(seen) = seen {
+            // Only the stream that was named is replayed, and of that what is left.
+            let reader = if seen.stream == number { stream.read() } else { stream.read_on() };
+            let events = SessionEvents::new(reader, number, self.settings.keep_alive);
             return Ok(events.beginning_with(Bytes::from_static(GAP)).into_response());
         }
         Ok(self.events(&live, stream.read_on(), number).into_response())

@@ -21,12 +21,15 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::gate::TurnedAway;
+use super::stall::Stall;
 use super::{Body, Endpoint, Gate, Incomer, Pages, PagesEndpoint, plain};
 use crate::http::HttpListener;
 use crate::sse::SseListener;
 
 /// How long the server rests after an accept that failed for want of descriptors: trying again at once would spin.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
+/// How long the system tries to bring bytes to a peer that does not acknowledge them.
+const USER_TIMEOUT_MS: u32 = 90_000;
 /// Header fields of one request.
 const HEADERS_MAX: usize = 100;
 /// Headers a browser may send to and read from an MCP server.
@@ -43,6 +46,8 @@ pub struct ServerSettings {
     pub header_bytes_max: usize,
     /// How long a request's header may take.
     pub header_read_max: Duration,
+    /// How long a client may take nothing of what is written to it.
+    pub write_stall_max: Duration,
     /// Who may talk to it.
     pub gate: Gate,
 }
@@ -128,6 +133,10 @@ impl Site {
             tracing::debug!(%error, "a socket keeps Nagle's delay");
         }
         let site = Arc::clone(&self);
+        // A peer that is gone without a word is noticed by its silence (RFC 5482).
+        if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(&socket, USER_TIMEOUT_MS) {
+            tracing::debug!(%error, "a socket keeps the system's patience");
+        }
         let service = service_fn(move |request| {
             let site = Arc::clone(&site);
             async move { Ok::<_, Infallible>(site.answer(request).await) }
@@ -137,7 +146,7 @@ impl Site {
             .header_read_timeout(self.settings.header_read_max)
             .max_headers(HEADERS_MAX)
             .max_buf_size(self.settings.header_bytes_max.max(8192))
-            .serve_connection(TokioIo::new(socket), service);
+            .serve_connection(TokioIo::new(Stall::new(socket, self.settings.write_stall_max)), service);
         // On the heap, and moved there once: an idle stream should not hold its connection's state twice.
         let mut connection = Box::pin(connection);
         let served = tokio::select! {

@@ -138,7 +138,7 @@ impl SessionEvents {
     /// Gives the client a place to come back to before there is any message (2025-11-25 transports, priming event).
     #[must_use]
     pub(crate) fn primed(self) -> Self {
-        let id = EventId { stream: self.stream, message: 0 };
+        let id = EventId { stream: self.stream, message: self.reader.position() };
         let text = format!("id: {id}\nretry: {RETRY_MS}\ndata:\n\n");
         self.beginning_with(Bytes::from(text))
     }

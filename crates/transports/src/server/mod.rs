@@ -6,6 +6,7 @@ mod accept;
 mod body;
 mod gate;
 mod reply;
+mod stall;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
 pub use accept::{HttpServer, ServeError, ServerSettings};
-pub(crate) use body::{Body, SessionEvents, StatelessEvents};
+pub(crate) use body::{Body, SessionEvents, StatelessEvents, subscription_end};
 pub use gate::{BadOrigin, Gate};
 pub(crate) use reply::{json, message, plain, refusal, with_header};
 

@@ -160,6 +160,13 @@ impl Connection for SseConnection {
     }
 }
 
+impl Drop for SseConnection {
+    fn drop(&mut self) {
+        // Also when nobody got to use it: the task that reads would keep the stream for ever.
+        self.tasks.stop();
+    }
+}
+
 /// The writing half: POSTs to the endpoint.
 struct Endpoint {
     remote: Remote,

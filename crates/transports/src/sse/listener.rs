@@ -76,6 +76,7 @@ impl SseListener {
             self.settings.in_flight_max,
             Outlet::new(limits, limits.lag_bytes_max),
             tasks.clone(),
+            self.stop.clone(),
         );
         let key =
             SessionId::generate().map_err(|error| Refusal::new(RefusalKind::Internal).with_cause(error))?;

@@ -113,6 +113,13 @@ impl Connection for StdioConnection {
     }
 }
 
+impl Drop for StdioConnection {
+    fn drop(&mut self) {
+        // Also when nobody got to use it: the task that reads would keep the child for ever.
+        self.tasks.stop();
+    }
+}
+
 struct ChildPipe {
     writer: Writer,
     exit: ExitWatch,

@@ -42,7 +42,7 @@ impl StdioListener {
         // A pipe cannot be taken up again, so nothing is kept for that.
         let limits = StreamLimits { kept_events_max: 0, kept_bytes_max: 0, ..self.stream };
         let outlet = Outlet::new(limits, limits.lag_bytes_max);
-        let exchanges = tasks.child();
+        let (exchanges, ending) = (tasks.child(), CancellationToken::new());
         let client = PipeClient::new(
             self.front,
             Transport::Stdio,
@@ -50,6 +50,7 @@ impl StdioListener {
             self.in_flight_max,
             outlet,
             exchanges.clone(),
+            ending.clone(),
         );
         let gone = CancellationToken::new();
         let writer = write_lines(client.stream().read(), output, gone.clone());
@@ -58,10 +59,12 @@ impl StdioListener {
         let reading = read_lines(&client, input, self.limits.message_bytes_max);
         tokio::select! {
             () = reading => {
+                ending.cancel();
                 exchanges.join(self.grace).await;
             }
             () = gone.cancelled() => {}
             () = stop.cancelled() => {
+                ending.cancel();
                 exchanges.join(self.grace).await;
             }
         }

@@ -3,21 +3,29 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use shadowcat_pipeline::PeerId;
-use shadowcat_protocol::{Id, Notification, method};
+use shadowcat_pipeline::{ExchangeId, PeerId};
+use shadowcat_protocol::{Id, Message, Notification, method};
 use tokio_util::sync::CancellationToken;
 
 use super::HttpConnection;
 use crate::translation::Translation;
 
 /// The requests in flight by whose they are and what their client calls them; the last of equal ones is the newest.
-pub(super) type InFlight = HashMap<(PeerId, Id), Vec<(u64, CancellationToken)>>;
+pub(super) type InFlight = HashMap<(PeerId, Id), Vec<Entry>>;
+
+/// A request in flight, as others have to know it.
+pub(super) struct Entry {
+    translation: Translation,
+    exchange: ExchangeId,
+    token: CancellationToken,
+}
 
 impl HttpConnection {
-    pub(super) fn enter(&self, translation: &Translation) -> Flight {
+    pub(super) fn enter(&self, translation: &Translation, exchange: ExchangeId) -> Flight {
         let token = CancellationToken::new();
         let key = (translation.peer, translation.client.clone());
-        self.in_flight().entry(key.clone()).or_default().push((translation.own, token.clone()));
+        let entry = Entry { translation: translation.clone(), exchange, token: token.clone() };
+        self.in_flight().entry(key.clone()).or_default().push(entry);
         Flight {
             connection: Weak::clone(&self.this),
             key,
@@ -30,9 +38,21 @@ impl HttpConnection {
 
     /// Ends the newest request this peer calls by this id; gives our id of it.
     pub(super) fn cancel(&self, peer: PeerId, client: &Id) -> Option<u64> {
-        let (own, token) = self.in_flight().get(&(peer, client.clone()))?.last().cloned()?;
+        let in_flight = self.in_flight();
+        let newest = in_flight.get(&(peer, client.clone()))?.last()?;
+        let (own, token) = (newest.translation.own, newest.token.clone());
+        drop(in_flight);
         token.cancel();
         Some(own)
+    }
+
+    /// Finds the request that a message outside its own stream belongs to by its progress token, and restores the
+    /// token; `None` if there is none (any more).
+    pub(super) fn belonging(&self, note: Notification, token: &str) -> Option<(Message, ExchangeId)> {
+        let own: u64 = token.parse().ok()?;
+        let in_flight = self.in_flight();
+        let entry = in_flight.values().flatten().find(|entry| entry.translation.own == own)?;
+        Some((entry.translation.inbound(Message::Notification(note)), entry.exchange))
     }
 }
 
@@ -62,7 +82,7 @@ impl Drop for Flight {
         let Some(connection) = self.connection.upgrade() else { return };
         let mut in_flight = connection.in_flight();
         if let Some(same) = in_flight.get_mut(&self.key) {
-            same.retain(|(own, _)| *own != self.own);
+            same.retain(|entry| entry.translation.own != self.own);
             if same.is_empty() {
                 in_flight.remove(&self.key);
             }

@@ -6,7 +6,7 @@ mod standing;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -68,6 +68,8 @@ impl HttpConnection {
         counters: Arc<Counters>,
         opening: OpenConnection,
     ) -> Arc<Self> {
+        // A session that is taken up may still be busy with requests of an earlier process: their ids are not used again.
+        let first = if opening.token.is_some() { wall_clock_us() } else { 1 };
         Arc::new_cyclic(|this| Self {
             this: Weak::clone(this),
             remote,
@@ -78,7 +80,7 @@ impl HttpConnection {
             stamp: Stamp::default(),
             session: Mutex::new(opening.token),
             revision: opening.revision.map(OnceLock::from).unwrap_or_default(),
-            next: AtomicU64::new(1),
+            next: AtomicU64::new(first),
             in_flight: Mutex::default(),
             notifications: Arc::new(tokio::sync::Semaphore::new(NOTIFICATIONS_MAX)),
             settled: watch::Sender::new(true),
@@ -138,7 +140,7 @@ impl HttpConnection {
     async fn request(&self, request: &Request, origin: &Origin) -> Result<Replies, Refusal> {
         let own = self.next.fetch_add(1, Ordering::Relaxed);
         let translation = Translation::new(own, request, origin.peer);
-        let flight = self.enter(&translation);
+        let flight = self.enter(&translation, origin.exchange);
         self.settle().await;
         let fields = self.request_headers(request, origin);
         let text = translation.outbound(request).text().clone();
@@ -377,4 +379,10 @@ impl Connection for HttpConnection {
         self.tasks.stop();
         self.tasks.join(CLOSE_DEADLINE).await;
     }
+}
+
+/// Microseconds since 1970: beyond every id an earlier process has counted up to, and below 2^53.
+fn wall_clock_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(1)
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use shadowcat_pipeline::{Refusal, RefusalKind};
-use shadowcat_protocol::{Message, ParseErrorKind};
+use shadowcat_pipeline::{ExchangeId, Refusal, RefusalKind};
+use shadowcat_protocol::{Message, ParseErrorKind, method};
 
 use super::HttpConnection;
 use crate::asks::AnswerTo;
@@ -80,8 +80,24 @@ impl HttpConnection {
                 self.counters.stray.add();
                 continue;
             }
+            let Some((message, related)) = self.place(message) else {
+                self.counters.stray.add();
+                continue;
+            };
             let to: Arc<dyn AnswerTo> = Arc::clone(self) as _;
-            self.asks.deliver(message, None, &self.side(), to).await;
+            self.asks.deliver(message, related, &self.side(), to).await;
+        }
+    }
+
+    /// Progress may come here as well as on the stream of its request; it still has our token, and an owner.
+    fn place(&self, message: Message) -> Option<(Message, Option<ExchangeId>)> {
+        match message {
+            Message::Notification(note) if note.method() == method::PROGRESS => {
+                let token = note.progress_token()?.to_owned();
+                let (message, exchange) = self.belonging(note, &token)?;
+                Some((message, Some(exchange)))
+            }
+            message => Some((message, None)),
         }
     }
 }
