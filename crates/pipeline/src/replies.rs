@@ -48,8 +48,12 @@ pub struct Replies {
 enum Body {
     /// At most one message, without a stream's allocation: nearly every exchange.
     One(Option<Reply>),
-    Stream(BoxStream<'static, Reply>),
+    /// A stream, and what each of its messages passes on its way out. A list, and not a stream around a stream for
+    /// each step: the path is walked for every message.
+    Stream(BoxStream<'static, Reply>, Vec<Change>),
 }
+
+type Change = Box<dyn FnMut(Reply) -> Reply + Send>;
 
 impl Replies {
     /// No reply: the envelope was a notification or a response.
@@ -64,7 +68,7 @@ impl Replies {
 
     /// Messages as they come.
     pub fn stream(stream: impl Stream<Item = Reply> + Send + 'static) -> Self {
-        Self::from_body(Body::Stream(stream.boxed()))
+        Self::from_body(Body::Stream(stream.boxed(), Vec::new()))
     }
 
     fn from_body(body: Body) -> Self {
@@ -98,10 +102,10 @@ impl Replies {
     /// Passes every reply through `change`.
     #[must_use]
     pub fn map(mut self, change: impl FnMut(Reply) -> Reply + Send + 'static) -> Self {
-        self.body = match self.body {
-            Body::One(reply) => Body::One(reply.map(change)),
-            Body::Stream(stream) => Body::Stream(stream.map(change).boxed()),
-        };
+        match &mut self.body {
+            Body::One(reply) => *reply = reply.take().map(change),
+            Body::Stream(_, changes) => changes.push(Box::new(change)),
+        }
         self
     }
 
@@ -122,8 +126,10 @@ impl Replies {
     fn poll_reply(&mut self, context: &mut Context<'_>) -> Poll<Option<Reply>> {
         let next = match &mut self.body {
             Body::One(reply) => reply.take(),
-            Body::Stream(stream) => match stream.poll_next_unpin(context) {
-                Poll::Ready(next) => next,
+            Body::Stream(stream, changes) => match stream.poll_next_unpin(context) {
+                Poll::Ready(next) => {
+                    next.map(|reply| changes.iter_mut().fold(reply, |reply, change| change(reply)))
+                }
                 Poll::Pending => return Poll::Pending,
             },
         };
