@@ -14,6 +14,7 @@ mod harness;
 mod legacy;
 mod modern;
 mod peers;
+mod rmcp;
 mod sessions;
 mod shutdown;
 mod tapes;
