@@ -84,6 +84,8 @@ struct Inner {
     opened: bool,
     ended: bool,
     lost: u64,
+    /// The first reader is to be sent away as soon as it comes.
+    send_first_away: Option<Duration>,
     /// The reader that was sent away, and when its client should come back.
     sent_away: Option<(u64, Duration)>,
     waker: Option<Waker>,
@@ -118,6 +120,7 @@ impl Stream {
                 opened: false,
                 ended: false,
                 lost: 0,
+                send_first_away: None,
                 sent_away: None,
                 waker: None,
             }),
@@ -227,7 +230,12 @@ impl Stream {
     /// Sends the present reader away: its client is to come back after `retry` for what is still to come.
     pub fn send_away(&self, retry: Duration) {
         let mut inner = self.lock();
+        if inner.ended {
+            return;
+        }
         if !inner.attached {
+            // A reader that is only just on its way is sent away when it comes.
+            inner.send_first_away = (inner.reader == 0).then_some(retry);
             return;
         }
         inner.sent_away = Some((inner.reader, retry));
@@ -302,7 +310,14 @@ impl Stream {
         if let Some(waker) = inner.waker.take() {
             waker.wake();
         }
-        Reader { stream: Arc::clone(self), number: inner.reader }
+        let number = inner.reader;
+        if let Some(retry) = inner.send_first_away.take().filter(|_| !inner.ended) {
+            inner.sent_away = Some((number, retry));
+            inner.reader += 1;
+            inner.attached = false;
+            inner.detached_at = Instant::now();
+        }
+        Reader { stream: Arc::clone(self), number }
     }
 }
 
@@ -528,6 +543,17 @@ mod tests {
         let mut again = stream.read_after(1).unwrap();
         assert_eq!(take(&mut again, 1).await, [(2, "b".into())]);
         assert_eq!(again.sent_away(), None);
+    }
+
+    #[tokio::test]
+    async fn a_first_reader_that_comes_too_late_to_be_sent_away_is_sent_away_when_it_comes() {
+        let stream = Stream::new(limits(), Budget::new(100));
+        stream.send_away(Duration::from_millis(500));
+        let mut reader = stream.read();
+        assert_eq!(reader.next().await, None);
+        assert_eq!(reader.sent_away(), Some(Duration::from_millis(500)));
+        push(&stream, &["a"]).await;
+        assert_eq!(take(&mut stream.read_after(0).unwrap(), 1).await, [(1, "a".into())]);
     }
 
     #[tokio::test]

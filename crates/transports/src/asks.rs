@@ -59,7 +59,10 @@ impl Asks {
             Message::Notification(_) | Message::Response(_) => None,
         };
         match (ask, self.back.deliver(message, related, from).await) {
-            (Some(id), Ok(replies)) => self.await_answer(id, replies, to),
+            (Some(id), Ok(replies)) => {
+                tracing::debug!(upstream = %from.name, %id, "a question of the server waits for the client");
+                self.await_answer(id, replies, to);
+            }
             (Some(id), Err(refusal)) => {
                 tracing::warn!(upstream = %from.name, %refusal, "a request of the server was not delivered");
                 self.answer(refusal.response(Some(&id)).text().clone(), to);

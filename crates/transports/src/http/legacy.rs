@@ -56,7 +56,9 @@ impl HttpListener {
                 Ok(message())
             }
             Message::Response(response) => {
-                live.outlet.answer(response);
+                if !live.outlet.answer(response) {
+                    tracing::debug!(session = %live.tag, "an answer to no question was dropped");
+                }
                 Ok(message())
             }
         }

@@ -38,6 +38,8 @@ use crate::translation::Translation;
 const NOTIFICATIONS_MAX: usize = 64;
 /// How long the end of an upstream session may take.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+/// How far the standing stream may go ahead of the requests that follow it.
+const STREAM_HEAD_START: Duration = Duration::from_millis(100);
 /// How long later messages wait for the `initialized` notification to arrive.
 const INITIALIZED_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -59,6 +61,8 @@ pub(super) struct HttpConnection {
     settled: watch::Sender<bool>,
     /// Whether the standing stream is open or being opened.
     listening: AtomicBool,
+    /// Whether requests have still to let it go first.
+    opening_stream: watch::Sender<bool>,
 }
 
 impl HttpConnection {
@@ -85,6 +89,7 @@ impl HttpConnection {
             notifications: Arc::new(tokio::sync::Semaphore::new(NOTIFICATIONS_MAX)),
             settled: watch::Sender::new(true),
             listening: AtomicBool::new(false),
+            opening_stream: watch::Sender::new(false),
         })
     }
 
@@ -137,11 +142,24 @@ impl HttpConnection {
         drop(tokio::time::timeout(INITIALIZED_DEADLINE, settled.wait_for(|settled| *settled)).await);
     }
 
+    /// Gives the standing stream a head start, once: what a server says in answer to a request may come there, and a
+    /// client that opened the stream first counts on it. Its head is not waited for, since many servers send none
+    /// before they have something to say.
+    async fn let_stream_open(&self) {
+        if !*self.opening_stream.borrow() {
+            return;
+        }
+        let mut opening = self.opening_stream.subscribe();
+        drop(tokio::time::timeout(STREAM_HEAD_START, opening.wait_for(|opening| !opening)).await);
+        self.opening_stream.send_replace(false);
+    }
+
     async fn request(&self, request: &Request, origin: &Origin) -> Result<Replies, Refusal> {
         let own = self.next.fetch_add(1, Ordering::Relaxed);
         let translation = Translation::new(own, request, origin.peer);
         let flight = self.enter(&translation, origin.exchange);
         self.settle().await;
+        self.let_stream_open().await;
         let fields = self.request_headers(request, origin);
         let text = translation.outbound(request).text().clone();
         let posted = self.remote.post(&self.remote.target, text, fields);
@@ -358,11 +376,11 @@ impl Connection for HttpConnection {
         if self.listening.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        let opened = self.open_standing_stream().await;
-        if opened.is_err() {
-            self.listening.store(false, Ordering::Release);
-        }
-        opened
+        self.opening_stream.send_replace(true);
+        let mut opening = StreamOpening { connection: self, opened: false };
+        self.open_standing_stream().await?;
+        opening.opened = true;
+        Ok(())
     }
 
     async fn close(&self, parting: Parting) {
@@ -378,6 +396,21 @@ impl Connection for HttpConnection {
         self.asks.withdraw_all();
         self.tasks.stop();
         self.tasks.join(CLOSE_DEADLINE).await;
+    }
+}
+
+/// The standing stream while it is being opened; given up early, it can be tried again.
+struct StreamOpening<'a> {
+    connection: &'a HttpConnection,
+    opened: bool,
+}
+
+impl Drop for StreamOpening<'_> {
+    fn drop(&mut self) {
+        if !self.opened {
+            self.connection.listening.store(false, Ordering::Release);
+        }
+        self.connection.opening_stream.send_replace(false);
     }
 }
 
