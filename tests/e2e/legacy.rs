@@ -313,13 +313,13 @@ async fn t39_a_message_goes_out_on_one_standing_stream_only() {
     let first = stand().send(proxy.address).await;
     let second = stand().send(proxy.address).await;
     in_session(&id, &call("1", "updated", "{}", "")).send(proxy.address).await.message().await;
-    // The updates are out when the call is answered; ending the session then ends both streams.
+    // Both come on the stream that was opened last; ending the session then ends both streams.
+    assert!(first.is_stream() && second.is_stream());
+    let (first, mut second) = (first.events(), second.events());
+    let mut told = vec![second.message().await, second.message().await];
     ask(Method::DELETE, "/mcp").header("Mcp-Session-Id", &id).send(proxy.address).await;
-    let mut told = Vec::new();
-    for answer in [first, second] {
-        if answer.is_stream() {
-            told.extend(answer.events().rest().await.into_iter().map(|event| event.data));
-        }
+    for rest in [first.rest().await, second.rest().await] {
+        told.extend(rest.into_iter().map(|event| event.data));
     }
     told.sort();
     let methods: Vec<_> = told.iter().filter_map(|text| member(text, "method")).collect();
