@@ -23,6 +23,7 @@ mod front;
 pub mod http;
 pub mod http_client;
 mod pipe_client;
+mod pipe_connection;
 mod remote;
 pub mod server;
 pub mod sse;

@@ -7,21 +7,20 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::HeaderMap;
 use shadowcat_pipeline::task::Tasks;
-use shadowcat_pipeline::{Envelope, Refusal, RefusalKind, Replies, Service, Transport};
+use shadowcat_pipeline::{Refusal, RefusalKind, Transport};
 use shadowcat_protocol::Era;
 use tokio_util::sync::CancellationToken;
 
-use crate::connector::{Connection, Connector, OpenConnection, Parting};
+use crate::connector::{Connection, Connector, OpenConnection};
 use crate::counters::Counters;
 use crate::duplex::{Duplex, Incoming, Parts, Pipe};
 use crate::event_source::EventSource;
 use crate::http_client::Target;
+use crate::pipe_connection::PipeConnection;
 use crate::remote::{Remote, media_type};
 
 /// How long the server may take to name its endpoint.
 const ENDPOINT_DEADLINE: Duration = Duration::from_secs(10);
-/// How long tasks of a closed connection may take to end.
-const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Opens connections to one HTTP+SSE server.
 pub struct SseConnector {
@@ -103,7 +102,7 @@ impl Connector for SseConnector {
             counters: Arc::clone(&self.counters),
         });
         tasks.spawn_until_stop(Box::pin(receive(Arc::clone(&duplex), events, self.remote.clone(), closed)));
-        Ok(Arc::new(SseConnection { duplex, tasks }))
+        Ok(Arc::new(PipeConnection { duplex, tasks }))
     }
 }
 
@@ -124,47 +123,6 @@ async fn receive(duplex: Arc<Duplex>, mut events: EventSource, remote: Remote, c
     }
     duplex.pipe().close().await;
     duplex.ended();
-}
-
-struct SseConnection {
-    duplex: Arc<Duplex>,
-    tasks: Tasks,
-}
-
-#[async_trait]
-impl Service for SseConnection {
-    async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
-        self.duplex.handle(envelope).await
-    }
-}
-
-#[async_trait]
-impl Connection for SseConnection {
-    fn token(&self) -> Option<Box<str>> {
-        None
-    }
-
-    fn is_alive(&self) -> bool {
-        self.duplex.pipe().is_open()
-    }
-
-    async fn listen(&self) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    async fn close(&self, _parting: Parting) {
-        self.duplex.pipe().close().await;
-        self.duplex.ended();
-        self.tasks.stop();
-        self.tasks.join(CLOSE_DEADLINE).await;
-    }
-}
-
-impl Drop for SseConnection {
-    fn drop(&mut self) {
-        // Also when nobody got to use it: the task that reads would keep the stream for ever.
-        self.tasks.stop();
-    }
 }
 
 /// The writing half: POSTs to the endpoint.

@@ -6,13 +6,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use shadowcat_pipeline::task::Tasks;
-use shadowcat_pipeline::{Envelope, Refusal, RefusalKind, Replies, Service, Transport};
+use shadowcat_pipeline::{Refusal, RefusalKind, Transport};
 use shadowcat_protocol::Limits;
 
 use super::{Child, ExitWatch, LaunchError, Launcher, Lines, Process, WriteError, Writer};
-use crate::connector::{Connection, Connector, OpenConnection, Parting};
+use crate::connector::{Connection, Connector, OpenConnection};
 use crate::counters::Counters;
 use crate::duplex::{Duplex, Incoming, Parts, Pipe};
+use crate::pipe_connection::PipeConnection;
 
 /// Lines of stderr a client is shown when the server died.
 const STDERR_LINES_SHOWN: usize = 10;
@@ -61,7 +62,7 @@ impl Connector for StdioConnector {
             counters: Arc::clone(&self.counters),
         });
         tasks.spawn_until_stop(receive(Arc::clone(&duplex), lines, exit));
-        Ok(Arc::new(StdioConnection { duplex, tasks }))
+        Ok(Arc::new(PipeConnection { duplex, tasks }))
     }
 }
 
@@ -77,47 +78,6 @@ async fn receive(duplex: Arc<Duplex>, mut lines: Lines, exit: ExitWatch) {
     drop(tokio::time::timeout(EXIT_WAIT, exit.wait()).await);
     duplex.pipe().close().await;
     duplex.ended();
-}
-
-struct StdioConnection {
-    duplex: Arc<Duplex>,
-    tasks: Tasks,
-}
-
-#[async_trait]
-impl Service for StdioConnection {
-    async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
-        self.duplex.handle(envelope).await
-    }
-}
-
-#[async_trait]
-impl Connection for StdioConnection {
-    fn token(&self) -> Option<Box<str>> {
-        None
-    }
-
-    fn is_alive(&self) -> bool {
-        self.duplex.pipe().is_open()
-    }
-
-    async fn listen(&self) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    async fn close(&self, _parting: Parting) {
-        self.duplex.pipe().close().await;
-        self.duplex.ended();
-        self.tasks.stop();
-        self.tasks.join(EXIT_WAIT).await;
-    }
-}
-
-impl Drop for StdioConnection {
-    fn drop(&mut self) {
-        // Also when nobody got to use it: the task that reads would keep the child for ever.
-        self.tasks.stop();
-    }
 }
 
 struct ChildPipe {
