@@ -144,7 +144,8 @@ async fn streaming() -> (Upstream, mpsc::Receiver<(Seen, Pieces)>) {
                     let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#);
                     Reply::json(200, text).header("mcp-session-id", "u-1")
                 }
-                (Some(_), Some(_)) | (None, None) if seen.method != Method::DELETE => {
+                (None, None) if seen.method == Method::GET => Reply::empty(405),
+                (Some(_), Some(_)) => {
                     let (pieces, reply) = Reply::events();
                     sender.send((seen, pieces)).await.unwrap();
                     reply

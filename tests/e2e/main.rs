@@ -8,6 +8,7 @@
 )]
 
 mod children;
+mod churn;
 mod edge;
 mod faults;
 mod harness;
@@ -17,5 +18,6 @@ mod peers;
 mod rmcp;
 mod sessions;
 mod shutdown;
+mod standing;
 mod tapes;
 mod transparency;

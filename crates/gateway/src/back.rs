@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Chain, Envelope, ExchangeId, Refusal, RefusalKind, Replies, UpstreamSide};
 use shadowcat_protocol::Message;
 use shadowcat_session::{Live, OutletService};
@@ -12,13 +13,14 @@ use shadowcat_transports::Back;
 /// Sends what a server says of its own accord through the chain to the session's client.
 pub(crate) struct ClientBack {
     chain: Chain,
+    tasks: Tasks,
     /// Known only when the session is made, which needs this first.
     live: OnceLock<Weak<Live>>,
 }
 
 impl ClientBack {
-    pub(crate) fn new(chain: Chain) -> Arc<Self> {
-        Arc::new(Self { chain, live: OnceLock::new() })
+    pub(crate) fn new(chain: Chain, tasks: Tasks) -> Arc<Self> {
+        Arc::new(Self { chain, tasks, live: OnceLock::new() })
     }
 
     /// Says whose client it is.
@@ -49,5 +51,14 @@ impl Back for ClientBack {
         if let Some(live) = live.filter(|live| live.revision().has_priming_events()) {
             live.outlet.send_away(exchange, retry);
         }
+    }
+
+    fn stream_lost(&self) {
+        let Some(live) = self.live.get().and_then(Weak::upgrade) else { return };
+        self.tasks.spawn_until_stop(async move {
+            if let Err(refusal) = live.upstream.listen().await {
+                tracing::debug!(session = %live.tag, %refusal, "the server's standing stream is lost");
+            }
+        });
     }
 }

@@ -92,7 +92,7 @@ impl Gateway {
     }
 
     fn make(&self, parts: Parts) -> Arc<Live> {
-        let back = ClientBack::new(self.chain.clone());
+        let back = ClientBack::new(self.chain.clone(), self.tasks.clone());
         let upstream = SessionUpstream::new(
             Arc::clone(&self.connector),
             Arc::clone(&back) as _,

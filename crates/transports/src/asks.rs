@@ -115,6 +115,11 @@ impl Asks {
         self.back.let_go(exchange, retry);
     }
 
+    /// Tells the client's side that the standing stream is gone and does not come back by itself.
+    pub(crate) fn stream_lost(&self) {
+        self.back.stream_lost();
+    }
+
     /// The server is gone: its questions are withdrawn from the client.
     pub(crate) fn withdraw_all(&self) {
         for (_, ask) in self.lock().drain() {

@@ -50,6 +50,9 @@ pub trait Back: Send + Sync {
     /// The server has closed the stream of this exchange and will go on after `retry`: its client may be sent away for
     /// as long.
     fn let_go(&self, exchange: ExchangeId, retry: Duration);
+
+    /// The standing stream is gone, although its client asked for it: the server may have lost the session.
+    fn stream_lost(&self);
 }
 
 /// An open connection to a server. Messages go in by [`Service::handle`].

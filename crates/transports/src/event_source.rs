@@ -13,6 +13,9 @@ use crate::remote::{Remote, insert, media_type};
 
 /// How often in a row a cut stream is taken up again without having brought anything.
 const TRIES_MAX: u32 = 5;
+/// How long the head of a stream may take on which the server may have nothing to say: many send it with the first
+/// event. A connection that died meanwhile is noticed by its keep-alive.
+pub(crate) const QUIET_HEAD_MAX: Duration = Duration::from_hours(1);
 /// The longest wait before a try.
 const WAIT_MAX: Duration = Duration::from_mins(1);
 
@@ -81,11 +84,6 @@ impl EventSource {
         self.retry.filter(|_| self.tries == 0)
     }
 
-    /// Whether another try is left, with or without a place.
-    pub(crate) fn may_try(&self) -> bool {
-        self.tries < TRIES_MAX
-    }
-
     /// Takes the stream up again behind the last event: one try, after its wait.
     ///
     /// # Errors
@@ -96,7 +94,7 @@ impl EventSource {
         if let Some(id) = &self.last_id {
             insert(&mut fields, headers::LAST_EVENT_ID, id);
         }
-        let response = remote.get(fields).await?;
+        let response = remote.get(fields, QUIET_HEAD_MAX).await?;
         if !response.status().is_success() || media_type(&response) != "text/event-stream" {
             let answer = remote.error_answer(response).await;
             return Err(remote.refused(answer));

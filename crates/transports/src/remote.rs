@@ -55,20 +55,24 @@ impl Remote {
         let mut request = self.request(Method::POST, target, headers, text);
         request.headers_mut().insert(ACCEPT, BOTH);
         request.headers_mut().insert(CONTENT_TYPE, JSON);
-        self.send(target, request).await
+        self.send(target, request, self.first_byte_max).await
     }
 
-    /// Opens an event stream.
-    pub(crate) async fn get(&self, headers: HeaderMap) -> Result<Response<Body>, Refusal> {
+    /// Opens an event stream whose head comes within `head_max`.
+    pub(crate) async fn get(
+        &self,
+        headers: HeaderMap,
+        head_max: Duration,
+    ) -> Result<Response<Body>, Refusal> {
         let mut request = self.request(Method::GET, &self.target, headers, Bytes::new());
         request.headers_mut().insert(ACCEPT, EVENT_STREAM);
-        self.send(&self.target, request).await
+        self.send(&self.target, request, head_max).await
     }
 
     /// Ends a session.
     pub(crate) async fn delete(&self, headers: HeaderMap) -> Result<Response<Body>, Refusal> {
         let request = self.request(Method::DELETE, &self.target, headers, Bytes::new());
-        self.send(&self.target, request).await
+        self.send(&self.target, request, self.first_byte_max).await
     }
 
     fn request(
@@ -88,8 +92,13 @@ impl Remote {
         request
     }
 
-    async fn send(&self, target: &Target, request: Request<Full<Bytes>>) -> Result<Response<Body>, Refusal> {
-        let sent = self.client.send(request, target, self.first_byte_max).await;
+    async fn send(
+        &self,
+        target: &Target,
+        request: Request<Full<Bytes>>,
+        first_byte_max: Duration,
+    ) -> Result<Response<Body>, Refusal> {
+        let sent = self.client.send(request, target, first_byte_max).await;
         sent.map_err(|error| refuse(error).with_upstream(&self.name))
     }
 

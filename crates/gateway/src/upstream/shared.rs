@@ -83,4 +83,8 @@ impl Back for NobodyAsked {
     fn let_go(&self, _: ExchangeId, _: Duration) {
         // A modern stream that ends has ended: there is nothing to come back to.
     }
+
+    fn stream_lost(&self) {
+        // Nor is there a standing one.
+    }
 }

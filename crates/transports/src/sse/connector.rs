@@ -36,7 +36,7 @@ impl SseConnector {
     }
 
     async fn events(&self) -> Result<EventSource, Refusal> {
-        let response = self.remote.get(HeaderMap::new()).await?;
+        let response = self.remote.get(HeaderMap::new(), self.remote.first_byte_max).await?;
         if !response.status().is_success() {
             let answer = self.remote.error_answer(response).await;
             return Err(self.remote.refused(answer));

@@ -4,7 +4,7 @@
 mod flight;
 mod standing;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -24,6 +24,7 @@ use tokio::sync::watch;
 
 pub(super) use self::flight::Flight;
 use self::flight::InFlight;
+use self::standing::Standing;
 use super::answer::Answer;
 use super::stamp::Stamp;
 use crate::asks::{AnswerTo, Asks};
@@ -38,8 +39,6 @@ use crate::translation::Translation;
 const NOTIFICATIONS_MAX: usize = 64;
 /// How long the end of an upstream session may take.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
-/// How far the standing stream may go ahead of the requests that follow it.
-const STREAM_HEAD_START: Duration = Duration::from_millis(100);
 /// How long later messages wait for the `initialized` notification to arrive.
 const INITIALIZED_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -57,12 +56,10 @@ pub(super) struct HttpConnection {
     next: AtomicU64,
     in_flight: Mutex<InFlight>,
     notifications: Arc<tokio::sync::Semaphore>,
-    /// False while the `initialized` notification is on its way: what follows it must not overtake it.
+    /// False while the `initialized` notification is on its way, and the standing stream behind it: what follows must
+    /// not overtake them.
     settled: watch::Sender<bool>,
-    /// Whether the standing stream is open or being opened.
-    listening: AtomicBool,
-    /// Whether requests have still to let it go first.
-    opening_stream: watch::Sender<bool>,
+    standing: watch::Sender<Standing>,
 }
 
 impl HttpConnection {
@@ -88,8 +85,7 @@ impl HttpConnection {
             in_flight: Mutex::default(),
             notifications: Arc::new(tokio::sync::Semaphore::new(NOTIFICATIONS_MAX)),
             settled: watch::Sender::new(true),
-            listening: AtomicBool::new(false),
-            opening_stream: watch::Sender::new(false),
+            standing: watch::Sender::default(),
         })
     }
 
@@ -142,24 +138,11 @@ impl HttpConnection {
         drop(tokio::time::timeout(INITIALIZED_DEADLINE, settled.wait_for(|settled| *settled)).await);
     }
 
-    /// Gives the standing stream a head start, once: what a server says in answer to a request may come there, and a
-    /// client that opened the stream first counts on it. Its head is not waited for, since many servers send none
-    /// before they have something to say.
-    async fn let_stream_open(&self) {
-        if !*self.opening_stream.borrow() {
-            return;
-        }
-        let mut opening = self.opening_stream.subscribe();
-        drop(tokio::time::timeout(STREAM_HEAD_START, opening.wait_for(|opening| !opening)).await);
-        self.opening_stream.send_replace(false);
-    }
-
     async fn request(&self, request: &Request, origin: &Origin) -> Result<Replies, Refusal> {
         let own = self.next.fetch_add(1, Ordering::Relaxed);
         let translation = Translation::new(own, request, origin.peer);
         let flight = self.enter(&translation, origin.exchange);
         self.settle().await;
-        self.let_stream_open().await;
         let fields = self.request_headers(request, origin);
         let text = translation.outbound(request).text().clone();
         let posted = self.remote.post(&self.remote.target, text, fields);
@@ -308,6 +291,7 @@ impl HttpConnection {
         self.tasks.spawn_until_stop(async move {
             this.post_quietly(note.text().clone(), note.method()).await;
             if settles {
+                this.anticipate_listening().await;
                 this.settled.send_replace(true);
             }
             drop(permit);
@@ -373,14 +357,7 @@ impl Connection for HttpConnection {
     }
 
     async fn listen(&self) -> Result<(), Refusal> {
-        if self.listening.swap(true, Ordering::AcqRel) {
-            return Ok(());
-        }
-        self.opening_stream.send_replace(true);
-        let mut opening = StreamOpening { connection: self, opened: false };
-        self.open_standing_stream().await?;
-        opening.opened = true;
-        Ok(())
+        self.listen_standing().await
     }
 
     async fn close(&self, parting: Parting) {
@@ -396,21 +373,6 @@ impl Connection for HttpConnection {
         self.asks.withdraw_all();
         self.tasks.stop();
         self.tasks.join(CLOSE_DEADLINE).await;
-    }
-}
-
-/// The standing stream while it is being opened; given up early, it can be tried again.
-struct StreamOpening<'a> {
-    connection: &'a HttpConnection,
-    opened: bool,
-}
-
-impl Drop for StreamOpening<'_> {
-    fn drop(&mut self) {
-        if !self.opened {
-            self.connection.listening.store(false, Ordering::Release);
-        }
-        self.connection.opening_stream.send_replace(false);
     }
 }
 
