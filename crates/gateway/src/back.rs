@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use shadowcat_pipeline::task::Tasks;
-use shadowcat_pipeline::{Chain, Envelope, ExchangeId, Refusal, RefusalKind, Replies, UpstreamSide};
+use shadowcat_pipeline::{Back, Chain, Envelope, ExchangeId, Refusal, RefusalKind, Replies, UpstreamSide};
 use shadowcat_protocol::Message;
 use shadowcat_session::{Live, OutletService};
-use shadowcat_transports::Back;
 
 /// Sends what a server says of its own accord through the chain to the session's client.
 pub(crate) struct ClientBack {

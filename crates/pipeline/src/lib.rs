@@ -9,10 +9,12 @@
 //! | `envelope.rs` | one message on its way, and where it came from |
 //! | `replies.rs` | what comes back for one envelope, in order |
 //! | `service.rs` | the trait everything implements |
+//! | `back.rs` | where a server's side puts what is no reply |
 //! | `chain.rs` | interceptors around a service |
 //! | `refusal.rs` | the only error that crosses the pipeline, and what a peer is told of it |
 //! | `task.rs` | the one place where tasks are spawned |
 
+mod back;
 mod chain;
 mod envelope;
 mod refusal;
@@ -20,6 +22,7 @@ mod replies;
 mod service;
 pub mod task;
 
+pub use back::Back;
 pub use chain::{Chain, Interceptor, Next};
 pub use envelope::{
     Direction, Envelope, ExchangeId, Origin, PeerId, Principal, SessionTag, Transport, UpstreamSide,

@@ -7,11 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use shadowcat_pipeline::task::Tasks;
-use shadowcat_pipeline::{ExchangeId, Refusal, RefusalKind, Replies, UpstreamSide};
+use shadowcat_pipeline::{Back, ExchangeId, Refusal, RefusalKind, Replies, UpstreamSide};
 use shadowcat_protocol::{Id, Message, method};
 use tokio_util::sync::CancellationToken;
 
-use crate::connector::Back;
 
 /// Unanswered requests of the server on one connection.
 const ASKS_MAX: usize = 256;

@@ -1,11 +1,10 @@
 //! The upstream half of a transport: how a connection to a server is opened, and what one can do.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use shadowcat_pipeline::{ExchangeId, Refusal, Replies, Service, UpstreamSide};
-use shadowcat_protocol::{Era, Message, Revision};
+use shadowcat_pipeline::{Back, Refusal, Service};
+use shadowcat_protocol::{Era, Revision};
 
 /// Opens connections to one upstream.
 #[async_trait]
@@ -33,26 +32,6 @@ pub enum Parting {
     End,
     /// A later process goes on with it, if the transport allows.
     Keep,
-}
-
-/// Where a connection puts what is no reply: requests of the server, and notifications outside any request.
-#[async_trait]
-pub trait Back: Send + Sync {
-    /// Takes one message on its way to the client. Resolves when it has its place in the order of messages; the
-    /// client's response comes through the replies. `related` is the exchange it belongs to, where that is known.
-    async fn deliver(
-        &self,
-        message: Message,
-        related: Option<ExchangeId>,
-        from: &UpstreamSide,
-    ) -> Result<Replies, Refusal>;
-
-    /// The server has closed the stream of this exchange and will go on after `retry`: its client may be sent away for
-    /// as long.
-    fn let_go(&self, exchange: ExchangeId, retry: Duration);
-
-    /// The standing stream is gone, although its client asked for it: the server may have lost the session.
-    fn stream_lost(&self);
 }
 
 /// An open connection to a server. Messages go in by [`Service::handle`].

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{
-    Envelope, ExchangeId, Form, Head, PeerId, Refusal, RefusalKind, Replies, Service, Transport, UpstreamSide,
+    Back, Envelope, ExchangeId, Form, Head, PeerId, Refusal, RefusalKind, Replies, Service, Transport,
+    UpstreamSide,
 };
 use shadowcat_protocol::{
     Id, Limits, Message, Notification, ParseErrorKind, Request, Revision, codes, json, method, split_batch,
@@ -16,7 +17,6 @@ use shadowcat_protocol::{
 use tokio::sync::mpsc;
 
 use crate::asks::{AnswerTo, Asks};
-use crate::connector::Back;
 use crate::counters::Counters;
 use crate::translation::{Correlator, Routed};
 

@@ -30,7 +30,7 @@ pub mod sse;
 pub mod stdio;
 mod translation;
 
-pub use connector::{Back, Connection, Connector, OpenConnection, Parting};
+pub use connector::{Connection, Connector, OpenConnection, Parting};
 pub use counters::{Count, Counters};
 pub use front::{Front, Opening};
 pub use remote::Remote;

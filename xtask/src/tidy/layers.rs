@@ -6,12 +6,13 @@ use std::path::Path;
 use crate::failure::Failure;
 
 /// The layer of each crate under `crates/`. A new crate gets its place here first.
-const LAYERS: [(&str, u8); 9] = [
+const LAYERS: [(&str, u8); 10] = [
     ("protocol", 0),
     ("pipeline", 1),
     ("session", 2),
     ("interceptors", 2),
     ("tape", 2),
+    ("bridge", 2),
     ("stores", 3),
     ("transports", 3),
     ("gateway", 4),

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use shadowcat_pipeline::{Envelope, Origin, PeerId, Refusal, RefusalKind, Replies, Service, Transport};
+use shadowcat_pipeline::{Back, Envelope, Origin, PeerId, Refusal, RefusalKind, Replies, Service, Transport};
 use shadowcat_protocol::{Era, Id, Message, Notification, Request, Response, Revision, json, method};
 use shadowcat_session::{Record, Upstream, UpstreamToken};
-use shadowcat_transports::{Back, Connection, Connector, Counters, OpenConnection, Parting};
+use shadowcat_transports::{Connection, Connector, Counters, OpenConnection, Parting};
 
 use super::handshake::{Memory, Said, is_noted, revision_of};
 

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use shadowcat_pipeline::{Envelope, ExchangeId, Refusal, Replies, Service, UpstreamSide};
+use shadowcat_pipeline::{Back, Envelope, ExchangeId, Refusal, Replies, Service, UpstreamSide};
 use shadowcat_protocol::{Era, Message, Revision};
-use shadowcat_transports::{Back, Connection, Connector, OpenConnection, Parting};
+use shadowcat_transports::{Connection, Connector, OpenConnection, Parting};
 
 /// A connection that is opened at the first exchange, and again when it is gone.
 pub(crate) struct SharedUpstream {

@@ -1,0 +1,21 @@
+//! Joins a client of one era to a server of the other.
+//!
+//! The specification calls a modern client before a legacy server, and the reverse, simply "Fails". What answers here
+//! is therefore the proxy itself, as a full server of the client's era and a full client of the server's. A bridge
+//! stands in the path only when the eras differ; what it makes of a message is written in `docs/bridge.md`.
+//!
+//! | folder or file | holds |
+//! |---|---|
+//! | `era` | which eras a server speaks, found out and remembered for a while |
+//! | `to_legacy` | a modern client's exchanges to a server with sessions: parked calls, sealed state |
+//! | `to_modern` | a legacy client's session to a stateless server: asking back, one subscription |
+//! | `object` | an object as raw text, its members changed and the rest left as it was written |
+//! | `seal` | what a client carries for us and must not read or change |
+//!
+//! Transports, stores and the configuration are not known here; the gateway gives each side what it needs.
+
+mod counters;
+mod seal;
+
+pub use counters::{Count, Counters};
+pub use seal::{NoKey, Seal, Unsealed};

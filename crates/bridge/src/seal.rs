@@ -1,0 +1,135 @@
+//! What a client carries for us and must neither read nor change: AES-256-GCM under a key that only this process has.
+//!
+//! A sealed text is bound to what it was made for (its kind, its owner, the request it belongs to): opened for anything
+//! else it is as wrong as a forged one. Keys change every hour, and the last one is still accepted. They are kept
+//! nowhere: what a seal stands for (a parked call, a cursor of a session) ends with the process as well.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, RandomizedNonceKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+/// How long a key seals. It opens for as long again.
+const KEY_LIFE: Duration = Duration::from_hours(1);
+const KEY_BYTES: usize = 32;
+
+/// Seals and opens.
+pub struct Seal(Mutex<Keys>);
+
+struct Keys {
+    since: Instant,
+    current: RandomizedNonceKey,
+    last: Option<RandomizedNonceKey>,
+}
+
+/// Why a text was not opened. Whoever made it up learns nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not sealed here, or not for this, or too long ago")]
+pub struct Unsealed;
+
+/// The system gave no randomness, or the key was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no key could be made")]
+pub struct NoKey;
+
+impl Seal {
+    /// A seal with a fresh key.
+    ///
+    /// # Errors
+    /// [`NoKey`] if the system gives no randomness.
+    pub fn new() -> Result<Self, NoKey> {
+        Ok(Self(Mutex::new(Keys { since: Instant::now(), current: fresh()?, last: None })))
+    }
+
+    /// Seals `text`, bound to `purpose`.
+    ///
+    /// # Errors
+    /// [`NoKey`] if the system gives no randomness.
+    pub fn seal(&self, purpose: &[&str], text: &[u8]) -> Result<String, NoKey> {
+        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if keys.since.elapsed() > KEY_LIFE {
+            keys.last = Some(std::mem::replace(&mut keys.current, fresh()?));
+            keys.since = Instant::now();
+        }
+        let mut sealed = text.to_vec();
+        let nonce = keys.current.seal_in_place_append_tag(bound(purpose), &mut sealed).map_err(|_| NoKey)?;
+        drop(keys);
+        let mut whole = nonce.as_ref().to_vec();
+        whole.append(&mut sealed);
+        Ok(URL_SAFE_NO_PAD.encode(whole))
+    }
+
+    /// Opens what [`Seal::seal`] made for the same purpose.
+    ///
+    /// # Errors
+    /// [`Unsealed`] for everything else.
+    pub fn open(&self, purpose: &[&str], sealed: &str) -> Result<Vec<u8>, Unsealed> {
+        let whole = URL_SAFE_NO_PAD.decode(sealed).map_err(|_| Unsealed)?;
+        let (nonce, text) = whole.split_first_chunk::<NONCE_LEN>().ok_or(Unsealed)?;
+        let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let age = keys.since.elapsed();
+        let current = (age <= KEY_LIFE * 2).then_some(&keys.current);
+        let last = keys.last.as_ref().filter(|_| age <= KEY_LIFE);
+        for key in current.into_iter().chain(last) {
+            let mut text = text.to_vec();
+            if let Ok(opened) = key.open_in_place(nonce.into(), bound(purpose), &mut text) {
+                return Ok(opened.to_vec());
+            }
+        }
+        Err(Unsealed)
+    }
+}
+
+fn fresh() -> Result<RandomizedNonceKey, NoKey> {
+    let mut key = [0; KEY_BYTES];
+    aws_lc_rs::rand::fill(&mut key).map_err(|_| NoKey)?;
+    RandomizedNonceKey::new(&AES_256_GCM, &key).map_err(|_| NoKey)
+}
+
+/// The parts of a purpose, each with its length, so that no two purposes read the same.
+fn bound(purpose: &[&str]) -> Aad<Vec<u8>> {
+    let mut bound = Vec::new();
+    for part in purpose {
+        bound.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        bound.extend_from_slice(part.as_bytes());
+    }
+    Aad::from(bound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sealed_opens_for_the_same_purpose_only() {
+        let seal = Seal::new().unwrap();
+        let sealed = seal.seal(&["state", "ann"], b"42").unwrap();
+        assert_eq!(seal.open(&["state", "ann"], &sealed).unwrap(), b"42");
+        for other in [&["state", "bob"][..], &["cursor", "ann"], &["state"], &["statea", "nn"]] {
+            assert_eq!(seal.open(other, &sealed), Err(Unsealed), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_changed_byte_anywhere_is_noticed() {
+        let seal = Seal::new().unwrap();
+        let sealed = seal.seal(&["state"], b"payload").unwrap();
+        for place in 0..sealed.len() {
+            let mut changed = sealed.clone().into_bytes();
+            changed[place] = if changed[place] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(changed).unwrap();
+            assert_eq!(seal.open(&["state"], &changed), Err(Unsealed), "byte {place}");
+        }
+        for cut in 0..sealed.len() {
+            assert_eq!(seal.open(&["state"], &sealed[..cut]), Err(Unsealed));
+        }
+    }
+
+    #[test]
+    fn another_process_has_another_key() {
+        let sealed = Seal::new().unwrap().seal(&["state"], b"x").unwrap();
+        assert_eq!(Seal::new().unwrap().open(&["state"], &sealed), Err(Unsealed));
+    }
+}
