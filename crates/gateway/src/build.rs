@@ -106,6 +106,7 @@ pub async fn start(plan: Plan, host: Host) -> Result<Running, StartError> {
         counters,
         records,
         table: Table::new(plan.sessions.max),
+        closed: Arc::default(),
         tasks: back.clone(),
         draining: signals.draining.clone(),
         unreachable: Mutex::default(),

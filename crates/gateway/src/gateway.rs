@@ -9,16 +9,14 @@ use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Chain, Envelope, Origin, Principal, Refusal, RefusalKind, Replies, Transport};
 use shadowcat_protocol::{Message, Request, Response, Revision, json};
 use shadowcat_session::{
-    Key, Live, Namespace, Outlet, Record, SessionId, Sessions, State, StreamLimits, Table,
+    Key, Live, Namespace, Outlet, Record, SessionId, Sessions, Standing, State, StreamLimits, Table,
 };
 use shadowcat_transports::{Connector, Counters, Front, Opening};
 use tokio_util::sync::CancellationToken;
 
 use crate::back::ClientBack;
+use crate::life::Closed;
 use crate::upstream::{Memory, Said, SessionUpstream, SharedUpstream};
-
-/// When a client that finds the table full may try again.
-const TABLE_FULL_RETRY: Duration = Duration::from_secs(1);
 
 /// How long a server that could not be reached is taken for unreachable.
 const UNREACHABLE_FOR: Duration = Duration::from_secs(10);
@@ -45,6 +43,7 @@ pub(crate) struct Gateway {
     pub(crate) shared: SharedUpstream,
     pub(crate) records: Arc<Sessions>,
     pub(crate) table: Table,
+    pub(crate) closed: Arc<Closed>,
     pub(crate) tasks: Tasks,
     /// No new exchanges: the proxy is about to end.
     pub(crate) draining: CancellationToken,
@@ -55,6 +54,7 @@ pub(crate) struct Gateway {
 /// What a session is made of before it is in use.
 struct Parts {
     id: SessionId,
+    state: State,
     principal: Option<Principal>,
     transport: Transport,
     outlet: Arc<Outlet>,
@@ -93,51 +93,22 @@ impl Gateway {
 
     fn make(&self, parts: Parts) -> Arc<Live> {
         let back = ClientBack::new(self.chain.clone(), self.tasks.clone());
-        let upstream = SessionUpstream::new(
+        let standing = Standing::new(Arc::clone(&self.records), self.key(&parts.id), parts.state);
+        let upstream = Arc::new(SessionUpstream::new(
             Arc::clone(&self.connector),
             Arc::clone(&back) as _,
             Arc::clone(&self.counters),
             parts.memory,
+            Arc::clone(&standing),
             parts.token,
-        );
-        let live = Live::new(parts.id, parts.principal, parts.transport, parts.outlet, Arc::new(upstream));
+        ));
+        let live = Live::new(parts.id, parts.principal, parts.transport, parts.outlet, upstream, standing);
         let live = Arc::new(live.aged(parts.age));
         back.belongs_to(&live);
         live
     }
 
-    /// Puts a session into the table; when it is full, the one that was idle longest gives way. It stays in the store.
-    async fn seat(&self, live: Arc<Live>) -> Result<Arc<Live>, Refusal> {
-        if let Ok(seated) = self.table.insert(Arc::clone(&live)) {
-            return Ok(seated);
-        }
-        if let Some(idlest) = self.table.idlest() {
-            self.put_to_sleep(&idlest).await;
-        }
-        self.table.insert(live).map_err(|full| {
-            Refusal::new(RefusalKind::Overloaded { retry_after: TABLE_FULL_RETRY })
-                .with_detail("too many sessions are open")
-                .with_cause(full)
-        })
-    }
-
-    /// Takes a session out of use without ending it.
-    async fn put_to_sleep(&self, live: &Arc<Live>) {
-        self.save(live).await;
-        if self.table.remove(live) {
-            self.close(live, false);
-        }
-    }
-
-    /// Closes what a session has open. It was taken out of the table, so that this happens once; it is a task, so
-    /// that it happens even if nobody waits for it.
-    fn close(&self, live: &Arc<Live>, ended: bool) {
-        live.outlet.close();
-        let upstream = Arc::clone(&live.upstream);
-        self.tasks.spawn(async move { upstream.close(ended).await });
-    }
-
-    fn key(&self, id: &SessionId) -> Key {
+    pub(crate) fn key(&self, id: &SessionId) -> Key {
         Key::new(self.rules.namespace.clone(), id.clone())
     }
 
@@ -147,12 +118,13 @@ impl Gateway {
         let found = found.map_err(|error| Refusal::new(RefusalKind::StoreUnavailable).with_cause(error))?;
         let record = found.ok_or(RefusalKind::SessionUnknown)?;
         let owned = record.principal.as_deref() == principal.map(|principal| &*principal.0);
-        if !owned || record.state() != State::Active || self.is_over(&record) {
+        if !owned || !can_go_on(&record) || self.is_over(&record) {
             return Err(RefusalKind::SessionUnknown.into());
         }
         let said = Said::restore(&record);
         let live = self.make(Parts {
             id: id.clone(),
+            state: record.state(),
             principal: principal.cloned(),
             transport: Transport::Http,
             // Numbers of an earlier process must not mean something else in this one.
@@ -163,7 +135,9 @@ impl Gateway {
         });
         live.agree(record.revision);
         tracing::info!(session = %live.tag, "a session goes on");
-        self.seat(live).await
+        let live = self.seat(live).await?;
+        live.standing.step(State::Active);
+        Ok(live)
     }
 
     fn is_over(&self, record: &Record) -> bool {
@@ -171,74 +145,6 @@ impl Gateway {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         now.saturating_sub(record.last_used_ms) > millis(self.rules.idle)
             || now.saturating_sub(record.created_ms) > millis(self.rules.life)
-    }
-
-    /// The session is set up: from now on it outlives the process.
-    fn activate(&self, live: &Live) {
-        let mut record = Record::new(self.key(&live.id), live.revision(), &*self.upstream_name, now_ms());
-        record.principal = live.principal.as_ref().map(|principal| principal.0.to_string());
-        live.upstream.keep(&mut record);
-        let stepped = record.step(State::Initializing).and_then(|()| record.step(State::Active));
-        if let Err(error) = stepped.map_err(|error| error.to_string()) {
-            tracing::error!(error, "a session could not be made active");
-        }
-        if let Err(error) = self.records.insert(record) {
-            tracing::warn!(session = %live.tag, %error, "the session does not outlive this process");
-        }
-    }
-
-    /// Writes back what a session in use has changed.
-    pub(crate) async fn save(&self, live: &Live) {
-        let idle = u64::try_from(live.idle_for().as_millis()).unwrap_or(u64::MAX);
-        let used = now_ms().saturating_sub(idle);
-        let key = self.key(&live.id);
-        let updated = self.records.update(&key, |record| {
-            record.touch(used);
-            let (requests, errors) = live.take_counts();
-            record.requests += requests;
-            record.errors += errors;
-            live.upstream.keep(record);
-        });
-        if let Err(error) = updated.await {
-            tracing::warn!(session = %live.tag, %error, "the session was not written back");
-        }
-    }
-
-    /// A client on stdio has its session for as long as it is there; others may have gone without a word.
-    fn is_finished(&self, live: &Live) -> bool {
-        let over =
-            live.idle_for() > self.rules.idle || (live.age() > self.rules.life && live.in_flight() == 0);
-        over && live.transport != Transport::Stdio
-    }
-
-    /// Forgets sessions in the store that nobody has used for too long; those in use are written back often enough.
-    pub(crate) async fn expire(&self) {
-        let idle = u64::try_from(self.rules.idle.as_millis()).unwrap_or(u64::MAX);
-        match self.records.expire(now_ms().saturating_sub(idle)).await {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "sessions that nobody used are forgotten"),
-            Err(error) => tracing::warn!(%error, "old sessions could not be forgotten"),
-        }
-    }
-
-    /// Looks through the sessions in use: ends those that are over, and writes back those that were used since the
-    /// last look.
-    pub(crate) async fn sweep(&self, since: Duration) {
-        let oldest = tokio::time::Instant::now().checked_sub(self.rules.resume_window);
-        for live in self.table.all() {
-            if self.is_finished(&live) {
-                tracing::info!(session = %live.tag, "a session is over");
-                self.end(&live).await;
-                continue;
-            }
-            if let Some(oldest) = oldest {
-                live.outlet.forget_ended(oldest);
-            }
-            // What nobody used has nothing new to say.
-            if live.idle_for() <= since || live.upstream.has_changed() {
-                self.save(&live).await;
-            }
-        }
     }
 }
 
@@ -256,6 +162,7 @@ impl Front for Gateway {
         let memory = Arc::new(Memory::default());
         let live = self.make(Parts {
             id,
+            state: State::New,
             principal: opening.principal,
             transport: opening.transport,
             outlet: opening
@@ -272,6 +179,7 @@ impl Front for Gateway {
         let request = opening.request;
         let mut origin: Origin = live.origin();
         origin.revision = asked_revision(&request).unwrap_or(origin.revision);
+        self.begin(&live, origin.revision);
         let envelope = Envelope::to_server(Message::Request(request.clone()), Arc::new(origin));
         let mut replies = self.seen(self.chain.run(envelope, &*live.upstream).await)?;
         let (response, before) = first_response(&mut replies).await;
@@ -287,7 +195,7 @@ impl Front for Gateway {
             live.agree(revision);
         }
         memory.agreed(request.params().unwrap_or("{}"), result);
-        self.activate(&live);
+        self.activate(&live).await;
         half_open.through();
         let replies = before.into_iter().map(Ok).chain([response.map(Message::Response)]);
         let replies: Vec<_> = replies.collect();
@@ -327,11 +235,9 @@ impl Front for Gateway {
     }
 
     async fn end(&self, live: &Arc<Live>) {
-        if !self.table.remove(live) {
-            return;
+        if self.table.remove(live) {
+            self.finish(live).await;
         }
-        self.close(live, true);
-        self.records.remove(&self.key(&live.id)).await;
     }
 }
 
@@ -351,9 +257,15 @@ impl Drop for HalfOpen<'_> {
     fn drop(&mut self) {
         if let Some(live) = self.live.take() {
             self.gateway.table.remove(&live);
-            self.gateway.close(&live, true);
+            self.gateway.tear_down(&live);
         }
     }
+}
+
+/// Whether there is something to set the session up again from.
+fn can_go_on(record: &Record) -> bool {
+    let kept = record.handshake.is_some() || record.upstream_token.is_some();
+    kept && !record.state().is_over()
 }
 
 /// Counts the request in its session when its response passes.

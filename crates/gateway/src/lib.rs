@@ -7,6 +7,7 @@
 //! | `build.rs` | the composition root: the one place that knows every part |
 //! | `running.rs` | a running proxy, and its end in order |
 //! | `gateway.rs` | which session a message belongs to |
+//! | `life.rs` | how a session begins, sleeps and ends, and what its record tells of it |
 //! | `upstream` | the server's side: connections that are there when they are needed |
 //! | `pages.rs`, `metrics.rs` | health, readiness and figures |
 
@@ -14,6 +15,7 @@ mod back;
 mod build;
 pub mod config;
 mod gateway;
+mod life;
 mod metrics;
 mod pages;
 mod plan;

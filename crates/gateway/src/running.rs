@@ -112,7 +112,7 @@ impl Running {
     async fn close_sessions(&self) -> bool {
         let sessions = self.gateway.table.all();
         let closing = sessions.iter().map(|live| async {
-            self.gateway.save(live).await;
+            self.gateway.pause(live).await;
             live.outlet.close();
             live.upstream.close(false).await;
         });

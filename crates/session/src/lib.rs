@@ -6,6 +6,7 @@ mod live;
 mod outlet;
 mod record;
 mod sessions;
+mod standing;
 mod state;
 mod store;
 mod stream;
@@ -17,10 +18,12 @@ pub use cache::CacheLimits;
 pub use live::{InFlight, Live, Table, TableFull, Upstream};
 pub use outlet::{EventId, Outlet, OutletService};
 pub use record::{
-    HANDSHAKE_BYTES_MAX, Handshake, HandshakeTooLarge, ID_BYTES_MAX, Key, Namespace, NoRandomness,
-    NotASessionId, RECORD_BYTES_MAX, Record, SUBSCRIPTIONS_MAX, SessionId, SubscriptionsFull, UpstreamToken,
+    ENDED_VERSION_MIN, HANDSHAKE_BYTES_MAX, Handshake, HandshakeTooLarge, ID_BYTES_MAX, Key, Namespace,
+    NoRandomness, NotASessionId, RECORD_BYTES_MAX, Record, SUBSCRIPTIONS_MAX, SessionId, SubscriptionsFull,
+    UpstreamToken,
 };
 pub use sessions::{Durability, Health, Sessions, SessionsError, SessionsLimits, Stats};
+pub use standing::Standing;
 pub use state::{IllegalMove, State};
 pub use store::{Cause, PAGE_MAX, Page, SessionStore, StoreError};
 pub use stream::{Reader, Stream, StreamClosed, StreamLimits};

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::outlet::Outlet;
 use crate::record::{Record, SessionId};
+use crate::standing::Standing;
 
 /// The server's side of a session. Messages of the client go in by [`Service::handle`].
 #[async_trait]
@@ -24,6 +25,9 @@ pub trait Upstream: Service {
 
     /// Whether that has changed since this was last asked.
     fn has_changed(&self) -> bool;
+
+    /// Notes in the session's standing if the server's side was lost while nobody asked anything of it.
+    fn look(&self);
 
     /// Ends the server's side: for good if `ended`, else so that a later process can go on with it.
     async fn close(&self, ended: bool);
@@ -45,6 +49,8 @@ pub struct Live {
     pub outlet: Arc<Outlet>,
     /// The server's side.
     pub upstream: Arc<dyn Upstream>,
+    /// Its state; the upstream's side shares it and moves it on.
+    pub standing: Arc<Standing>,
     revision: OnceLock<Revision>,
     in_flight: AtomicUsize,
     requests: AtomicU64,
@@ -63,6 +69,7 @@ impl Live {
         transport: Transport,
         outlet: Arc<Outlet>,
         upstream: Arc<dyn Upstream>,
+        standing: Arc<Standing>,
     ) -> Self {
         Self {
             tag: SessionTag(id.tag().into()),
@@ -72,6 +79,7 @@ impl Live {
             transport,
             outlet,
             upstream,
+            standing,
             revision: OnceLock::new(),
             in_flight: AtomicUsize::new(0),
             requests: AtomicU64::new(0),

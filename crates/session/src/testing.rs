@@ -25,6 +25,7 @@ pub(crate) fn record(name: &str) -> Record {
     record.log_level = Some("warning".to_owned());
     record.subscribe("file:///a").unwrap();
     record.step(State::Initializing).unwrap();
+    record.step(State::Active).unwrap();
     record
 }
 
@@ -125,6 +126,13 @@ impl SessionStore for Flaky {
         self.answer(&keys.iter().collect::<Vec<_>>()).await?;
         self.with(|inside| inside.records.retain(|key, _| !keys.contains(key)));
         Ok(())
+    }
+
+    async fn ended_elsewhere(&self, namespace: &Namespace) -> Result<Vec<Key>, StoreError> {
+        let records: Vec<Record> = self.with(|inside| inside.records.values().cloned().collect());
+        let ended = records.iter().filter(|record| record.namespace() == namespace);
+        let ended = ended.filter(|record| record.state() == State::Closing);
+        Ok(ended.map(|record| record.key().clone()).collect())
     }
 
     async fn expire(&self, before_ms: u64) -> Result<u64, StoreError> {

@@ -68,6 +68,11 @@ impl SessionStore for MemoryStore {
         })
     }
 
+    async fn ended_elsewhere(&self, _: &Namespace) -> Result<Vec<Key>, StoreError> {
+        // No other program reaches it.
+        self.with(|_| Ok(Vec::new()))
+    }
+
     async fn expire(&self, before_ms: u64) -> Result<u64, StoreError> {
         self.with(|kept| {
             let before = kept.len();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use shadowcat_pipeline::{Back, Envelope, Origin, PeerId, Refusal, RefusalKind, Replies, Service, Transport};
 use shadowcat_protocol::{Era, Id, Message, Notification, Request, Response, Revision, json, method};
-use shadowcat_session::{Record, Upstream, UpstreamToken};
+use shadowcat_session::{Record, Standing, State, Upstream, UpstreamToken};
 use shadowcat_transports::{Connection, Connector, Counters, OpenConnection, Parting};
 
 use super::handshake::{Memory, Said, is_noted, revision_of};
@@ -25,6 +25,7 @@ pub(crate) struct SessionUpstream {
     back: Arc<dyn Back>,
     counters: Arc<Counters>,
     memory: Arc<Memory>,
+    standing: Arc<Standing>,
     current: Mutex<Option<Arc<dyn Connection>>>,
     /// Held while a connection is opened, so that two messages do not open two.
     opening: tokio::sync::Mutex<()>,
@@ -47,6 +48,7 @@ impl SessionUpstream {
         back: Arc<dyn Back>,
         counters: Arc<Counters>,
         memory: Arc<Memory>,
+        standing: Arc<Standing>,
         token: Option<Box<str>>,
     ) -> Self {
         Self {
@@ -54,6 +56,7 @@ impl SessionUpstream {
             back,
             counters,
             memory,
+            standing,
             current: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
             token: Mutex::new(token),
@@ -80,10 +83,31 @@ impl SessionUpstream {
         }
         let _opening = self.opening.lock().await;
         self.refuse_if_closed()?;
-        match self.current() {
+        let connected = match self.current() {
             Some(connection) if connection.is_alive() => Ok(connection),
             Some(dead) => self.replace(&dead).await,
             None => self.first().await,
+        };
+        self.lost_unless(connected)
+    }
+
+    /// Notes that without a connection the server's side is lost for now.
+    fn lost_unless<T>(&self, connected: Result<T, Refusal>) -> Result<T, Refusal> {
+        connected.inspect_err(|_| {
+            self.standing.step(State::Error);
+        })
+    }
+
+    /// Notes whether the server is in reach. A child that is gone shows in its connection instead.
+    fn reached(&self, handled: &Result<Replies, Refusal>) {
+        match handled {
+            Ok(_) if self.standing.state() == State::Error => {
+                self.standing.step(State::Active);
+            }
+            Err(refusal) if refusal.kind == RefusalKind::UpstreamUnreachable => {
+                self.standing.step(State::Error);
+            }
+            _ => {}
         }
     }
 
@@ -108,6 +132,9 @@ impl SessionUpstream {
         let revision = said.handshake.as_ref().and_then(|handshake| revision_of(handshake.result()));
         let connection = self.open(revision, token).await?;
         self.set_current(Some(Arc::clone(&connection)));
+        if self.standing.state() == State::New {
+            self.standing.step(State::Initializing);
+        }
         Ok(connection)
     }
 
@@ -133,7 +160,9 @@ impl SessionUpstream {
 
     /// Opens a connection and says everything again that the client has said before.
     async fn open_again(&self, said: &Said) -> Result<Arc<dyn Connection>, Refusal> {
+        self.standing.step(State::Error);
         let connection = self.open(None, None).await?;
+        let _attempt = Attempt::begin(&self.standing);
         let replayed = tokio::time::timeout(HANDSHAKE_DEADLINE, replay(&*connection, said)).await;
         let replayed = replayed.unwrap_or_else(|_| Err(RefusalKind::UpstreamTimeout.into()));
         if let Err(refusal) = replayed {
@@ -143,6 +172,7 @@ impl SessionUpstream {
         self.counters.revived.add();
         self.changed.store(true, Ordering::Release);
         self.set_current(Some(Arc::clone(&connection)));
+        self.standing.step(State::Active);
         if self.listening.load(Ordering::Acquire)
             && let Err(refusal) = connection.listen().await
         {
@@ -157,7 +187,7 @@ impl SessionUpstream {
         self.refuse_if_closed()?;
         match self.current() {
             Some(current) if !Arc::ptr_eq(&current, lost) && current.is_alive() => Ok(current),
-            _ => self.replace(lost).await,
+            _ => self.lost_unless(self.replace(lost).await),
         }
     }
 }
@@ -167,14 +197,16 @@ impl Service for SessionUpstream {
     async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
         let connection = self.connection().await?;
         let noted = is_noted(&envelope.message).then(|| envelope.message.clone());
-        let replies = match connection.handle(envelope.clone()).await {
+        let handled = match connection.handle(envelope.clone()).await {
             // The server refused it unread, so that sending it once more is no second execution.
             Err(refusal) if refusal.kind == RefusalKind::SessionLost => {
                 let connection = self.revive(&connection).await?;
-                connection.handle(envelope).await?
+                connection.handle(envelope).await
             }
-            other => other?,
+            other => other,
         };
+        self.reached(&handled);
+        let replies = handled?;
         let Some(Message::Request(request)) = noted else { return Ok(replies) };
         let (memory, changed) = (Arc::clone(&self.memory), Arc::clone(&self.changed));
         Ok(replies.inspect(move |reply| {
@@ -201,6 +233,12 @@ impl Upstream for SessionUpstream {
 
     fn has_changed(&self) -> bool {
         self.changed.swap(false, Ordering::AcqRel)
+    }
+
+    fn look(&self) {
+        if self.current().is_some_and(|connection| !connection.is_alive()) {
+            self.standing.step(State::Error);
+        }
     }
 
     async fn listen(&self) -> Result<(), Refusal> {
@@ -230,6 +268,24 @@ impl Upstream for SessionUpstream {
         let _opening = self.opening.lock().await;
         if let Some(connection) = self.set_current(None) {
             connection.close(if ended { Parting::End } else { Parting::Keep }).await;
+        }
+    }
+}
+
+/// A handshake that is said again. Refused, or given up by whoever waited for it, it leaves the session as it was.
+struct Attempt<'a>(&'a Standing);
+
+impl<'a> Attempt<'a> {
+    fn begin(standing: &'a Standing) -> Self {
+        standing.step(State::Initializing);
+        Self(standing)
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if self.0.state() == State::Initializing {
+            self.0.step(State::Error);
         }
     }
 }

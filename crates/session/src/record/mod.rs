@@ -17,6 +17,9 @@ pub use id::{ID_BYTES_MAX, Key, Namespace, NoRandomness, NotASessionId, SessionI
 pub const HANDSHAKE_BYTES_MAX: usize = 256 * 1024;
 /// The most resources one session may be subscribed to.
 pub const SUBSCRIPTIONS_MAX: usize = 1_000;
+/// Where the versions of ended sessions begin. So an end outranks every state in which the session lived, whichever
+/// process writes that, and however late.
+pub const ENDED_VERSION_MIN: u64 = 1 << 62;
 /// What a record may take in memory, unless configured otherwise.
 pub const RECORD_BYTES_MAX: usize = 1024 * 1024;
 
@@ -103,6 +106,37 @@ impl Record {
         Ok(())
     }
 
+    /// Takes over the state of the session in use, where the move was checked; a record may miss some in between.
+    /// Nothing leads back from an end.
+    pub(crate) fn follow(&mut self, state: State) {
+        let goes_back = self.state == State::Closed || self.state.is_over() && !state.is_over();
+        if !goes_back {
+            self.state = state;
+        }
+        if self.state.is_over() {
+            self.forget_upstream();
+        }
+    }
+
+    /// This session with its end begun, for whoever ends it from outside the process that uses it.
+    ///
+    /// # Errors
+    /// [`IllegalMove`] if it is over already.
+    pub fn ended(&self) -> Result<Self, IllegalMove> {
+        let mut ended = self.clone();
+        ended.step(State::Closing)?;
+        ended.forget_upstream();
+        ended.adopt(self);
+        Ok(ended)
+    }
+
+    /// Drops what a session is set up again from: it never will be, and these are credentials, and nearly all of its
+    /// size.
+    fn forget_upstream(&mut self) {
+        (self.handshake, self.upstream_token, self.log_level) = (None, None, None);
+        self.subscriptions.clear();
+    }
+
     /// Notes a use. The wall clock may have been set back, so the time never is.
     pub fn touch(&mut self, now_ms: u64) {
         self.last_used_ms = self.last_used_ms.max(now_ms);
@@ -143,12 +177,14 @@ impl Record {
     /// Becomes the next version of an earlier state, whatever was done to it.
     pub(crate) fn adopt(&mut self, earlier: &Self) {
         self.key.clone_from(&earlier.key);
-        self.version = earlier.version + 1;
+        let next = earlier.version + 1;
+        self.version = if self.state.is_over() { next.max(ENDED_VERSION_MIN) } else { next };
     }
 
-    /// Whether it differs from an earlier state in more than counters and times, which may be written later.
+    /// Whether it differs from an earlier state in more than counters and times, which may be written later, and so
+    /// may a state that passes.
     pub(crate) fn changed_since(&self, earlier: &Self) -> bool {
-        self.lasting() != earlier.lasting()
+        !self.state.is_passing() && self.lasting() != earlier.lasting()
     }
 
     fn lasting(&self) -> impl PartialEq + '_ {
@@ -252,6 +288,33 @@ mod tests {
         let text = serde_json::to_string(&record).unwrap();
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
         assert!(text.contains("\"revision\":\"2025-11-25\""), "{text}");
+    }
+
+    #[test]
+    fn an_end_outranks_every_living_state_and_nothing_leads_back_from_it() {
+        let living = record("a");
+        let mut ended = living.ended().unwrap();
+        assert_eq!((ended.state(), ended.version()), (State::Closing, ENDED_VERSION_MIN));
+        assert_eq!(
+            (&ended.handshake, &ended.upstream_token, ended.subscriptions().count()),
+            (&None, &None, 0)
+        );
+        ended.follow(State::Active);
+        assert_eq!(ended.state(), State::Closing);
+        let earlier = ended.clone();
+        ended.follow(State::Closed);
+        ended.adopt(&earlier);
+        assert_eq!((ended.state(), ended.version()), (State::Closed, ENDED_VERSION_MIN + 1));
+        let refused = ended.ended().unwrap_err();
+        assert_eq!((refused.from, refused.to), (State::Closed, State::Closing));
+    }
+
+    #[test]
+    fn an_illegal_move_is_refused_and_changes_nothing() {
+        let mut record = record("a");
+        let before = record.clone();
+        assert!(record.step(State::New).is_err());
+        assert_eq!(record, before);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use crate::cache::{Cache, CacheLimits};
-use crate::record::{Key, RECORD_BYTES_MAX, Record};
+use crate::record::{Key, Namespace, RECORD_BYTES_MAX, Record};
 use crate::store::{SessionStore, StoreError};
 use crate::write_behind::{Pending, WriteBehind, WriteLimits};
 
@@ -135,10 +135,11 @@ impl Sessions {
         (Self { shared, store, limits, places, hasher: RandomState::new() }, worker)
     }
 
-    /// Takes a new session.
+    /// Takes a new session. While its handshake runs it is written only if that takes long.
     pub fn insert(&self, record: Record) -> Result<Durability, SessionsError> {
         self.check_size(&record)?;
-        Ok(self.shared.with(|inner| inner.store_later(Arc::new(record), Instant::now())))
+        let at = self.write_at(!record.state().is_passing());
+        Ok(self.shared.with(|inner| inner.store_later(Arc::new(record), at)))
     }
 
     /// The newest state of a session.
@@ -159,7 +160,23 @@ impl Sessions {
         self.find(key, |inner, record| self.apply(inner, &record, change)).await?.transpose()
     }
 
-    /// Ends a session: from now on there is none of this key. Ending it twice is fine.
+    /// Changes a session as [`Sessions::update`] does, but only if it is in memory; says whether it did.
+    pub(crate) fn note(&self, key: &Key, change: impl FnOnce(&mut Record)) -> bool {
+        let noted = self.try_find(key, |inner, record| self.apply(inner, &record, change));
+        matches!(noted, Ok(Some(Ok(()))))
+    }
+
+    /// The sessions of a namespace that another program has ended and that are not known here to be over.
+    pub async fn ended_elsewhere(&self, namespace: &Namespace) -> Result<Vec<Key>, StoreError> {
+        let mut keys = self.store.ended_elsewhere(namespace).await?;
+        keys.retain(|key| {
+            let is_over = self.try_find(key, |_, record| record.state().is_over());
+            !matches!(is_over, Ok(None | Some(true)))
+        });
+        Ok(keys)
+    }
+
+    /// Forgets a session: from now on there is none of this key. Forgetting it twice is fine.
     pub async fn remove(&self, key: &Key) -> Durability {
         // Not longer than the load deadline: everybody before us in the line gives up before we would.
         let _turn = self.place(key).lock().await;
@@ -262,10 +279,15 @@ impl Sessions {
         let outcome = change(&mut next);
         next.adopt(record);
         self.check_size(&next)?;
-        let now = Instant::now();
-        let at = if next.changed_since(record) { now } else { now + self.limits.write.linger };
+        let at = self.write_at(next.changed_since(record));
         inner.store_later(Arc::new(next), at);
         Ok(outcome)
+    }
+
+    /// When a change is to be written: now, or when others may have joined it.
+    fn write_at(&self, at_once: bool) -> Instant {
+        let now = Instant::now();
+        if at_once { now } else { now + self.limits.write.linger }
     }
 
     fn check_size(&self, record: &Record) -> Result<(), SessionsError> {

@@ -13,6 +13,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
 use rusqlite::Connection;
@@ -24,7 +25,12 @@ use worker::Worker;
 pub struct SqliteStore {
     path: PathBuf,
     worker: Worker,
+    /// SQLite's count of other programs' changes when ended sessions were last looked for.
+    seen: Arc<AtomicI64>,
 }
+
+/// No count of SQLite's: the first look is always a look.
+const NOTHING_SEEN: i64 = -1;
 
 impl SqliteStore {
     /// Opens a store, or makes a new one, readable by this user only. Every record of an existing store is read
@@ -39,7 +45,7 @@ impl SqliteStore {
         let connection = open::open(&path)?;
         let worker = Worker::start(connection)
             .map_err(|cause| StoreError::Open { path: path.clone(), cause: cause.into() })?;
-        Ok(Self { path, worker })
+        Ok(Self { path, worker, seen: Arc::new(AtomicI64::new(NOTHING_SEEN)) })
     }
 
     /// Where it is.
@@ -76,6 +82,22 @@ impl SessionStore for SqliteStore {
     async fn delete(&self, keys: &[Key]) -> Result<(), StoreError> {
         let keys = keys.to_vec();
         self.call(move |connection| rows::delete(connection, &keys)).await
+    }
+
+    async fn ended_elsewhere(&self, namespace: &Namespace) -> Result<Vec<Key>, StoreError> {
+        let (namespace, seen) = (namespace.clone(), Arc::clone(&self.seen));
+        self.call(move |connection| {
+            let changes = rows::changes_of_others(connection)?;
+            if changes == seen.load(Ordering::Relaxed) {
+                return Ok(Vec::new());
+            }
+            let keys = rows::ending(connection, &namespace, PAGE_MAX)?;
+            if keys.len() < PAGE_MAX {
+                seen.store(changes, Ordering::Relaxed);
+            }
+            Ok(keys)
+        })
+        .await
     }
 
     async fn expire(&self, before_ms: u64) -> Result<u64, StoreError> {

@@ -4,7 +4,7 @@
 //! it.
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
-use shadowcat_session::{Key, Namespace, Record, SessionId};
+use shadowcat_session::{ENDED_VERSION_MIN, Key, Namespace, Record, SessionId, State};
 
 const COLUMNS: &str = "namespace, id, version, last_used_ms, record, checksum";
 
@@ -118,6 +118,31 @@ pub(super) fn delete(connection: &mut Connection, keys: &[Key]) -> rusqlite::Res
     }
     drop(delete);
     transaction.commit()
+}
+
+/// A number that differs from an earlier one if another program has changed the file.
+pub(super) fn changes_of_others(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "data_version", |row| row.get(0))
+}
+
+/// At most so many sessions whose end has begun and is not complete.
+pub(super) fn ending(
+    connection: &Connection,
+    namespace: &Namespace,
+    limit: usize,
+) -> rusqlite::Result<Vec<Key>> {
+    // The version keeps the records of living sessions from being read.
+    let sql = format!("SELECT {COLUMNS} FROM sessions WHERE namespace = ?1 AND version >= ?2");
+    let mut select = connection.prepare(&sql)?;
+    let mut rows = select.query(params![namespace.as_str(), integer(ENDED_VERSION_MIN)])?;
+    let mut keys = Vec::new();
+    while let Some(row) = rows.next()?
+        && keys.len() < limit
+    {
+        let record = Row::read(row)?.record().inspect_err(BadRow::warn).ok();
+        keys.extend(record.filter(|it| it.state() == State::Closing).map(|it| it.key().clone()));
+    }
+    Ok(keys)
 }
 
 pub(super) fn expire(connection: &Connection, before_ms: u64) -> rusqlite::Result<u64> {
