@@ -15,7 +15,9 @@
 //! Transports, stores and the configuration are not known here; the gateway gives each side what it needs.
 
 mod counters;
+mod era;
 mod seal;
 
 pub use counters::{Count, Counters};
+pub use era::{Eras, Evidence, PROBE_MAX, Probe, evidence};
 pub use seal::{NoKey, Seal, Unsealed};

@@ -1,0 +1,355 @@
+//! Which eras a server speaks: found out by asking, remembered for a while.
+//!
+//! A client's own era comes first: a server that speaks both is never bridged. A modern client's server is asked
+//! `server/discover` once; a legacy client's gets its `initialize`, and is only asked otherwise if it refuses that.
+//! Source: 2026-07-28, basic/versioning and basic/transports ("backward compatibility").
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use shadowcat_pipeline::task::Tasks;
+use shadowcat_pipeline::{Refusal, RefusalKind, Transport};
+use shadowcat_protocol::{Response, Revision, codes, json};
+use tokio::time::Instant;
+
+/// How long "only legacy" is believed: a server that was upgraded goes on serving its old clients, so nothing else would
+/// show it.
+const LEGACY_FOR: Duration = Duration::from_mins(10);
+/// How long nothing is asked again after a question that told nothing.
+const UNSURE_FOR: Duration = Duration::from_secs(5);
+/// How long the answer to `server/discover` may take. On stdio, silence is an answer.
+pub const PROBE_MAX: Duration = Duration::from_secs(10);
+
+/// Asks a server what it speaks.
+#[async_trait]
+pub trait Probe: Send + Sync {
+    /// Sends `server/discover` as a modern client; the answer within [`PROBE_MAX`].
+    async fn discover(&self) -> Result<Response, Refusal>;
+
+    /// Lets go of what the question was asked on: the server is a legacy one, and a child of it may wait for a
+    /// handshake that does not come, or have ended.
+    async fn give_up(&self);
+}
+
+/// What an answer tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// The server speaks a modern revision that we speak.
+    Modern,
+    /// It does not.
+    Legacy,
+    /// Nothing: a refused login, an overload, a broken network.
+    Nothing,
+}
+
+/// Which eras one server speaks.
+pub struct Eras {
+    probe: Arc<dyn Probe>,
+    transport: Transport,
+    tasks: Tasks,
+    known: Mutex<Known>,
+    /// Held while the server is asked, so that many clients at once ask once.
+    asking: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Known {
+    modern: Verdict,
+    /// Until when the server is known to refuse the handshake.
+    no_legacy: Option<Instant>,
+    asks_again: bool,
+}
+
+#[derive(Clone, Copy, Default)]
+enum Verdict {
+    #[default]
+    Unknown,
+    Modern,
+    Legacy(Instant),
+    Unsure(Instant),
+}
+
+impl Eras {
+    /// Nothing is known yet of the server behind `probe`.
+    pub fn new(probe: Arc<dyn Probe>, transport: Transport, tasks: Tasks) -> Arc<Self> {
+        Arc::new(Self {
+            probe,
+            transport,
+            tasks,
+            known: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
+        })
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether modern messages need a bridge to this server. While nothing is known they are tried as they are.
+    pub async fn needs_legacy(self: &Arc<Self>) -> bool {
+        if self.transport == Transport::Sse {
+            // HTTP+SSE ended with the legacy era.
+            return true;
+        }
+        if let Some(verdict) = self.remembered() {
+            return verdict;
+        }
+        let _asking = self.asking.lock().await;
+        match self.remembered() {
+            Some(verdict) => verdict,
+            None => self.ask().await == Evidence::Legacy,
+        }
+    }
+
+    fn remembered(self: &Arc<Self>) -> Option<bool> {
+        let mut known = self.known();
+        match known.modern {
+            Verdict::Unknown => None,
+            Verdict::Modern => Some(false),
+            Verdict::Unsure(since) => (since.elapsed() < UNSURE_FOR).then_some(false),
+            Verdict::Legacy(since) => {
+                if since.elapsed() >= LEGACY_FOR && !known.asks_again {
+                    known.asks_again = true;
+                    let this = Arc::clone(self);
+                    // Nobody waits for it: the old verdict serves meanwhile.
+                    self.tasks.spawn_until_stop(async move {
+                        this.ask().await;
+                        this.known().asks_again = false;
+                    });
+                }
+                Some(true)
+            }
+        }
+    }
+
+    async fn ask(&self) -> Evidence {
+        let answer = self.probe.discover().await;
+        let evidence = evidence(&answer, self.transport);
+        if let Err(refusal) = &answer {
+            tracing::debug!(%refusal, ?evidence, "the server was asked what it speaks");
+        } else {
+            tracing::debug!(?evidence, "the server was asked what it speaks");
+        }
+        if evidence == Evidence::Legacy {
+            self.probe.give_up().await;
+        }
+        let mut known = self.known();
+        let was_legacy = matches!(known.modern, Verdict::Legacy(_));
+        known.modern = match evidence {
+            Evidence::Modern => Verdict::Modern,
+            Evidence::Legacy => Verdict::Legacy(Instant::now()),
+            // What is known of it is better than nothing, and will be asked again.
+            Evidence::Nothing if was_legacy => known.modern,
+            Evidence::Nothing => Verdict::Unsure(Instant::now()),
+        };
+        evidence
+    }
+
+    /// A modern message was refused as only a legacy server refuses it: the server is asked again before the next.
+    pub fn doubt_modern(&self) {
+        let mut known = self.known();
+        if matches!(known.modern, Verdict::Modern) {
+            known.modern = Verdict::Unknown;
+        }
+    }
+
+    /// Whether legacy sessions need a bridge to this server, as far as is known.
+    pub fn refuses_legacy(&self) -> bool {
+        self.known().no_legacy.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// A handshake was refused: finds out whether the server speaks the other era, and remembers it.
+    pub async fn needs_modern(&self) -> bool {
+        let _asking = self.asking.lock().await;
+        let is_modern =
+            matches!(self.known().modern, Verdict::Modern) || self.ask().await == Evidence::Modern;
+        if is_modern {
+            self.known().no_legacy = Some(Instant::now() + LEGACY_FOR);
+        }
+        is_modern
+    }
+}
+
+/// What the answer to `server/discover` tells of a server behind this transport.
+pub fn evidence(answer: &Result<Response, Refusal>, transport: Transport) -> Evidence {
+    match answer {
+        Ok(response) => match (response.result_json(), response.error_code()) {
+            (Some(result), _) => offered(json::get(result, &["supportedVersions"])),
+            (None, Some(codes::UNSUPPORTED_VERSION)) => {
+                let data = response.error_json().and_then(|error| json::get(error, &["data", "supported"]));
+                offered(data)
+            }
+            (None, Some(codes::HEADER_MISMATCH | codes::MISSING_CAPABILITY)) => Evidence::Modern,
+            (None, _) => Evidence::Legacy,
+        },
+        Err(refusal) => refused(&refusal.kind, transport),
+    }
+}
+
+/// What a list of versions tells. That a server answers is no sign: some legacy ones answer, and list what they speak.
+fn offered(versions: Option<&str>) -> Evidence {
+    let Some(versions) = versions.filter(|raw| raw.starts_with('[')) else { return Evidence::Modern };
+    let mut known =
+        json::elements(versions).filter_map(json::string).filter_map(|name| Revision::parse(&name));
+    let mut some = false;
+    let modern = known.any(|revision| {
+        some = true;
+        revision.is_modern()
+    });
+    if modern || !some { Evidence::Modern } else { Evidence::Legacy }
+}
+
+fn refused(kind: &RefusalKind, transport: Transport) -> Evidence {
+    let is_pipe = transport == Transport::Stdio;
+    match kind {
+        RefusalKind::UpstreamStatus(answer) if matches!(answer.status, 400 | 404 | 405 | 406 | 415) => {
+            Evidence::Legacy
+        }
+        RefusalKind::UpstreamExited | RefusalKind::UpstreamTimeout if is_pipe => Evidence::Legacy,
+        _ => Evidence::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use shadowcat_pipeline::UpstreamAnswer;
+    use shadowcat_protocol::{ErrorObject, Id};
+
+    use super::*;
+
+    fn result(text: &str) -> Response {
+        Response::result(&Id::from_u64(1), text)
+    }
+
+    fn error(code: i64, data: Option<&str>) -> Response {
+        let error = ErrorObject { code, message: "no".into(), data: data.map(str::to_owned) };
+        Response::error(Some(&Id::from_u64(1)), &error)
+    }
+
+    fn status(status: u16) -> Result<Response, Refusal> {
+        let answer = UpstreamAnswer { status, headers: Vec::new(), body: bytes::Bytes::new() };
+        Err(RefusalKind::UpstreamStatus(Box::new(answer)).into())
+    }
+
+    #[test]
+    fn t73_what_a_child_answers_tells_its_era() {
+        let supported = r#"{"supported":["2026-07-28"],"requested":"2027-01-01"}"#;
+        let rows = [
+            (Ok(error(-32601, None)), Evidence::Legacy),
+            (Ok(error(-32602, None)), Evidence::Legacy),
+            (Ok(error(-32000, None)), Evidence::Legacy),
+            (Err(RefusalKind::UpstreamTimeout.into()), Evidence::Legacy),
+            (Err(RefusalKind::UpstreamExited.into()), Evidence::Legacy),
+            (Ok(error(-32022, Some(supported))), Evidence::Modern),
+            (Ok(error(-32022, Some(r#"{"supported":["2025-11-25"]}"#))), Evidence::Legacy),
+            (Ok(result(r#"{"supportedVersions":["2025-06-18","2026-07-28"]}"#)), Evidence::Modern),
+            (Ok(result(r#"{"supportedVersions":["2025-06-18"]}"#)), Evidence::Legacy),
+            (Err(RefusalKind::UpstreamUnreachable.into()), Evidence::Nothing),
+        ];
+        for (row, (answer, expected)) in rows.iter().enumerate() {
+            assert_eq!(evidence(answer, Transport::Stdio), *expected, "row {row}");
+        }
+    }
+
+    #[test]
+    fn t74_what_an_http_server_answers_tells_its_era_and_a_fault_tells_nothing() {
+        let rows = [
+            (status(400), Evidence::Legacy),
+            (status(404), Evidence::Legacy),
+            (status(405), Evidence::Legacy),
+            (Ok(error(-32022, None)), Evidence::Modern),
+            (Ok(error(-32020, None)), Evidence::Modern),
+            (status(401), Evidence::Nothing),
+            (status(403), Evidence::Nothing),
+            (status(429), Evidence::Nothing),
+            (status(503), Evidence::Nothing),
+            (Err(RefusalKind::UpstreamTimeout.into()), Evidence::Nothing),
+        ];
+        for (row, (answer, expected)) in rows.iter().enumerate() {
+            assert_eq!(evidence(answer, Transport::Http), *expected, "row {row}");
+        }
+    }
+
+    /// A server that is a legacy one for its first answers, and modern afterwards.
+    struct Upgraded {
+        legacy_for: usize,
+        asked: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl Probe for Upgraded {
+        async fn discover(&self) -> Result<Response, Refusal> {
+            tokio::task::yield_now().await;
+            let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+            if asked < self.legacy_for {
+                return Ok(error(-32601, None));
+            }
+            Ok(result(r#"{"supportedVersions":["2026-07-28"]}"#))
+        }
+
+        async fn give_up(&self) {}
+    }
+
+    fn upgraded(legacy_for: usize) -> (Arc<Upgraded>, Arc<Eras>) {
+        let probe = Arc::new(Upgraded { legacy_for, asked: AtomicUsize::new(0) });
+        let eras = Eras::new(Arc::clone(&probe) as _, Transport::Http, Tasks::new());
+        (probe, eras)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_clients_at_once_ask_once_and_the_answer_is_kept() {
+        let (probe, eras) = upgraded(usize::MAX);
+        let all = (0..20).map(|_| {
+            let eras = Arc::clone(&eras);
+            async move { eras.needs_legacy().await }
+        });
+        assert!(futures_util::future::join_all(all).await.into_iter().all(|legacy| legacy));
+        assert_eq!(probe.asked.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upgrade_of_the_server_is_noticed_and_nobody_waits_for_the_question() {
+        let (probe, eras) = upgraded(1);
+        assert!(eras.needs_legacy().await);
+        tokio::time::advance(LEGACY_FOR).await;
+        assert!(eras.needs_legacy().await, "the old verdict serves while the server is asked again");
+        while probe.asked.load(Ordering::Relaxed) < 2 {
+            tokio::task::yield_now().await;
+        }
+        tokio::task::yield_now().await;
+        assert!(!eras.needs_legacy().await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_was_set_back_is_asked_again_when_its_answers_are_doubted() {
+        let (probe, eras) = upgraded(0);
+        assert!(!eras.needs_legacy().await);
+        eras.doubt_modern();
+        assert!(!eras.needs_legacy().await);
+        assert_eq!(probe.asked.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_handshake_leads_to_the_modern_side_only_if_there_is_one() {
+        let (_, modern) = upgraded(0);
+        assert!(!modern.refuses_legacy());
+        assert!(modern.needs_modern().await);
+        assert!(modern.refuses_legacy());
+        tokio::time::advance(LEGACY_FOR).await;
+        assert!(!modern.refuses_legacy(), "it is tried again");
+        let (_, legacy) = upgraded(usize::MAX);
+        assert!(!legacy.needs_modern().await);
+        assert!(!legacy.refuses_legacy());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn http_sse_has_no_modern_side_and_is_not_asked() {
+        let probe = Arc::new(Upgraded { legacy_for: 0, asked: AtomicUsize::new(0) });
+        let eras = Eras::new(Arc::clone(&probe) as _, Transport::Sse, Tasks::new());
+        assert!(eras.needs_legacy().await);
+        assert_eq!(probe.asked.load(Ordering::Relaxed), 0);
+    }
+}
