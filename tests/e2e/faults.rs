@@ -24,7 +24,7 @@ fn reason(answer: &str) -> Option<String> {
 }
 
 /// The answers every legacy server gives; `None` for what a test answers itself.
-fn courtesy(seen: &Seen) -> Option<Reply> {
+pub(crate) fn courtesy(seen: &Seen) -> Option<Reply> {
     let id = seen.member("id");
     match (seen.rpc().as_deref(), id) {
         (Some("initialize"), Some(id)) => {

@@ -7,6 +7,7 @@
     reason = "a test fails by a panic"
 )]
 
+mod belonging;
 mod children;
 mod churn;
 mod edge;
@@ -14,10 +15,14 @@ mod faults;
 mod harness;
 mod legacy;
 mod modern;
+mod pages;
 mod peers;
+mod program;
+mod restart;
 mod rmcp;
 mod sessions;
 mod shutdown;
+mod stalled;
 mod standing;
 mod tapes;
 mod transparency;

@@ -114,7 +114,7 @@ async fn a_stream_no_client_asks_for_is_closed_again_and_opened_when_one_does() 
     let proxy = before_url(&upstream.url("/mcp")).start().await;
     let id = session(&proxy, NEWEST).await;
     let unwanted = soon("the server's stream", streams.recv()).await.unwrap();
-    within(Duration::from_secs(60), "the stream is closed", unwanted.closed()).await;
+    within(Duration::from_mins(1), "the stream is closed", unwanted.closed()).await;
     let mut events = stand(&id).send(proxy.address).await.events();
     let wanted = soon("a stream for the client", streams.recv()).await.unwrap();
     wanted.event(CHANGED).await;

@@ -202,7 +202,16 @@ impl Upstream {
         A: Fn(Seen) -> F + Send + Sync + 'static,
         F: Future<Output = Reply> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), answer).await
+    }
+
+    /// The same at this address, where another one was before.
+    pub async fn start_at<A, F>(address: SocketAddr, answer: A) -> Self
+    where
+        A: Fn(Seen) -> F + Send + Sync + 'static,
+        F: Future<Output = Reply> + Send + 'static,
+    {
+        let listener = TcpListener::bind(address).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
         let (stop, stopped) = watch::channel(false);

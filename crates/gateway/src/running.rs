@@ -82,7 +82,9 @@ impl Running {
             self.signals.force.cancel();
             self.front.join(LAST_WORDS).await;
         }
-        let saved = force.run_until_cancelled(self.close_sessions()).await.unwrap_or(false);
+        // Also when told twice: it is memory that is written to, and costs no patience.
+        let saved = tokio::time::timeout(STEP_DEADLINE, self.pause_sessions()).await.is_ok();
+        force.run_until_cancelled(self.close_sessions()).await;
         self.front.stop();
         self.back.stop();
         self.front.join(step(&force)).await;
@@ -108,17 +110,23 @@ impl Running {
         }
     }
 
+    async fn pause_sessions(&self) {
+        let sessions = self.gateway.table.all();
+        futures_util::future::join_all(sessions.iter().map(|live| self.gateway.pause(live))).await;
+    }
+
     /// The sessions go on in the next process, so the server is not told that they end.
-    async fn close_sessions(&self) -> bool {
+    async fn close_sessions(&self) {
         let sessions = self.gateway.table.all();
         let closing = sessions.iter().map(|live| async {
-            self.gateway.pause(live).await;
             live.outlet.close();
             live.upstream.close(false).await;
         });
-        let closed = tokio::time::timeout(STEP_DEADLINE, futures_util::future::join_all(closing)).await;
+        let closing = futures_util::future::join_all(closing);
+        if tokio::time::timeout(STEP_DEADLINE, closing).await.is_err() {
+            tracing::warn!("connections to the server were not closed in order");
+        }
         self.gateway.shared.close().await;
-        closed.is_ok()
     }
 
     async fn close_disks(&self) -> bool {
