@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write as _};
 
+use serde_json::Value;
+
 use crate::failure::Failure;
 
 /// How a list is printed.
@@ -13,6 +15,29 @@ pub(crate) enum Format {
     Table,
     /// One JSON value, for programs
     Json,
+}
+
+/// How a list is asked for, and printed: a row or a JSON value for each thing.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Listing {
+    /// How the list is printed
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Format,
+}
+
+impl Listing {
+    pub(crate) fn text<T, const N: usize>(
+        &self,
+        things: &[T],
+        names: [&str; N],
+        row: impl Fn(&T) -> [String; N],
+        described: impl Fn(&T) -> Value,
+    ) -> String {
+        match self.output {
+            Format::Json => format!("{:#}\n", Value::Array(things.iter().map(described).collect())),
+            Format::Table => table(names, &things.iter().map(row).collect::<Vec<_>>()),
+        }
+    }
 }
 
 /// Writes to standard output. A reader that has seen enough is no failure.
@@ -27,7 +52,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 }
 
 /// Columns as wide as their widest cell, under their names.
-pub(crate) fn table<const N: usize>(names: [&str; N], rows: &[[String; N]]) -> String {
+fn table<const N: usize>(names: [&str; N], rows: &[[String; N]]) -> String {
     let header = names.map(str::to_owned);
     let all = || std::iter::once(&header).chain(rows);
     let widths: [usize; N] = std::array::from_fn(|column| {

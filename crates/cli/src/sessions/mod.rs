@@ -1,6 +1,7 @@
 //! `shadowcat sessions`: the session records in a data directory, also while a proxy uses it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use shadowcat_stores::SqliteStore;
 
 use crate::data_args::DataArgs;
 use crate::failure::Failure;
-use crate::output::{self, Format};
+use crate::output::{self, Listing};
 use crate::process::Process;
 
 /// Records read at one time.
@@ -29,20 +30,15 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// List every session
-    List {
-        /// How the list is printed
-        #[arg(short, long, value_enum, default_value_t)]
-        output: Format,
-    },
+    List(Listing),
     /// Show one session as JSON
     Show {
         /// Tag or id of the session
         session: String,
     },
-    /// Delete one session; its client has to start anew
+    /// End one session; its client has to start anew
     ///
-    /// A running proxy keeps the sessions in use in its memory and writes them again: stop it first, or let the client
-    /// end its session.
+    /// A running proxy that uses it closes it within 5 seconds and tells its upstream.
     Kill {
         /// Tag or id of the session
         session: String,
@@ -73,7 +69,7 @@ async fn act(action: &Action, path: &Path) -> Result<String, Failure> {
     };
     let store = SqliteStore::open(path).map_err(failed)?;
     let done = match action {
-        Action::List { output } => list(&store, *output).await.map_err(failed),
+        Action::List(listing) => list(&store, listing).await.map_err(failed),
         Action::Show { session } => show(&store, session, path).await,
         Action::Kill { session } => kill(&store, session, path).await,
     };
@@ -82,15 +78,10 @@ async fn act(action: &Action, path: &Path) -> Result<String, Failure> {
     closed.map(|()| text)
 }
 
-async fn list(store: &SqliteStore, format: Format) -> Result<String, StoreError> {
+async fn list(store: &SqliteStore, listing: &Listing) -> Result<String, StoreError> {
     let records = all(store, |_| true).await?;
-    Ok(match format {
-        Format::Json => format!("{:#}\n", Value::Array(records.iter().map(described).collect())),
-        Format::Table => {
-            let rows: Vec<_> = records.iter().map(row).collect();
-            output::table(["SESSION", "STATE", "REVISION", "UPSTREAM", "REQUESTS", "LAST USED"], &rows)
-        }
-    })
+    let names = ["SESSION", "STATE", "REVISION", "UPSTREAM", "REQUESTS", "LAST USED"];
+    Ok(listing.text(&records, names, row, described))
 }
 
 async fn show(store: &SqliteStore, session: &str, path: &Path) -> Result<String, Failure> {
@@ -100,12 +91,13 @@ async fn show(store: &SqliteStore, session: &str, path: &Path) -> Result<String,
 
 async fn kill(store: &SqliteStore, session: &str, path: &Path) -> Result<String, Failure> {
     let record = find(store, session, path).await?;
-    let failed = |cause| Failure::caused(format!("{}: the session cannot be deleted", path.display()), cause);
-    store.delete(std::slice::from_ref(record.key())).await.map_err(failed)?;
     let tag = record.id().tag();
-    Ok(format!(
-        "{tag} is deleted; a proxy that is running keeps it until the client ends it or the proxy is stopped\n"
-    ))
+    let ended = record
+        .ended()
+        .map_err(|_| Failure::plain(format!("{tag} is over already: it is {}", record.state())))?;
+    let failed = |cause| Failure::caused(format!("{}: the session cannot be ended", path.display()), cause);
+    store.save(&[Arc::new(ended)]).await.map_err(failed)?;
+    Ok(format!("{tag} is ended; a running proxy that uses it closes it within 5 seconds\n"))
 }
 
 /// The one session with this tag or id.

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 use crate::data_args::DataArgs;
 use crate::failure::Failure;
-use crate::output::{self, Format};
+use crate::output::{self, Format, Listing};
 use crate::process::Process;
 
 /// List recordings, and show what is on them
@@ -30,11 +30,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// List the tapes of a directory
-    List {
-        /// How the list is printed
-        #[arg(short, long, value_enum, default_value_t)]
-        output: Format,
-    },
+    List(Listing),
     /// Show the messages on a tape, one line each
     Show {
         /// A file, or the name of one in the directory
@@ -48,9 +44,9 @@ enum Action {
 impl Args {
     pub(crate) fn run(&self, process: &Process) -> Result<(), Failure> {
         match &self.action {
-            Action::List { output } => {
+            Action::List(listing) => {
                 let dir = self.data.tapes(self.record.as_ref(), process)?;
-                output::print(&list(&dir, *output)?)
+                output::print(&list(&dir, listing)?)
             }
             Action::Show { tape, output } => show::show(&self.find(tape, process)?, *output),
         }
@@ -70,16 +66,10 @@ impl Args {
     }
 }
 
-fn list(dir: &Path, format: Format) -> Result<String, Failure> {
+fn list(dir: &Path, listing: &Listing) -> Result<String, Failure> {
     let tapes = shadowcat_tape::list(dir)
         .map_err(|cause| Failure::caused(format!("{}: the tapes cannot be listed", dir.display()), cause))?;
-    Ok(match format {
-        Format::Json => format!("{:#}\n", Value::Array(tapes.iter().map(described).collect())),
-        Format::Table => {
-            let rows: Vec<_> = tapes.iter().map(row).collect();
-            output::table(["TAPE", "BEGUN", "MESSAGES", "LOST", "BYTES", "STATE"], &rows)
-        }
-    })
+    Ok(listing.text(&tapes, ["TAPE", "BEGUN", "MESSAGES", "LOST", "BYTES", "STATE"], row, described))
 }
 
 fn row(tape: &Listed) -> [String; 6] {

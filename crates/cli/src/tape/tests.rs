@@ -26,10 +26,10 @@ fn tapes_are_listed_with_their_state() {
     let (dir, path) = tapes();
     let name = path.file_name().unwrap().to_str().unwrap().to_owned();
     for format in [Format::Table, Format::Json] {
-        let listed = list(dir.path(), format).unwrap();
+        let listed = list(dir.path(), &Listing { output: format }).unwrap();
         assert!(listed.contains(&name) && listed.contains('Z'), "{listed}");
     }
-    assert!(list(&dir.path().join("none"), Format::Table).unwrap_err().told().contains("none"));
+    assert!(list(&dir.path().join("none"), &Listing::default()).unwrap_err().told().contains("none"));
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn a_tape_is_found_by_its_name_in_the_directory() {
     let args = Args {
         record: Some(dir.path().to_owned()),
         data: DataArgs::default(),
-        action: Action::List { output: Format::Table },
+        action: Action::List(Listing::default()),
     };
     let process = Process::new([]);
     assert_eq!(args.find(name, &process).unwrap(), path);
