@@ -1,13 +1,15 @@
 //! Ends what takes too long: every exchange has an idle limit, which each sign of life resets, and a total one, which
-//! nothing does.
+//! nothing does. A server that has asked its client something waits for a person, which is no silence of the server.
 
+use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{Stream, StreamExt as _};
-use shadowcat_pipeline::{Direction, Envelope, Interceptor, Next, Refusal, RefusalKind, Replies};
+use shadowcat_pipeline::{Direction, Envelope, Interceptor, Next, PeerId, Refusal, RefusalKind, Replies};
 use shadowcat_protocol::{Message, method};
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -26,12 +28,13 @@ pub struct Settings {
 pub struct Deadline {
     settings: Settings,
     force: CancellationToken,
+    asked: Asked,
 }
 
 impl Deadline {
     /// With these limits. `force` is the last deadline of all: the proxy ends, and so does every exchange.
     pub fn new(settings: Settings, force: CancellationToken) -> Self {
-        Self { settings, force }
+        Self { settings, force, asked: Asked::default() }
     }
 
     /// People answer what a server asks, and they take their time.
@@ -50,24 +53,90 @@ impl Interceptor for Deadline {
     }
 
     async fn intercept(&self, envelope: Envelope, next: Next<'_>) -> Result<Replies, Refusal> {
+        let peer = envelope.origin.peer;
+        let question = self.asked.question(&envelope);
         let limits = self.limits(&envelope);
-        let begun = Instant::now();
-        let end = begun + limits.total;
+        let end = Instant::now() + limits.total;
         // A subscription is meant to stay open, and to be silent.
         let stays = envelope.message.method() == Some(method::LISTEN);
         let stuck = Stuck::new(&envelope);
-        let dispatch = timeout_at(end.min(begun + limits.idle), next.run(envelope));
+        let dispatch = self.asked.in_time(next.run(envelope), peer, limits.idle, end);
         let Some(dispatched) = self.force.run_until_cancelled(dispatch).await else {
             return Err(RefusalKind::ShuttingDown.into());
         };
-        let replies = dispatched.unwrap_or_else(|_| Err(stuck.refusal(limits.idle)))?;
+        let replies = dispatched.unwrap_or_else(|| Err(stuck.refusal(limits.idle)))?;
         if stays || replies.is_whole() {
             return Ok(replies);
         }
         let head = replies.head();
         let timer = Box::pin(sleep_until(end.min(Instant::now() + limits.idle)));
         let force = Box::pin(self.force.clone().cancelled_owned());
-        Ok(Replies::stream(Timed { replies, timer, force, limits, end, stuck }).with_head(head))
+        let asked = self.asked.clone();
+        let replies = Replies::stream(Timed { replies, timer, force, limits, end, peer, asked, stuck });
+        Ok(replies.with_head(head).hold(question))
+    }
+}
+
+/// Questions that servers have open, by whose client is asked.
+#[derive(Clone, Debug, Default)]
+struct Asked(Arc<Mutex<HashMap<PeerId, usize>>>);
+
+impl Asked {
+    fn lock(&self) -> MutexGuard<'_, HashMap<PeerId, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a question for as long as it is held.
+    fn question(&self, envelope: &Envelope) -> Option<Question> {
+        let is_question =
+            envelope.direction == Direction::ToClient && matches!(envelope.message, Message::Request(_));
+        is_question.then(|| {
+            let peer = envelope.origin.peer;
+            *self.lock().entry(peer).or_default() += 1;
+            Question { asked: self.clone(), peer }
+        })
+    }
+
+    fn is_open(&self, peer: PeerId) -> bool {
+        self.lock().contains_key(&peer)
+    }
+
+    /// What the work gives, unless it is silent for too long, or takes longer than until `end`.
+    async fn in_time<T>(
+        &self,
+        work: impl Future<Output = T>,
+        peer: PeerId,
+        idle: Duration,
+        end: Instant,
+    ) -> Option<T> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            let limit = end.min(Instant::now() + idle);
+            if let Ok(done) = timeout_at(limit, &mut work).await {
+                return Some(done);
+            }
+            if limit == end || !self.is_open(peer) {
+                return None;
+            }
+        }
+    }
+}
+
+/// One open question.
+struct Question {
+    asked: Asked,
+    peer: PeerId,
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        let mut asked = self.asked.lock();
+        if let Some(open) = asked.get_mut(&self.peer) {
+            *open -= 1;
+            if *open == 0 {
+                asked.remove(&self.peer);
+            }
+        }
     }
 }
 
@@ -101,6 +170,8 @@ struct Timed {
     force: Pin<Box<WaitForCancellationFutureOwned>>,
     limits: Settings,
     end: Instant,
+    peer: PeerId,
+    asked: Asked,
     stuck: Stuck,
 }
 
@@ -117,15 +188,19 @@ impl Stream for Timed {
             self.replies = Replies::none();
             return Poll::Ready(Some(Err(RefusalKind::ShuttingDown.into())));
         }
-        match self.timer.as_mut().poll(context) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(()) => {
-                let waited = if Instant::now() >= self.end { self.limits.total } else { self.limits.idle };
-                // Dropped here, the upstream learns at once that nobody waits.
-                self.replies = Replies::none();
-                Poll::Ready(Some(Err(self.stuck.refusal(waited))))
+        while self.timer.as_mut().poll(context).is_ready() {
+            let now = Instant::now();
+            if now < self.end && self.asked.is_open(self.peer) {
+                let next = self.end.min(now + self.limits.idle);
+                self.timer.as_mut().reset(next);
+                continue;
             }
+            let waited = if now >= self.end { self.limits.total } else { self.limits.idle };
+            // Dropped here, the upstream learns at once that nobody waits.
+            self.replies = Replies::none();
+            return Poll::Ready(Some(Err(self.stuck.refusal(waited))));
         }
+        Poll::Pending
     }
 }
 
@@ -232,5 +307,38 @@ mod tests {
         let request = Request::new(&Id::from_u64(1), "ping", None);
         let envelope = Envelope::to_server(Message::Request(request), Arc::new(origin));
         assert!(chain.run(envelope, &Whole).await.unwrap().is_whole());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_is_not_silent_while_its_client_is_asked() {
+        let chain = Chain::new(vec![Arc::new(Deadline::new(
+            Settings { idle: IDLE, total: TOTAL },
+            CancellationToken::new(),
+        ))]);
+        let origin = Arc::new(Origin::new(PeerId::next(), Transport::Http, Revision::V2025_11_25));
+        let request = |method| Message::Request(Request::new(&Id::from_u64(1), method, None));
+        let begun = Instant::now();
+        let question = Envelope::to_client(request("elicitation/create"), Arc::clone(&origin));
+        let mut answer = chain.run(question, &Slow { every: IDLE * 5 / 2, signs: 1 }).await.unwrap();
+        let asked = async {
+            answer.next().await.unwrap().unwrap();
+            drop(answer);
+        };
+        let call = async {
+            let call = Envelope::to_server(request("tools/call"), Arc::clone(&origin));
+            let mut replies = chain.run(call, &Slow { every: IDLE, signs: 0 }).await.unwrap();
+            replies.next().await.unwrap().unwrap_err();
+            begun.elapsed()
+        };
+        let ((), took) = tokio::join!(asked, call);
+        assert_eq!(took, IDLE * 3, "one idle limit behind the last in which the client was asked");
+        let other = Envelope::to_server(
+            request("tools/call"),
+            Arc::new(Origin::new(PeerId::next(), Transport::Http, Revision::V2025_11_25)),
+        );
+        let mut replies = chain.run(other, &Slow { every: IDLE, signs: 0 }).await.unwrap();
+        let begun = Instant::now();
+        replies.next().await.unwrap().unwrap_err();
+        assert_eq!(begun.elapsed(), IDLE, "another client's question is no excuse");
     }
 }
