@@ -34,6 +34,8 @@ pub(crate) trait Pipe: Send + Sync {
     async fn send(&self, line: Bytes) -> Result<(), Refusal>;
     /// Why nothing can be sent or received any more.
     fn reason(&self) -> Refusal;
+    /// The other side has answered a request beyond the handshake.
+    fn served(&self) {}
     /// Whether the pipe still stands.
     fn is_open(&self) -> bool;
     /// Ends the pipe and what is behind it.
@@ -163,7 +165,10 @@ impl Duplex {
     async fn route(&self, message: Message) {
         let routed = self.correlator().route(message);
         match routed {
-            Routed::Answer(asker, message) => {
+            Routed::Answer { owner: asker, message, is_greeting } => {
+                if !is_greeting {
+                    self.pipe.served();
+                }
                 self.note_revision(&message);
                 self.reply(&asker, message).await;
             }

@@ -21,6 +21,8 @@ pub(crate) struct Translation {
     listens: bool,
     /// The request must not be cancelled.
     pub(crate) is_initialize: bool,
+    /// The request only opens a conversation: its answer is no service yet.
+    is_greeting: bool,
 }
 
 impl Translation {
@@ -33,6 +35,7 @@ impl Translation {
             peer,
             listens: request.method() == method::LISTEN,
             is_initialize: request.method() == method::INITIALIZE,
+            is_greeting: [method::INITIALIZE, method::DISCOVER].contains(&request.method()),
         }
     }
 
@@ -81,7 +84,7 @@ pub(crate) struct Correlator<T> {
 #[derive(Debug)]
 pub(crate) enum Routed<T> {
     /// The response to a request, which is over now.
-    Answer(T, Message),
+    Answer { owner: T, message: Message, is_greeting: bool },
     /// A notification that belongs to a request in flight.
     Related(T, Message),
     /// A response to nothing: unknown, answered already, cancelled or timed out.
@@ -114,7 +117,10 @@ impl<T: Clone> Correlator<T> {
             Message::Response(response) => {
                 let own = response.id().and_then(Id::as_u64);
                 match own.and_then(|own| self.pending.remove(&own)) {
-                    Some((translation, owner)) => Routed::Answer(owner, translation.inbound(message)),
+                    Some((translation, owner)) => {
+                        let is_greeting = translation.is_greeting;
+                        Routed::Answer { owner, message: translation.inbound(message), is_greeting }
+                    }
                     None => Routed::Stray,
                 }
             }
@@ -207,8 +213,11 @@ mod tests {
         let (b, _) = correlator.begin(&numeric, second, 'b').unwrap();
         for (own, owner, expected) in [(b, 'b', r#""id":1,"#), (a, 'a', r#""id":"1","#)] {
             let answer = parse(&format!(r#"{{"jsonrpc":"2.0","id":{own},"result":{{}}}}"#));
-            let Routed::Answer(found, message) = correlator.route(answer.clone()) else { panic!() };
-            assert_eq!(found, owner);
+            let Routed::Answer { owner: found, message, is_greeting } = correlator.route(answer.clone())
+            else {
+                panic!()
+            };
+            assert_eq!((found, is_greeting), (owner, false));
             assert!(text(&message).contains(expected), "{}", text(&message));
             assert!(matches!(correlator.route(answer), Routed::Stray), "a second answer belongs to nobody");
         }

@@ -1,5 +1,10 @@
 //! When a child may be started again: growing pauses after exits, and a breaker against crash loops. No clock, no
 //! processes; `now` and chance come in as arguments.
+//!
+//! The rule: a child was *useful* if it answered a request beyond the handshake, or lived for
+//! [`Policy::stable_after`]. After the unasked end of a useful child another is started behind the first, short pause,
+//! however often that happens: the server works, and something ended it. Only the ends of children that never became
+//! useful make the pauses grow and count towards the breaker: the server does not work.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -7,15 +12,15 @@ use std::time::{Duration, Instant};
 /// When a child may be started after others have crashed.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// Pause after the first exit; doubles with each further one.
+    /// Pause after the exit of a useful child; doubles with each exit in a row of one that was not.
     pub pause_first: Duration,
     /// Longest pause.
     pub pause_max: Duration,
-    /// A child that lived this long was healthy: its exit starts the count anew.
+    /// A child that lived this long was useful, whether it was asked anything or not.
     pub stable_after: Duration,
-    /// So many exits within `window` open the breaker.
+    /// So many exits of useless children within `window` open the breaker.
     pub exits_max: usize,
-    /// How long an exit counts.
+    /// How long such an exit counts.
     pub window: Duration,
     /// How long the breaker stays open before one child is tried.
     pub cool_down: Duration,
@@ -57,7 +62,7 @@ pub enum Breaker {
     Probing(Instant),
 }
 
-/// Counts the exits of one upstream's children.
+/// Counts the exits of one upstream's children that nobody asked for.
 #[derive(Debug)]
 pub(super) struct Restarts {
     policy: Policy,
@@ -112,23 +117,20 @@ impl Restarts {
         }
     }
 
-    /// A child ended that nobody had asked to, after a life of `up`. `chance` in 0..1 spreads the pauses of many
-    /// upstreams that failed together.
-    pub(super) fn exited(&mut self, now: Instant, up: Duration, chance: f64) {
-        if up >= self.policy.stable_after {
+    /// A child ended that nobody had asked to, after a life of `up`; `served` if it answered a request beyond the
+    /// handshake. `chance` in 0..1 spreads the pauses of many upstreams that failed together.
+    pub(super) fn exited(&mut self, now: Instant, up: Duration, served: bool, chance: f64) {
+        let was_useful = served || up >= self.policy.stable_after;
+        if was_useful {
             self.streak = 0;
-            // The end of an old child says nothing about the new ones for whose sake the breaker opened.
-            if self.breaker == Breaker::Closed {
-                self.exits.clear();
-            }
         }
         let pause = self.policy.pause_first.saturating_mul(2_u32.saturating_pow(self.streak));
-        self.not_before =
-            Some(now + pause.min(self.policy.pause_max).mul_f64(1.0 - chance.clamp(0.0, 1.0) / 2.0));
+        let pause = pause.min(self.policy.pause_max).mul_f64(1.0 - chance.clamp(0.0, 1.0) / 2.0);
+        // The end of an old child does not shorten the pause that new ones have earned.
+        self.not_before = self.not_before.max(Some(now + pause));
         self.streak = self.streak.saturating_add(1);
-        self.count(now);
-        if self.exits.len() >= self.policy.exits_max {
-            self.breaker = Breaker::Open(now + self.policy.cool_down);
+        if !was_useful {
+            self.count(now);
         }
     }
 
@@ -140,6 +142,9 @@ impl Restarts {
             self.exits.pop_front();
         }
         self.exits.push_back(now);
+        if self.exits.len() >= self.policy.exits_max {
+            self.breaker = Breaker::Open(now + self.policy.cool_down);
+        }
     }
 }
 
@@ -162,7 +167,7 @@ mod tests {
                 Ok(()) => {
                     starts.push(now.duration_since(born));
                     now += life;
-                    restarts.exited(now, life, 0.0);
+                    restarts.exited(now, life, false, 0.0);
                 }
                 Err(Denied::Pause(wait) | Denied::Open(wait)) => now += wait,
             }
@@ -189,24 +194,65 @@ mod tests {
         let now = Instant::now();
         let mut pauses = Vec::new();
         for _ in 0..12 {
-            restarts.exited(now, Duration::ZERO, 0.0);
+            restarts.exited(now, Duration::ZERO, false, 0.0);
             let Err(Denied::Pause(wait)) = restarts.check(now) else { panic!("no pause") };
             pauses.push(wait.as_millis());
         }
         assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000, 30000]);
-        restarts.exited(now, Duration::ZERO, 1.0);
-        assert_eq!(restarts.check(now), Err(Denied::Pause(Duration::from_secs(15))));
+        let later = now + Duration::from_secs(30);
+        restarts.exited(later, Duration::ZERO, false, 1.0);
+        assert_eq!(restarts.check(later), Err(Denied::Pause(Duration::from_secs(15))));
     }
 
     #[test]
-    fn a_stable_run_starts_the_count_anew() {
+    fn a_useful_child_makes_the_pauses_short_again() {
+        for (up, served) in [(Duration::from_mins(1), false), (Duration::ZERO, true)] {
+            let mut restarts = Restarts::new(Policy::default());
+            let now = Instant::now();
+            for _ in 0..4 {
+                restarts.exited(now, Duration::ZERO, false, 0.0);
+            }
+            let later = now + Duration::from_secs(10);
+            restarts.exited(later, up, served, 0.0);
+            assert_eq!(restarts.check(later), Err(Denied::Pause(Duration::from_millis(100))));
+        }
+    }
+
+    #[test]
+    fn children_that_served_may_be_killed_for_ever() {
+        let mut restarts = Restarts::new(Policy::default());
+        let mut now = Instant::now();
+        for _ in 0..1_000 {
+            assert_eq!(restarts.start(now), Ok(()));
+            restarts.exited(now, Duration::from_millis(5), true, 0.0);
+            assert_eq!(restarts.breaker(), Breaker::Closed);
+            assert_eq!(restarts.check(now), Err(Denied::Pause(Duration::from_millis(100))));
+            now += Duration::from_millis(100);
+        }
+    }
+
+    #[test]
+    fn children_that_served_hide_no_crash_loop_behind_them() {
         let mut restarts = Restarts::new(Policy::default());
         let now = Instant::now();
         for _ in 0..4 {
-            restarts.exited(now, Duration::ZERO, 0.0);
+            restarts.exited(now, Duration::ZERO, false, 0.0);
+            restarts.exited(now, Duration::from_mins(5), true, 0.0);
         }
-        restarts.exited(now, Duration::from_mins(1), 0.0);
-        assert_eq!(restarts.check(now), Err(Denied::Pause(Duration::from_millis(100))));
+        assert_eq!(restarts.breaker(), Breaker::Closed);
+        restarts.exited(now, Duration::ZERO, false, 0.0);
+        assert!(matches!(restarts.breaker(), Breaker::Open(_)));
+    }
+
+    #[test]
+    fn the_end_of_a_useful_child_shortens_no_pause() {
+        let mut restarts = Restarts::new(Policy::default());
+        let now = Instant::now();
+        for _ in 0..4 {
+            restarts.exited(now, Duration::ZERO, false, 0.0);
+        }
+        restarts.exited(now, Duration::from_mins(1), true, 0.0);
+        assert_eq!(restarts.check(now), Err(Denied::Pause(Duration::from_millis(800))));
     }
 
     #[test]
@@ -214,7 +260,7 @@ mod tests {
         let mut restarts = Restarts::new(Policy::default());
         let now = Instant::now();
         for _ in 0..5 {
-            restarts.exited(now, Duration::ZERO, 0.0);
+            restarts.exited(now, Duration::ZERO, false, 0.0);
         }
         assert_eq!(restarts.start(now), Err(Denied::Open(Duration::from_secs(30))));
         let later = now + Duration::from_secs(30);
@@ -229,7 +275,7 @@ mod tests {
         let mut restarts = Restarts::new(Policy::default());
         let now = Instant::now();
         for _ in 0..5 {
-            restarts.exited(now, Duration::ZERO, 0.0);
+            restarts.exited(now, Duration::ZERO, false, 0.0);
         }
         let later = now + Duration::from_secs(30);
         assert_eq!(restarts.start(later), Ok(()));

@@ -4,6 +4,7 @@
 use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
@@ -147,6 +148,7 @@ impl Child {
         let gone = CancellationToken::new();
         let lines = Lines::new(stdout, limits.line_bytes_max, gone.clone());
         let tail = Arc::new(Tail::default());
+        let served = Arc::<AtomicBool>::default();
         let life = Life {
             name: command.name.clone(),
             process,
@@ -156,9 +158,10 @@ impl Child {
             kill: nursery.kill.clone(),
             gone,
             tail: Arc::clone(&tail),
+            served: Arc::clone(&served),
         };
         nursery.tasks.spawn(life.run(Pipes { stdin, queue, stderr }, exit_sender, at_exit));
-        Ok(Self { writer, lines, process: Process { id, exit, tail, stop: stop.drop_guard() } })
+        Ok(Self { writer, lines, process: Process { id, exit, tail, served, stop: stop.drop_guard() } })
     }
 }
 
@@ -168,6 +171,7 @@ pub struct Process {
     id: Pid,
     exit: ExitWatch,
     tail: Arc<Tail>,
+    served: Arc<AtomicBool>,
     stop: DropGuard,
 }
 
@@ -180,6 +184,11 @@ impl Process {
     /// A handle that tells of the exit.
     pub fn exit(&self) -> &ExitWatch {
         &self.exit
+    }
+
+    /// Set by its user when the child has answered a request beyond the handshake.
+    pub fn served(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.served)
     }
 
     /// Whether the child has not been seen to end.
@@ -219,6 +228,7 @@ struct Life {
     kill: CancellationToken,
     gone: CancellationToken,
     tail: Arc<Tail>,
+    served: Arc<AtomicBool>,
 }
 
 impl Life {
@@ -236,7 +246,13 @@ impl Life {
             pipes.queue.run(pipes.stdin, &stop, &gone),
             stderr::drain(pipes.stderr, &tail, &name, &gone),
         );
-        let exit = Exit { status, asked, up: born.elapsed(), stderr: tail.last_lines(STDERR_LINES_MAX) };
+        let exit = Exit {
+            status,
+            asked,
+            up: born.elapsed(),
+            served: self.served.load(Ordering::Relaxed),
+            stderr: tail.last_lines(STDERR_LINES_MAX),
+        };
         tracing::debug!(target: "child", server = &*name, pid = %self.group.id(), %exit, asked, "child ended");
         let held = at_exit(&exit);
         exit_sender.send_replace(Some(Arc::new(exit)));
@@ -252,7 +268,8 @@ impl Life {
             () = self.stop.cancelled() => None,
         };
         let ended = match by_itself {
-            Some(status) => (status, false),
+            // Its input is closed by another future: a child may have ended of that before this one saw the stop.
+            Some(status) => (status, self.stop.is_cancelled()),
             None => (self.stop_in_order().await, true),
         };
         self.gone.cancel();

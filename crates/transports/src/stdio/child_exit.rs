@@ -23,6 +23,8 @@ pub struct Exit {
     pub asked: bool,
     /// How long the child lived.
     pub up: Duration,
+    /// Whether it had answered a request beyond the handshake.
+    pub served: bool,
     /// Its last stderr lines, oldest first; at most [`STDERR_LINES_MAX`].
     pub stderr: Vec<Box<str>>,
 }

@@ -1,5 +1,6 @@
 //! A connection to a server that runs as a child process: one child a connection.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -49,7 +50,8 @@ impl Connector for StdioConnector {
         let Child { writer, lines, process } =
             launched.map_err(|error| refuse(error).with_upstream(&self.name))?;
         let exit = process.exit().clone();
-        let pipe = ChildPipe { writer, exit: exit.clone(), process: Mutex::new(Some(process)) };
+        let served = process.served();
+        let pipe = ChildPipe { writer, exit: exit.clone(), served, process: Mutex::new(Some(process)) };
         let tasks = self.tasks.child();
         let duplex = Duplex::new(Parts {
             name: Arc::clone(&self.name),
@@ -83,6 +85,7 @@ async fn receive(duplex: Arc<Duplex>, mut lines: Lines, exit: ExitWatch) {
 struct ChildPipe {
     writer: Writer,
     exit: ExitWatch,
+    served: Arc<AtomicBool>,
     process: Mutex<Option<Process>>,
 }
 
@@ -123,6 +126,10 @@ impl Pipe for ChildPipe {
             detail.push_str(&words.join("\n"));
         }
         refusal.with_detail(detail)
+    }
+
+    fn served(&self) {
+        self.served.store(true, Ordering::Relaxed);
     }
 
     fn is_open(&self) -> bool {

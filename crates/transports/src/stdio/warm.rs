@@ -258,7 +258,7 @@ impl Yard {
         if !exit.asked {
             state.crashes += 1;
             state.last_stderr = exit.stderr.last().cloned();
-            state.restarts.exited(Instant::now(), exit.up, chance());
+            state.restarts.exited(Instant::now(), exit.up, exit.served, chance());
         }
         self.stock_changed.notify_one();
     }
