@@ -6,6 +6,9 @@ use bytes::Bytes;
 use thiserror::Error;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
+/// A line beyond this gets room for the longest one at once. Growing by steps, each a copy, would leave as much memory
+/// behind as it takes; room that is not written to takes none.
+const GROWS_UP_TO: usize = 1024 * 1024;
 
 /// A line longer than the limit. It was dropped to its end, and the line behind it is read as ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -69,6 +72,10 @@ impl Decoder {
             self.dropped = Some(self.line.len() + bytes.len());
             self.line = Vec::new();
         } else {
+            let grown = self.line.len() + bytes.len();
+            if grown > self.line.capacity() && grown > GROWS_UP_TO {
+                self.line.reserve_exact(self.line_bytes_max - self.line.len());
+            }
             self.line.extend_from_slice(bytes);
         }
     }
@@ -85,6 +92,7 @@ impl Decoder {
                 self.ready.push_back(Err(LineTooLong { bytes }));
                 return;
             }
+            self.line.shrink_to_fit();
             let line = Bytes::from(std::mem::take(&mut self.line));
             line.slice_ref(self.content(&line))
         };
@@ -144,6 +152,24 @@ mod tests {
     fn a_too_long_line_is_reported_once_and_the_next_is_read() {
         let read = lines(&[b"0123456", b"789abc", b"def\nnext", b"\n"]);
         assert_eq!(read, [Err(LineTooLong { bytes: 16 }), Ok(Bytes::from("next"))]);
+    }
+
+    #[test]
+    fn the_longest_line_takes_its_own_room_and_one_beyond_it_no_more() {
+        const LONGEST: usize = 4 * 1024 * 1024;
+        let mut decoder = Decoder::new(LONGEST);
+        let chunk = vec![b'x'; 60_000];
+        for _ in 0..LONGEST / chunk.len() {
+            decoder.push(&chunk);
+            assert!(decoder.line.capacity() <= LONGEST, "{}", decoder.line.capacity());
+        }
+        decoder.push(b"\n");
+        assert_eq!(decoder.next_line().unwrap().unwrap().len(), LONGEST / chunk.len() * chunk.len());
+        for _ in 0..=LONGEST / chunk.len() {
+            decoder.push(&chunk);
+            assert!(decoder.line.capacity() <= LONGEST, "{}", decoder.line.capacity());
+        }
+        assert_eq!(decoder.line.capacity(), 0);
     }
 
     proptest! {
