@@ -14,7 +14,7 @@ use crate::harness::child;
 
 const NEWEST: &str = "2025-11-25";
 
-fn reason(answer: &str) -> Option<String> {
+pub(crate) fn reason(answer: &str) -> Option<String> {
     path(answer, &["error", "data", "reason"])
 }
 

@@ -110,6 +110,14 @@ impl Process {
         status_field(self.pid, "VmHWM:").map_or(0, |kib| kib * 1024)
     }
 
+    /// Its children, zombies among them.
+    pub fn children(&self) -> Vec<u32> {
+        let processes = std::fs::read_dir("/proc").expect("the processes").flatten();
+        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let is_mine = |pid: &u32| status_field(*pid, "PPid:") == Some(u64::from(self.pid));
+        pids.filter(is_mine).collect()
+    }
+
     /// Open descriptors.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid)).map_or(0, Iterator::count)
