@@ -20,7 +20,7 @@ fn in_session(id: &str, body: &str) -> Ask {
     post("/mcp", body).header("Mcp-Session-Id", id)
 }
 
-fn list(id: &str) -> Ask {
+pub(crate) fn list(id: &str) -> Ask {
     in_session(id, r#"{"jsonrpc":"2.0","id":"still","method":"tools/list"}"#)
 }
 

@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::process::Process;
 use crate::raw::{Ask, get};
+use crate::wait::soon;
 
 /// A `shadowcat reverse` to be started.
 #[derive(Clone)]
@@ -148,8 +149,15 @@ impl Proxy {
     }
 
     /// Ends it in order and starts it again on the same address and data.
-    pub async fn end_and_restart(mut self) -> Self {
+    pub async fn end_and_restart(self) -> Self {
+        let same = self.start.clone();
+        self.end_and_start(same).await
+    }
+
+    /// Ends it in order and starts another one on the same address and data.
+    pub async fn end_and_start(mut self, other: Reverse) -> Self {
         self.process.signal(Signal::TERM);
+        self.start = other;
         self.restart().await
     }
 
@@ -157,6 +165,13 @@ impl Proxy {
         self.process.ended().await;
         let data = self.data.take().expect("a data directory");
         self.start.clone().start_in(data, &self.address.to_string()).await
+    }
+
+    /// `shadowcat sessions` with these arguments, on its data; its exit status says whether it succeeded.
+    pub async fn sessions(&self, arguments: &[&str]) -> Output {
+        let mut command = tokio::process::Command::new(program());
+        command.arg("sessions").args(arguments).arg("--data").arg(self.data()).stdin(Stdio::null());
+        soon("an answer of `shadowcat sessions`", command.output()).await.expect("the program runs")
     }
 
     /// One of its pages.

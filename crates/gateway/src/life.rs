@@ -1,7 +1,7 @@
 //! The life of a session, and what its record tells of it: begun, agreed on, written back, put to sleep, ended.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use shadowcat_pipeline::{Refusal, RefusalKind, Transport};
@@ -18,11 +18,26 @@ const TABLE_FULL_RETRY: Duration = Duration::from_secs(1);
 /// used for as long as a living one may be idle.
 const CLOSED_MAX: usize = 1_000;
 
-/// The sessions that ended last.
+/// The sessions that are being ended here, and those that ended last.
 #[derive(Default)]
-pub(crate) struct Closed(Mutex<VecDeque<Key>>);
+pub(crate) struct Closed(Mutex<Ends>);
+
+#[derive(Default)]
+struct Ends {
+    closing: HashSet<Key>,
+    closed: VecDeque<Key>,
+}
 
 impl Closed {
+    fn lock(&self) -> MutexGuard<'_, Ends> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, standing: &Standing) {
+        self.lock().closing.insert(standing.key().clone());
+        standing.step(State::Closing);
+    }
+
     /// The last step of a session: nothing it held is left.
     async fn close(&self, standing: &Standing, records: &Sessions) {
         standing.step(State::Closed);
@@ -31,10 +46,16 @@ impl Closed {
         }
     }
 
+    fn is_closing(&self, key: &Key) -> bool {
+        self.lock().closing.contains(key)
+    }
+
+    /// Notes one more; gives the one that is listed no longer.
     fn push(&self, key: Key) -> Option<Key> {
-        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.push_back(key);
-        if keys.len() > CLOSED_MAX { keys.pop_front() } else { None }
+        let mut ends = self.lock();
+        ends.closing.remove(&key);
+        ends.closed.push_back(key);
+        if ends.closed.len() > CLOSED_MAX { ends.closed.pop_front() } else { None }
     }
 }
 
@@ -117,7 +138,7 @@ impl Gateway {
 
     /// Closes what an ended session has open: a task, so that it happens even if nobody waits for it.
     pub(crate) fn tear_down(&self, live: &Arc<Live>) {
-        live.standing.step(State::Closing);
+        self.closed.begin(&live.standing);
         live.outlet.close();
         let (upstream, standing) = (Arc::clone(&live.upstream), Arc::clone(&live.standing));
         let (records, closed) = (Arc::clone(&self.records), Arc::clone(&self.closed));
@@ -172,7 +193,7 @@ impl Gateway {
             Ok(killed) => killed,
             Err(error) => return tracing::debug!(%error, "the store does not say what was killed"),
         };
-        for key in killed {
+        for key in killed.into_iter().filter(|key| !self.closed.is_closing(key)) {
             tracing::info!(session = %key.id, "a session was killed");
             match self.table.get(&key.id) {
                 Some(live) => self.end(&live).await,
@@ -188,7 +209,7 @@ impl Gateway {
             return;
         }
         let standing = Standing::new(Arc::clone(&self.records), key, State::Active);
-        standing.step(State::Closing);
+        self.closed.begin(&standing);
         self.closed.close(&standing, &self.records).await;
     }
 }

@@ -10,6 +10,9 @@ use tokio::task::JoinSet;
 
 use super::{Connection, Fake, Out};
 
+/// How often a child looks for its gate.
+const GATE_PACE: Duration = Duration::from_millis(5);
+
 /// How the child behaves, by its arguments.
 #[derive(Default)]
 #[expect(
@@ -31,6 +34,8 @@ pub struct StdioScript {
     pub mute: bool,
     /// `--flood`: stderr is written without end.
     pub flood: bool,
+    /// `--gate FILE`: nothing is read until this file is there.
+    pub gate: Option<PathBuf>,
     /// `--stubborn`: neither the end of stdin nor SIGTERM ends it.
     pub stubborn: bool,
     /// `--child FILE`: starts a child of its own and writes its process id to this file.
@@ -51,6 +56,7 @@ impl StdioScript {
                 "--deaf" => script.deaf = true,
                 "--mute" => script.mute = true,
                 "--flood" => script.flood = true,
+                "--gate" => script.gate = Some(value().into()),
                 "--stubborn" => script.stubborn = true,
                 "--child" => script.child = Some(value().into()),
                 other => panic!("unknown argument {other}"),
@@ -115,6 +121,9 @@ async fn serve(script: &StdioScript) -> u8 {
             }
         }
     });
+    while script.gate.as_ref().is_some_and(|gate| !gate.exists()) {
+        tokio::time::sleep(GATE_PACE).await;
+    }
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         if let Some(file) = &script.log {

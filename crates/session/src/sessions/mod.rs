@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::cache::{Cache, CacheLimits};
 use crate::record::{Key, Namespace, RECORD_BYTES_MAX, Record};
+use crate::state::State;
 use crate::store::{SessionStore, StoreError};
 use crate::write_behind::{Pending, WriteBehind, WriteLimits};
 
@@ -166,12 +167,12 @@ impl Sessions {
         matches!(noted, Ok(Some(Ok(()))))
     }
 
-    /// The sessions of a namespace that another program has ended and that are not known here to be over.
+    /// The sessions of a namespace whose end has begun, perhaps in another program, and is not complete.
     pub async fn ended_elsewhere(&self, namespace: &Namespace) -> Result<Vec<Key>, StoreError> {
         let mut keys = self.store.ended_elsewhere(namespace).await?;
         keys.retain(|key| {
-            let is_over = self.try_find(key, |_, record| record.state().is_over());
-            !matches!(is_over, Ok(None | Some(true)))
+            let is_closed = self.try_find(key, |_, record| record.state() == State::Closed);
+            !matches!(is_closed, Ok(None | Some(true)))
         });
         Ok(keys)
     }
