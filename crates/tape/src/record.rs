@@ -126,6 +126,8 @@ impl Kind {
 pub enum Action {
     /// It went on.
     Passed,
+    /// It went on in the words of another era than its sender's.
+    Translated,
     /// The proxy answered with a refusal of its own, which is the message of the frame.
     Refused {
         /// The stable word for why.

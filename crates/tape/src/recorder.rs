@@ -21,6 +21,16 @@ const FRAME_OVERHEAD: usize = 256;
 pub struct Recorder {
     queue: Arc<Queue>,
     hop: &'static str,
+    passed: Passed,
+}
+
+/// How a message that went on stands to what its sender wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passed {
+    /// As it was.
+    AsWritten,
+    /// In the words of another era.
+    Translated,
 }
 
 /// A message as the data path hands it over: shared bytes and a shared origin, nothing copied.
@@ -31,6 +41,7 @@ pub(crate) struct Captured {
     pub(crate) direction: Direction,
     pub(crate) origin: Arc<Origin>,
     pub(crate) message: Message,
+    pub(crate) passed: Passed,
     /// The stable word of a refusal.
     pub(crate) refused: Option<&'static str>,
     /// For answers: when the message passed that they answer.
@@ -46,7 +57,13 @@ impl Captured {
 
 impl Recorder {
     pub(crate) fn new(queue: Arc<Queue>, hop: &'static str) -> Self {
-        Self { queue, hop }
+        Self { queue, hop, passed: Passed::AsWritten }
+    }
+
+    /// The same, at a place where messages are in the words of another era than their sender's.
+    #[must_use]
+    pub fn translated(self) -> Self {
+        Self { passed: Passed::Translated, ..self }
     }
 }
 
@@ -73,6 +90,7 @@ impl Interceptor for Recorder {
 struct Exchange {
     queue: Arc<Queue>,
     hop: &'static str,
+    passed: Passed,
     back: Direction,
     origin: Arc<Origin>,
     id: Option<shadowcat_protocol::Id>,
@@ -88,12 +106,14 @@ impl Exchange {
             direction: envelope.direction,
             origin: Arc::clone(&envelope.origin),
             message: envelope.message.clone(),
+            passed: recorder.passed,
             refused: None,
             asked: None,
         });
         Self {
             queue: Arc::clone(&recorder.queue),
             hop: recorder.hop,
+            passed: recorder.passed,
             back: match envelope.direction {
                 Direction::ToServer => Direction::ToClient,
                 Direction::ToClient => Direction::ToServer,
@@ -125,6 +145,7 @@ impl Exchange {
             direction: self.back,
             origin: Arc::clone(&self.origin),
             message,
+            passed: self.passed,
             refused,
             asked: answers.then_some(self.asked),
         });
@@ -157,6 +178,7 @@ pub(crate) mod testing {
             direction: Direction::ToServer,
             origin: origin(),
             message: message(text),
+            passed: Passed::AsWritten,
             refused: None,
             asked: None,
         }

@@ -10,13 +10,16 @@ use crate::record::{Action, Frame, Kind};
 /// Longer names and error texts are cut: a line stays a line.
 const TEXT_CHARS_MAX: usize = 80;
 
-/// `12:04:05.123  a1b2c3d4  -> tools/call echo  #3`
+/// `12:04:05.123  a1b2c3d4  -> tools/call echo  #3`; the arrow is `~>` where the message was translated for a server of
+/// another era.
 pub fn line(frame: &Frame) -> String {
     let clock = frame.time.time();
     let session = frame.session.as_deref().unwrap_or("-");
-    let arrow = match frame.direction {
-        Direction::ToServer => "->",
-        Direction::ToClient => "<-",
+    let arrow = match (frame.direction, &frame.action) {
+        (Direction::ToServer, Action::Translated) => "~>",
+        (Direction::ToClient, Action::Translated) => "<~",
+        (Direction::ToServer, _) => "->",
+        (Direction::ToClient, _) => "<-",
     };
     let mut line = format!(
         "{:02}:{:02}:{:02}.{:03}  {session:<8.8}  {arrow} ",

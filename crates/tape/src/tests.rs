@@ -113,6 +113,21 @@ async fn every_message_of_both_directions_is_on_the_tape() {
 }
 
 #[tokio::test]
+async fn what_was_translated_says_so_beside_what_was_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let tape = Tape::create(dir.path(), Settings::default()).unwrap();
+    let steps = [tape.recorder("edge"), tape.recorder("wire").translated()];
+    let chain = Chain::new(steps.into_iter().map(|step| Arc::new(step) as _).collect());
+    send(&chain, r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}"#).await;
+    tape.close(DEADLINE).await;
+    let frames = frames(tape.path());
+    let seen: Vec<_> = frames.iter().map(|frame| (frame.hop.as_str(), &frame.action)).collect();
+    let (passed, translated) = (&Action::Passed, &Action::Translated);
+    assert_eq!(seen, [("edge", passed), ("wire", translated), ("wire", translated), ("edge", passed)]);
+    assert!(render::line(&frames[1]).contains("~> tools/call"), "{}", render::line(&frames[1]));
+}
+
+#[tokio::test]
 async fn a_secret_never_reaches_the_file_unless_redaction_is_switched_off() {
     let dir = tempfile::tempdir().unwrap();
     let call =

@@ -120,6 +120,7 @@ impl Writer {
             origin: &captured.origin,
             kind: kind(&captured.message),
             method: safe_method.as_deref(),
+            passed: captured.passed,
             refused: captured.refused,
             took_us: captured.asked.map(|asked| micros(captured.moment.steady.duration_since(asked))),
             redactions: redacted.as_ref().map_or(0, |redacted| redacted.count),

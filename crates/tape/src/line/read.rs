@@ -161,6 +161,7 @@ impl FrameLine<'_> {
 fn action(word: String, reason: Option<String>) -> Action {
     match (word.as_str(), reason) {
         ("passed", _) => Action::Passed,
+        ("translated", _) => Action::Translated,
         ("refused", reason) => Action::Refused { reason: reason.unwrap_or_default() },
         _ => Action::Other(word),
     }

@@ -3,6 +3,7 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::record::{Action, End, Header, Kind, Lost, Record};
+use crate::recorder::Passed;
 use crate::recorder::testing::{CALL, origin};
 
 const TIME: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
@@ -22,6 +23,7 @@ fn frame_line(message: &str) -> Vec<u8> {
         origin: &origin,
         kind: Kind::Request,
         method: Some("tools/call"),
+        passed: Passed::AsWritten,
         refused: None,
         took_us: None,
         redactions: 0,

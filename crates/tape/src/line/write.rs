@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use super::{BODY, CLOSE, DIGITS, MAJOR, MINOR, OPEN};
 use crate::clock::push_rfc3339;
 use crate::record::{End, Header, Kind, Lost};
+use crate::recorder::Passed;
 
 /// What a frame is written from, after redaction.
 pub(crate) struct FrameLine<'a> {
@@ -20,6 +21,7 @@ pub(crate) struct FrameLine<'a> {
     pub(crate) origin: &'a Origin,
     pub(crate) kind: Kind,
     pub(crate) method: Option<&'a str>,
+    pub(crate) passed: Passed,
     pub(crate) refused: Option<&'a str>,
     pub(crate) took_us: Option<u64>,
     pub(crate) redactions: u32,
@@ -104,9 +106,10 @@ fn side(transport: Transport, revision: Revision, out: &mut Vec<u8>) {
 }
 
 fn action(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
-    match frame.refused {
-        None => plain(out, "action", "passed"),
-        Some(reason) => {
+    match (frame.refused, frame.passed) {
+        (None, Passed::AsWritten) => plain(out, "action", "passed"),
+        (None, Passed::Translated) => plain(out, "action", "translated"),
+        (Some(reason), _) => {
             plain(out, "action", "refused");
             text(out, "reason", reason);
         }
