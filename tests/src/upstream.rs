@@ -1,22 +1,27 @@
-//! An HTTP server that answers exactly what a test says, and remembers what it was asked.
+//! An HTTP server that answers exactly what a test says, and remembers what it was asked; with TLS it speaks HTTP/2 too.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, Method, Response, Version};
 use http_body_util::BodyExt as _;
 use hyper::body::{Frame, Incoming};
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
+use crate::tls::{Authority, Identity};
 use crate::wait::found;
 
 /// Pieces of a body on their way.
@@ -27,6 +32,8 @@ const PIECES_MAX: usize = 256;
 pub struct Seen {
     /// The HTTP method.
     pub method: Method,
+    /// The version of HTTP it came in.
+    pub version: Version,
     /// Path and query.
     pub path: String,
     /// The headers.
@@ -190,6 +197,8 @@ impl http_body::Body for ReplyBody {
 pub struct Upstream {
     /// Where it listens.
     pub address: SocketAddr,
+    secure: bool,
+    accepted: Arc<AtomicUsize>,
     seen: Arc<Mutex<Vec<Seen>>>,
     stop: watch::Sender<bool>,
     _serving: JoinSet<()>,
@@ -202,27 +211,56 @@ impl Upstream {
         A: Fn(Seen) -> F + Send + Sync + 'static,
         F: Future<Output = Reply> + Send + 'static,
     {
-        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), answer).await
+        Self::start_at(([127, 0, 0, 1], 0).into(), answer).await
     }
 
-    /// The same at this address, where another one was before.
+    /// As [`Self::start`], on an address that is free again.
     pub async fn start_at<A, F>(address: SocketAddr, answer: A) -> Self
+    where
+        A: Fn(Seen) -> F + Send + Sync + 'static,
+        F: Future<Output = Reply> + Send + 'static,
+    {
+        Self::listen(address, None, answer).await
+    }
+
+    /// As [`Self::start`], behind TLS, in the version of HTTP that the client picks from what is offered.
+    pub async fn start_secure<A, F>(authority: &Authority, identity: &Identity, answer: A) -> Self
+    where
+        A: Fn(Seen) -> F + Send + Sync + 'static,
+        F: Future<Output = Reply> + Send + 'static,
+    {
+        Self::listen(([127, 0, 0, 1], 0).into(), Some(authority.acceptor(identity)), answer).await
+    }
+
+    async fn listen<A, F>(address: SocketAddr, tls: Option<TlsAcceptor>, answer: A) -> Self
     where
         A: Fn(Seen) -> F + Send + Sync + 'static,
         F: Future<Output = Reply> + Send + 'static,
     {
         let listener = TcpListener::bind(address).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let seen = Arc::<Mutex<Vec<Seen>>>::default();
+        let (seen, accepted) = (Arc::<Mutex<Vec<Seen>>>::default(), Arc::<AtomicUsize>::default());
         let (stop, stopped) = watch::channel(false);
+        let secure = tls.is_some();
+        let site = Site { tls, answer, seen: Arc::clone(&seen), accepted: Arc::clone(&accepted) };
         let mut serving = JoinSet::new();
-        serving.spawn(serve(listener, Arc::new(answer), Arc::clone(&seen), stopped));
-        Self { address, seen, stop, _serving: serving }
+        serving.spawn(Arc::new(site).serve(listener, stopped));
+        Self { address, secure, accepted, seen, stop, _serving: serving }
     }
 
     /// The URL of a path.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        if self.secure {
+            // Certificates are for names.
+            format!("https://localhost:{}{path}", self.address.port())
+        } else {
+            format!("http://{}{path}", self.address)
+        }
+    }
+
+    /// The connections it has accepted so far, whatever came of them.
+    pub fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
     }
 
     /// What it was asked so far.
@@ -247,35 +285,60 @@ impl Upstream {
     }
 }
 
-async fn serve<A, F>(
-    listener: TcpListener,
-    answer: Arc<A>,
+struct Site<A> {
+    tls: Option<TlsAcceptor>,
+    answer: A,
     seen: Arc<Mutex<Vec<Seen>>>,
-    stopped: watch::Receiver<bool>,
-) where
+    accepted: Arc<AtomicUsize>,
+}
+
+impl<A, F> Site<A>
+where
     A: Fn(Seen) -> F + Send + Sync + 'static,
     F: Future<Output = Reply> + Send + 'static,
 {
-    let mut connections = JoinSet::new();
-    while let Ok((socket, _)) = listener.accept().await {
-        drop(socket.set_nodelay(true));
-        let (answer, seen, mut stopped) = (Arc::clone(&answer), Arc::clone(&seen), stopped.clone());
-        connections.spawn(async move {
-            stopped.mark_unchanged();
-            let service = service_fn(move |request: http::Request<Incoming>| {
-                let (answer, seen) = (Arc::clone(&answer), Arc::clone(&seen));
-                async move {
-                    let request = remember(request, &seen).await;
-                    Ok::<_, Infallible>(answer(request).await.response())
+    async fn serve(self: Arc<Self>, listener: TcpListener, stopped: watch::Receiver<bool>) {
+        let mut connections = JoinSet::new();
+        while let Ok((socket, _)) = listener.accept().await {
+            drop(socket.set_nodelay(true));
+            self.accepted.fetch_add(1, Ordering::SeqCst);
+            let (site, mut stopped) = (Arc::clone(&self), stopped.clone());
+            connections.spawn(async move {
+                stopped.mark_unchanged();
+                tokio::select! {
+                    () = site.welcome(socket) => {}
+                    _ = stopped.changed() => {}
                 }
             });
-            let connection =
-                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service);
-            tokio::select! {
-                _ = connection => {}
-                _ = stopped.changed() => {}
+        }
+    }
+
+    async fn welcome(self: Arc<Self>, socket: TcpStream) {
+        let Some(tls) = &self.tls else { return self.converse(socket, false).await };
+        let Ok(stream) = tls.accept(socket).await else { return };
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        self.converse(stream, is_http2).await;
+    }
+
+    async fn converse(
+        self: Arc<Self>,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        is_http2: bool,
+    ) {
+        let service = service_fn(move |request: http::Request<Incoming>| {
+            let site = Arc::clone(&self);
+            async move {
+                let request = remember(request, &site.seen).await;
+                Ok::<_, Infallible>((site.answer)(request).await.response())
             }
         });
+        let stream = TokioIo::new(stream);
+        // How a connection ends is the test's business.
+        if is_http2 {
+            drop(http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service).await);
+        } else {
+            drop(http1::Builder::new().serve_connection(stream, service).await);
+        }
     }
 }
 
@@ -284,7 +347,8 @@ async fn remember(request: http::Request<Incoming>, seen: &Mutex<Vec<Seen>>) -> 
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let arrived = Seen {
         method: parts.method,
-        path: parts.uri.to_string(),
+        version: parts.version,
+        path: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
         headers: parts.headers,
         body: String::from_utf8_lossy(&body).into_owned(),
     };

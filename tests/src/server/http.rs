@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
 use super::{Connection, Fake, Out, member};
+use crate::tls::{Authority, Identity};
 use crate::upstream::{Reply, Seen, Upstream};
 
 /// How requests are answered.
@@ -55,13 +56,15 @@ struct Session {
 impl HttpServer {
     /// Starts it.
     pub async fn start(settings: HttpSettings) -> Self {
-        let sessions = Arc::<Sessions>::default();
-        let (fake, known) = (Arc::new(Fake::default()), Arc::clone(&sessions));
-        let upstream = Upstream::start(move |seen| {
-            let (fake, sessions) = (Arc::clone(&fake), Arc::clone(&known));
-            async move { answer(seen, fake, &sessions, settings).await }
-        });
-        Self { upstream: upstream.await, sessions }
+        let sessions = Arc::default();
+        Self { upstream: Upstream::start(answering(&sessions, settings)).await, sessions }
+    }
+
+    /// Starts it behind TLS.
+    pub async fn start_secure(settings: HttpSettings, authority: &Authority, identity: &Identity) -> Self {
+        let sessions = Arc::default();
+        let answer = answering(&sessions, settings);
+        Self { upstream: Upstream::start_secure(authority, identity, answer).await, sessions }
     }
 
     /// Its URL.
@@ -98,6 +101,19 @@ impl Sessions {
     fn find(&self, seen: &Seen) -> Option<Session> {
         let id = seen.header("mcp-session-id")?;
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+}
+
+type Answering = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+fn answering(
+    sessions: &Arc<Sessions>,
+    settings: HttpSettings,
+) -> impl Fn(Seen) -> Answering + Send + Sync + 'static {
+    let (fake, sessions) = (Arc::<Fake>::default(), Arc::clone(sessions));
+    move |seen| {
+        let (fake, sessions) = (Arc::clone(&fake), Arc::clone(&sessions));
+        Box::pin(async move { answer(seen, fake, &sessions, settings).await })
     }
 }
 

@@ -1,9 +1,11 @@
 //! The server on HTTP+SSE: a GET opens the stream and names the endpoint, POSTs are answered on the stream.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Connection, Fake, Out};
+use crate::tls::{Authority, Identity};
 use crate::upstream::{Pieces, Reply, Seen, Upstream};
 
 /// A running server on HTTP+SSE.
@@ -21,17 +23,27 @@ struct Streams {
 impl SseServer {
     /// Starts it.
     pub async fn start() -> Self {
-        let (fake, streams) = (Arc::new(Fake::default()), Arc::<Streams>::default());
-        let upstream = Upstream::start(move |seen| {
-            let (fake, streams) = (Arc::clone(&fake), Arc::clone(&streams));
-            async move { answer(&seen, fake, streams).await }
-        });
-        Self { upstream: upstream.await }
+        Self { upstream: Upstream::start(answering()).await }
+    }
+
+    /// Starts it behind TLS.
+    pub async fn start_secure(authority: &Authority, identity: &Identity) -> Self {
+        Self { upstream: Upstream::start_secure(authority, identity, answering()).await }
     }
 
     /// Its URL, as `--upstream` takes it.
     pub fn url(&self) -> String {
         format!("sse+{}", self.upstream.url("/sse"))
+    }
+}
+
+type Answering = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+fn answering() -> impl Fn(Seen) -> Answering + Send + Sync + 'static {
+    let (fake, streams) = (Arc::<Fake>::default(), Arc::<Streams>::default());
+    move |seen| {
+        let (fake, streams) = (Arc::clone(&fake), Arc::clone(&streams));
+        Box::pin(async move { answer(&seen, fake, streams).await })
     }
 }
 
