@@ -1,21 +1,51 @@
-//! F08-F17, T80, Q5, X10: children that die, lie, do not read or do not end.
+//! T2, F08-F17, T80, Q5, X10: children that die, lie, do not read or do not end.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use shadowcat_tests::client::{Client, call, initialize};
 use shadowcat_tests::process::{gone, is_running};
 use shadowcat_tests::proxy::{before_command, configured};
-use shadowcat_tests::raw::{ask, post};
+use shadowcat_tests::raw::{Answer, ask, post};
 use shadowcat_tests::server::{member, path};
 use shadowcat_tests::wait::{found, soon, within};
 
 use crate::edge::session;
 use crate::harness::child;
+use crate::modern::tool;
 
 const NEWEST: &str = "2025-11-25";
 
 pub(crate) fn reason(answer: &str) -> Option<String> {
     path(answer, &["error", "data", "reason"])
+}
+
+#[tokio::test]
+async fn t2_one_child_answers_all_of_a_session_and_one_all_modern_requests_and_none_is_started_for_a_request()
+{
+    let directory = tempfile::tempdir().unwrap();
+    let starts = directory.path().join("starts");
+    let proxy = before_command(&[&child(), "--starts", starts.to_str().unwrap()]).start().await;
+    let started = || std::fs::read_to_string(&starts).unwrap_or_default().lines().count();
+    assert_eq!(started(), 0, "nobody has asked yet");
+    let pid = |answer: &str| path(answer, &["result", "pid"]).unwrap_or_else(|| panic!("{answer}"));
+
+    let mut clients = [Client::http(proxy.address), Client::http(proxy.address)];
+    let mut pids = BTreeSet::new();
+    for client in &mut clients {
+        client.handshake(NEWEST).await;
+        for number in 1..=100 {
+            pids.insert(pid(&client.request(&call(&number.to_string(), "who", "{}", "")).await));
+        }
+    }
+    assert_eq!((pids.len(), started()), (2, 2), "a child for each session");
+
+    let asked = (0..100).map(|number| tool(&number.to_string(), "who").send(proxy.address));
+    let answers = stream::iter(asked).buffer_unordered(10).then(Answer::message);
+    let modern: BTreeSet<_> = answers.map(|answer| pid(&answer)).collect().await;
+    assert_eq!((modern.len(), started()), (1, 3), "one more for everybody in the modern era");
+    assert!(modern.is_disjoint(&pids));
 }
 
 #[tokio::test]
