@@ -1,85 +1,98 @@
-// Tools of the eras up to 2025-11-25: the server asks its client, or logs to it, in the middle of a call.
+// The tools that need their client, as the eras up to 2025-11-25 have it: the server asks in the middle of the call.
+// Their twins in modern-tools.mjs have the same names, so that either era's requirements can be run against either server.
 
-import { fromJsonSchema } from '@modelcontextprotocol/server';
-import { form, pause, result, text } from './content.mjs';
+import { result, text } from './content.mjs';
+import { argument, COLOR, CONFIRM, DEFAULTS, ENUMS, NAME, RESPONSE } from './forms.mjs';
 
-const DEFAULTS = {
-    name: { type: 'string', description: 'User name', default: 'John Doe' },
-    age: { type: 'integer', description: 'User age', default: 30 },
-    score: { type: 'number', description: 'User score', default: 95.5 },
-    status: { type: 'string', description: 'User status', enum: ['active', 'inactive', 'pending'], default: 'active' },
-    verified: { type: 'boolean', description: 'Verification status', default: true }
-};
+const ask = (context, message, requestedSchema) =>
+    context.mcpReq.elicitInput({ mode: 'form', message, requestedSchema });
 
-const titled = (...titles) => titles.map((title, index) => ({ const: `value${index + 1}`, title }));
+const sample = (context, prompt, maxTokens = 100) =>
+    context.mcpReq.requestSampling({ messages: [{ role: 'user', content: text(prompt) }], maxTokens });
 
-const ENUMS = {
-    untitledSingle: { type: 'string', enum: ['option1', 'option2', 'option3'] },
-    titledSingle: { type: 'string', oneOf: titled('First Option', 'Second Option', 'Third Option') },
-    legacyEnum: {
-        type: 'string',
-        enum: ['opt1', 'opt2', 'opt3'],
-        enumNames: ['Option One', 'Option Two', 'Option Three']
-    },
-    untitledMulti: {
-        type: 'array',
-        minItems: 1,
-        maxItems: 3,
-        items: { type: 'string', enum: ['option1', 'option2', 'option3'] }
-    },
-    titledMulti: {
-        type: 'array',
-        minItems: 1,
-        maxItems: 3,
-        items: { anyOf: titled('First Choice', 'Second Choice', 'Third Choice') }
-    }
-};
-
-const argument = name => fromJsonSchema(form({ [name]: { type: 'string' } }));
+const roots = context => context.mcpReq.send({ method: 'roots/list' });
 
 async function elicit(context, message, requestedSchema) {
-    const { action, content } = await context.mcpReq.elicitInput({ mode: 'form', message, requestedSchema });
+    const { action, content } = await ask(context, message, requestedSchema);
     return result(text(`action=${action}, content=${JSON.stringify(content ?? {})}`));
 }
 
-async function sample(context, prompt) {
-    const { content } = await context.mcpReq.requestSampling({
-        messages: [{ role: 'user', content: text(prompt) }],
-        maxTokens: 100
-    });
+async function sampled(context, prompt) {
+    const { content } = await sample(context, prompt);
     return result(text(`LLM response: ${content.text}`));
+}
+
+async function confirmed(context) {
+    const { content } = await ask(context, 'Please confirm', CONFIRM);
+    return result(text(content?.ok === true ? 'state-ok' : 'not confirmed'));
+}
+
+async function multiple(context) {
+    await Promise.all([
+        ask(context, 'What is your name?', NAME),
+        sample(context, 'Generate a greeting', 50),
+        roots(context)
+    ]);
+    return result(text('all answered'));
+}
+
+async function rounds(context) {
+    const { content: who } = await ask(context, 'Step 1: What is your name?', NAME);
+    const { content: likes } = await ask(context, 'Step 2: What is your favorite color?', COLOR);
+    return result(text(`${who?.name} likes ${likes?.color}`));
 }
 
 export function legacyTools(server) {
     const simple = (name, description, run) => server.registerTool(name, { description }, run);
 
-    simple('test_tool_with_logging', 'Logs three times', async context => {
-        for (const line of ['Tool execution started', 'Tool processing data', 'Tool execution completed']) {
-            await context.mcpReq.log('info', line);
-            await pause();
-        }
-        return result(text('logged'));
-    });
-    simple('test_reconnection', 'Closes its stream before it answers', async context => {
-        context.http?.closeSSE?.();
-        await pause();
-        await pause();
-        return result(text('Reconnection test completed'));
-    });
     server.registerTool(
         'test_sampling',
         { description: 'Asks the client to sample', inputSchema: argument('prompt') },
-        async ({ prompt }, context) => sample(context, prompt)
+        async ({ prompt }, context) => sampled(context, prompt)
     );
     server.registerTool(
         'test_elicitation',
         { description: 'Asks the user', inputSchema: argument('message') },
-        async ({ message }, context) => elicit(context, message, form({ response: { type: 'string' } }))
+        async ({ message }, context) => elicit(context, message, RESPONSE)
     );
     simple('test_elicitation_sep1034_defaults', 'Asks the user, with defaults', async context =>
-        elicit(context, 'Please review the defaults', form(DEFAULTS, []))
+        elicit(context, 'Please review the defaults', DEFAULTS)
     );
     simple('test_elicitation_sep1330_enums', 'Asks the user to choose', async context =>
-        elicit(context, 'Please choose', form(ENUMS, []))
+        elicit(context, 'Please choose', ENUMS)
     );
+    simple('test_input_required_result_elicitation', 'Asks the user for a name', async context => {
+        const { content } = await ask(context, 'What is your name?', NAME);
+        return result(text(`Hello, ${content?.name}!`));
+    });
+    simple('test_input_required_result_sampling', 'Asks the client to sample', async context =>
+        sampled(context, 'What is the capital of France?')
+    );
+    simple('test_input_required_result_list_roots', 'Asks for the roots', async context =>
+        result(text((await roots(context)).roots.map(root => root.uri).join(', ')))
+    );
+    simple('test_input_required_result_request_state', 'Asks for a confirmation', confirmed);
+    simple('test_input_required_result_tampered_state', 'Asks for a confirmation', confirmed);
+    simple('test_input_required_result_multiple_inputs', 'Asks for three things at once', multiple);
+    simple('test_input_required_result_multi_round', 'Asks twice', rounds);
+    simple('test_input_required_result_capabilities', 'Asks for what the client declared', async context => {
+        const declared = server.server.getClientCapabilities();
+        await Promise.all([
+            declared?.elicitation && ask(context, 'What is your name?', NAME),
+            declared?.sampling && sample(context, 'Generate a greeting')
+        ]);
+        return result(text('asked'));
+    });
+    simple('test_missing_capability', 'Needs a client that samples', async context =>
+        sampled(context, 'Generate a greeting')
+    );
+    simple('test_streaming_elicitation', 'Asks for a confirmation', confirmed);
+    simple('test_trigger_tool_change', 'Announces a change of the tools', async () => {
+        await server.sendToolListChanged();
+        return result(text('announced'));
+    });
+    simple('test_trigger_prompt_change', 'Announces a change of the prompts', async () => {
+        await server.sendPromptListChanged();
+        return result(text('announced'));
+    });
 }

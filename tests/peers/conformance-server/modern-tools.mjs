@@ -1,4 +1,4 @@
-// Tools of 2026-07-28: what the server needs from its client it returns as `input_required`.
+// The tools that need their client, as 2026-07-28 has it: what the server needs it returns as `input_required`.
 
 import { randomBytes } from 'node:crypto';
 import {
@@ -8,16 +8,17 @@ import {
     inputRequired,
     inputResponse
 } from '@modelcontextprotocol/server';
-import { form, result, text } from './content.mjs';
+import { result, text } from './content.mjs';
+import { argument, COLOR, CONFIRM, DEFAULTS, ENUMS, NAME, RESPONSE } from './forms.mjs';
 
 /** Seals what a call must remember between its rounds; one key for all requests of this process. */
 export const requestState = createRequestStateCodec({ key: randomBytes(32) });
 
-const NAME = ask('What is your name?', { name: { type: 'string' } });
-const CONFIRM = ask('Please confirm', { ok: { type: 'boolean' } });
+const ASK_NAME = ask('What is your name?', NAME);
+const ASK_CONFIRM = ask('Please confirm', CONFIRM);
 
-function ask(message, properties) {
-    return inputRequired.elicit({ message, requestedSchema: form(properties) });
+function ask(message, requestedSchema) {
+    return inputRequired.elicit({ message, requestedSchema });
 }
 
 function sampling(prompt, maxTokens = 100) {
@@ -32,14 +33,21 @@ async function elicitation(context) {
     const user = accepted(context, 'user_name');
     return typeof user?.name === 'string'
         ? result(text(`Hello, ${user.name}!`))
-        : inputRequired({ inputRequests: { user_name: NAME } });
+        : inputRequired({ inputRequests: { user_name: ASK_NAME } });
 }
 
-async function sampled(context) {
+async function elicit(context, message, requestedSchema) {
+    const answer = response(context, 'answer');
+    return answer.kind === 'elicit'
+        ? result(text(`action=${answer.action}, content=${JSON.stringify(answer.content ?? {})}`))
+        : inputRequired({ inputRequests: { answer: ask(message, requestedSchema) } });
+}
+
+async function sampled(context, prompt) {
     const answer = response(context, 'capital_question');
     return answer.kind === 'sampling'
-        ? result(text(JSON.stringify(answer)))
-        : inputRequired({ inputRequests: { capital_question: sampling('What is the capital of France?') } });
+        ? result(text(`LLM response: ${answer.result.content.text}`))
+        : inputRequired({ inputRequests: { capital_question: sampling(prompt) } });
 }
 
 async function roots(context) {
@@ -53,7 +61,7 @@ async function confirmed(context) {
     if (accepted(context, 'confirm') !== undefined && context.mcpReq.requestState()?.round === 1) {
         return result(text('state-ok'));
     }
-    return inputRequired({ inputRequests: { confirm: CONFIRM }, requestState: await requestState.mint({ round: 1 }) });
+    return inputRequired({ inputRequests: { confirm: ASK_CONFIRM }, requestState: await requestState.mint({ round: 1 }) });
 }
 
 async function multiple(context) {
@@ -63,7 +71,7 @@ async function multiple(context) {
     }
     return inputRequired({
         inputRequests: {
-            user_name: NAME,
+            user_name: ASK_NAME,
             greeting: sampling('Generate a greeting', 50),
             client_roots: inputRequired.listRoots()
         },
@@ -80,12 +88,12 @@ async function rounds(context) {
     const name = accepted(context, 'step1')?.name;
     if (state?.round === 1 && name !== undefined) {
         return inputRequired({
-            inputRequests: { step2: ask('Step 2: What is your favorite color?', { color: { type: 'string' } }) },
+            inputRequests: { step2: ask('Step 2: What is your favorite color?', COLOR) },
             requestState: await requestState.mint({ round: 2, name })
         });
     }
     return inputRequired({
-        inputRequests: { step1: ask('Step 1: What is your name?', { name: { type: 'string' } }) },
+        inputRequests: { step1: ask('Step 1: What is your name?', NAME) },
         requestState: await requestState.mint({ round: 1 })
     });
 }
@@ -94,7 +102,7 @@ async function capabilities(context) {
     const { elicitation, sampling: samples } = declared(context);
     return inputRequired({
         inputRequests: {
-            ...(elicitation && { user_name: NAME }),
+            ...(elicitation && { user_name: ASK_NAME }),
             ...(samples && { greeting: sampling('Generate a greeting') })
         }
     });
@@ -110,8 +118,24 @@ async function needsSampling(context) {
 export function modernTools(server, notify) {
     const simple = (name, description, run) => server.registerTool(name, { description }, run);
 
+    server.registerTool(
+        'test_sampling',
+        { description: 'Needs a sampling', inputSchema: argument('prompt') },
+        async ({ prompt }, context) => sampled(context, prompt)
+    );
+    server.registerTool(
+        'test_elicitation',
+        { description: 'Needs an elicitation', inputSchema: argument('message') },
+        async ({ message }, context) => elicit(context, message, RESPONSE)
+    );
+    simple('test_elicitation_sep1034_defaults', 'Needs an elicitation, with defaults', async context =>
+        elicit(context, 'Please review the defaults', DEFAULTS)
+    );
+    simple('test_elicitation_sep1330_enums', 'Needs a choice', async context => elicit(context, 'Please choose', ENUMS));
     simple('test_input_required_result_elicitation', 'Needs an elicitation', elicitation);
-    simple('test_input_required_result_sampling', 'Needs a sampling', sampled);
+    simple('test_input_required_result_sampling', 'Needs a sampling', async context =>
+        sampled(context, 'What is the capital of France?')
+    );
     simple('test_input_required_result_list_roots', 'Needs the roots', roots);
     simple('test_input_required_result_request_state', 'Needs a confirmation and its own state', confirmed);
     simple('test_input_required_result_tampered_state', 'Refuses a state it did not seal', confirmed);
@@ -120,12 +144,8 @@ export function modernTools(server, notify) {
     simple('test_input_required_result_capabilities', 'Asks for what the client declared', capabilities);
     simple('test_missing_capability', 'Needs a client that samples', needsSampling);
     simple('test_streaming_elicitation', 'Needs a confirmation', async () =>
-        inputRequired({ inputRequests: { confirm: CONFIRM } })
+        inputRequired({ inputRequests: { confirm: ASK_CONFIRM } })
     );
-    simple('test_logging_tool', 'Logs if the request asks for it', async context => {
-        await context.mcpReq.log('info', 'test_logging_tool was called');
-        return result(text('logged'));
-    });
     simple('test_trigger_tool_change', 'Announces a change of the tools', async () => {
         await (notify ? notify.toolsChanged() : server.sendToolListChanged());
         return result(text('announced'));

@@ -1,4 +1,4 @@
-// One factory for both eras: every name that the conformance suite calls.
+// Every name that the conformance suite calls, in the way of either era.
 
 import { McpServer } from '@modelcontextprotocol/server';
 import { tools } from './tools.mjs';
@@ -7,7 +7,9 @@ import { modernTools, requestState } from './modern-tools.mjs';
 import { prompts } from './prompts.mjs';
 import { resources } from './resources.mjs';
 
-const CAPABILITIES = {
+export const INFO = { name: 'conformance-server', version: '1.0.0' };
+
+export const CAPABILITIES = {
     tools: { listChanged: true },
     resources: { subscribe: true, listChanged: true },
     prompts: { listChanged: true },
@@ -15,15 +17,8 @@ const CAPABILITIES = {
     completions: {}
 };
 
-/**
- * A server for one connection (legacy, stdio) or one request (modern HTTP).
- * `notify` reaches the open subscriptions of a server whose requests share no connection.
- */
-export function offer(era, notify) {
-    const server = new McpServer(
-        { name: 'conformance-server', version: '1.0.0' },
-        { capabilities: CAPABILITIES, requestState: { verify: requestState.verify } }
-    );
+/** Gives a server, of either SDK, all that is offered in an era. */
+export function equip(server, era, notify) {
     tools(server);
     resources(server, era);
     prompts(server, era);
@@ -32,5 +27,17 @@ export function offer(era, notify) {
     } else {
         legacyTools(server);
     }
+}
+
+/**
+ * A server for one connection (legacy, stdio) or one request (modern HTTP).
+ * `notify` reaches the open subscriptions of a server whose requests share no connection.
+ */
+export function offer(era, notify) {
+    const server = new McpServer(INFO, {
+        capabilities: CAPABILITIES,
+        requestState: { verify: requestState.verify }
+    });
+    equip(server, era, notify);
     return server;
 }

@@ -2,27 +2,28 @@
 
 import { acceptedContent, completable, inputRequired } from '@modelcontextprotocol/server';
 import { z } from 'zod';
-import { form, image, resource, text } from './content.mjs';
+import { image, resource, text } from './content.mjs';
+import { CONTEXT } from './forms.mjs';
 
 const user = content => ({ role: 'user', content });
 const messages = (...contents) => ({ messages: contents.map(user) });
 
 const startsWith = (...words) => value => words.filter(word => word.startsWith(value));
 
-async function contextual(context) {
-    const answer = acceptedContent(context.mcpReq.inputResponses, 'user_context');
-    if (answer !== undefined) {
-        return messages(text(`Use this context: ${answer.context}`));
+const QUESTION = { message: 'What context should the prompt use?', requestedSchema: CONTEXT };
+
+const inContext = answer => messages(text(`Use this context: ${answer?.context}`));
+
+/** Asks before it answers, in the way of the era. */
+const contextual = {
+    legacy: async context => inContext((await context.mcpReq.elicitInput({ mode: 'form', ...QUESTION })).content),
+    modern: async context => {
+        const answer = acceptedContent(context.mcpReq.inputResponses, 'user_context');
+        return answer === undefined
+            ? inputRequired({ inputRequests: { user_context: inputRequired.elicit(QUESTION) } })
+            : inContext(answer);
     }
-    return inputRequired({
-        inputRequests: {
-            user_context: inputRequired.elicit({
-                message: 'What context should the prompt use?',
-                requestedSchema: form({ context: { type: 'string' } })
-            })
-        }
-    });
-}
+};
 
 export function prompts(server, era) {
     server.registerPrompt('test_simple_prompt', { description: 'Takes no argument' }, async () =>
@@ -51,7 +52,5 @@ export function prompts(server, era) {
     server.registerPrompt('test_prompt_with_image', { description: 'Shows an image' }, async () =>
         messages(image(), text('Please analyze the image above.'))
     );
-    if (era === 'modern') {
-        server.registerPrompt('test_input_required_result_prompt', { description: 'Needs an elicitation' }, contextual);
-    }
+    server.registerPrompt('test_input_required_result_prompt', { description: 'Needs an elicitation' }, contextual[era]);
 }

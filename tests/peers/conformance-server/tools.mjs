@@ -1,4 +1,4 @@
-// Tools that both eras call.
+// Tools that need nothing from their client but its ear.
 
 import { fromJsonSchema } from '@modelcontextprotocol/server';
 import { audio, image, pause, resource, result, text } from './content.mjs';
@@ -53,6 +53,7 @@ async function progress(context) {
 }
 
 export function tools(server) {
+    let count = 0;
     const simple = (name, description, run) => server.registerTool(name, { description }, run);
 
     simple('test_simple_text', 'Answers with text', async () =>
@@ -74,6 +75,24 @@ export function tools(server) {
     simple('test_error_handling', 'Fails', async () => {
         throw new Error('This tool intentionally returns an error for testing');
     });
+    simple('test_tool_with_logging', 'Logs three times', async context => {
+        for (const line of ['Tool execution started', 'Tool processing data', 'Tool execution completed']) {
+            await context.mcpReq.log('info', line);
+            await pause();
+        }
+        return result(text('logged'));
+    });
+    simple('test_logging_tool', 'Logs once', async context => {
+        await context.mcpReq.log('info', 'test_logging_tool was called');
+        return result(text('logged'));
+    });
+    simple('test_reconnection', 'Closes its stream before it answers', async context => {
+        context.http?.closeSSE?.();
+        await pause();
+        await pause();
+        return result(text('Reconnection test completed'));
+    });
+    simple('test_counter', 'Counts its calls on this connection', async () => result(text(String(++count))));
     server.registerTool(
         'json_schema_2020_12_tool',
         { description: 'Takes arguments described with JSON Schema 2020-12', inputSchema: fromJsonSchema(RICH_SCHEMA) },
