@@ -20,6 +20,8 @@ mod metrics;
 mod pages;
 mod plan;
 mod running;
+#[cfg(test)]
+mod testing;
 mod upstream;
 
 pub use build::{Host, StartError, start};

@@ -115,3 +115,18 @@ impl Pages for StatusPages {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_breaker_is_open_until_its_time_has_come() {
+        let now = Instant::now();
+        assert!(is_open(Breaker::Open(now + Duration::from_mins(1))));
+        for breaker in [Breaker::Open(now), Breaker::Probing(now), Breaker::Closed] {
+            assert!(!is_open(breaker), "{breaker:?}");
+        }
+    }
+}

@@ -337,3 +337,7 @@ fn envelope(peer: PeerId, message: Message) -> Envelope {
     let origin = Origin::new(peer, Transport::Stdio, Revision::NEWEST_LEGACY);
     Envelope::to_server(message, Arc::new(origin))
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

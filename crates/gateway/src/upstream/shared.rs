@@ -88,3 +88,19 @@ impl Back for NobodyAsked {
         // Nor is there a standing one.
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shadowcat_pipeline::Transport;
+    use shadowcat_protocol::{Id, Request, method};
+
+    #[tokio::test]
+    async fn a_question_of_a_modern_server_gets_no_answer_not_even_an_error() {
+        let question = Message::Request(Request::new(&Id::from_u64(1), method::PING, None));
+        let side =
+            UpstreamSide { name: "up".into(), transport: Transport::Stdio, revision: Revision::V2026_07_28 };
+        let mut replies = NobodyAsked.deliver(question, None, &side).await.unwrap();
+        assert!(replies.next().await.is_none());
+    }
+}

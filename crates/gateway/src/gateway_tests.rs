@@ -1,0 +1,68 @@
+use shadowcat_protocol::method;
+use shadowcat_transports::Parting;
+
+use super::*;
+use crate::testing::{FakeServer, records, request};
+
+const IDLE: Duration = Duration::from_mins(1);
+
+fn gateway(server: &FakeServer) -> Gateway {
+    let stream =
+        StreamLimits { lag_bytes_max: 1_000, stall_max: IDLE, kept_events_max: 10, kept_bytes_max: 1_000 };
+    let connector: Arc<dyn Connector> = Arc::new(server.clone());
+    Gateway {
+        upstream_name: "up".into(),
+        rules: SessionRules {
+            namespace: Namespace::reverse("up"),
+            idle: IDLE,
+            life: IDLE * 100,
+            stream,
+            kept_bytes_max: 1_000,
+            resume_window: IDLE,
+        },
+        chain: Chain::default(),
+        shared: SharedUpstream::new(Arc::clone(&connector)),
+        connector,
+        counters: Arc::default(),
+        records: records(),
+        table: Table::new(10),
+        closed: Arc::default(),
+        tasks: Tasks::new(),
+        draining: CancellationToken::new(),
+        unreachable: Mutex::default(),
+    }
+}
+
+async fn open(gateway: &Gateway, transport: Transport) -> Arc<Live> {
+    let request = request(method::INITIALIZE);
+    gateway.open(Opening { request, transport, principal: None, outlet: None }).await.unwrap().0
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_session_ends_unless_its_client_is_there_by_nature() {
+    let server = FakeServer::default();
+    let gateway = gateway(&server);
+    open(&gateway, Transport::Http).await;
+    let stays = open(&gateway, Transport::Stdio).await;
+    tokio::time::advance(IDLE * 2).await;
+    gateway.sweep(IDLE).await;
+    assert!(gateway.table.get(&stays.id).is_some());
+    assert_eq!(gateway.table.len(), 1);
+    assert!(gateway.tasks.join(IDLE).await);
+    assert_eq!(server.partings(), [Parting::End]);
+}
+
+#[test]
+fn an_unreachable_server_gets_another_chance_after_a_while_or_by_an_answer() {
+    let gateway = gateway(&FakeServer::default());
+    assert!(!gateway.is_unreachable());
+    drop(gateway.seen(Err(RefusalKind::UpstreamUnreachable.into())));
+    assert!(gateway.is_unreachable());
+    gateway.note_unreachable(Instant::now().checked_sub(UNREACHABLE_FOR));
+    assert!(!gateway.is_unreachable());
+    drop(gateway.seen(Err(RefusalKind::UpstreamUnreachable.into())));
+    drop(gateway.seen(Err(RefusalKind::UpstreamTimeout.into())));
+    assert!(gateway.is_unreachable(), "a timeout proves nothing");
+    drop(gateway.seen(Ok(Replies::none())));
+    assert!(!gateway.is_unreachable());
+}

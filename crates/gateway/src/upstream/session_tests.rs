@@ -1,0 +1,87 @@
+use shadowcat_pipeline::task::Tasks;
+use shadowcat_pipeline::{Chain, UpstreamAnswer};
+use shadowcat_session::{Key, Namespace, SessionId};
+
+use super::*;
+use crate::back::ClientBack;
+use crate::testing::{FakeServer, HANDSHAKE, envelope, records};
+
+/// The upstream of a session whose handshake is through, with one connection.
+async fn upstream(server: &FakeServer) -> SessionUpstream {
+    let memory = Arc::new(Memory::default());
+    let key = Key::new(Namespace::reverse("up"), SessionId::parse("id").unwrap());
+    let upstream = SessionUpstream::new(
+        Arc::new(server.clone()),
+        ClientBack::new(Chain::default(), Tasks::new()),
+        Arc::default(),
+        Arc::clone(&memory),
+        Standing::new(records(), key, State::New),
+        None,
+    );
+    upstream.handle(envelope(method::INITIALIZE)).await.unwrap();
+    memory.agreed(HANDSHAKE, HANDSHAKE);
+    assert_eq!(server.opened(), 1);
+    upstream
+}
+
+async fn refused(upstream: &SessionUpstream) -> RefusalKind {
+    let handled = tokio::time::timeout(HANDSHAKE_DEADLINE, upstream.handle(envelope("tools/list"))).await;
+    handled.expect("an end").expect_err("a refusal").kind
+}
+
+#[tokio::test]
+async fn a_late_message_of_an_ended_session_opens_nothing() {
+    let server = FakeServer::default();
+    let upstream = upstream(&server).await;
+    upstream.close(true).await;
+    assert_eq!(refused(&upstream).await, RefusalKind::SessionUnknown);
+    assert_eq!((server.opened(), server.partings()), (1, vec![Parting::End]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_ends_while_it_is_found_lost_is_not_set_up_again() {
+    let server = FakeServer::default();
+    let upstream = upstream(&server).await;
+    server.forgets();
+    let ends = async {
+        upstream.close(true).await;
+        server.tell();
+    };
+    let (kind, ()) = tokio::join!(refused(&upstream), ends);
+    assert_eq!(kind, RefusalKind::SessionUnknown);
+    assert_eq!(server.opened(), 1);
+}
+
+#[tokio::test]
+async fn a_message_of_a_session_put_to_sleep_is_told_when_to_come_again() {
+    let server = FakeServer::default();
+    let upstream = upstream(&server).await;
+    upstream.close(false).await;
+    let kind = refused(&upstream).await;
+    assert_eq!(kind, RefusalKind::Overloaded { retry_after: ASLEEP_RETRY });
+    assert_eq!(kind.status(), 503);
+    assert_eq!((server.opened(), server.partings()), (1, vec![Parting::Keep]));
+}
+
+#[tokio::test]
+async fn a_server_that_says_404_to_every_stream_loses_one_session_by_it_and_is_not_asked_again() {
+    let server = FakeServer::default();
+    let upstream = upstream(&server).await;
+    server.has_no_stream(RefusalKind::SessionLost);
+    for _ in 0..3 {
+        upstream.listen().await.unwrap();
+        assert_eq!((server.opened(), server.listened()), (2, 2));
+    }
+    upstream.handle(envelope("tools/list")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_without_a_standing_stream_is_used_all_the_same() {
+    let server = FakeServer::default();
+    let upstream = upstream(&server).await;
+    let answer = UpstreamAnswer { status: 405, headers: Vec::new(), body: "".into() };
+    server.has_no_stream(RefusalKind::UpstreamStatus(Box::new(answer)));
+    upstream.listen().await.unwrap();
+    upstream.handle(envelope("tools/list")).await.unwrap();
+    assert_eq!(server.opened(), 1);
+}
