@@ -134,10 +134,12 @@ impl Spool {
             }
             return;
         }
-        if idle || now.duration_since(self.flushed_at) >= FLUSH_EVERY {
+        let sync_is_due = self.unsynced && now.duration_since(self.synced_at) >= self.sync_every;
+        // What is not in the file by now would wait for the sync after this one.
+        if idle || sync_is_due || now.duration_since(self.flushed_at) >= FLUSH_EVERY {
             self.flush(now);
         }
-        if self.unsynced && now.duration_since(self.synced_at) >= self.sync_every {
+        if sync_is_due {
             self.sync(now);
         }
     }
@@ -243,6 +245,9 @@ fn write_all(disk: &mut dyn Disk, mut bytes: &[u8]) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod power_cut;
 
 #[cfg(test)]
 mod tests {
