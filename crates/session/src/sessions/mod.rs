@@ -194,16 +194,15 @@ impl Sessions {
 
     /// Waits until all changes made before this call are in the store, and says whether they are.
     pub async fn flush(&self, deadline: Duration) -> bool {
-        let mark = self.shared.with(|inner| {
-            inner.pending.hurry(Instant::now());
-            inner.pending.mark()
-        });
+        self.shared.with(|inner| inner.pending.hurry(Instant::now()));
         let settled = async {
+            let mut mark = None;
             loop {
                 let progress = self.shared.progress();
                 tokio::pin!(progress);
                 progress.as_mut().enable();
-                let (settled, ended) = self.shared.with(|inner| (inner.is_settled(mark), inner.has_ended()));
+                let (settled, ended) =
+                    self.shared.with(|inner| (inner.is_settled(&mut mark), inner.has_ended()));
                 if settled || ended {
                     return settled;
                 }

@@ -179,8 +179,13 @@ impl Inner {
         }
     }
 
-    pub(crate) fn is_settled(&self, mark: u64) -> bool {
-        self.pending.is_settled(mark) && self.memory_only.is_empty()
+    /// Whether everything up to a mark is written. The mark is set here, once all there is has found its place in the
+    /// queue: what comes to it late is no less old.
+    pub(crate) fn is_settled(&self, mark: &mut Option<u64>) -> bool {
+        if mark.is_none() && self.memory_only.is_empty() {
+            *mark = Some(self.pending.mark());
+        }
+        mark.is_some_and(|mark| self.pending.is_settled(mark))
     }
 
     pub(crate) fn has_ended(&self) -> bool {
