@@ -123,7 +123,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "foreign_keys", false)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     Ok(connection)
 }
@@ -157,9 +157,13 @@ fn check_content(connection: &Connection, path: &Path) -> Result<(), StoreError>
 }
 
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
-    // Looked at under the lock: another program may be about to do the same.
+    // Without the lock first, which a running proxy may hold: most stores have the present format.
+    if format_of(connection)? >= known() {
+        return Ok(());
+    }
+    // Looked at again under the lock: another program may be about to do the same.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let version = format_of(&transaction)?;
     if version >= known() {
         return Ok(());
     }
@@ -168,6 +172,10 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     }
     transaction.pragma_update(None, "user_version", known())?;
     transaction.commit()
+}
+
+fn format_of(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
 /// The newest format this release knows.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_protocol::Revision;
-use shadowcat_session::{Handshake, Health, SessionId, Sessions, SessionsLimits, contract};
+use shadowcat_session::{Handshake, Health, SessionId, Sessions, SessionsLimits, State, contract};
 use tempfile::TempDir;
 
 use super::*;
@@ -26,6 +26,13 @@ fn record(number: usize) -> Arc<Record> {
     record.handshake =
         Some(Arc::new(Handshake::new("{\"p\":1}".repeat(150), "{\"r\":1}".repeat(150)).unwrap()));
     Arc::new(record)
+}
+
+/// The same, with its handshake done, so that it is written at once.
+fn living(number: usize) -> Record {
+    let mut living = Record::clone(&record(number));
+    living.step(State::Initializing).and_then(|()| living.step(State::Active)).unwrap();
+    living
 }
 
 fn records(count: usize) -> Vec<Arc<Record>> {
@@ -106,6 +113,95 @@ async fn what_was_saved_survives_a_process_that_never_closed() {
     assert!(count < 500 && count.is_multiple_of(50), "{count} records");
     torn.close().await.unwrap();
     running.close().await.unwrap();
+}
+
+/// F23. What SQLite then does at each commit is its own matter, and well tested.
+#[tokio::test]
+async fn each_commit_is_synced_so_that_a_power_cut_takes_none() {
+    let (_folder, path) = folder();
+    for _ in ["made", "opened again"] {
+        let store = SqliteStore::open(&path).unwrap();
+        let read =
+            |name: &'static str| store.call(move |it| it.pragma_query_value(None, name, |row| row.get(0)));
+        let synchronous: rusqlite::types::Value = read("synchronous").await.unwrap();
+        let journal: rusqlite::types::Value = read("journal_mode").await.unwrap();
+        assert_eq!(
+            (synchronous, journal),
+            (2.into(), "wal".to_owned().into()),
+            "FULL, with a write-ahead log"
+        );
+        store.close().await.unwrap();
+    }
+}
+
+/// S10: more sessions at once than may wait for the disk.
+#[tokio::test]
+async fn ten_thousand_events_at_once_stay_bounded_and_all_reach_the_file() {
+    const EVENTS: usize = 10_000;
+    const WAITING_MAX: usize = 1_000;
+    let (_folder, path) = folder();
+    let store = Arc::new(SqliteStore::open(&path).unwrap());
+    let mut limits = SessionsLimits::default();
+    limits.write.pending_max = WAITING_MAX;
+    let (sessions, worker) = Sessions::new(Arc::clone(&store) as _, limits);
+    let owner = Tasks::new();
+    owner.spawn(worker.run(owner.stop_signal()));
+    for number in 0..EVENTS {
+        sessions.insert(living(number)).unwrap();
+        assert!(sessions.stats().queued <= WAITING_MAX);
+    }
+    assert_eq!(sessions.stats().queued + sessions.stats().memory_only, EVENTS);
+    assert!(sessions.flush(PATIENCE).await);
+    let stats = sessions.stats();
+    assert_eq!((stats.queued, stats.queued_bytes, stats.memory_only, stats.lost), (0, 0, 0, 0));
+    assert_eq!(store.count().await.unwrap(), EVENTS as u64);
+    owner.stop();
+    assert!(owner.join(PATIENCE).await);
+    store.close().await.unwrap();
+}
+
+/// S3.
+#[tokio::test]
+async fn a_forward_and_a_reverse_session_with_one_id_do_not_see_each_other() {
+    let (_folder, path) = folder();
+    let store = Arc::new(SqliteStore::open(&path).unwrap());
+    let (sessions, worker) = Sessions::new(Arc::clone(&store) as _, SessionsLimits::default());
+    let owner = Tasks::new();
+    owner.spawn(worker.run(owner.stop_signal()));
+    let [forward, reverse] = [Namespace::forward("up"), Namespace::reverse("up")]
+        .map(|namespace| Key::new(namespace, SessionId::parse("the-same").unwrap()));
+    for key in [&forward, &reverse] {
+        sessions.insert(Record::new(key.clone(), Revision::V2025_11_25, "up", 1)).unwrap();
+    }
+    sessions.update(&forward, |record| record.requests = 7).await.unwrap().unwrap();
+    assert_eq!(sessions.get(&reverse).await.unwrap().unwrap().requests, 0);
+    sessions.remove(&reverse).await;
+    assert!(sessions.flush(PATIENCE).await);
+    assert_eq!(store.load(&forward).await.unwrap().unwrap().requests, 7);
+    assert!(store.load(&reverse).await.unwrap().is_none());
+    owner.stop();
+    assert!(owner.join(PATIENCE).await);
+    store.close().await.unwrap();
+}
+
+/// Another program's end of a session, as `shadowcat sessions kill` writes it.
+#[tokio::test]
+async fn an_end_that_another_program_writes_is_told_once_and_outranks_what_is_written_later() {
+    let (_folder, path) = folder();
+    let (ours, theirs) = (SqliteStore::open(&path).unwrap(), SqliteStore::open(&path).unwrap());
+    let (killed, namespace) = (living(1), Namespace::reverse("test"));
+    ours.save(&[Arc::new(killed.clone()), Arc::new(living(2))]).await.unwrap();
+    assert!(ours.ended_elsewhere(&namespace).await.unwrap().is_empty());
+    theirs.save(&[Arc::new(killed.ended().unwrap())]).await.unwrap();
+    assert!(ours.ended_elsewhere(&Namespace::reverse("other")).await.unwrap().is_empty());
+    theirs.save(&[Arc::new(living(3))]).await.unwrap();
+    assert_eq!(ours.ended_elsewhere(&namespace).await.unwrap(), [killed.key().clone()]);
+    assert!(ours.ended_elsewhere(&namespace).await.unwrap().is_empty(), "nobody else has changed the file");
+    ours.save(&[Arc::new(killed.clone())]).await.unwrap();
+    assert_eq!(ours.load(killed.key()).await.unwrap().unwrap().state(), State::Closing);
+    for store in [ours, theirs] {
+        store.close().await.unwrap();
+    }
 }
 
 #[tokio::test]
