@@ -12,6 +12,7 @@ mod children;
 mod churn;
 mod edge;
 mod faults;
+mod ghosts;
 mod harness;
 mod legacy;
 mod modern;

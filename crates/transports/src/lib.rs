@@ -10,6 +10,7 @@
 //! | `sse` | the two endpoints of 2024-11-05 |
 //! | `http` | Streamable HTTP, both eras |
 //! | `server`, `http_client` | the HTTP either side of both HTTP transports stands on |
+//! | `tcp` | options of sockets, on both sides |
 //! | `duplex`, `pipe_client` | what stdio and HTTP+SSE have in common: one ordered pipe to a server, or to a client |
 //! | `translation` | the one place where ids and progress tokens are rewritten |
 //! | `front`, `connector` | what a listener asks of the gateway, and the gateway of a connector |
@@ -28,6 +29,7 @@ mod remote;
 pub mod server;
 pub mod sse;
 pub mod stdio;
+mod tcp;
 mod translation;
 
 pub use connector::{Connection, Connector, OpenConnection, Parting};

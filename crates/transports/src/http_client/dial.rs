@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -16,11 +15,10 @@ use tokio_rustls::client::TlsStream;
 use super::error::ClientError;
 use super::target::{Host, Origin};
 use super::tls;
+use crate::tcp;
 
 /// Addresses of one name that are tried, in the resolver's order.
 const ADDRESSES_MAX: usize = 8;
-/// Unanswered probes after which a connection counts as lost.
-const KEEP_ALIVE_PROBES: u32 = 3;
 
 /// Opens byte streams.
 pub(super) struct Dialer {
@@ -40,24 +38,10 @@ impl Dialer {
     /// Connects to an origin.
     pub(super) async fn dial(&self, origin: &Origin) -> Result<Stream, ClientError> {
         let stream = connect(&resolve(origin).await?, self.timeout).await?;
-        self.tune(&stream);
+        tcp::tune(&stream, self.keep_alive);
         let Some(name) = &origin.tls_name else { return Ok(Stream::Plain(stream)) };
         let stream = self.tls.connect(name.clone(), stream).await.map_err(tls::failed)?;
         Ok(Stream::Tls(Box::new(stream)))
-    }
-
-    /// Messages are small and waited for, and a peer that vanished must be noticed on a silent event stream. A system
-    /// that takes neither option still carries the messages.
-    fn tune(&self, stream: &TcpStream) {
-        let tuned = stream.set_nodelay(true).and_then(|()| {
-            sockopt::set_socket_keepalive(stream, true)?;
-            sockopt::set_tcp_keepidle(stream, self.keep_alive)?;
-            sockopt::set_tcp_keepintvl(stream, self.keep_alive)?;
-            Ok(sockopt::set_tcp_keepcnt(stream, KEEP_ALIVE_PROBES)?)
-        });
-        if let Err(error) = tuned {
-            tracing::debug!(%error, "a socket option was not taken");
-        }
     }
 }
 

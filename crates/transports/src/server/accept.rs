@@ -25,11 +25,12 @@ use super::stall::Stall;
 use super::{Body, Endpoint, Gate, Incomer, Pages, PagesEndpoint, plain};
 use crate::http::HttpListener;
 use crate::sse::SseListener;
+use crate::tcp;
 
 /// How long the server rests after an accept that failed for want of descriptors: trying again at once would spin.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
-/// How long the system tries to bring bytes to a peer that does not acknowledge them.
-const USER_TIMEOUT_MS: u32 = 90_000;
+/// How long a client is silent before the system asks whether it is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// Header fields of one request.
 const HEADERS_MAX: usize = 100;
 /// Headers a browser may send to and read from an MCP server.
@@ -129,14 +130,9 @@ struct Site {
 
 impl Site {
     async fn serve(self: Arc<Self>, socket: TcpStream, stop: CancellationToken) {
-        if let Err(error) = socket.set_nodelay(true) {
-            tracing::debug!(%error, "a socket keeps Nagle's delay");
-        }
+        tcp::tune(&socket, KEEP_ALIVE);
+        tcp::give_up_after(&socket, self.settings.write_stall_max);
         let site = Arc::clone(&self);
-        // A peer that is gone without a word is noticed by its silence (RFC 5482).
-        if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(&socket, USER_TIMEOUT_MS) {
-            tracing::debug!(%error, "a socket keeps the system's patience");
-        }
         let service = service_fn(move |request| {
             let site = Arc::clone(&site);
             async move { Ok::<_, Infallible>(site.answer(request).await) }
