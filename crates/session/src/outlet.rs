@@ -297,3 +297,36 @@ impl std::fmt::Display for EventId {
         write!(f, "{}-{}", self.stream, self.message)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shadowcat_pipeline::{Origin, PeerId, Transport};
+    use shadowcat_protocol::Revision;
+
+    fn outlet() -> Arc<Outlet> {
+        let limits = StreamLimits {
+            lag_bytes_max: 1_000,
+            stall_max: Duration::from_mins(1),
+            kept_events_max: 10,
+            kept_bytes_max: 1_000,
+        };
+        Outlet::new(limits, 1_000)
+    }
+
+    #[tokio::test]
+    async fn numbers_an_earlier_process_gave_mean_nothing_in_this_one() {
+        let outlet = outlet().numbering_from(1_000);
+        assert_eq!(outlet.standing().0, 1_001);
+        assert!(outlet.stream(1).is_none());
+        let ask = Request::new(&Id::from_u64(5), method::ELICITATION, Some("{}"));
+        let origin = Origin::new(PeerId::next(), Transport::Http, Revision::V2025_11_25);
+        let envelope = Envelope::to_client(Message::Request(ask), Arc::new(origin));
+        let mut answers = OutletService(Arc::clone(&outlet)).handle(envelope).await.unwrap();
+        let answer = |number| Response::result(&Id::from_u64(number), "{}");
+        assert!(!outlet.answer(answer(1)), "an answer to a question of the earlier process");
+        assert!(outlet.answer(answer(1_001)));
+        let Some(Ok(Message::Response(given))) = answers.next().await else { panic!("no answer") };
+        assert_eq!(given.id(), Some(&Id::from_u64(5)), "under the server's own id");
+    }
+}

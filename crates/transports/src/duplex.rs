@@ -358,3 +358,7 @@ impl Drop for CancelOnDrop {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "duplex_tests.rs"]
+mod tests;

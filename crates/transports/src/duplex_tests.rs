@@ -1,0 +1,103 @@
+use shadowcat_pipeline::Origin;
+
+use super::*;
+
+/// A pipe that remembers what it carried.
+#[derive(Clone, Default)]
+struct Carried(Arc<Mutex<Vec<Bytes>>>);
+
+impl Carried {
+    fn cancels(&self) -> Vec<Bytes> {
+        let lines = self.0.lock().unwrap();
+        let is_cancel = |line: &&Bytes| String::from_utf8_lossy(line).contains(method::CANCELLED);
+        lines.iter().filter(is_cancel).cloned().collect()
+    }
+}
+
+#[async_trait]
+impl Pipe for Carried {
+    async fn send(&self, line: Bytes) -> Result<(), Refusal> {
+        self.0.lock().unwrap().push(line);
+        Ok(())
+    }
+
+    fn reason(&self) -> Refusal {
+        RefusalKind::UpstreamExited.into()
+    }
+
+    fn is_open(&self) -> bool {
+        true
+    }
+
+    async fn close(&self) {}
+}
+
+/// A client nobody has a word for.
+struct NoBack;
+
+#[async_trait]
+impl Back for NoBack {
+    async fn deliver(&self, _: Message, _: Option<ExchangeId>, _: &UpstreamSide) -> Result<Replies, Refusal> {
+        Ok(Replies::none())
+    }
+
+    fn let_go(&self, _: ExchangeId, _: Duration) {}
+
+    fn stream_lost(&self) {}
+}
+
+fn duplex(pipe: &Carried) -> Arc<Duplex> {
+    Duplex::new(Parts {
+        name: "up".into(),
+        transport: Transport::Stdio,
+        revision: Some(Revision::V2025_11_25),
+        limits: Limits::default(),
+        pipe: Box::new(pipe.clone()),
+        back: Arc::new(NoBack),
+        tasks: Tasks::new(),
+        counters: Arc::default(),
+    })
+}
+
+/// A call of some client, in flight.
+async fn called(duplex: &Duplex) -> Replies {
+    let call =
+        Request::new(&Id::from_u64(7), "tools/call", Some(r#"{"name":"x","_meta":{"progressToken":"p"}}"#));
+    let origin = Origin::new(PeerId::next(), Transport::Http, Revision::V2025_11_25);
+    duplex.handle(Envelope::to_server(Message::Request(call), Arc::new(origin))).await.unwrap()
+}
+
+async fn progress(duplex: &Duplex, own: u64) {
+    let text = format!(
+        r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{own},"progress":1}}}}"#
+    );
+    duplex.receive(Incoming::Text(text.into())).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_take_its_replies_holds_up_the_others_once_and_loses_its_own_exchange() {
+    let pipe = Carried::default();
+    let duplex = duplex(&pipe);
+    let (mut slow, mut other) = (called(&duplex).await, called(&duplex).await);
+    let begun = tokio::time::Instant::now();
+    for _ in 0..REPLIES_WAITING_MAX + 100 {
+        progress(&duplex, 1).await;
+    }
+    assert_eq!(begun.elapsed(), SLOW_CLIENT_GRACE, "once, whatever follows");
+    duplex.receive(Incoming::Text(r#"{"jsonrpc":"2.0","id":2,"result":{}}"#.into())).await;
+    assert!(matches!(other.next().await, Some(Ok(Message::Response(_)))));
+
+    let mut taken = 0;
+    let end = loop {
+        match slow.next().await.expect("a word on the end") {
+            Ok(_) => taken += 1,
+            Err(refusal) => break refusal.kind,
+        }
+    };
+    assert_eq!((taken, end), (REPLIES_WAITING_MAX, RefusalKind::LimitQueue));
+    drop((slow, other));
+    duplex.tasks.join(SLOW_CLIENT_GRACE).await;
+    let cancels = pipe.cancels();
+    assert_eq!(cancels.len(), 1, "the server is told once: {cancels:?}");
+    assert!(String::from_utf8_lossy(&cancels[0]).contains(r#""requestId":1,"#), "{cancels:?}");
+}
