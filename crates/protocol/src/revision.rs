@@ -116,6 +116,32 @@ impl Revision {
         self.is_modern()
     }
 
+    /// Whether content may be sound.
+    pub fn has_audio(self) -> bool {
+        self != Self::V2024_11_05
+    }
+
+    /// Whether tool results may be structured, content may link to resources, and things have titles beside names.
+    pub fn has_structured_content(self) -> bool {
+        !matches!(self, Self::V2024_11_05 | Self::V2025_03_26)
+    }
+
+    /// Whether structured content may be any value, and not only an object.
+    pub fn has_structured_values(self) -> bool {
+        self.is_modern()
+    }
+
+    /// Whether the user may be asked by a form.
+    pub fn has_elicitation(self) -> bool {
+        self.has_structured_content()
+    }
+
+    /// Whether the user may be sent to a URL, forms may offer several choices at once, and the client's model may be
+    /// given tools and several blocks of content.
+    pub fn has_url_elicitation(self) -> bool {
+        matches!(self, Self::V2025_11_25 | Self::V2026_07_28)
+    }
+
     /// Whether this revision lets a peer use the method: one that no revision took away. Unknown methods may be an
     /// extension's, so that only their receiver can tell.
     pub fn keeps_method(self, name: &str) -> bool {
@@ -167,6 +193,11 @@ mod tests {
         assert_eq!(those(Revision::resumes), ["2025-03-26", "2025-06-18", "2025-11-25"]);
         assert_eq!(those(Revision::mirrors_body_in_headers), ["2026-07-28"]);
         assert_eq!(those(Revision::disconnect_cancels), ["2026-07-28"]);
+        assert_eq!(those(Revision::has_audio), ["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"]);
+        assert_eq!(those(Revision::has_structured_content), ["2025-06-18", "2025-11-25", "2026-07-28"]);
+        assert_eq!(those(Revision::has_structured_values), ["2026-07-28"]);
+        assert_eq!(those(Revision::has_elicitation), ["2025-06-18", "2025-11-25", "2026-07-28"]);
+        assert_eq!(those(Revision::has_url_elicitation), ["2025-11-25", "2026-07-28"]);
         assert!(those(Revision::has_server_requests).starts_with(&["2024-11-05"]));
         assert!(!Revision::V2026_07_28.has_server_requests());
         assert_eq!(Revision::NEWEST_LEGACY.era(), Era::Legacy);

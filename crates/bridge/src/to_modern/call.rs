@@ -1,0 +1,213 @@
+//! One request of a legacy client on its way to a modern server: as many legs as the server has rounds of questions,
+//! and one answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::unfold;
+use shadowcat_pipeline::{Back, Form, Head, Origin, Refusal, RefusalKind, Replies};
+use shadowcat_protocol::{Message, Request, Response, codes, json, method};
+
+use crate::object::Object;
+
+use super::asking::{Asking, Ended};
+use super::down::{self, ResultType};
+use super::in_flight::Flight;
+use super::reading::Reader;
+use super::server::ModernServer;
+use super::terms::Terms;
+
+/// Rounds of questions in one call.
+const ROUNDS_MAX: usize = 10;
+/// The pause before a leg that brings the server nothing but its own state.
+const STATE_ONLY_PAUSE: Duration = Duration::from_millis(250);
+/// The requests to which a server may answer that it wants something first (2026-07-28 MRTR).
+const INTERACTIVE: [&str; 3] = [method::TOOLS_CALL, method::PROMPTS_GET, method::RESOURCES_READ];
+
+type Reply = Result<Message, Refusal>;
+
+/// One request and what it is made of.
+pub(super) struct Call {
+    pub(super) server: Arc<ModernServer>,
+    pub(super) client: Arc<dyn Back>,
+    pub(super) terms: Arc<Terms>,
+    /// As the client wrote it.
+    pub(super) request: Request,
+    /// What each leg says to the server.
+    pub(super) params: String,
+    pub(super) origin: Arc<Origin>,
+    pub(super) flight: Flight,
+}
+
+/// A call that is under way.
+struct Running {
+    call: Call,
+    /// The answers of the server to the current leg; none when it has still to be sent.
+    replies: Option<Replies>,
+    /// What the current leg says.
+    said: String,
+    rounds: usize,
+    /// The tool list was read again for this call.
+    corrected: bool,
+}
+
+impl Call {
+    /// Sends the request. Dispatched when this resolves, unless something has to be learned before the first call.
+    pub(super) async fn run(self) -> Result<Replies, Refusal> {
+        self.server.counters.to_modern.add();
+        let withdrawn = self.flight.withdrawn.clone();
+        let waits = self.needs_tools() && !self.server.is_taught();
+        let said = self.params.clone();
+        let mut running = Running { call: self, replies: None, said, rounds: 0, corrected: false };
+        let mut form = Form::Free;
+        if !waits {
+            let sending = running.call.send(&running.said);
+            let Some(sent) = withdrawn.run_until_cancelled(sending).await else {
+                return Ok(Replies::none());
+            };
+            match sent {
+                Ok(replies) => {
+                    form = replies.head().form;
+                    running.replies = Some(replies);
+                }
+                Err(refusal) => {
+                    let answer = down::refused(running.call.request.id(), refusal)?;
+                    return Ok(Replies::one(Message::Response(answer)));
+                }
+            }
+        }
+        // A status of the modern revision means something else to a legacy client.
+        Ok(running.into_replies().with_head(Head { form, status: None }))
+    }
+
+    fn needs_tools(&self) -> bool {
+        self.request.method() == method::TOOLS_CALL
+    }
+
+    /// Sends one leg, under an id that was never used.
+    async fn send(&self, said: &str) -> Result<Replies, Refusal> {
+        if self.needs_tools() {
+            self.server.learn_tools().await;
+        }
+        let request = Request::new(&self.server.next_id(), self.request.method(), Some(said));
+        self.server.send(Message::Request(request), Arc::clone(&self.origin)).await
+    }
+
+    /// Gets the server what it wants; what the next leg says.
+    async fn round(&self, result: &str) -> Result<String, Ended> {
+        let wanted = json::get(result, &["inputRequests"]).filter(|raw| json::members(raw).next().is_some());
+        let state = json::get(result, &["requestState"]).filter(|raw| raw.starts_with('"'));
+        let mut said = Object::parse(&self.params);
+        match wanted {
+            Some(wanted) => {
+                let exchange = self.origin.exchange;
+                let asking =
+                    Asking { server: &self.server, client: &self.client, terms: &self.terms, exchange };
+                said.set("inputResponses", asking.round(wanted).await?);
+            }
+            None if state.is_some() => tokio::time::sleep(STATE_ONLY_PAUSE).await,
+            None => return Err("the server wants something and does not say what".to_owned()),
+        }
+        if let Some(state) = state {
+            said.set("requestState", state.to_owned());
+        }
+        Ok(said.to_json())
+    }
+
+    fn complete(&self, result: &str) -> Response {
+        let Self { server, request, terms, .. } = self;
+        if request.method() == method::TOOLS_LIST {
+            server.note_tools(result);
+        }
+        let reader = Reader { revision: terms.revision, counters: &server.counters };
+        let wraps = self.needs_tools() && request.name().is_some_and(|tool| server.wraps(&tool));
+        Response::result(request.id(), &down::result(reader, request.method(), result, wraps))
+    }
+
+    fn failed(&self, why: &str) -> Response {
+        down::failed(self.request.method(), self.request.id(), why)
+    }
+}
+
+impl Running {
+    fn into_replies(self) -> Replies {
+        Replies::stream(unfold(Some(self), |running| async move {
+            let mut running = running?;
+            let withdrawn = running.call.flight.withdrawn.clone();
+            let reply = withdrawn.run_until_cancelled(running.next()).await?;
+            let goes_on = matches!(reply, Ok(Message::Notification(_)));
+            Some((reply, goes_on.then_some(running)))
+        }))
+    }
+
+    async fn next(&mut self) -> Reply {
+        let next = self.next_message().await;
+        next.or_else(|refusal| down::refused(self.call.request.id(), refusal).map(Message::Response))
+    }
+
+    async fn next_message(&mut self) -> Reply {
+        loop {
+            let Some(replies) = &mut self.replies else {
+                self.replies = Some(self.call.send(&self.said).await?);
+                continue;
+            };
+            match replies.next().await {
+                Some(Ok(Message::Response(response))) => {
+                    self.replies = None;
+                    if let Some(answer) = self.answered(&response).await {
+                        return Ok(Message::Response(answer));
+                    }
+                }
+                Some(Ok(Message::Notification(note))) => return Ok(Message::Notification(note)),
+                // The modern revision has no requests of servers.
+                Some(Ok(Message::Request(_))) => self.call.server.counters.not_carried.add(),
+                Some(Err(refusal)) => return Err(refusal),
+                None => {
+                    let detail = "the server ended its answer before the result";
+                    return Err(self.call.server.refusal(RefusalKind::UpstreamProtocol).with_detail(detail));
+                }
+            }
+        }
+    }
+
+    /// What the client gets for this answer of the server; `None` when another leg is to be sent.
+    async fn answered(&mut self, response: &Response) -> Option<Response> {
+        let Some(result) = response.result_json() else { return self.error(response).await };
+        let asked = self.call.request.method();
+        match down::result_type(result) {
+            ResultType::Complete => Some(self.call.complete(result)),
+            ResultType::InputRequired if INTERACTIVE.contains(&asked) => {
+                self.rounds += 1;
+                if self.rounds > ROUNDS_MAX {
+                    let why = "the server asked again and again and did not come to a result";
+                    return Some(self.call.failed(why));
+                }
+                match self.call.round(result).await {
+                    Ok(said) => self.said = said,
+                    Err(why) => return Some(self.call.failed(&why)),
+                }
+                None
+            }
+            ResultType::InputRequired | ResultType::Unknown => {
+                self.call.server.counters.not_carried.add();
+                let why = "the server gave a kind of result that this version of the protocol does not have";
+                Some(down::fault(self.call.request.id(), codes::INTERNAL_ERROR, why))
+            }
+        }
+    }
+
+    async fn error(&mut self, response: &Response) -> Option<Response> {
+        let Call { server, request, .. } = &self.call;
+        match response.error_code() {
+            // 2026-07-28 streamable-http: read the tool list again, and send the request once more.
+            Some(codes::HEADER_MISMATCH) if self.call.needs_tools() && !self.corrected => {
+                server.list_tools().await;
+                self.corrected = true;
+                return None;
+            }
+            Some(codes::UNSUPPORTED_VERSION) => server.doubt().await,
+            _ => {}
+        }
+        Some(down::error(request.method(), request.id(), response))
+    }
+}

@@ -1,0 +1,254 @@
+//! A legacy client's session to a server that only speaks the modern revision: the handshake is answered here, each
+//! request carries what the session agreed on, and what the server wants to know is asked of the client.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `server` | the server, shared by all sessions: what it says of itself, what its tools are like |
+//! | `terms` | what one client agreed on, and the metadata of its requests |
+//! | `call` | one request: its legs upstream, its one answer |
+//! | `asking`, `questions` | what the server wants to know, asked of the client in its revision |
+//! | `down`, `reading`, `schema` | results and errors as the client can read them |
+//! | `feed` | changes at the server, told to the client |
+//! | `in_flight` | requests that may be withdrawn |
+
+mod asking;
+mod call;
+mod down;
+mod feed;
+mod in_flight;
+mod questions;
+mod reading;
+mod schema;
+mod server;
+mod terms;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use shadowcat_pipeline::task::Tasks;
+use shadowcat_pipeline::{Back, Envelope, Origin, PeerId, Refusal, RefusalKind, Replies, Service};
+use shadowcat_protocol::{Message, Notification, Request, Response, codes, json, method};
+
+pub use self::server::{ModernServer, ToModernSettings};
+
+use self::call::Call;
+use self::feed::Feed;
+use self::in_flight::InFlight;
+use self::reading::Reader;
+use self::server::{Discovered, inner};
+use self::terms::Terms;
+use crate::object::Object;
+
+/// The log levels there are (all legacy revisions, logging).
+const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+/// What a legacy client may be offered; extensions and tasks are made in another way by either era.
+const OFFERED: [&str; 5] = ["tools", "prompts", "resources", "completions", "logging"];
+const EMPTY: &str = "{}";
+
+/// What is known of a session that an earlier process began; nothing of a new one.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// The parameters of `initialize` and its result, as JSON.
+    pub handshake: Option<(String, String)>,
+    /// The log level the client has set.
+    pub log_level: Option<String>,
+    /// The URIs of the resources the client has subscribed to.
+    pub subscriptions: Vec<String>,
+}
+
+/// The session of one legacy client to a modern server.
+pub struct ToModern {
+    server: Arc<ModernServer>,
+    client: Arc<dyn Back>,
+    /// The scope of the session's requests upstream.
+    peer: PeerId,
+    agreed: Mutex<Agreed>,
+    in_flight: Arc<InFlight>,
+    feed: Arc<Feed>,
+}
+
+#[derive(Default)]
+struct Agreed {
+    terms: Option<Arc<Terms>>,
+    level: Option<String>,
+}
+
+impl ToModern {
+    /// A session of the client behind `client`, new or gone on with.
+    pub fn new(server: Arc<ModernServer>, client: Arc<dyn Back>, known: Known, tasks: &Tasks) -> Arc<Self> {
+        let terms = known.handshake.map(|(params, result)| Arc::new(Terms::agreed(&params, &result)));
+        let peer = PeerId::next();
+        let feed =
+            Feed::new(Arc::clone(&server), Arc::clone(&client), tasks.child(), peer, known.subscriptions);
+        let agreed = Mutex::new(Agreed { terms, level: known.log_level });
+        Arc::new(Self { server, client, peer, agreed, in_flight: Arc::default(), feed })
+    }
+
+    /// The client has opened its standing stream: from now on it can be told what changes.
+    pub fn listen(&self) {
+        if let Some(terms) = self.terms() {
+            self.feed.start(terms);
+        }
+    }
+
+    /// Ends the session: its requests are withdrawn, and nothing is told to the client any more.
+    pub async fn close(&self) {
+        self.in_flight.withdraw_all();
+        self.feed.close().await;
+    }
+
+    fn agreed(&self) -> MutexGuard<'_, Agreed> {
+        self.agreed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn terms(&self) -> Option<Arc<Terms>> {
+        self.agreed().terms.clone()
+    }
+
+    async fn request(&self, request: Request, origin: &Origin) -> Result<Replies, Refusal> {
+        let id = request.id();
+        match request.method() {
+            method::INITIALIZE => return Ok(self.initialize(&request)),
+            method::PING => return Ok(answer(Response::result(id, EMPTY))),
+            own if own == method::LISTEN || own == method::DISCOVER || own.starts_with("tasks/") => {
+                self.server.counters.not_carried.add();
+                return Ok(answer(down::fault(
+                    id,
+                    codes::METHOD_NOT_FOUND,
+                    "this session has no such method",
+                )));
+            }
+            _ => {}
+        }
+        let Some(terms) = self.terms() else {
+            return Ok(answer(down::fault(id, codes::INVALID_REQUEST, "initialize first")));
+        };
+        match request.method() {
+            method::SET_LEVEL => Ok(answer(self.set_level(&request))),
+            method::RESOURCES_SUBSCRIBE => Ok(self.subscribe(request, terms, true)),
+            method::RESOURCES_UNSUBSCRIBE => Ok(self.subscribe(request, terms, false)),
+            _ => self.call(request, terms, origin).await,
+        }
+    }
+
+    fn initialize(&self, request: &Request) -> Replies {
+        let terms = Arc::new(Terms::asked(request.params()));
+        *self.agreed() = Agreed { terms: Some(Arc::clone(&terms)), level: None };
+        let (server, id) = (Arc::clone(&self.server), request.id().clone());
+        later(async move {
+            let discovered = server.discover().await?;
+            Ok(Response::result(&id, &welcome(&server, &terms, &discovered)))
+        })
+    }
+
+    fn set_level(&self, request: &Request) -> Response {
+        let level = request.params().and_then(|params| json::get(params, &["level"])).and_then(json::string);
+        match level.filter(|level| LEVELS.contains(&&**level)) {
+            Some(level) => {
+                self.agreed().level = Some(level.into_owned());
+                Response::result(request.id(), EMPTY)
+            }
+            None => down::fault(request.id(), codes::INVALID_PARAMS, "there is no such log level"),
+        }
+    }
+
+    fn subscribe(&self, request: Request, terms: Arc<Terms>, wanted: bool) -> Replies {
+        let uri = request.params().and_then(|params| json::get(params, &["uri"])).and_then(json::string);
+        let Some(uri) = uri.map(std::borrow::Cow::into_owned) else {
+            return answer(down::fault(request.id(), codes::INVALID_PARAMS, "the uri is missing"));
+        };
+        let feed = Arc::clone(&self.feed);
+        later(async move {
+            let changed =
+                if wanted { feed.subscribe(terms, uri).await } else { feed.unsubscribe(terms, &uri).await };
+            match changed {
+                Ok(()) => Ok(Response::result(request.id(), EMPTY)),
+                Err(refusal) => down::refused(request.id(), refusal),
+            }
+        })
+    }
+
+    async fn call(&self, request: Request, terms: Arc<Terms>, origin: &Origin) -> Result<Replies, Refusal> {
+        let Some(flight) = self.in_flight.enter(request.id()) else {
+            return Err(self.server.refusal(RefusalKind::LimitQueue));
+        };
+        if request.params().is_some_and(|params| json::get(params, &["task"]).is_some()) {
+            // 2025-11-25 tasks: a receiver that offers none ignores it.
+            self.server.counters.not_carried.add();
+        }
+        let level = self.agreed().level.clone();
+        let params = terms.stamped(request.params(), level.as_deref());
+        let own = Origin {
+            session: origin.session.clone(),
+            principal: origin.principal.clone(),
+            ..inner(origin.exchange, self.peer)
+        };
+        let (server, client) = (Arc::clone(&self.server), Arc::clone(&self.client));
+        Call { server, client, terms, request, params, origin: Arc::new(own), flight }.run().await
+    }
+
+    fn notification(&self, note: &Notification) {
+        match note.method() {
+            method::INITIALIZED => self.listen(),
+            method::CANCELLED => {
+                if let Some(id) = note.request_id() {
+                    self.in_flight.withdraw(&id);
+                }
+            }
+            // The modern revision has no other notifications of clients.
+            _ => self.server.counters.not_carried.add(),
+        }
+    }
+}
+
+#[async_trait]
+impl Service for ToModern {
+    async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+        let origin = envelope.origin;
+        origin.upstream.get_or_init(|| self.server.settings.side.clone());
+        match envelope.message {
+            Message::Request(request) => self.request(request, &origin).await,
+            Message::Notification(note) => {
+                self.notification(&note);
+                Ok(Replies::none())
+            }
+            Message::Response(_) => {
+                Err(Refusal::bad_message(codes::INVALID_REQUEST, "a response to no request of the server"))
+            }
+        }
+    }
+}
+
+fn answer(response: Response) -> Replies {
+    Replies::one(Message::Response(response))
+}
+
+/// An answer that somebody has to be asked for first.
+fn later(work: impl Future<Output = Result<Response, Refusal>> + Send + 'static) -> Replies {
+    Replies::stream(futures_util::stream::once(async move { work.await.map(Message::Response) }))
+}
+
+/// The result of `initialize`, from what the server says of itself.
+fn welcome(server: &ModernServer, terms: &Terms, discovered: &Discovered) -> String {
+    let declared = Object::parse(&discovered.capabilities);
+    let mut capabilities = Object::default();
+    for offer in OFFERED {
+        if let Some(raw) = declared.get(offer).filter(|raw| raw.starts_with('{')) {
+            capabilities.set(offer, raw);
+        }
+    }
+    // Legacy clients need a name and a version; a modern server need not tell them.
+    let synthesised = format!(r#"{{"name":{},"version":"0"}}"#, json::quote(&server.settings.side.name));
+    let info = Object::parse(discovered.server_info.as_deref().unwrap_or(&synthesised));
+    let reader = Reader { revision: terms.revision, counters: &server.counters };
+    let welcome = Object::default()
+        .with("protocolVersion", json::quote(terms.revision.as_str()))
+        .with("capabilities", capabilities.to_json())
+        .with("serverInfo", reader.item(info).to_json());
+    match &discovered.instructions {
+        Some(instructions) => welcome.with("instructions", instructions.as_str()).to_json(),
+        None => welcome.to_json(),
+    }
+}

@@ -1,0 +1,259 @@
+//! The modern server behind all legacy sessions of one upstream: what it says of itself, and what its tools are like.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use shadowcat_pipeline::{
+    Chain, Envelope, ExchangeId, Origin, PeerId, Refusal, RefusalKind, Replies, Service, Transport,
+    UpstreamSide,
+};
+use shadowcat_protocol::{Id, Message, Request, Response, Revision, json, method};
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+use crate::Counters;
+use crate::meta;
+use crate::object::Object;
+
+use super::reading;
+
+/// How long the server may take to say what it is.
+const DISCOVER_MAX: Duration = Duration::from_secs(30);
+/// What the server says of itself is asked for again no sooner than after this, and no later than after that.
+const KEPT_MIN: Duration = Duration::from_secs(5);
+const KEPT_MAX: Duration = Duration::from_hours(1);
+/// How long all pages of the tool list may take.
+const LIST_MAX: Duration = Duration::from_secs(10);
+const PAGES_MAX: usize = 100;
+/// Tools whose wrapped schema is remembered.
+const WRAPPED_MAX: usize = 10_000;
+
+/// How a bridge treats its server and its clients.
+#[derive(Clone, Debug)]
+pub struct ToModernSettings {
+    /// The server, as its messages are marked.
+    pub side: UpstreamSide,
+    /// How long a client may take to answer what the server wants to know before it goes on with a call.
+    pub answer_max: Duration,
+}
+
+impl ToModernSettings {
+    /// Settings for this server, with ten minutes for the person at the client to answer.
+    pub fn new(side: UpstreamSide) -> Self {
+        Self { side, answer_max: Duration::from_mins(10) }
+    }
+}
+
+/// A server that only speaks the modern revision, shared by the sessions of all its legacy clients.
+pub struct ModernServer {
+    service: Arc<dyn Service>,
+    chain: Chain,
+    pub(super) settings: ToModernSettings,
+    pub(super) counters: Arc<Counters>,
+    /// Held while the server is asked, so that many clients ask once.
+    discovered: tokio::sync::Mutex<Option<Kept>>,
+    taught: OnceCell<()>,
+    wrapped: Mutex<HashSet<Box<str>>>,
+    peer: PeerId,
+    ids: AtomicU64,
+}
+
+struct Kept {
+    discovered: Arc<Discovered>,
+    until: Instant,
+}
+
+/// What the server says of itself.
+#[derive(Debug, Default)]
+pub(super) struct Discovered {
+    pub(super) capabilities: String,
+    pub(super) server_info: Option<String>,
+    pub(super) instructions: Option<String>,
+}
+
+impl Discovered {
+    fn read(result: &str) -> Self {
+        let text = |path: &[&str]| json::get(result, path).map(str::to_owned);
+        Self {
+            capabilities: text(&["capabilities"]).unwrap_or_else(|| "{}".to_owned()),
+            server_info: text(&["_meta", meta::SERVER_INFO]).filter(|raw| raw.starts_with('{')),
+            instructions: text(&["instructions"]).filter(|raw| raw.starts_with('"')),
+        }
+    }
+
+    /// Whether a capability is offered: an object, or a member of one that is true.
+    pub(super) fn offers(&self, path: &[&str]) -> bool {
+        json::get(&self.capabilities, path).is_some_and(|raw| raw == "true" || raw.starts_with('{'))
+    }
+}
+
+impl ModernServer {
+    /// A server behind `service`. Every message to it goes through `chain`, so that it is recorded as it is sent.
+    pub fn new(
+        service: Arc<dyn Service>,
+        chain: Chain,
+        settings: ToModernSettings,
+        counters: Arc<Counters>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            service,
+            chain,
+            settings,
+            counters,
+            discovered: tokio::sync::Mutex::default(),
+            taught: OnceCell::new(),
+            wrapped: Mutex::default(),
+            peer: PeerId::next(),
+            ids: AtomicU64::new(1),
+        })
+    }
+
+    /// An id that no other request to this server has.
+    pub(super) fn next_id(&self) -> Id {
+        Id::from_u64(self.ids.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Sends a message that is modern already.
+    pub(super) async fn send(&self, message: Message, origin: Arc<Origin>) -> Result<Replies, Refusal> {
+        self.chain.run(Envelope::to_server(message, origin), &*self.service).await
+    }
+
+    /// What the server says of itself, asked for when what is known is too old.
+    pub(super) async fn discover(&self) -> Result<Arc<Discovered>, Refusal> {
+        let discovering = tokio::time::timeout(DISCOVER_MAX, self.discover_once());
+        discovering.await.unwrap_or_else(|_| Err(self.refusal(RefusalKind::UpstreamTimeout)))
+    }
+
+    async fn discover_once(&self) -> Result<Arc<Discovered>, Refusal> {
+        let mut kept = self.discovered.lock().await;
+        if let Some(kept) = kept.as_ref().filter(|kept| kept.until > Instant::now()) {
+            return Ok(Arc::clone(&kept.discovered));
+        }
+        let answer = self.ask(method::DISCOVER, Object::default()).await?;
+        let result = answer.result_json().filter(|result| speaks_modern(result)).ok_or_else(|| {
+            let detail = "the server does not say that it speaks 2026-07-28";
+            self.refusal(RefusalKind::UpstreamProtocol).with_detail(detail)
+        })?;
+        let told = json::get(result, &["ttlMs"]).and_then(|raw| raw.parse().ok()).unwrap_or(0);
+        let discovered = Arc::new(Discovered::read(result));
+        let until = Instant::now() + Duration::from_millis(told).clamp(KEPT_MIN, KEPT_MAX);
+        *kept = Some(Kept { discovered: Arc::clone(&discovered), until });
+        Ok(discovered)
+    }
+
+    /// The server is not what it said: it is asked again at the next need.
+    pub(super) async fn doubt(&self) {
+        *self.discovered.lock().await = None;
+    }
+
+    /// Whether the tool list has passed once.
+    pub(super) fn is_taught(&self) -> bool {
+        self.taught.initialized()
+    }
+
+    /// Lets the tool list pass once before the first call: the connection below learns from it which arguments are
+    /// mirrored in headers, and we which results are wrapped.
+    pub(super) async fn learn_tools(&self) {
+        self.taught.get_or_init(|| self.list_tools()).await;
+    }
+
+    /// Lets the tool list pass. A call does not fail because the list does: it may need nothing of it.
+    pub(super) async fn list_tools(&self) {
+        if tokio::time::timeout(LIST_MAX, self.list_pages()).await.is_err() {
+            tracing::debug!(upstream = %self.settings.side.name, "the server did not list its tools in time");
+        }
+    }
+
+    async fn list_pages(&self) {
+        let mut cursor: Option<String> = None;
+        for _ in 0..PAGES_MAX {
+            let page = match &cursor {
+                Some(cursor) => Object::default().with("cursor", cursor.as_str()),
+                None => Object::default(),
+            };
+            let answer = match self.ask(method::TOOLS_LIST, page).await {
+                Ok(answer) => answer,
+                Err(refusal) => {
+                    tracing::debug!(upstream = %self.settings.side.name, %refusal, "the tools are not known");
+                    return;
+                }
+            };
+            let Some(result) = answer.result_json() else { return };
+            self.note_tools(result);
+            cursor = json::get(result, &["nextCursor"]).filter(|raw| raw.starts_with('"')).map(str::to_owned);
+            if cursor.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Notes which tools of a list have results that are wrapped for clients that only take objects.
+    pub(super) fn note_tools(&self, result: &str) {
+        let tools = reading::wrapped_tools(result);
+        let mut wrapped = self.wrapped.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, is_wrapped) in tools {
+            if !is_wrapped {
+                wrapped.remove(&*name);
+            } else if wrapped.len() < WRAPPED_MAX {
+                wrapped.insert(name.into());
+            }
+        }
+    }
+
+    /// Whether the results of this tool are wrapped.
+    pub(super) fn wraps(&self, tool: &str) -> bool {
+        self.wrapped.lock().unwrap_or_else(PoisonError::into_inner).contains(tool)
+    }
+
+    /// Asks the server something in the proxy's own name. The caller sets the deadline.
+    async fn ask(&self, asked: &str, params: Object<'_>) -> Result<Response, Refusal> {
+        let params = params.with("_meta", own_meta()).to_json();
+        let request = Request::new(&self.next_id(), asked, Some(&params));
+        let mut replies = self.send(Message::Request(request), Arc::new(self.own_origin())).await?;
+        while let Some(reply) = replies.next().await {
+            if let Message::Response(response) = reply? {
+                return Ok(response);
+            }
+        }
+        let detail = "the server ended its answer before the result";
+        Err(self.refusal(RefusalKind::UpstreamProtocol).with_detail(detail))
+    }
+
+    /// The origin of a request of ours.
+    pub(super) fn own_origin(&self) -> Origin {
+        inner(ExchangeId::next(), self.peer)
+    }
+
+    pub(super) fn refusal(&self, kind: RefusalKind) -> Refusal {
+        Refusal::new(kind).with_upstream(&self.settings.side.name)
+    }
+}
+
+/// The origin of a message to the server. Like that of a client on a pipe, which mirrors nothing in headers: whoever
+/// sends it over HTTP writes them.
+pub(super) fn inner(exchange: ExchangeId, peer: PeerId) -> Origin {
+    Origin {
+        exchange,
+        upstream: OnceLock::new(),
+        ..Origin::new(peer, Transport::Stdio, Revision::V2026_07_28)
+    }
+}
+
+fn speaks_modern(result: &str) -> bool {
+    let versions = json::get(result, &["supportedVersions"]).unwrap_or("[]");
+    json::elements(versions)
+        .filter_map(json::string)
+        .any(|version| Revision::parse(&version).is_some_and(Revision::is_modern))
+}
+
+/// The metadata of a request in the proxy's own name.
+fn own_meta() -> String {
+    let info = format!(r#"{{"name":"shadowcat","version":{}}}"#, json::quote(env!("CARGO_PKG_VERSION")));
+    Object::default()
+        .with(meta::VERSION, json::quote(Revision::V2026_07_28.as_str()))
+        .with(meta::CLIENT_INFO, info)
+        .with(meta::CAPABILITIES, "{}")
+        .to_json()
+}

@@ -1,0 +1,1 @@
+//! Changes at the server, told to the client.
