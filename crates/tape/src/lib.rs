@@ -13,7 +13,7 @@
 //! | `line/` | a record as a line and back, and the checksum |
 //! | `recorder.rs` | the interceptor |
 //! | `queue.rs` | between the data path and the writer thread |
-//! | `tape.rs`, `writer.rs`, `spool.rs` | a tape being written: its handle, its thread, its bytes on the way to the disk |
+//! | `tape.rs`, `writer.rs`, `spool` | a tape being written: its handle, its thread, its bytes on the way to the disk |
 //! | `redact/` | what must not reach the disk |
 //! | `reader.rs`, `list.rs` | tapes read back |
 //! | `render.rs` | a frame as one line for people |
