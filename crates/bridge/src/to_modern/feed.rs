@@ -20,6 +20,8 @@ use super::terms::Terms;
 
 /// Resources one session may be subscribed to.
 const SUBSCRIPTIONS_MAX: usize = 1_000;
+/// The longest URI of one: all of them are said again with each change.
+const URI_BYTES_MAX: usize = 8 * 1024;
 /// How long the server may take to acknowledge a subscription.
 const ACK_MAX: Duration = Duration::from_secs(10);
 /// How long a change of subscriptions may take, with those before it.
@@ -107,8 +109,8 @@ impl Feed {
                 let detail = "the server offers no subscriptions to resources";
                 return Err(Refusal::bad_message(codes::METHOD_NOT_FOUND, detail));
             }
-            if current.uris.len() >= SUBSCRIPTIONS_MAX {
-                let detail = "the session is subscribed to too many resources";
+            if current.uris.len() >= SUBSCRIPTIONS_MAX || uri.len() > URI_BYTES_MAX {
+                let detail = "the session is subscribed to too many resources, or the uri is too long";
                 return Err(Refusal::bad_message(codes::INVALID_PARAMS, detail));
             }
             let mut uris = current.uris.clone();

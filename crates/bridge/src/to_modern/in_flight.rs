@@ -45,6 +45,12 @@ impl InFlight {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        let entries = self.lock();
+        entries.by_id.is_empty() && entries.len == 0
+    }
+
     /// Withdraws all of them.
     pub(super) fn withdraw_all(&self) {
         for (_, withdrawn) in self.lock().by_id.values().flatten() {
@@ -93,6 +99,6 @@ mod tests {
         all.withdraw(&id);
         assert!(older.withdrawn.is_cancelled());
         drop(older);
-        assert!(all.lock().by_id.is_empty() && all.lock().len == 0);
+        assert!(all.is_empty());
     }
 }

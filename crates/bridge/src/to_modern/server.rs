@@ -134,7 +134,8 @@ impl ModernServer {
         let answer = self.ask(method::DISCOVER, Object::default()).await?;
         let result = answer.result_json().filter(|result| speaks_modern(result)).ok_or_else(|| {
             let detail = "the server does not say that it speaks 2026-07-28";
-            self.refusal(RefusalKind::UpstreamProtocol).with_detail(detail)
+            let told = String::from_utf8_lossy(answer.text()).into_owned();
+            self.refusal(RefusalKind::UpstreamProtocol).with_detail(detail).with_cause(told)
         })?;
         let told = json::get(result, &["ttlMs"]).and_then(|raw| raw.parse().ok()).unwrap_or(0);
         let discovered = Arc::new(Discovered::read(result));

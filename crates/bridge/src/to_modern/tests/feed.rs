@@ -1,1 +1,194 @@
 //! Changes at the server, told to the client.
+
+use super::*;
+use serde_json::json;
+use shadowcat_pipeline::RefusalKind;
+
+const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
+
+/// The parameters of a subscription, and the way to its stream.
+type Listen = (Value, mpsc::Sender<Value>);
+
+/// The subscriptions a server was asked for.
+#[derive(Clone, Default)]
+struct Listens(Arc<Mutex<Vec<Listen>>>);
+
+impl Listens {
+    /// A server that grants all that is asked for but these resources.
+    fn granting_all_but(&self, refused: &'static str) -> impl FnMut(&Value) -> Play + Send + 'static {
+        let listens = self.clone();
+        offering(move |request| {
+            (request["method"] == "subscriptions/listen").then(|| {
+                let mut granted = request["params"]["notifications"].clone();
+                if let Some(uris) = granted.get_mut("resourceSubscriptions") {
+                    uris.as_array_mut().unwrap().retain(|uri| uri != refused);
+                }
+                let (stream, messages) = mpsc::channel(8);
+                let mut ack =
+                    tagged("notifications/subscriptions/acknowledged", &json!({"notifications": granted}));
+                ack["params"]["_meta"][SUBSCRIPTION] = request["id"].clone();
+                stream.try_send(ack).unwrap();
+                listens.0.lock().unwrap().push((request["params"].clone(), stream));
+                Play::Open(messages)
+            })
+        })
+    }
+
+    fn len(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    fn filter(&self, number: usize) -> Value {
+        self.0.lock().unwrap()[number].0["notifications"].clone()
+    }
+
+    fn stream(&self, number: usize) -> mpsc::Sender<Value> {
+        self.0.lock().unwrap()[number].1.clone()
+    }
+
+    /// Ends the stream from the server's side.
+    fn lose(&self, number: usize) {
+        self.0.lock().unwrap()[number].1 = mpsc::channel(1).0;
+    }
+}
+
+fn tagged(method: &str, params: &Value) -> Value {
+    let mut params = params.clone();
+    params["_meta"] = json!({SUBSCRIPTION: 1});
+    json!({"jsonrpc": "2.0", "method": method, "params": params})
+}
+
+/// A session whose subscription is open.
+async fn following(refused: &'static str) -> (Bench, Listens) {
+    let listens = Listens::default();
+    let bench = Bench::new(listens.granting_all_but(refused), unasked);
+    bench.initialize("2025-11-25", json!({"sampling": {}})).await;
+    bench.note("notifications/initialized", json!({})).await;
+    until(|| listens.len() == 1).await;
+    (bench, listens)
+}
+
+#[tokio::test]
+async fn what_the_server_offers_to_tell_is_told_without_its_subscription() {
+    let (bench, listens) = following("").await;
+    assert_eq!(listens.filter(0), json!({"toolsListChanged": true}));
+    bench.note("notifications/initialized", json!({})).await;
+    bench.session.listen();
+    let mut kept = tagged("notifications/tools/list_changed", &json!({}));
+    kept["params"]["_meta"]["k"] = json!(1);
+    let other = tagged("notifications/message", &json!({"level": "info", "data": 1}));
+    for message in [&tagged("notifications/tools/list_changed", &json!({})), &other, &kept] {
+        listens.stream(0).send(message.clone()).await.unwrap();
+    }
+    until(|| bench.client.seen().len() == 2).await;
+    assert_eq!(
+        bench.client.seen(),
+        [
+            json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}),
+            json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed", "params": {"_meta": {"k": 1}}})
+        ]
+    );
+    assert_eq!(listens.len(), 1, "one for each session");
+    assert_eq!(bench.counters.not_carried.get(), 1);
+}
+
+#[tokio::test]
+async fn a_resource_is_followed_by_a_subscription_in_the_place_of_the_last() {
+    let (bench, listens) = following("").await;
+    assert_eq!(bench.ask("resources/subscribe", json!({"uri": "a:1"})).await["result"], json!({}));
+    assert_eq!(bench.ask("resources/subscribe", json!({"uri": "a:1"})).await["result"], json!({}));
+    assert_eq!(listens.filter(1), json!({"toolsListChanged": true, "resourceSubscriptions": ["a:1"]}));
+    until(|| bench.server.awaited() == 1).await;
+    let updated = tagged("notifications/resources/updated", &json!({"uri": "a:1/sub"}));
+    listens.stream(1).send(updated).await.unwrap();
+    until(|| bench.client.seen().len() == 1).await;
+    assert_eq!(bench.client.seen()[0]["params"], json!({"uri": "a:1/sub"}));
+
+    assert_eq!(bench.ask("resources/unsubscribe", json!({"uri": "a:2"})).await["result"], json!({}));
+    assert_eq!(listens.len(), 2);
+    assert_eq!(bench.ask("resources/unsubscribe", json!({"uri": "a:1"})).await["result"], json!({}));
+    assert_eq!(listens.filter(2), json!({"toolsListChanged": true}));
+    until(|| bench.server.awaited() == 1).await;
+    assert!(listens.stream(1).is_closed() && !listens.stream(2).is_closed());
+}
+
+#[tokio::test]
+async fn a_resource_the_server_does_not_grant_is_not_followed() {
+    let (bench, listens) = following("a:no").await;
+    assert_eq!(bench.ask("resources/subscribe", json!({"uri": "a:no"})).await["error"]["code"], -32602);
+    assert_eq!(bench.ask("resources/subscribe", json!({})).await["error"]["code"], -32602);
+    until(|| bench.server.awaited() == 1).await;
+    assert!(!listens.stream(0).is_closed(), "the one there was goes on");
+
+    let script = offering(|request| {
+        (request["method"] == "server/discover").then(|| {
+            Play::Result(json!({"supportedVersions": ["2026-07-28"], "capabilities": {"resources": {}}}))
+        })
+    });
+    let bench = Bench::new(script, unasked);
+    bench.initialize("2025-11-25", json!({})).await;
+    assert_eq!(bench.ask("resources/subscribe", json!({"uri": "a:1"})).await["error"]["code"], -32601);
+    assert!(bench.server.of("subscriptions/listen").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_subscription_is_opened_again_and_what_it_followed_told_as_changed() {
+    let (bench, listens) = following("").await;
+    bench.ask("resources/subscribe", json!({"uri": "a:1"})).await;
+    for lost in 1..4 {
+        listens.lose(lost);
+        until(|| listens.len() == lost + 2 && bench.client.seen().len() == 2 * lost).await;
+        assert_eq!(listens.filter(lost + 1), listens.filter(1));
+    }
+    let told: Vec<_> = bench.client.seen().iter().map(|note| note["method"].clone()).collect();
+    assert_eq!(told[..2], ["notifications/tools/list_changed", "notifications/resources/updated"]);
+    assert_eq!(bench.client.seen()[1]["params"], json!({"uri": "a:1"}));
+    assert_eq!(bench.server.awaited(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_without_subscriptions_is_asked_once() {
+    let script = offering(|request| {
+        (request["method"] == "subscriptions/listen").then(|| Play::Error(-32601, json!(null)))
+    });
+    let bench = Bench::new(script, unasked);
+    bench.initialize("2025-11-25", json!({})).await;
+    bench.session.listen();
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    assert_eq!(bench.server.of("subscriptions/listen").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_acknowledge_is_asked_again_at_growing_pauses() {
+    let script = offering(|request| (request["method"] == "subscriptions/listen").then_some(Play::Silence));
+    let bench = Bench::new(script, unasked);
+    bench.initialize("2025-11-25", json!({})).await;
+    let mut replies = bench.start("1", "resources/subscribe", &json!({"uri": "a:1"})).await;
+    assert_eq!(replies.next().await.unwrap().unwrap_err().kind, RefusalKind::UpstreamTimeout);
+    bench.session.listen();
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    let asked = bench.server.of("subscriptions/listen").len();
+    assert!((48..=60).contains(&asked), "in an hour of the paused clock: {asked}");
+    assert_eq!(bench.server.awaited(), 0);
+}
+
+#[tokio::test]
+async fn a_restored_session_follows_what_it_did_once_its_client_listens() {
+    let listens = Listens::default();
+    let params = json!({"protocolVersion": "2025-11-25"}).to_string();
+    let known =
+        Known { handshake: Some((params, "{}".into())), log_level: None, subscriptions: vec!["a:1".into()] };
+    let bench = Bench::restored(known, listens.granting_all_but(""), unasked);
+    bench.session.listen();
+    until(|| listens.len() == 1).await;
+    assert_eq!(listens.filter(0), json!({"toolsListChanged": true, "resourceSubscriptions": ["a:1"]}));
+}
+
+#[tokio::test]
+async fn a_closed_session_leaves_nothing_behind() {
+    let (bench, listens) = following("").await;
+    bench.session.close().await;
+    bench.session.close().await;
+    assert_eq!((bench.server.awaited(), bench.tasks.running()), (0, 0));
+    assert!(listens.stream(0).is_closed());
+}

@@ -2,6 +2,7 @@
 
 mod asking;
 mod feed;
+mod interleaving;
 mod session;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
