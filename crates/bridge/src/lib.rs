@@ -20,9 +20,11 @@ mod era;
 mod meta;
 mod object;
 mod seal;
+mod to_legacy;
 mod to_modern;
 
 pub use counters::{Count, Counters};
 pub use era::{Eras, Evidence, PROBE_MAX, Probe, evidence};
 pub use seal::{NoKey, Seal, Unsealed};
+pub use to_legacy::{LegacyServer, LegacySession, ToLegacy, ToLegacySettings};
 pub use to_modern::{Known, ModernServer, ToModern, ToModernSettings};

@@ -1,0 +1,193 @@
+//! What a handshake agreed on, and the answers of the modern revision that follow from it.
+
+use shadowcat_pipeline::{Refusal, RefusalKind};
+use shadowcat_protocol::{ErrorObject, Id, Response, Revision, codes, json, method};
+
+use super::round::Round;
+use crate::meta::{self, SERVER_INFO};
+use crate::object::Object;
+
+const RESULT_TYPE: &str = "resultType";
+const COMPLETE: &str = r#""complete""#;
+
+/// Results that say for how long and for whom they hold.
+const CACHEABLE: [&str; 5] = [
+    method::TOOLS_LIST,
+    method::PROMPTS_LIST,
+    method::RESOURCES_LIST,
+    method::RESOURCE_TEMPLATES_LIST,
+    method::RESOURCES_READ,
+];
+
+/// The result of one handshake.
+#[derive(Debug)]
+pub(super) struct Agreed {
+    pub(super) revision: Revision,
+    /// The result of `initialize`, as JSON.
+    pub(super) result: Box<str>,
+    server: Option<Box<str>>,
+}
+
+impl Agreed {
+    /// Reads the answer to `initialize`.
+    pub(super) fn read(response: &Response) -> Result<Self, Refusal> {
+        let protocol = |detail: String| Refusal::new(RefusalKind::UpstreamProtocol).with_detail(detail);
+        let Some(result) = response.result_json() else {
+            let message = response.error_json().and_then(|error| json::get(error, &["message"]));
+            let message = message.and_then(json::string).unwrap_or_default();
+            return Err(protocol(format!("the server refused the handshake: {message}")));
+        };
+        let version = json::get(result, &["protocolVersion"]).and_then(json::string).unwrap_or_default();
+        let revision = Revision::parse(&version)
+            .filter(|revision| !revision.is_modern())
+            .ok_or_else(|| protocol(format!("the server speaks the unknown revision {version:?}")))?;
+        let server = json::get(result, &["serverInfo"]).map(Into::into);
+        Ok(Self { revision, result: result.into(), server })
+    }
+
+    /// Whether the server declared this capability: an object, or `true`.
+    pub(super) fn can(&self, capability: &[&str]) -> bool {
+        let all = json::get(&self.result, &["capabilities"]).unwrap_or_default();
+        json::get(all, capability).is_some_and(|raw| raw.starts_with('{') || raw == "true")
+    }
+
+    /// The result of `server/discover`.
+    pub(super) fn discovered(&self) -> String {
+        let capabilities = Object::of(json::get(&self.result, &["capabilities"])).without(&["tasks"]);
+        let versions = format!("[{}]", json::quote(Revision::V2026_07_28.as_str()));
+        let mut result = Object::default()
+            .with(RESULT_TYPE, COMPLETE)
+            .with("supportedVersions", versions)
+            .with("capabilities", capabilities.to_json());
+        if let Some(instructions) = json::get(&self.result, &["instructions"]) {
+            result.set("instructions", instructions);
+        }
+        self.signed(with_cache_terms(result)).to_json()
+    }
+
+    /// A result of the server as the modern revision has it.
+    pub(super) fn complete(&self, asked: &str, result: &str) -> String {
+        let mut object = Object::parse(result).with(RESULT_TYPE, COMPLETE);
+        if CACHEABLE.contains(&asked) {
+            object = with_cache_terms(object);
+        }
+        self.signed(object).to_json()
+    }
+
+    /// The result that ends a subscription.
+    pub(super) fn subscription_end(&self, id: &Id) -> String {
+        let meta = Object::default().with(meta::SUBSCRIPTION, id.as_json()).to_json();
+        self.signed(Object::default().with(RESULT_TYPE, COMPLETE).with("_meta", meta)).to_json()
+    }
+
+    /// A question to the client, in the place of a result.
+    pub(super) fn input_required(&self, requests: String, state: &str) -> String {
+        let result = Object::default()
+            .with(RESULT_TYPE, r#""input_required""#)
+            .with("inputRequests", requests)
+            .with("requestState", json::quote(state));
+        self.signed(result).to_json()
+    }
+
+    /// With the server's name, which a modern server puts under every result.
+    fn signed<'a>(&self, mut result: Object<'a>) -> Object<'a> {
+        let Some(server) = &self.server else { return result };
+        let meta = result.remove("_meta");
+        let mut meta = Object::of(meta.as_deref());
+        if meta.get(SERVER_INFO).is_none() {
+            meta.set(SERVER_INFO, &**server);
+        }
+        result.with("_meta", meta.to_json())
+    }
+}
+
+/// Nobody but the operator can say how long a legacy server's answer holds.
+fn with_cache_terms(mut result: Object<'_>) -> Object<'_> {
+    if result.get("ttlMs").is_none() {
+        result.set("ttlMs", "0");
+    }
+    if result.get("cacheScope").is_none() {
+        result.set("cacheScope", r#""private""#);
+    }
+    result
+}
+
+/// An error of the server as the modern revision has it. All but two pass as they are.
+pub(super) fn modern_error(round: &Round, response: &Response) -> Response {
+    match response.error_code() {
+        // 2026-07-28 server/resources: a missing resource is a wrong parameter.
+        Some(codes::RESOURCE_NOT_FOUND) => with_code(round, response, codes::INVALID_PARAMS),
+        // What the modern revision has for this stands in a result, and only for some methods.
+        Some(codes::URL_ELICITATION) if !round.declared.has_url() => {
+            missing_capability(round.id(), r#"{"elicitation":{"url":{}}}"#)
+        }
+        Some(codes::URL_ELICITATION) => with_code(round, response, codes::INTERNAL_ERROR),
+        _ => response.with_id(round.id()),
+    }
+}
+
+fn with_code(round: &Round, response: &Response, code: i64) -> Response {
+    let error = response.error_json().unwrap_or_default();
+    let message = json::get(error, &["message"]).and_then(json::string).unwrap_or_default().into_owned();
+    let data = json::get(error, &["data"]).map(str::to_owned);
+    Response::error(Some(round.id()), &ErrorObject { code, message, data })
+}
+
+/// The request needs what its client did not declare.
+fn missing_capability(id: &Id, required: &str) -> Response {
+    let error = ErrorObject {
+        code: codes::MISSING_CAPABILITY,
+        message: "the server needs a capability that this request does not declare".to_owned(),
+        data: Some(format!(r#"{{"requiredCapabilities":{required}}}"#)),
+    };
+    Response::error(Some(id), &error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agreed() -> Agreed {
+        let result = r#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{"listChanged":true},"tasks":{}},"serverInfo":{"name":"s","version":"1"},"instructions":"be kind"}"#;
+        Agreed::read(&Response::result(&Id::from_u64(1), result)).unwrap()
+    }
+
+    #[test]
+    fn discovery_tells_what_the_handshake_agreed_on() {
+        let agreed = agreed();
+        let value: serde_json::Value = serde_json::from_str(&agreed.discovered()).unwrap();
+        assert_eq!(
+            value,
+            serde_json::json!({
+                "resultType": "complete",
+                "supportedVersions": ["2026-07-28"],
+                "capabilities": {"tools": {"listChanged": true}},
+                "instructions": "be kind",
+                "ttlMs": 0,
+                "cacheScope": "private",
+                "_meta": {SERVER_INFO: {"name": "s", "version": "1"}},
+            })
+        );
+        assert!(agreed.can(&["tools", "listChanged"]) && !agreed.can(&["resources", "subscribe"]));
+    }
+
+    #[test]
+    fn a_result_says_that_it_is_complete_and_a_list_for_how_long_it_holds() {
+        let agreed = agreed();
+        assert_eq!(
+            agreed.complete("tools/call", r#"{"content":[],"n":1.0,"_meta":{"a":1}}"#),
+            format!(
+                r#"{{"content":[],"n":1.0,"resultType":"complete","_meta":{{"a":1,"{SERVER_INFO}":{{"name":"s","version":"1"}}}}}}"#
+            )
+        );
+        let list = agreed.complete("tools/list", r#"{"tools":[]}"#);
+        assert!(list.contains(r#""ttlMs":0,"cacheScope":"private""#), "{list}");
+    }
+
+    #[test]
+    fn a_handshake_that_agrees_on_nothing_known_is_refused() {
+        for result in [r#"{"protocolVersion":"2030-01-01"}"#, r#"{"protocolVersion":"2026-07-28"}"#, "{}"] {
+            assert!(Agreed::read(&Response::result(&Id::from_u64(1), result)).is_err(), "{result}");
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! One request on its way to a legacy server, from the first round of the client to the last.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream;
+use shadowcat_pipeline::{Form, Head, Refusal, RefusalKind, Replies};
+use shadowcat_protocol::{Message, Notification, Response, codes, json, method};
+use tokio::time::Instant;
+
+use super::agreed::{Agreed, modern_error};
+use super::cursor;
+use super::inbox::{Heard, Inbox};
+use super::level::Level;
+use super::parking::Parking;
+use super::pool::Lease;
+use super::question::{Question, url_question};
+use super::round::Round;
+use crate::object::Object;
+
+/// How long the answers that a call is given up with may take to leave, before the call itself is withdrawn.
+const GIVING_UP_MAX: Duration = Duration::from_secs(1);
+/// How long a session rests after a call that was withdrawn.
+const REST_MAX: Duration = Duration::from_secs(2);
+
+/// What the modern revision has no place for: its client finds out by coming back.
+const LEGACY_ONLY: [&str; 2] = ["notifications/elicitation/complete", "notifications/tasks/status"];
+
+type Reply = Result<Message, Refusal>;
+
+/// One request on its way.
+pub(super) struct Call {
+    pub(super) round: Round,
+    agreed: Arc<Agreed>,
+    parking: Arc<Parking>,
+    /// What comes back on the request's own stream; nothing once that has ended.
+    upstream: Option<Replies>,
+    /// What the server says elsewhere, for requests that it may say something to.
+    inbox: Option<Inbox>,
+    asked: Vec<Asked>,
+    /// How many questions were put so far: a key is never used for two.
+    keys: u64,
+    /// When the questions that are there go to the client.
+    ask_at: Option<Instant>,
+    /// The end, when it came while nobody was there to hear it.
+    ended: Option<Reply>,
+    lease: Option<Lease>,
+}
+
+/// A question the client has not answered.
+struct Asked {
+    key: String,
+    question: Question,
+}
+
+/// What happens to a call.
+enum Event {
+    Note(Notification),
+    Question(Question),
+    /// The time for further questions is over.
+    Gathered,
+    End(Reply),
+}
+
+impl Call {
+    pub(super) fn new(
+        round: Round,
+        agreed: Arc<Agreed>,
+        parking: Arc<Parking>,
+        lease: Lease,
+        inbox: Option<Inbox>,
+        upstream: Replies,
+    ) -> Self {
+        Self {
+            round,
+            agreed,
+            parking,
+            upstream: Some(upstream),
+            inbox,
+            asked: Vec::new(),
+            keys: 0,
+            ask_at: None,
+            ended: None,
+            lease: Some(lease),
+        }
+    }
+
+    /// The call as what its client gets in this round.
+    pub(super) fn into_replies(self, head: Head) -> Replies {
+        let rounds = stream::unfold(Some(self), |call| async { call?.step().await });
+        Replies::stream(rounds).with_head(head)
+    }
+
+    /// Goes on with the next round: what the client has answered goes to the server.
+    pub(super) async fn resume(mut self, round: Round) -> Replies {
+        if let (Some(level), Some(lease)) = (round.level, &self.lease) {
+            lease.session.speak_up(&self.agreed, level).await;
+        }
+        for Asked { key, question } in std::mem::take(&mut self.asked) {
+            match round.response(&key) {
+                Some(result) => question.answer(result),
+                None => self.asked.push(Asked { key, question }),
+            }
+        }
+        if let Some(inbox) = &self.inbox {
+            inbox.set_logs(round.level.is_some());
+        }
+        self.round = round;
+        self.ask_at = (!self.asked.is_empty()).then(Instant::now);
+        self.into_replies(Head { form: Form::Free, status: None })
+    }
+
+    /// The next message for the client, and the call if there is more to come.
+    async fn step(mut self) -> Option<(Reply, Option<Self>)> {
+        loop {
+            let event = match self.ended.take() {
+                Some(end) => Event::End(end),
+                None => self.next_event().await,
+            };
+            match event {
+                Event::Note(note) => {
+                    if let Some(note) = self.note(note) {
+                        return Some((Ok(Message::Notification(note)), Some(self)));
+                    }
+                }
+                Event::Question(question) => self.take(question),
+                Event::Gathered => {
+                    self.ask_at = None;
+                    self.drop_unfit();
+                    if !self.asked.is_empty() {
+                        let parking = Arc::clone(&self.parking);
+                        return Some((parking.park(self), None));
+                    }
+                }
+                Event::End(reply) => return Some((self.end(reply), None)),
+            }
+        }
+    }
+
+    /// What happens while the client is away. Cancel safe.
+    pub(super) async fn wait(&mut self) {
+        match self.next_event().await {
+            Event::Question(question) => self.take(question),
+            Event::End(reply) => self.ended = Some(reply),
+            // Its client is not there to hear it.
+            Event::Note(_) => {}
+            Event::Gathered => self.ask_at = None,
+        }
+    }
+
+    /// Cancel safe.
+    async fn next_event(&mut self) -> Event {
+        let heard = async {
+            match &mut self.inbox {
+                Some(inbox) => inbox.next().await,
+                None => None,
+            }
+        };
+        let reply = async {
+            match &mut self.upstream {
+                Some(upstream) => upstream.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        let gathered = async {
+            match self.ask_at {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        // In this order: what was said before the answer is heard before it.
+        let reply = tokio::select! {
+            biased;
+            Some(heard) = heard => return match heard {
+                Heard::Question(question) => Event::Question(question),
+                Heard::Note(note) => Event::Note(note),
+            },
+            reply = reply => reply,
+            () = gathered => return Event::Gathered,
+        };
+        if let Some(Ok(Message::Notification(note))) = reply {
+            return Event::Note(note);
+        }
+        self.upstream = None;
+        Event::End(reply.unwrap_or_else(|| Err(RefusalKind::Cancelled.into())))
+    }
+
+    fn take(&mut self, question: Question) {
+        self.keys += 1;
+        self.asked.push(Asked { key: format!("q{}", self.keys), question });
+        self.ask_at.get_or_insert_with(|| Instant::now() + self.parking.gather());
+    }
+
+    /// Without the questions that the server has withdrawn, and those that this round's client must not be asked.
+    fn drop_unfit(&mut self) {
+        for Asked { key, question } in std::mem::take(&mut self.asked) {
+            if question.is_withdrawn() {
+                continue;
+            }
+            match self.round.declared.allows(&question.request) {
+                Ok(()) => self.asked.push(Asked { key, question }),
+                Err(error) => question.refuse(&error),
+            }
+        }
+    }
+
+    /// The questions as the result of this round.
+    pub(super) fn input_required(&self, state: &str) -> Response {
+        let requests = self.asked.iter().fold(String::new(), |requests, asked| {
+            let comma = if requests.is_empty() { "" } else { "," };
+            requests + comma + &json::quote(&asked.key) + ":" + &asked.question.to_input_request()
+        });
+        let result = self.agreed.input_required(format!("{{{requests}}}"), state);
+        Response::result(self.round.id(), &result)
+    }
+
+    /// A notification of the server as this round's client may hear it.
+    fn note(&self, note: Notification) -> Option<Notification> {
+        match note.method() {
+            method::LOG_MESSAGE => {
+                let wanted = self.round.level?;
+                // A level nobody knows is shown rather than lost.
+                Level::of_message(&note).is_none_or(|level| level >= wanted).then_some(note)
+            }
+            method::PROGRESS => {
+                let token = self.round.request.progress_token()?;
+                Some(note.with_progress_token(token))
+            }
+            _ => {
+                // Changes belong to subscriptions, whatever stream the server has put them on.
+                let lease = self.lease.as_ref()?;
+                if lease.session.listeners.tell(&note) {
+                    return None;
+                }
+                if LEGACY_ONLY.contains(&note.method()) {
+                    lease.session.not_carried(note.method());
+                    return None;
+                }
+                Some(note)
+            }
+        }
+    }
+
+    /// The last message of this round.
+    fn end(&self, reply: Reply) -> Reply {
+        let Message::Response(response) = reply? else {
+            return Err(RefusalKind::UpstreamProtocol.into());
+        };
+        let asked = self.round.request.method();
+        let Some(result) = response.result_json() else {
+            return Ok(Message::Response(self.error(&response)?));
+        };
+        if !result.starts_with('{') {
+            return Ok(Message::Response(response.with_id(self.round.id())));
+        }
+        let sealed = self.sealed_cursor(result)?;
+        let result = self.agreed.complete(asked, sealed.as_deref().unwrap_or(result));
+        Ok(Message::Response(response.with_id(self.round.id()).with_result(&result)))
+    }
+
+    fn sealed_cursor(&self, result: &str) -> Result<Option<String>, Refusal> {
+        match &self.lease {
+            Some(lease) => cursor::seal(self.parking.seal(), &self.round, lease, result),
+            None => Ok(None),
+        }
+    }
+
+    fn error(&self, response: &Response) -> Result<Response, Refusal> {
+        let is_url = response.error_code() == Some(codes::URL_ELICITATION);
+        if !is_url || !self.round.may_be_asked() || !self.round.declared.has_url() {
+            return Ok(modern_error(&self.round, response));
+        }
+        // The call has ended at the server: the retry is a new one.
+        let error = response.error_json().unwrap_or_default();
+        let elicitations = json::get(error, &["data", "elicitations"]).unwrap_or_default();
+        let questions = json::elements(elicitations).enumerate();
+        let questions: Vec<_> =
+            questions.map(|(at, raw)| (format!("q{}", at + 1), url_question(raw))).collect();
+        let requests =
+            questions.iter().fold(Object::default(), |all, (key, question)| all.with(key, question));
+        let state = self.parking.seal_visit(&self.round)?;
+        let result = self.agreed.input_required(requests.to_json(), &state);
+        Ok(Response::result(self.round.id(), &result))
+    }
+
+    /// Ends a call whose client does not come back: first the server hears that its questions are cancelled, then
+    /// that the call is.
+    pub(super) async fn give_up(mut self) {
+        let asked = std::mem::take(&mut self.asked).into_iter();
+        let leaving: Vec<_> = asked.map(|asked| asked.question.give_up()).collect();
+        let left = futures_util::future::join_all(leaving);
+        if tokio::time::timeout(GIVING_UP_MAX, left).await.is_err() {
+            tracing::debug!("the legacy server does not take the answers that end its call");
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let (Some(upstream), Some(lease)) = (self.upstream.take(), self.lease.take()) else { return };
+        let occupied = self.inbox.is_some() && self.round.may_be_asked();
+        drop(upstream);
+        if occupied {
+            // What the server still asks for this call must not be taken for the next one's. It answers in order, so
+            // that behind the answer to a ping there is nothing of it any more.
+            let session = Arc::clone(&lease.session);
+            session.tasks.clone().spawn_until_stop(async move {
+                let rested = tokio::time::timeout(REST_MAX, session.ask(method::PING, "{}")).await;
+                tracing::trace!(in_time = rested.is_ok(), "a session rests behind a withdrawn call");
+                drop(lease);
+            });
+        }
+    }
+}

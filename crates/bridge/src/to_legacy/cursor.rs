@@ -1,0 +1,57 @@
+//! Cursors of lists: a legacy server's means something in one session only, so the client's says which one.
+
+use shadowcat_pipeline::{Refusal, RefusalKind};
+use shadowcat_protocol::{json, method};
+
+use super::pool::Lease;
+use super::round::{Round, owner};
+use crate::object::Object;
+use crate::seal::{NoKey, Seal};
+
+const CURSOR: &str = "cursor";
+const NEXT_CURSOR: &str = "nextCursor";
+const LISTS: [&str; 4] =
+    [method::TOOLS_LIST, method::PROMPTS_LIST, method::RESOURCES_LIST, method::RESOURCE_TEMPLATES_LIST];
+
+/// The cursor of a list request, as its client has it.
+pub(super) fn of(round: &Round) -> Option<String> {
+    let raw = json::get(round.request.params()?, &[CURSOR])?;
+    let cursor = LISTS.contains(&round.request.method()).then(|| json::string(raw))?;
+    cursor.map(std::borrow::Cow::into_owned)
+}
+
+/// The result of a list with its cursor sealed; none if it needs no change.
+pub(super) fn seal(
+    seal: &Seal,
+    round: &Round,
+    lease: &Lease,
+    result: &str,
+) -> Result<Option<String>, Refusal> {
+    if lease.is_for_one_request() || !LISTS.contains(&round.request.method()) {
+        return Ok(None);
+    }
+    let Some(cursor) = json::get(result, &[NEXT_CURSOR]).and_then(json::string) else { return Ok(None) };
+    let text = format!("{}:{cursor}", lease.session.number);
+    let owner = owner(round.principal.as_ref());
+    let sealed = seal.seal(&purpose(round, &owner), text.as_bytes());
+    let sealed = sealed.map_err(|NoKey| Refusal::new(RefusalKind::Internal).with_cause(NoKey))?;
+    Ok(Some(Object::parse(result).with(NEXT_CURSOR, json::quote(&sealed)).to_json()))
+}
+
+/// The session's number and the server's cursor in a sealed one.
+pub(super) fn open(seal: &Seal, round: &Round, cursor: &str) -> Option<(u64, String)> {
+    let owner = owner(round.principal.as_ref());
+    let text = String::from_utf8(seal.open(&purpose(round, &owner), cursor).ok()?).ok()?;
+    let (number, cursor) = text.split_once(':')?;
+    Some((number.parse().ok()?, cursor.to_owned()))
+}
+
+/// The round as the server takes it, with a cursor of its own.
+pub(super) fn replaced(round: &Round, cursor: &str) -> Round {
+    let params = Object::of(round.request.params()).with(CURSOR, json::quote(cursor)).to_json();
+    Round { request: round.request.with_params(&params), ..round.clone() }
+}
+
+fn purpose<'a>(round: &'a Round, owner: &'a str) -> [&'a str; 3] {
+    [CURSOR, owner, round.request.method()]
+}

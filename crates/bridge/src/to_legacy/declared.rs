@@ -1,0 +1,168 @@
+//! What a client declared that it can be asked for, and whether a server's question is within that.
+
+use std::collections::BTreeSet;
+
+use shadowcat_protocol::{ErrorObject, Request, codes, json, method};
+
+use crate::meta;
+use crate::object::Object;
+
+/// One thing a client can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Ability {
+    Form,
+    Url,
+    Sampling,
+    SamplingContext,
+    SamplingTools,
+    Roots,
+}
+
+/// What one request declares, as far as a legacy session has a word for it: extensions, experiments and tasks hosted
+/// by the client are left out, because the bridge could not serve them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Declared(BTreeSet<Ability>);
+
+impl Declared {
+    /// What a request declares.
+    pub(super) fn of(request: &Request) -> Self {
+        let all = request.meta(meta::CAPABILITIES).unwrap_or_default();
+        let is_there = |path: &[&str]| json::get(all, path).is_some_and(|raw| raw.starts_with('{'));
+        let url = is_there(&["elicitation", "url"]);
+        // An elicitation capability without a mode means forms: it is older than the modes.
+        let form = is_there(&["elicitation"]) && (is_there(&["elicitation", "form"]) || !url);
+        let sampling = is_there(&["sampling"]);
+        let abilities = [
+            (Ability::Form, form),
+            (Ability::Url, url),
+            (Ability::Sampling, sampling),
+            (Ability::SamplingContext, sampling && is_there(&["sampling", "context"])),
+            (Ability::SamplingTools, sampling && is_there(&["sampling", "tools"])),
+            (Ability::Roots, is_there(&["roots"])),
+        ];
+        Self(abilities.into_iter().filter(|(_, declared)| *declared).map(|(ability, _)| ability).collect())
+    }
+
+    /// Whether a server has nothing to ask for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether the user can be sent to a URL.
+    pub(super) fn has_url(&self) -> bool {
+        self.has(Ability::Url)
+    }
+
+    fn has(&self, ability: Ability) -> bool {
+        self.0.contains(&ability)
+    }
+
+    /// The capabilities as `initialize` declares them.
+    pub(super) fn to_json(&self) -> String {
+        let group = |members: &[(&'static str, Ability)]| {
+            let declared = members.iter().filter(|(_, ability)| self.has(*ability));
+            declared.fold(Object::default(), |object, (name, _)| object.with(name, "{}")).to_json()
+        };
+        let mut all = Object::default();
+        if self.has(Ability::Form) || self.has(Ability::Url) {
+            all.set("elicitation", group(&[("form", Ability::Form), ("url", Ability::Url)]));
+        }
+        if self.has(Ability::Sampling) {
+            let parts = [("context", Ability::SamplingContext), ("tools", Ability::SamplingTools)];
+            all.set("sampling", group(&parts));
+        }
+        if self.has(Ability::Roots) {
+            all.set("roots", "{}");
+        }
+        all.to_json()
+    }
+
+    /// Whether the client may be asked this; the error for the server if not.
+    pub(super) fn allows(&self, question: &Request) -> Result<(), ErrorObject> {
+        let member = |name| question.params().and_then(|params| json::get(params, &[name]));
+        match question.method() {
+            method::ELICITATION => {
+                let asks_url = member("mode").and_then(json::string).is_some_and(|mode| mode == "url");
+                match (asks_url, self.has(Ability::Form), self.has(Ability::Url)) {
+                    (_, false, false) => Err(undeclared("elicitation")),
+                    (true, _, false) | (false, false, _) => Err(unfit("this mode of elicitation")),
+                    _ => Ok(()),
+                }
+            }
+            method::SAMPLING if !self.has(Ability::Sampling) => Err(undeclared("sampling")),
+            method::SAMPLING => {
+                let has_tools = member("tools").is_some() || member("toolChoice").is_some();
+                if has_tools && !self.has(Ability::SamplingTools) {
+                    return Err(unfit("sampling with tools"));
+                }
+                Ok(())
+            }
+            method::ROOTS_LIST if self.has(Ability::Roots) => Ok(()),
+            method::ROOTS_LIST => Err(undeclared("roots")),
+            other => Err(error(codes::METHOD_NOT_FOUND, format!("the client has no method {other}"))),
+        }
+    }
+}
+
+fn undeclared(capability: &str) -> ErrorObject {
+    error(codes::METHOD_NOT_FOUND, format!("the client did not declare {capability}"))
+}
+
+fn unfit(what: &str) -> ErrorObject {
+    error(codes::INVALID_PARAMS, format!("the client did not declare {what}"))
+}
+
+fn error(code: i64, message: String) -> ErrorObject {
+    ErrorObject { code, message, data: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shadowcat_protocol::Id;
+
+    fn declared(capabilities: &str) -> Declared {
+        let params = format!(r#"{{"_meta":{{"{}":{capabilities}}}}}"#, meta::CAPABILITIES);
+        Declared::of(&Request::new(&Id::from_u64(1), "tools/call", Some(&params)))
+    }
+
+    fn question(method: &str, params: &str) -> Request {
+        Request::new(&Id::from_u64(1), method, Some(params))
+    }
+
+    #[test]
+    fn only_what_the_bridge_can_serve_is_declared() {
+        for (modern, legacy) in [
+            ("{}", "{}"),
+            (r#"{"elicitation":{}}"#, r#"{"elicitation":{"form":{}}}"#),
+            (r#"{"elicitation":{"url":{},"x":{}}}"#, r#"{"elicitation":{"url":{}}}"#),
+            (r#"{"sampling":{"tools":{}},"extensions":{"a/b":{}}}"#, r#"{"sampling":{"tools":{}}}"#),
+            (r#"{"roots":{"listChanged":true},"tasks":{},"sampling":null}"#, r#"{"roots":{}}"#),
+        ] {
+            assert_eq!(declared(modern).to_json(), legacy, "{modern}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_capabilities_makes_no_other_session() {
+        let one = declared(r#"{"roots":{},"elicitation":{"form":{},"url":{}}}"#);
+        assert_eq!(one, declared(r#"{"elicitation":{"url":{},"form":{}},"roots":{}}"#));
+        assert_ne!(one, declared(r#"{"elicitation":{"url":{}},"roots":{}}"#));
+    }
+
+    #[test]
+    fn a_question_is_within_what_was_declared_or_is_refused() {
+        let form = declared(r#"{"elicitation":{}}"#);
+        assert!(form.allows(&question("elicitation/create", r#"{"message":"?"}"#)).is_ok());
+        let code = |declared: &Declared, method, params| {
+            declared.allows(&question(method, params)).map_err(|error| error.code)
+        };
+        assert_eq!(code(&form, "elicitation/create", r#"{"mode":"url"}"#), Err(-32602));
+        assert_eq!(code(&form, "sampling/createMessage", "{}"), Err(-32601));
+        assert_eq!(code(&form, "roots/list", "{}"), Err(-32601));
+        let sampling = declared(r#"{"sampling":{}}"#);
+        assert_eq!(code(&sampling, "sampling/createMessage", "{}"), Ok(()));
+        assert_eq!(code(&sampling, "sampling/createMessage", r#"{"tools":[]}"#), Err(-32602));
+        assert_eq!(code(&sampling, "vendor/ask", "{}"), Err(-32601));
+    }
+}

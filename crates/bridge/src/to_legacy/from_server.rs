@@ -1,0 +1,92 @@
+//! What a legacy server says of its own accord.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use shadowcat_pipeline::{Back, Envelope, ExchangeId, Refusal, RefusalKind, Replies, Service, UpstreamSide};
+use shadowcat_protocol::{Message, Notification, Request, Response, codes, method};
+
+use super::session::Session;
+
+/// The way from the server to one session.
+pub(super) struct FromServer(Weak<Session>);
+
+impl FromServer {
+    pub(super) fn new(session: Weak<Session>) -> Self {
+        Self(session)
+    }
+}
+
+#[async_trait]
+impl Back for FromServer {
+    async fn deliver(
+        &self,
+        message: Message,
+        related: Option<ExchangeId>,
+        from: &UpstreamSide,
+    ) -> Result<Replies, Refusal> {
+        let session = self.0.upgrade().ok_or(RefusalKind::SessionUnknown)?;
+        let mut origin = session.origin();
+        origin.related = related;
+        origin.upstream.get_or_init(|| from.clone());
+        let envelope = Envelope::to_client(message, Arc::new(origin));
+        let chain = session.chain.clone();
+        chain.run(envelope, &Hearing(session)).await
+    }
+
+    fn let_go(&self, _: ExchangeId, _: Duration) {
+        // The connection takes such a stream up again; a modern client has nothing to come back to.
+    }
+
+    fn stream_lost(&self) {
+        if let Some(session) = self.0.upgrade() {
+            session.stand_again();
+        }
+    }
+}
+
+/// The end of the way: whoever in the session the message is for.
+struct Hearing(Arc<Session>);
+
+#[async_trait]
+impl Service for Hearing {
+    async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+        let related = envelope.origin.related;
+        match envelope.message {
+            Message::Request(request) => Ok(self.question(request, related)),
+            Message::Notification(note) => {
+                self.note(note, related);
+                Ok(Replies::none())
+            }
+            Message::Response(_) => {
+                Err(Refusal::bad_message(codes::INVALID_REQUEST, "a response to nothing"))
+            }
+        }
+    }
+}
+
+impl Hearing {
+    fn question(&self, request: Request, related: Option<ExchangeId>) -> Replies {
+        if request.method() == method::PING {
+            // The modern revision has no ping that could be passed on; the bridge is the client here, and lives.
+            return Replies::one(Message::Response(Response::result(request.id(), "{}")));
+        }
+        if let Err(error) = self.0.key.declared.allows(&request) {
+            return Replies::one(Message::Response(Response::error(Some(request.id()), &error)));
+        }
+        self.0.inboxes.question(request, related)
+    }
+
+    fn note(&self, note: Notification, related: Option<ExchangeId>) {
+        match note.method() {
+            method::LOG_MESSAGE => self.0.inboxes.note(note, related),
+            method::PROGRESS if related.is_some() => self.0.inboxes.note(note, related),
+            _ => {
+                if !self.0.listeners.tell(&note) {
+                    self.0.not_carried(note.method());
+                }
+            }
+        }
+    }
+}

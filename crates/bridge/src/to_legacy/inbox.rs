@@ -1,0 +1,113 @@
+//! Where a session's requests get what the server says outside their own stream: questions, log messages, progress.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use shadowcat_pipeline::{ExchangeId, Replies};
+use shadowcat_protocol::{Message, Notification, Request};
+use tokio::sync::mpsc;
+
+use super::question::{Question, nobody_there};
+use super::session::Session;
+
+/// What waits for one request. More questions than that at a time are answered as if nobody were there.
+const WAITING_MAX: usize = 64;
+
+/// What the server said for one request.
+#[derive(Debug)]
+pub(super) enum Heard {
+    Question(Question),
+    Note(Notification),
+}
+
+/// The inboxes of one session.
+#[derive(Debug, Default)]
+pub(super) struct Inboxes(Mutex<HashMap<ExchangeId, Entry>>);
+
+#[derive(Debug)]
+struct Entry {
+    heard: mpsc::Sender<Heard>,
+    /// The request that occupies the session: what the server asks without saying for whom, it asks this one.
+    occupies: bool,
+    logs: bool,
+}
+
+impl Inboxes {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ExchangeId, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a question of the server to the request it belongs to, or gives the answer for one that belongs to none.
+    pub(super) fn question(&self, request: Request, related: Option<ExchangeId>) -> Replies {
+        let inboxes = self.lock();
+        let entry = match related {
+            Some(exchange) => inboxes.get(&exchange).filter(|entry| entry.occupies),
+            None => inboxes.values().find(|entry| entry.occupies),
+        };
+        let Some(heard) = entry.map(|entry| entry.heard.clone()) else {
+            tracing::debug!(method = request.method(), "a question of the legacy server belongs to no call");
+            return Replies::one(Message::Response(nobody_there(&request)));
+        };
+        drop(inboxes);
+        let (question, replies) = Question::ask(request);
+        if let Err(mpsc::error::TrySendError::Full(Heard::Question(question))) =
+            heard.try_send(Heard::Question(question))
+        {
+            drop(question.give_up());
+        }
+        replies
+    }
+
+    /// Takes a notification to the request it belongs to. One that nobody can be named for is for nobody: it may be
+    /// about another request than the one that would get it.
+    pub(super) fn note(&self, note: Notification, related: Option<ExchangeId>) {
+        let inboxes = self.lock();
+        let mut wanting = inboxes.iter().filter(|(exchange, entry)| match related {
+            Some(related) => **exchange == related,
+            None => entry.logs,
+        });
+        let entry = wanting.next().filter(|_| wanting.next().is_none()).map(|(_, entry)| entry);
+        if let Some(entry) = entry
+            && entry.heard.try_send(Heard::Note(note)).is_err()
+        {
+            tracing::debug!("a log message or progress of the legacy server found no room");
+        }
+    }
+
+    /// Notes whether a request, in its present round, wants log messages.
+    pub(super) fn set_logs(&self, exchange: ExchangeId, logs: bool) {
+        if let Some(entry) = self.lock().get_mut(&exchange) {
+            entry.logs = logs;
+        }
+    }
+}
+
+/// The inbox of one request, for as long as it is under way.
+pub(super) struct Inbox {
+    session: Arc<Session>,
+    exchange: ExchangeId,
+    heard: mpsc::Receiver<Heard>,
+}
+
+impl Inbox {
+    pub(super) fn open(session: &Arc<Session>, exchange: ExchangeId, occupies: bool, logs: bool) -> Self {
+        let (sender, heard) = mpsc::channel(WAITING_MAX);
+        session.inboxes.lock().insert(exchange, Entry { heard: sender, occupies, logs });
+        Self { session: Arc::clone(session), exchange, heard }
+    }
+
+    /// What comes next. Cancel safe.
+    pub(super) async fn next(&mut self) -> Option<Heard> {
+        self.heard.recv().await
+    }
+
+    pub(super) fn set_logs(&self, logs: bool) {
+        self.session.inboxes.set_logs(self.exchange, logs);
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        self.session.inboxes.lock().remove(&self.exchange);
+    }
+}

@@ -1,0 +1,160 @@
+//! `subscriptions/listen` of a modern client, on a legacy session: its standing stream, and a subscription at the
+//! server for each resource that somebody listens to.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream;
+use shadowcat_pipeline::{Form, Head, Refusal, Replies};
+use shadowcat_protocol::{Id, Message, Notification, Response, json, method};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::agreed::Agreed;
+use super::listeners::Filter;
+use super::pool::Lease;
+use super::round::Round;
+use super::session::Session;
+use crate::meta;
+use crate::object::Object;
+
+/// How long the server may take to accept the resources of one subscription. The rest is left out.
+const SUBSCRIBING_MAX: Duration = Duration::from_secs(30);
+
+/// Opens a subscription. The acknowledgement names what will really be told.
+pub(super) async fn listen(
+    round: &Round,
+    lease: Lease,
+    agreed: Arc<Agreed>,
+    stop: CancellationToken,
+) -> Result<Replies, Refusal> {
+    let wanted = Filter::read(round.request.params());
+    let id = round.id().clone();
+    let mut place = Place::enter(lease, id.clone(), &wanted);
+    let granted = place.subscribe(&agreed, wanted).await;
+    let ack = Object::default().with("notifications", granted.to_json()).to_json();
+    let ack = tagged(&Notification::new(method::LISTEN_ACKNOWLEDGED, Some(&ack)), &id);
+    let told = stream::unfold(Some((place, stop)), move |listening| {
+        let agreed = Arc::clone(&agreed);
+        async move {
+            let (mut place, stop) = listening?;
+            let next = stop.run_until_cancelled(place.heard.recv()).await.flatten();
+            Some(match next {
+                Some(note) => (Ok(tagged(&note, &place.id)), Some((place, stop))),
+                None => (Ok(end(&agreed, &place.id)), None),
+            })
+        }
+    });
+    let replies = stream::StreamExt::chain(stream::iter([Ok(ack)]), told);
+    Ok(Replies::stream(replies).with_head(Head { form: Form::Stream, status: None }))
+}
+
+fn end(agreed: &Agreed, id: &Id) -> Message {
+    Message::Response(Response::result(id, &agreed.subscription_end(id)))
+}
+
+/// The notification as one of the subscription that this request has opened.
+fn tagged(note: &Notification, id: &Id) -> Message {
+    let mut params = Object::of(note.params());
+    let meta = params.remove("_meta");
+    let meta = Object::of(meta.as_deref()).with(meta::SUBSCRIPTION, id.as_json()).to_json();
+    Message::Notification(note.with_params(&params.with("_meta", meta).to_json()))
+}
+
+/// A subscription's place in a session, for as long as its client listens.
+struct Place {
+    lease: Lease,
+    id: Id,
+    number: u64,
+    heard: mpsc::Receiver<Notification>,
+    uris: Vec<String>,
+}
+
+impl Place {
+    fn enter(lease: Lease, id: Id, wanted: &Filter) -> Self {
+        let number = shadowcat_pipeline::ExchangeId::next().get();
+        // From now on: a change while the server still accepts resources is a change the client has not seen.
+        let heard = lease.session.listeners.enter(number, wanted.clone());
+        Self { lease, id, number, heard, uris: Vec::new() }
+    }
+
+    /// Makes the server tell what is wanted; what of it will be told.
+    async fn subscribe(&mut self, agreed: &Agreed, wanted: Filter) -> Filter {
+        let session = Arc::clone(&self.lease.session);
+        let granted = if session.stand().await {
+            let uris =
+                if agreed.can(&["resources", "subscribe"]) { wanted.uris } else { BTreeSet::default() };
+            let until = Instant::now() + SUBSCRIBING_MAX;
+            for uri in uris {
+                let accepted = tokio::time::timeout_at(until, subscribe(&session, &uri)).await;
+                if accepted.unwrap_or(false) {
+                    self.uris.push(uri);
+                }
+            }
+            Filter {
+                tools: wanted.tools && agreed.can(&["tools", "listChanged"]),
+                prompts: wanted.prompts && agreed.can(&["prompts", "listChanged"]),
+                resources: wanted.resources && agreed.can(&["resources", "listChanged"]),
+                uris: self.uris.iter().cloned().collect(),
+            }
+        } else {
+            Filter::default()
+        };
+        session.listeners.narrow(self.number, granted.clone());
+        granted
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let session = Arc::clone(&self.lease.session);
+        session.listeners.leave(self.number);
+        let uris = std::mem::take(&mut self.uris);
+        if uris.is_empty() {
+            return;
+        }
+        session.tasks.clone().spawn_until_stop(async move {
+            for uri in uris {
+                unsubscribe(&session, &uri).await;
+            }
+        });
+    }
+}
+
+/// Enters one more subscription to a resource; the server is told of the first.
+async fn subscribe(session: &Session, uri: &str) -> bool {
+    let mut resources = session.listeners.resources.lock().await;
+    if let Some(count) = resources.get_mut(uri) {
+        *count += 1;
+        return true;
+    }
+    let accepted = tell(session, method::RESOURCES_SUBSCRIBE, uri).await;
+    if accepted {
+        resources.insert(uri.to_owned(), 1);
+    }
+    accepted
+}
+
+/// Takes out one subscription to a resource; the server is told of the last.
+async fn unsubscribe(session: &Session, uri: &str) {
+    let mut resources = session.listeners.resources.lock().await;
+    let Some(count) = resources.get_mut(uri) else { return };
+    *count -= 1;
+    if *count == 0 {
+        resources.remove(uri);
+        tell(session, method::RESOURCES_UNSUBSCRIBE, uri).await;
+    }
+}
+
+async fn tell(session: &Session, asked: &str, uri: &str) -> bool {
+    let params = Object::default().with("uri", json::quote(uri)).to_json();
+    match session.ask(asked, &params).await {
+        Ok(response) => response.result_json().is_some(),
+        Err(refusal) => {
+            tracing::debug!(%refusal, method = asked, "the legacy server was not reached");
+            false
+        }
+    }
+}

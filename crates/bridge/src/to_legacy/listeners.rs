@@ -1,0 +1,171 @@
+//! The subscriptions that modern clients have opened on one legacy session.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use shadowcat_protocol::{Notification, json, method};
+use tokio::sync::mpsc;
+
+/// Notifications that wait for one listener. One that does not read loses its subscription, and can open another.
+const WAITING_MAX: usize = 256;
+/// The most resources of one subscription.
+pub(super) const RESOURCES_MAX: usize = 1_000;
+
+/// What one subscription is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Filter {
+    pub(super) tools: bool,
+    pub(super) prompts: bool,
+    pub(super) resources: bool,
+    pub(super) uris: BTreeSet<String>,
+}
+
+impl Filter {
+    /// What the parameters of `subscriptions/listen` ask for.
+    pub(super) fn read(params: Option<&str>) -> Self {
+        let member = |name| params.and_then(|params| json::get(params, &["notifications", name]));
+        let flag = |name| member(name) == Some("true");
+        let uris = json::elements(member("resourceSubscriptions").unwrap_or_default());
+        Self {
+            tools: flag("toolsListChanged"),
+            prompts: flag("promptsListChanged"),
+            resources: flag("resourcesListChanged"),
+            uris: uris.filter_map(json::string).map(Into::into).take(RESOURCES_MAX).collect(),
+        }
+    }
+
+    /// The filter as JSON, with what is in it only.
+    pub(super) fn to_json(&self) -> String {
+        let flags = [
+            ("toolsListChanged", self.tools),
+            ("promptsListChanged", self.prompts),
+            ("resourcesListChanged", self.resources),
+        ];
+        let mut members: Vec<String> =
+            flags.iter().filter(|(_, set)| *set).map(|(name, _)| format!(r#""{name}":true"#)).collect();
+        if !self.uris.is_empty() {
+            let uris: Vec<String> = self.uris.iter().map(|uri| json::quote(uri)).collect();
+            members.push(format!(r#""resourceSubscriptions":[{}]"#, uris.join(",")));
+        }
+        format!("{{{}}}", members.join(","))
+    }
+}
+
+/// The open subscriptions of one session.
+#[derive(Debug, Default)]
+pub(super) struct Listeners {
+    open: Mutex<HashMap<u64, Listener>>,
+    /// How many subscriptions each resource has at the server; held while the server is told.
+    pub(super) resources: tokio::sync::Mutex<HashMap<String, usize>>,
+}
+
+#[derive(Debug)]
+struct Listener {
+    filter: Filter,
+    notes: mpsc::Sender<Notification>,
+}
+
+impl Listeners {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Listener>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters a subscription; what comes for it ends when it is taken out.
+    pub(super) fn enter(&self, number: u64, filter: Filter) -> mpsc::Receiver<Notification> {
+        let (notes, heard) = mpsc::channel(WAITING_MAX);
+        self.lock().insert(number, Listener { filter, notes });
+        heard
+    }
+
+    /// Changes what a subscription is for.
+    pub(super) fn narrow(&self, number: u64, filter: Filter) {
+        if let Some(listener) = self.lock().get_mut(&number) {
+            listener.filter = filter;
+        }
+    }
+
+    pub(super) fn leave(&self, number: u64) {
+        self.lock().remove(&number);
+    }
+
+    /// Ends every subscription.
+    pub(super) fn end(&self) {
+        self.lock().clear();
+    }
+
+    /// Tells every subscription that is for this; says whether it is something to subscribe to at all.
+    pub(super) fn tell(&self, note: &Notification) -> bool {
+        let wants: fn(&Filter) -> bool = match note.method() {
+            method::TOOLS_CHANGED => |filter| filter.tools,
+            method::PROMPTS_CHANGED => |filter| filter.prompts,
+            method::RESOURCES_CHANGED => |filter| filter.resources,
+            method::RESOURCE_UPDATED => |filter| !filter.uris.is_empty(),
+            _ => return false,
+        };
+        let mut open = self.lock();
+        let named = updated_resource(note);
+        // The resource may be a part of the one that was subscribed to, and nothing says of which: if no name fits,
+        // everybody is told who has subscribed to any.
+        let fits = |filter: &Filter| named.as_ref().is_some_and(|uri| is_within(filter, uri));
+        let somebody_fits = open.values().any(|listener| fits(&listener.filter));
+        open.retain(|_, listener| {
+            if !wants(&listener.filter) || (somebody_fits && !fits(&listener.filter)) {
+                return true;
+            }
+            listener.notes.try_send(note.clone()).is_ok()
+        });
+        true
+    }
+}
+
+fn updated_resource(note: &Notification) -> Option<String> {
+    let uri = (note.method() == method::RESOURCE_UPDATED).then(|| json::get(note.params()?, &["uri"]))??;
+    json::string(uri).map(Into::into)
+}
+
+fn is_within(filter: &Filter, uri: &str) -> bool {
+    filter.uris.iter().any(|subscribed| uri.starts_with(subscribed.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn updated(uri: &str) -> Notification {
+        Notification::new(method::RESOURCE_UPDATED, Some(&format!(r#"{{"uri":"{uri}"}}"#)))
+    }
+
+    fn filter(params: &str) -> Filter {
+        Filter::read(Some(&format!(r#"{{"notifications":{params}}}"#)))
+    }
+
+    #[test]
+    fn a_filter_says_what_is_in_it_and_nothing_else() {
+        let all = r#"{"toolsListChanged":true,"resourceSubscriptions":["a:1","a:2"]}"#;
+        assert_eq!(filter(all).to_json(), all);
+        assert_eq!(filter(r#"{"promptsListChanged":false,"taskIds":["t"]}"#).to_json(), "{}");
+    }
+
+    #[test]
+    fn an_update_goes_to_those_who_asked_for_the_resource_or_what_it_is_a_part_of() {
+        let listeners = Listeners::default();
+        let mut one = listeners.enter(1, filter(r#"{"resourceSubscriptions":["file:///a"]}"#));
+        let mut other = listeners.enter(2, filter(r#"{"resourceSubscriptions":["file:///b"]}"#));
+        assert!(listeners.tell(&updated("file:///a/part")));
+        assert!(one.try_recv().is_ok() && other.try_recv().is_err());
+        assert!(listeners.tell(&updated("other:x")));
+        assert!(one.try_recv().is_ok() && other.try_recv().is_ok());
+        assert!(!listeners.tell(&Notification::new("notifications/elicitation/complete", None)));
+    }
+
+    #[test]
+    fn a_listener_that_does_not_read_loses_its_subscription() {
+        let listeners = Listeners::default();
+        let mut heard = listeners.enter(1, filter(r#"{"toolsListChanged":true}"#));
+        for _ in 0..=WAITING_MAX {
+            listeners.tell(&Notification::new(method::TOOLS_CHANGED, None));
+        }
+        while heard.try_recv().is_ok() {}
+        assert!(heard.is_closed());
+    }
+}

@@ -1,0 +1,288 @@
+//! A modern client's exchanges to a server that only speaks legacy revisions.
+//!
+//! Each request is taken to a session with the server that fits it. What the server asks back while it works becomes
+//! a result of the modern revision, and the call waits until its client comes again with the answers.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `server` | what the bridge needs of a legacy server |
+//! | `settings` | its bounds |
+//! | `pool`, `session` | sessions with the server, and who may use which |
+//! | `from_server`, `inbox`, `listeners` | what the server says of its own accord, and whom it is for |
+//! | `round`, `declared`, `level` | what one request of the client says about itself |
+//! | `call`, `question`, `parking` | a call from its first round to its last |
+//! | `agreed`, `cursor`, `listen` | answers as the modern revision has them |
+
+mod agreed;
+mod call;
+mod cursor;
+mod declared;
+mod from_server;
+mod inbox;
+mod level;
+mod listen;
+mod listeners;
+mod parking;
+mod pool;
+mod question;
+mod round;
+mod server;
+mod session;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use shadowcat_pipeline::task::Tasks;
+use shadowcat_pipeline::{
+    Chain, Envelope, Form, Head, Origin, PeerId, Refusal, RefusalKind, Replies, Service, Transport,
+};
+use shadowcat_protocol::{ErrorObject, Id, Message, Notification, Request, Response, codes, method};
+use tokio_util::sync::CancellationToken;
+
+use call::Call;
+use inbox::Inbox;
+use parking::{Parking, State};
+use pool::{Lease, Pool, Want};
+use round::Round;
+use session::{Key, Maker};
+
+use crate::counters::Counters;
+use crate::seal::Seal;
+
+pub use server::{LegacyServer, LegacySession};
+pub use settings::ToLegacySettings;
+
+/// How long the calls that wait may take to be given up when the bridge ends.
+const CLOSE_MAX: Duration = Duration::from_secs(3);
+
+/// Takes modern exchanges to a legacy server.
+pub struct ToLegacy {
+    this: Weak<Self>,
+    pool: Arc<Pool>,
+    parking: Arc<Parking>,
+    counters: Arc<Counters>,
+    tasks: Tasks,
+    /// Requests whose client may withdraw them by a message.
+    running: Mutex<HashMap<(PeerId, Id), CancellationToken>>,
+}
+
+impl ToLegacy {
+    /// A bridge to this server; `chain` sees what goes to it and comes from it.
+    pub fn new(
+        server: Arc<dyn LegacyServer>,
+        chain: Chain,
+        seal: Arc<Seal>,
+        settings: ToLegacySettings,
+        counters: Arc<Counters>,
+        tasks: &Tasks,
+    ) -> Arc<Self> {
+        let tasks = tasks.child();
+        let maker = Maker { server, chain, counters: Arc::clone(&counters), tasks: tasks.clone() };
+        Arc::new_cyclic(|this| Self {
+            this: Weak::clone(this),
+            pool: Pool::new(maker, settings),
+            parking: Parking::new(settings, seal, Arc::clone(&counters), tasks.clone()),
+            counters,
+            tasks,
+            running: Mutex::default(),
+        })
+    }
+
+    /// Gives up the calls that wait for their client, and ends every session with the server.
+    pub async fn close(&self) {
+        self.tasks.stop();
+        self.tasks.join(CLOSE_MAX).await;
+        self.pool.close().await;
+        self.tasks.join(CLOSE_MAX).await;
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<(PeerId, Id), CancellationToken>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn request(&self, request: Request, origin: Arc<Origin>) -> Result<Replies, Refusal> {
+        let this = self.this.upgrade().ok_or(RefusalKind::ShuttingDown)?;
+        self.counters.to_legacy.add();
+        if origin.transport == Transport::Http {
+            return this.answer(request, origin).await;
+        }
+        // On a pipe the next message may be the one this request waits for, or its cancel, so it must not be awaited.
+        let running = Running::enter(&this, &origin, request.id());
+        let cancelled = running.token.clone().cancelled_owned();
+        let answer = async move { this.answer(request, origin).await }.into_stream().try_flatten();
+        let head = Head { form: Form::Free, status: None };
+        Ok(Replies::stream(answer.take_until(cancelled)).with_head(head).hold(running))
+    }
+
+    async fn answer(self: Arc<Self>, request: Request, origin: Arc<Origin>) -> Result<Replies, Refusal> {
+        if self.tasks.stop_signal().is_cancelled() {
+            return Err(RefusalKind::ShuttingDown.into());
+        }
+        let round = Round::new(request, &origin);
+        match round.request.method() {
+            // Tasks of the modern revision are others than those a legacy server knows by the same name.
+            name if !origin.revision.keeps_method(name) || name.starts_with("tasks/") => {
+                Ok(refused(&round, codes::METHOD_NOT_FOUND, "this revision has no such method"))
+            }
+            method::DISCOVER => {
+                let (_lease, agreed) = self.session(&round, Want::Shared, &origin).await?;
+                let response = Response::result(round.id(), &agreed.discovered());
+                Ok(Replies::one(Message::Response(response)))
+            }
+            method::LISTEN => {
+                let (lease, agreed) = self.session(&round, Want::Shared, &origin).await?;
+                listen::listen(&round, lease, agreed, self.tasks.stop_signal()).await
+            }
+            _ => self.round(round, &origin).await,
+        }
+    }
+
+    /// A session that fits the request, its handshake done.
+    async fn session(
+        &self,
+        round: &Round,
+        want: Want,
+        origin: &Origin,
+    ) -> Result<(Lease, Arc<agreed::Agreed>), Refusal> {
+        let found = self.find_session(round, want, origin).await?;
+        found.ok_or_else(|| RefusalKind::SessionLost.into())
+    }
+
+    async fn find_session(
+        &self,
+        round: &Round,
+        want: Want,
+        origin: &Origin,
+    ) -> Result<Option<(Lease, Arc<agreed::Agreed>)>, Refusal> {
+        let key = Key { principal: round.principal.clone(), declared: round.declared.clone() };
+        let Some(lease) = self.pool.lease(&key, want, origin.transport).await? else { return Ok(None) };
+        let agreed = lease.session.ready().await.inspect_err(|_| lease.forget())?;
+        Ok(Some((lease, agreed)))
+    }
+
+    async fn round(&self, round: Round, origin: &Origin) -> Result<Replies, Refusal> {
+        let Some(state) = round.state() else { return self.begin(round, origin).await };
+        match self.parking.open(&round, &state) {
+            Some(State::Again) => self.begin(round, origin).await,
+            Some(State::Parked(number)) => match self.parking.take(number).await {
+                Some(call) => Ok(call.resume(round).await),
+                None => Ok(unknown_state(&round)),
+            },
+            None => Ok(unknown_state(&round)),
+        }
+    }
+
+    /// Sends a request to the server for the first time.
+    async fn begin(&self, round: Round, origin: &Origin) -> Result<Replies, Refusal> {
+        let cursor = if self.pool.is_per_request() { None } else { cursor::of(&round) };
+        let want = if round.may_be_asked() { Want::Own } else { Want::Shared };
+        let (round, want) = match cursor.map(|cursor| cursor::open(self.parking.seal(), &round, &cursor)) {
+            Some(Some((number, cursor))) => (cursor::replaced(&round, &cursor), Want::Number(number)),
+            Some(None) => return Ok(unknown_cursor(&round)),
+            None => (round, want),
+        };
+        let Some((lease, agreed)) = self.find_session(&round, want, origin).await? else {
+            return Ok(unknown_cursor(&round));
+        };
+        if let Some(level) = round.level {
+            lease.session.speak_up(&agreed, level).await;
+        }
+        let mut inner = lease.session.origin();
+        // The same number on both sides: so a tape and the log show what belongs together.
+        inner.exchange = origin.exchange;
+        let inner = Arc::new(inner);
+        let hears = want == Want::Own || round.level.is_some() || round.request.progress_token().is_some();
+        let inbox = hears
+            .then(|| Inbox::open(&lease.session, inner.exchange, want == Want::Own, round.level.is_some()));
+        let message = Message::Request(round.to_legacy());
+        tracing::debug!(
+            exchange = %origin.exchange,
+            method = round.request.method(),
+            session = lease.session.number,
+            revision = %agreed.revision,
+            "translated"
+        );
+        let sent = lease.session.send(message, Arc::clone(&inner)).await;
+        let upstream = sent.inspect_err(|refusal| {
+            if matches!(refusal.kind, RefusalKind::SessionLost | RefusalKind::SessionUnknown) {
+                lease.forget();
+            }
+        })?;
+        if let Some(side) = inner.upstream.get() {
+            origin.upstream.get_or_init(|| side.clone());
+        }
+        // The status of a legacy answer means something else in the modern revision.
+        let head = Head { status: None, ..upstream.head() };
+        let call = Call::new(round, agreed, Arc::clone(&self.parking), lease, inbox, upstream);
+        Ok(call.into_replies(head))
+    }
+
+    fn notification(&self, note: &Notification, origin: &Origin) {
+        if note.method() != method::CANCELLED {
+            self.counters.not_carried.add();
+            return;
+        }
+        let Some(id) = note.request_id() else { return };
+        if let Some(token) = self.running().get(&(origin.peer, id)) {
+            token.cancel();
+        }
+    }
+}
+
+#[async_trait]
+impl Service for ToLegacy {
+    async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+        match envelope.message {
+            Message::Request(request) => self.request(request, envelope.origin).await,
+            Message::Notification(note) => {
+                self.notification(&note, &envelope.origin);
+                Ok(Replies::none())
+            }
+            Message::Response(_) => {
+                Err(Refusal::bad_message(codes::INVALID_REQUEST, "this revision has no responses of clients"))
+            }
+        }
+    }
+}
+
+fn refused(round: &Round, code: i64, message: &str) -> Replies {
+    let error = ErrorObject { code, message: message.to_owned(), data: None };
+    Replies::one(Message::Response(Response::error(Some(round.id()), &error)))
+}
+
+fn unknown_state(round: &Round) -> Replies {
+    refused(round, codes::INVALID_PARAMS, "requestState is not valid here, or has expired, or was used")
+}
+
+fn unknown_cursor(round: &Round) -> Replies {
+    refused(round, codes::INVALID_PARAMS, "the cursor is not valid, or not any more")
+}
+
+/// A request under way whose client may withdraw it.
+struct Running {
+    bridge: Weak<ToLegacy>,
+    key: (PeerId, Id),
+    token: CancellationToken,
+}
+
+impl Running {
+    fn enter(bridge: &Arc<ToLegacy>, origin: &Origin, id: &Id) -> Self {
+        let (key, token) = ((origin.peer, id.clone()), CancellationToken::new());
+        bridge.running().insert(key.clone(), token.clone());
+        Self { bridge: Arc::downgrade(bridge), key, token }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(bridge) = self.bridge.upgrade() {
+            bridge.running().remove(&self.key);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Calls whose client was asked something and has not come back: each waits here, its exchange with the server open.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use shadowcat_pipeline::task::Tasks;
+use shadowcat_pipeline::{ExchangeId, Principal, Refusal, RefusalKind};
+use shadowcat_protocol::Message;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::call::Call;
+use super::round::Round;
+use super::settings::ToLegacySettings;
+use crate::counters::Counters;
+use crate::seal::{NoKey, Seal};
+
+/// When a client that found no room for its call may come again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// The calls that wait for their client.
+pub(super) struct Parking {
+    settings: ToLegacySettings,
+    seal: Arc<Seal>,
+    counters: Arc<Counters>,
+    tasks: Tasks,
+    since: Instant,
+    parked: Mutex<HashMap<u64, Parked>>,
+}
+
+/// A waiting call, as those find it who want to go on with it. The call itself is with the task that watches it.
+struct Parked {
+    principal: Option<Principal>,
+    wake: CancellationToken,
+    call: oneshot::Receiver<Call>,
+}
+
+/// What a state stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// A call that waits under this number.
+    Parked(u64),
+    /// A call that has ended, and is to be made again.
+    Again,
+}
+
+impl Parking {
+    pub(super) fn new(
+        settings: ToLegacySettings,
+        seal: Arc<Seal>,
+        counters: Arc<Counters>,
+        tasks: Tasks,
+    ) -> Arc<Self> {
+        Arc::new(Self { settings, seal, counters, tasks, since: Instant::now(), parked: Mutex::default() })
+    }
+
+    pub(super) fn gather(&self) -> Duration {
+        self.settings.gather
+    }
+
+    pub(super) fn seal(&self) -> &Seal {
+        &self.seal
+    }
+
+    fn parked(&self) -> MutexGuard<'_, HashMap<u64, Parked>> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets a call wait; what its client gets meanwhile.
+    pub(super) fn park(self: &Arc<Self>, call: Call) -> Result<Message, Refusal> {
+        let number = ExchangeId::next().get();
+        let state = self.seal_text(&call.round, &format!("p{number}"));
+        let (back, returned) = oneshot::channel();
+        let wake = CancellationToken::new();
+        let principal = call.round.principal.clone();
+        let parked = Parked { principal, wake: wake.clone(), call: returned };
+        let entered = state.and_then(|state| self.enter(number, parked).map(|()| state));
+        let state = match entered {
+            Ok(state) => state,
+            Err(refusal) => {
+                self.tasks.spawn(call.give_up());
+                return Err(refusal);
+            }
+        };
+        let response = call.input_required(&state);
+        let this = Arc::clone(self);
+        self.tasks.spawn(async move { this.watch(number, call, wake, back).await });
+        Ok(Message::Response(response))
+    }
+
+    fn enter(&self, number: u64, entry: Parked) -> Result<(), Refusal> {
+        let mut parked = self.parked();
+        let same = parked.values().filter(|other| other.principal == entry.principal).count();
+        if parked.len() >= self.settings.parked_max || same >= self.settings.parked_per_principal_max {
+            let refusal = Refusal::new(RefusalKind::Overloaded { retry_after: RETRY_AFTER });
+            return Err(refusal.with_detail("too many calls wait for their client's answers"));
+        }
+        parked.insert(number, entry);
+        self.counters.parked.add();
+        Ok(())
+    }
+
+    fn remove(&self, number: u64) -> Option<Parked> {
+        let parked = self.parked().remove(&number)?;
+        self.counters.parked.take();
+        Some(parked)
+    }
+
+    /// Keeps a call going until its client is back, or until it is too late.
+    async fn watch(&self, number: u64, mut call: Call, wake: CancellationToken, back: oneshot::Sender<Call>) {
+        let late = tokio::time::sleep(self.settings.parked_for);
+        tokio::pin!(late);
+        let stop = self.tasks.stop_signal();
+        loop {
+            tokio::select! {
+                biased;
+                () = wake.cancelled() => break,
+                () = stop.cancelled() => break,
+                () = &mut late => break,
+                () = call.wait() => {}
+            }
+        }
+        // In the table, it is nobody else's; taken out, somebody waits for it, even if it is late.
+        if self.remove(number).is_some() {
+            self.counters.expired.add();
+            tracing::debug!("a call is given up: its client did not come back with the answers");
+            call.give_up().await;
+        } else if let Err(call) = back.send(call) {
+            call.give_up().await;
+        }
+    }
+
+    /// Takes a waiting call out, once.
+    pub(super) async fn take(&self, number: u64) -> Option<Call> {
+        let parked = self.remove(number)?;
+        parked.wake.cancel();
+        parked.call.await.ok()
+    }
+
+    /// The state of a call that has ended and is to be made again.
+    pub(super) fn seal_visit(&self, round: &Round) -> Result<String, Refusal> {
+        let until = self.since.elapsed() + self.settings.parked_for;
+        self.seal_text(round, &format!("a{}", until.as_millis()))
+    }
+
+    fn seal_text(&self, round: &Round, text: &str) -> Result<String, Refusal> {
+        let binding = round.binding();
+        let sealed = self.seal.seal(&binding.each_ref().map(String::as_str), text.as_bytes());
+        sealed.map_err(|NoKey| Refusal::new(RefusalKind::Internal).with_cause(NoKey))
+    }
+
+    /// What a state stands for, if it was made here, for this principal and this call, and not too long ago.
+    pub(super) fn open(&self, round: &Round, state: &str) -> Option<State> {
+        let binding = round.binding();
+        let text = self.seal.open(&binding.each_ref().map(String::as_str), state).ok()?;
+        let text = str::from_utf8(&text).ok()?;
+        if let Some(number) = text.strip_prefix('p') {
+            return number.parse().ok().map(State::Parked);
+        }
+        let until: u128 = text.strip_prefix('a')?.parse().ok()?;
+        (self.since.elapsed().as_millis() <= until).then_some(State::Again)
+    }
+}

@@ -1,0 +1,133 @@
+//! A request of a legacy server on its way to a modern client, as a part of a result.
+
+use shadowcat_pipeline::Replies;
+use shadowcat_protocol::{ErrorObject, Message, Request, Response, codes, json, method};
+use tokio::sync::oneshot;
+
+use crate::object::Object;
+
+/// Error code of a client whose user does not want it (legacy revisions, client/sampling).
+const USER_REJECTED: i64 = -1;
+const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
+
+/// A question of the server that waits for its answer.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) request: Request,
+    answer: oneshot::Sender<Response>,
+    sent: oneshot::Receiver<()>,
+}
+
+impl Question {
+    /// The question, and the replies through which the server gets its answer. Dropped without one, the replies end,
+    /// and the server gets none.
+    pub(super) fn ask(request: Request) -> (Self, Replies) {
+        let (answer, answered) = oneshot::channel();
+        let (leaving, sent) = oneshot::channel::<()>();
+        let replies = futures_util::stream::unfold(Some(answered), |answered| async {
+            let response = answered?.await.ok()?;
+            Some((Ok(Message::Response(response)), None))
+        });
+        (Self { request, answer, sent }, Replies::stream(replies).hold(leaving))
+    }
+
+    /// Whether the server does not want an answer any more.
+    pub(super) fn is_withdrawn(&self) -> bool {
+        self.answer.is_closed()
+    }
+
+    /// Gives the server the client's result.
+    pub(super) fn answer(self, result: &str) {
+        let response = Response::result(self.request.id(), result);
+        // Withdrawn in the meantime: then nobody waits for it.
+        let _ = self.answer.send(response);
+    }
+
+    /// Tells the server that it may not ask this.
+    pub(super) fn refuse(self, error: &ErrorObject) {
+        let response = Response::error(Some(self.request.id()), error);
+        let _ = self.answer.send(response);
+    }
+
+    /// Gives the server the answer of a client that is not there. The receiver resolves when it has left.
+    pub(super) fn give_up(self) -> oneshot::Receiver<()> {
+        let _ = self.answer.send(nobody_there(&self.request));
+        self.sent
+    }
+
+    /// The question as the client finds it in a result. What belongs to the server's side only is left out.
+    pub(super) fn to_input_request(&self) -> String {
+        let request = Object::default().with("method", json::quote(self.request.method()));
+        let Some(raw) = self.request.params() else { return request.to_json() };
+        let mut params = Object::parse(raw).without(&["elicitationId", "task"]);
+        if let Some(meta) = json::get(raw, &["_meta"]) {
+            let kept = Object::parse(meta).without(&["progressToken", RELATED_TASK]);
+            if kept.is_empty() {
+                params.remove("_meta");
+            } else {
+                params.set("_meta", kept.to_json());
+            }
+        }
+        request.with("params", params.to_json()).to_json()
+    }
+}
+
+/// The answer to a question that reaches nobody: the one the legacy revisions have for it.
+pub(super) fn nobody_there(question: &Request) -> Response {
+    let error = |code, message: &str| {
+        let error = ErrorObject { code, message: message.to_owned(), data: None };
+        Response::error(Some(question.id()), &error)
+    };
+    match question.method() {
+        method::ELICITATION => Response::result(question.id(), r#"{"action":"cancel"}"#),
+        method::SAMPLING => error(USER_REJECTED, "no user interaction available"),
+        method::ROOTS_LIST => error(codes::INTERNAL_ERROR, "the client's roots cannot be asked for now"),
+        other => error(codes::METHOD_NOT_FOUND, &format!("the client has no method {other}")),
+    }
+}
+
+/// One URL of a URL elicitation error as a question to the client.
+pub(super) fn url_question(elicitation: &str) -> String {
+    let params = Object::parse(elicitation).without(&["elicitationId", "task", "_meta"]);
+    let params = params.with("mode", r#""url""#).to_json();
+    Object::default().with("method", json::quote(method::ELICITATION)).with("params", params).to_json()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shadowcat_protocol::Id;
+
+    fn request(method: &str, params: Option<&str>) -> Request {
+        Request::new(&Id::parse_json("\"9\"").unwrap(), method, params)
+    }
+
+    #[test]
+    fn a_question_leaves_out_what_only_its_server_understands() {
+        let params = r#"{"message":"?","elicitationId":"e","task":{"ttl":1},"_meta":{"progressToken":4,"io.modelcontextprotocol/related-task":{"taskId":"t"}}}"#;
+        let (question, _replies) = Question::ask(request("elicitation/create", Some(params)));
+        assert_eq!(
+            question.to_input_request(),
+            r#"{"method":"elicitation/create","params":{"message":"?"}}"#
+        );
+        let (question, _replies) = Question::ask(request("roots/list", None));
+        assert_eq!(question.to_input_request(), r#"{"method":"roots/list"}"#);
+    }
+
+    #[tokio::test]
+    async fn a_question_withdrawn_by_its_server_is_known_as_such() {
+        let (question, replies) = Question::ask(request("roots/list", None));
+        assert!(!question.is_withdrawn());
+        drop(replies);
+        assert!(question.is_withdrawn());
+    }
+
+    #[tokio::test]
+    async fn an_answer_carries_the_id_the_server_chose() {
+        let (question, mut replies) = Question::ask(request("roots/list", None));
+        question.answer(r#"{"roots":[]}"#);
+        let Some(Ok(Message::Response(response))) = replies.next().await else { panic!() };
+        assert_eq!(response.id().unwrap().as_json(), "\"9\"");
+        assert!(replies.next().await.is_none());
+    }
+}

@@ -1,0 +1,235 @@
+//! One session with a legacy server: its handshake, and the way of messages to the server.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use shadowcat_pipeline::task::Tasks;
+use shadowcat_pipeline::{
+    Chain, Envelope, ExchangeId, Origin, PeerId, Principal, Refusal, RefusalKind, Replies, SessionTag,
+    Transport,
+};
+use shadowcat_protocol::{Id, Message, Notification, Request, Response, Revision, json, method};
+use tokio::sync::{OnceCell, watch};
+
+use super::agreed::Agreed;
+use super::declared::Declared;
+use super::from_server::FromServer;
+use super::inbox::Inboxes;
+use super::level::Level;
+use super::listeners::Listeners;
+use super::server::{LegacyServer, LegacySession};
+use crate::counters::Counters;
+use crate::object::Object;
+
+/// How long the handshake may take; a child has to start in it.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(30);
+/// How long a request of the bridge itself may take.
+const ASK_MAX: Duration = Duration::from_secs(10);
+/// How long the end of a session may take.
+const CLOSE_MAX: Duration = Duration::from_secs(10);
+
+/// What makes two requests fit for one session.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) principal: Option<Principal>,
+    pub(super) declared: Declared,
+}
+
+/// What every session of one server is made with.
+#[derive(Clone)]
+pub(super) struct Maker {
+    pub(super) server: Arc<dyn LegacyServer>,
+    pub(super) chain: Chain,
+    pub(super) counters: Arc<Counters>,
+    pub(super) tasks: Tasks,
+}
+
+/// One session with the server.
+pub(super) struct Session {
+    this: Weak<Self>,
+    /// Never given twice in one process.
+    pub(super) number: u64,
+    pub(super) key: Key,
+    peer: PeerId,
+    transport: Transport,
+    legacy: Arc<dyn LegacySession>,
+    pub(super) chain: Chain,
+    counters: Arc<Counters>,
+    pub(super) tasks: Tasks,
+    handshake: watch::Sender<Handshake>,
+    standing: OnceCell<bool>,
+    /// The level the server was told; held while it is told another.
+    level: tokio::sync::Mutex<Option<Level>>,
+    pub(super) inboxes: Inboxes,
+    pub(super) listeners: Listeners,
+}
+
+#[derive(Clone)]
+enum Handshake {
+    Open,
+    Agreed(Arc<Agreed>),
+    Failed(RefusalKind, Option<String>),
+}
+
+impl Session {
+    /// A session whose handshake is under way. It goes on without whoever asked for it: a handshake cannot be
+    /// withdrawn, nor be begun twice.
+    pub(super) fn open(maker: &Maker, key: Key, transport: Transport) -> Arc<Self> {
+        let session = Arc::new_cyclic(|this| Self {
+            this: Weak::clone(this),
+            number: ExchangeId::next().get(),
+            key,
+            peer: PeerId::next(),
+            transport,
+            legacy: maker.server.session(Arc::new(FromServer::new(Weak::clone(this)))),
+            chain: maker.chain.clone(),
+            counters: Arc::clone(&maker.counters),
+            tasks: maker.tasks.clone(),
+            handshake: watch::Sender::new(Handshake::Open),
+            standing: OnceCell::new(),
+            level: tokio::sync::Mutex::default(),
+            inboxes: Inboxes::default(),
+            listeners: Listeners::default(),
+        });
+        let this = Arc::clone(&session);
+        maker.tasks.spawn_until_stop(async move {
+            let agreed = tokio::time::timeout(HANDSHAKE_MAX, this.shake_hands()).await;
+            let outcome = match agreed.unwrap_or_else(|_| Err(RefusalKind::UpstreamTimeout.into())) {
+                Ok(agreed) => Handshake::Agreed(Arc::new(agreed)),
+                Err(refusal) => {
+                    tracing::debug!(%refusal, "no session with the legacy server");
+                    Handshake::Failed(refusal.kind, refusal.detail)
+                }
+            };
+            this.handshake.send_replace(outcome);
+        });
+        session
+    }
+
+    async fn shake_hands(&self) -> Result<Agreed, Refusal> {
+        let client = format!(r#"{{"name":"shadowcat","version":"{}"}}"#, env!("CARGO_PKG_VERSION"));
+        let params = Object::default()
+            .with("protocolVersion", json::quote(Revision::NEWEST_LEGACY.as_str()))
+            .with("capabilities", self.key.declared.to_json())
+            .with("clientInfo", client)
+            .to_json();
+        let response = self.exchange(method::INITIALIZE, &params).await?;
+        let agreed = Agreed::read(&response)?;
+        self.legacy.agreed(&params, &agreed.result);
+        let note = Message::Notification(Notification::new(method::INITIALIZED, None));
+        self.send(note, Arc::new(self.origin())).await?;
+        if !self.key.declared.is_empty() {
+            // Many servers ask on the standing stream, and not where the request came from.
+            self.stand().await;
+        }
+        Ok(agreed)
+    }
+
+    /// What the handshake agreed on, once it is through.
+    pub(super) async fn ready(&self) -> Result<Arc<Agreed>, Refusal> {
+        let mut handshake = self.handshake.subscribe();
+        let outcome = handshake.wait_for(|outcome| !matches!(outcome, Handshake::Open)).await;
+        match outcome.map(|outcome| outcome.clone()) {
+            Ok(Handshake::Agreed(agreed)) => Ok(agreed),
+            Ok(Handshake::Failed(kind, detail)) => {
+                let refusal = Refusal::new(kind);
+                Err(match detail {
+                    Some(detail) => refusal.with_detail(detail),
+                    None => refusal,
+                })
+            }
+            Ok(Handshake::Open) | Err(_) => Err(RefusalKind::ShuttingDown.into()),
+        }
+    }
+
+    /// What was agreed on, if the handshake is through.
+    pub(super) fn agreed(&self) -> Option<Arc<Agreed>> {
+        match &*self.handshake.borrow() {
+            Handshake::Agreed(agreed) => Some(Arc::clone(agreed)),
+            Handshake::Open | Handshake::Failed(..) => None,
+        }
+    }
+
+    /// Opens the stream of messages that belong to no request; says whether there is one.
+    pub(super) async fn stand(&self) -> bool {
+        let opened = self.standing.get_or_try_init(|| async {
+            self.legacy.listen().await.inspect_err(|refusal| {
+                tracing::debug!(%refusal, "the legacy server's standing stream was not opened");
+            })
+        });
+        opened.await.copied().unwrap_or(false)
+    }
+
+    /// The standing stream is gone: opens it again.
+    pub(super) fn stand_again(&self) {
+        let Some(this) = self.this.upgrade() else { return };
+        self.tasks.spawn_until_stop(async move {
+            if let Err(refusal) = this.legacy.listen().await {
+                tracing::debug!(%refusal, "the legacy server's standing stream is lost");
+            }
+        });
+    }
+
+    /// Makes the server talk as much as `level` says. The most talkative request wins; each hears what it asked for.
+    pub(super) async fn speak_up(&self, agreed: &Agreed, level: Level) {
+        if !agreed.can(&["logging"]) {
+            return;
+        }
+        let mut current = self.level.lock().await;
+        if current.is_some_and(|current| current <= level) {
+            return;
+        }
+        let params = Object::default().with("level", json::quote(level.as_str())).to_json();
+        match self.ask(method::SET_LEVEL, &params).await {
+            Ok(response) if response.result_json().is_some() => *current = Some(level),
+            Ok(_) => tracing::debug!("the legacy server does not take the log level"),
+            Err(refusal) => tracing::debug!(%refusal, "the legacy server does not take the log level"),
+        }
+    }
+
+    /// A request of the bridge itself, and its response.
+    pub(super) async fn ask(&self, method: &str, params: &str) -> Result<Response, Refusal> {
+        let asked = tokio::time::timeout(ASK_MAX, self.exchange(method, params)).await;
+        asked.unwrap_or_else(|_| Err(RefusalKind::UpstreamTimeout.into()))
+    }
+
+    async fn exchange(&self, method: &str, params: &str) -> Result<Response, Refusal> {
+        let origin = self.origin();
+        let request = Request::new(&Id::from_u64(origin.exchange.get()), method, Some(params));
+        let mut replies = self.send(Message::Request(request), Arc::new(origin)).await?;
+        while let Some(reply) = replies.next().await {
+            if let Message::Response(response) = reply? {
+                return Ok(response);
+            }
+        }
+        Err(RefusalKind::UpstreamProtocol.into())
+    }
+
+    /// Sends a message to the server, past whoever records this side.
+    pub(super) async fn send(&self, message: Message, origin: Arc<Origin>) -> Result<Replies, Refusal> {
+        self.chain.run(Envelope::to_server(message, origin), &*self.legacy).await
+    }
+
+    /// The client's side of this session, for an exchange of its own.
+    pub(super) fn origin(&self) -> Origin {
+        let revision = self.agreed().map_or(Revision::NEWEST_LEGACY, |agreed| agreed.revision);
+        let mut origin = Origin::new(self.peer, self.transport, revision);
+        origin.session = Some(SessionTag(format!("bridge-{}", self.number).into()));
+        origin.principal.clone_from(&self.key.principal);
+        origin
+    }
+
+    /// Counts a message that the modern revision has no place for.
+    pub(super) fn not_carried(&self, method: &str) {
+        self.counters.not_carried.add();
+        tracing::debug!(method, "a message of the legacy server has no place in the modern revision");
+    }
+
+    /// Ends the session, at the server too.
+    pub(super) async fn close(&self) {
+        self.listeners.end();
+        if tokio::time::timeout(CLOSE_MAX, self.legacy.close()).await.is_err() {
+            tracing::debug!("the legacy server took too long to end a session");
+        }
+    }
+}
