@@ -8,13 +8,13 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use shadowcat_tests::client::{Client, call, initialize};
 use shadowcat_tests::process::{gone, is_running};
 use shadowcat_tests::proxy::{Proxy, before_command};
 use shadowcat_tests::raw::{ask, post};
 use shadowcat_tests::server::{member, path};
-use shadowcat_tests::wait::{soon, until, within};
+use shadowcat_tests::wait::{found, soon, until, within};
 
 use crate::children::reason;
 use crate::edge::session;
@@ -44,6 +44,16 @@ fn kill(pid: u32) {
 
 fn pid(who: &str) -> u32 {
     path(who, &["result", "pid"]).unwrap_or_else(|| panic!("not served: {who}")).parse().unwrap()
+}
+
+/// The descriptors of a proxy whose connections are gone: two looks in a row see as many.
+async fn settled_descriptors(proxy: &Proxy) -> usize {
+    let mut last = usize::MAX;
+    found("a number of descriptors that stays", || {
+        let now = proxy.process.descriptors();
+        (std::mem::replace(&mut last, now) == now).then_some(now)
+    })
+    .await
 }
 
 /// The end of a call whose child was killed under it.
@@ -232,13 +242,47 @@ async fn f17_a_thousand_starts_that_fail_cost_no_descriptor() {
         assert!(text.contains("No such file"), "{text}");
     };
     one(0).await;
-    let mut before = usize::MAX;
-    until("the first connection is gone", || {
-        let now = proxy.process.descriptors();
-        std::mem::replace(&mut before, now) == now
-    })
-    .await;
+    let before = settled_descriptors(&proxy).await;
     stream::iter(0..THOUSAND).for_each_concurrent(AT_A_TIME, one).await;
     until("as many descriptors as before", || proxy.process.descriptors() <= before).await;
     assert!(proxy.process.children().is_empty(), "no child, and no zombie");
+}
+
+#[tokio::test]
+async fn f17_starts_that_fail_for_want_of_descriptors_are_told_and_leave_the_proxy_whole() {
+    let proxy = before_command(&[light()]).start().await;
+    session(&proxy, NEWEST).await;
+    let before = settled_descriptors(&proxy).await;
+    let pid = Pid::from_raw(proxy.process.pid().try_into().unwrap());
+    let usual = getrlimit(Resource::Nofile);
+    let limit = |descriptors: usize| {
+        let limit = Rlimit { current: Some(descriptors.try_into().unwrap()), ..usual.clone() };
+        prlimit(pid, Resource::Nofile, limit).unwrap();
+    };
+    // Enough for the client's connection, and not for the pipes of a child.
+    limit(before + 3);
+    for _ in 0..100 {
+        let text = post("/mcp", &initialize("1", NEWEST)).send(proxy.address).await.text().await;
+        assert_eq!(reason(&text).as_deref(), Some("\"upstream_unreachable\""), "{text}");
+        assert!(text.contains("Too many open files"), "{text}");
+    }
+    until("as many descriptors as before", || proxy.process.descriptors() <= before).await;
+    limit(before + 100);
+    session(&proxy, NEWEST).await;
+    assert_well(&proxy, 0).await;
+}
+
+#[tokio::test]
+async fn f16_a_thousand_modern_clients_share_one_child() {
+    let proxy = before_command(&[light()]).start().await;
+    let answer = async |number: usize| {
+        let id = number.to_string();
+        let asked = envelope("server/discover", None, &body(&id, "server/discover", ""));
+        let text = asked.send(proxy.address).await.message().await;
+        assert_eq!(member(&text, "id"), Some(id), "{text}");
+        path(&text, &["result", "pid"]).unwrap_or_else(|| panic!("{text}"))
+    };
+    let pids: BTreeSet<_> = stream::iter(0..THOUSAND).map(answer).buffer_unordered(100).collect().await;
+    assert_eq!(pids.len(), 1, "one child answers all");
+    assert_well(&proxy, 0).await;
 }
