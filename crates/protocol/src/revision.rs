@@ -136,10 +136,14 @@ impl Revision {
         self.has_structured_content()
     }
 
-    /// Whether the user may be sent to a URL, forms may offer several choices at once, and the client's model may be
-    /// given tools and several blocks of content.
+    /// Whether the user may be sent to a URL, and forms may offer several choices at once.
     pub fn has_url_elicitation(self) -> bool {
         matches!(self, Self::V2025_11_25 | Self::V2026_07_28)
+    }
+
+    /// Whether the client's model may be given tools, and messages of several blocks.
+    pub fn has_sampling_tools(self) -> bool {
+        self.has_url_elicitation()
     }
 
     /// Whether this revision lets a peer use the method: one that no revision took away. Unknown methods may be an
@@ -198,6 +202,7 @@ mod tests {
         assert_eq!(those(Revision::has_structured_values), ["2026-07-28"]);
         assert_eq!(those(Revision::has_elicitation), ["2025-06-18", "2025-11-25", "2026-07-28"]);
         assert_eq!(those(Revision::has_url_elicitation), ["2025-11-25", "2026-07-28"]);
+        assert_eq!(those(Revision::has_sampling_tools), ["2025-11-25", "2026-07-28"]);
         assert!(those(Revision::has_server_requests).starts_with(&["2024-11-05"]));
         assert!(!Revision::V2026_07_28.has_server_requests());
         assert_eq!(Revision::NEWEST_LEGACY.era(), Era::Legacy);

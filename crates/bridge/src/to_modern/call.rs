@@ -44,8 +44,8 @@ struct Running {
     call: Call,
     /// The answers of the server to the current leg; none when it has still to be sent.
     replies: Option<Replies>,
-    /// What the current leg says.
-    said: String,
+    /// What the current leg says, if that is more than the first one said.
+    said: Option<String>,
     rounds: usize,
     /// The tool list was read again for this call.
     corrected: bool,
@@ -57,11 +57,10 @@ impl Call {
         self.server.counters.to_modern.add();
         let withdrawn = self.flight.withdrawn.clone();
         let waits = self.needs_tools() && !self.server.is_taught();
-        let said = self.params.clone();
-        let mut running = Running { call: self, replies: None, said, rounds: 0, corrected: false };
+        let mut running = Running { call: self, replies: None, said: None, rounds: 0, corrected: false };
         let mut form = Form::Free;
         if !waits {
-            let sending = running.call.send(&running.said);
+            let sending = running.call.send(&running.call.params);
             let Some(sent) = withdrawn.run_until_cancelled(sending).await else {
                 return Ok(Replies::none());
             };
@@ -148,7 +147,7 @@ impl Running {
     async fn next_message(&mut self) -> Reply {
         loop {
             let Some(replies) = &mut self.replies else {
-                self.replies = Some(self.call.send(&self.said).await?);
+                self.replies = Some(self.call.send(self.said.as_deref().unwrap_or(&self.call.params)).await?);
                 continue;
             };
             match replies.next().await {
@@ -183,7 +182,7 @@ impl Running {
                     return Some(self.call.failed(why));
                 }
                 match self.call.round(result).await {
-                    Ok(said) => self.said = said,
+                    Ok(said) => self.said = Some(said),
                     Err(why) => return Some(self.call.failed(&why)),
                 }
                 None

@@ -54,7 +54,7 @@ fn plain_field(raw: &str) -> Option<String> {
 
 /// A prompt for the client's model, each message with one block of content where a revision has no more.
 fn prompt(reader: Reader<'_>, params: &Object<'_>) -> String {
-    let Some(messages) = params.get("messages").filter(|_| !reader.revision.has_url_elicitation()) else {
+    let Some(messages) = params.get("messages").filter(|_| !reader.revision.has_sampling_tools()) else {
         return params.to_json();
     };
     let mut plain = Vec::new();

@@ -98,13 +98,15 @@ fn modern(raw: Option<&str>, revision: Revision) -> String {
     }
     if !revision.has_url_elicitation() {
         trim(&mut capabilities, "elicitation", &["url"]);
+    }
+    if !revision.has_sampling_tools() {
         trim(&mut capabilities, "sampling", &["tools"]);
     }
     capabilities.to_json()
 }
 
 fn trim(capabilities: &mut Object<'_>, of: &'static str, members: &[&str]) {
-    let Some(raw) = capabilities.get(of) else { return };
+    let Some(raw) = capabilities.get(of).filter(|raw| raw.starts_with('{')) else { return };
     let trimmed = Object::parse(raw).without(members).to_json();
     capabilities.set(of, trimmed);
 }
@@ -197,5 +199,9 @@ mod tests {
             assert_eq!(allowed, expected);
         }
         assert!(!plain.allow("ping", None));
+        let malformed = terms("2025-06-18", &json!({"elicitation": true, "sampling": 1, "roots": []}));
+        for asked in ["elicitation/create", "sampling/createMessage", "roots/list"] {
+            assert!(!malformed.allow(asked, None), "{asked}");
+        }
     }
 }
