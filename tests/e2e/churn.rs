@@ -256,7 +256,7 @@ async fn f17_starts_that_fail_for_want_of_descriptors_are_told_and_leave_the_pro
     let pid = Pid::from_raw(proxy.process.pid().try_into().unwrap());
     let usual = getrlimit(Resource::Nofile);
     let limit = |descriptors: usize| {
-        let limit = Rlimit { current: Some(descriptors.try_into().unwrap()), ..usual.clone() };
+        let limit = Rlimit { current: Some(descriptors.try_into().unwrap()), ..usual };
         prlimit(pid, Resource::Nofile, limit).unwrap();
     };
     // Enough for the client's connection, and not for the pipes of a child.
