@@ -6,7 +6,7 @@ import json
 import arguments
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.sse import sse_client
-from mcp_types import ElicitResult
+from mcp_types import CreateMessageResult, ElicitResult, ListRootsResult, Root, TextContent
 
 DEADLINE_SECONDS = 30
 
@@ -41,10 +41,21 @@ async def main() -> None:
         asked.append(params.message)
         return ElicitResult(action="accept", content=options.answer)
 
+    async def on_sampling(context, params) -> CreateMessageResult:
+        asked.append(params.messages[0].content.text)
+        content = TextContent(type="text", text=options.sample)
+        return CreateMessageResult(role="assistant", content=content, model="a-model")
+
+    async def on_roots(context) -> ListRootsResult:
+        asked.append("roots")
+        return ListRootsResult(roots=[Root(uri=options.root)])
+
     client = Client(
         target(options),
         mode=options.mode,
         elicitation_callback=on_elicitation,
+        sampling_callback=on_sampling if options.sample else None,
+        list_roots_callback=on_roots if options.root else None,
         read_timeout_seconds=DEADLINE_SECONDS,
     )
     async with client:

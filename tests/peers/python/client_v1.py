@@ -9,7 +9,7 @@ import arguments
 from mcp import ClientSession, McpError, StdioServerParameters, stdio_client
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
-from mcp.types import ElicitResult
+from mcp.types import CreateMessageResult, ElicitResult, ListRootsResult, Root, TextContent
 
 DEADLINE = timedelta(seconds=30)
 
@@ -49,8 +49,22 @@ async def main() -> None:
         asked.append(params.message)
         return ElicitResult(action="accept", content=options.answer)
 
+    async def on_sampling(context, params) -> CreateMessageResult:
+        asked.append(params.messages[0].content.text)
+        content = TextContent(type="text", text=options.sample)
+        return CreateMessageResult(role="assistant", content=content, model="a-model")
+
+    async def on_roots(context) -> ListRootsResult:
+        asked.append("roots")
+        return ListRootsResult(roots=[Root(uri=options.root)])
+
+    callbacks = {
+        "elicitation_callback": on_elicitation,
+        "sampling_callback": on_sampling if options.sample else None,
+        "list_roots_callback": on_roots if options.root else None,
+    }
     async with streams(options) as (read, write):
-        async with ClientSession(read, write, DEADLINE, elicitation_callback=on_elicitation) as session:
+        async with ClientSession(read, write, DEADLINE, **callbacks) as session:
             version = (await session.initialize()).protocolVersion
             tools = [tool.name for tool in (await session.list_tools()).tools]
             calls = [await call(session, tool, given) for tool, given in options.call]

@@ -1,6 +1,6 @@
-"""A server on the official Python SDK (mcp 2.x), every era it has.
+"""A server on the official Python SDK (mcp 2.x), every era it has; with --modern, 2026-07-28 only.
 
-    python server.py --stdio | --http PORT | --sse PORT
+    python server.py --stdio | [--modern] --http PORT | --sse PORT
 
 PORT may be 0. When the port is open, one line `ready PORT` goes to standard output: HTTP at /mcp, HTTP+SSE at /sse.
 """
@@ -12,7 +12,8 @@ from typing import Annotated
 
 import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
-from mcp.server.mcpserver.resolve import Elicit, Resolve
+from mcp.server.mcpserver.resolve import Elicit, ListRoots, Resolve, Sample
+from mcp_types import CreateMessageResult, ListRootsResult, SamplingMessage, TextContent
 from pydantic import BaseModel
 
 server = MCPServer("python-peer", version="1.0.0", log_level="WARNING")
@@ -55,6 +56,41 @@ def ask(question: str, reply: Annotated[Answer, Resolve(question)]) -> str:
     return reply.answer
 
 
+def prompt(prompt: str) -> Sample:
+    return Sample([SamplingMessage(role="user", content=TextContent(type="text", text=prompt))], max_tokens=100)
+
+
+@server.tool()
+def sample(prompt: str, reply: Annotated[CreateMessageResult, Resolve(prompt)]) -> str:
+    """Has the client's model answer."""
+    return reply.content.text
+
+
+def list_roots() -> ListRoots:
+    return ListRoots()
+
+
+@server.tool()
+def roots(listed: Annotated[ListRootsResult, Resolve(list_roots)]) -> str:
+    """Names the client's roots."""
+    return " ".join(str(root.uri) for root in listed.roots)
+
+
+MODERN = (b"mcp-protocol-version", b"2026-07-28")
+
+
+def modern_only(app):
+    """Sends whatever does not claim 2026-07-28 to where only that is understood, and the rest refused."""
+
+    async def checked(scope, receive, send) -> None:
+        if scope["type"] == "http" and MODERN not in scope["headers"]:
+            others = [header for header in scope["headers"] if header[0] != MODERN[0]]
+            scope = {**scope, "headers": [*others, (MODERN[0], b"unclaimed")]}
+        await app(scope, receive, send)
+
+    return checked
+
+
 async def serve(app, port: int) -> None:
     listener = socket.create_server(("127.0.0.1", port))
     uvicorn_server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
@@ -68,10 +104,12 @@ def main() -> None:
             server.run("stdio")
         case ["--http", port]:
             asyncio.run(serve(server.streamable_http_app(), int(port)))
+        case ["--modern", "--http", port]:
+            asyncio.run(serve(modern_only(server.streamable_http_app()), int(port)))
         case ["--sse", port]:
             asyncio.run(serve(server.sse_app(), int(port)))
         case _:
-            sys.exit("usage: server.py --stdio | --http PORT | --sse PORT")
+            sys.exit("usage: server.py --stdio | [--modern] --http PORT | --sse PORT")
 
 
 main()
