@@ -52,6 +52,41 @@ async fn an_idle_session_ends_unless_its_client_is_there_by_nature() {
     assert_eq!(server.partings(), [Parting::End]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_record_tells_where_a_session_stands_when_it_sleeps_and_when_it_has_ended() {
+    let gateway = gateway(&FakeServer::default());
+    let state = async |live: &Live| gateway.records.get(live.standing.key()).await.unwrap().unwrap().state();
+    let live = open(&gateway, Transport::Http).await;
+    assert_eq!(state(&live).await, State::Active);
+    gateway.pause(&live).await;
+    assert!(gateway.table.remove(&live));
+    assert_eq!(state(&live).await, State::Paused);
+    let woken = gateway.find(&live.id, None).await.unwrap();
+    assert_eq!(state(&woken).await, State::Active);
+    gateway.end(&woken).await;
+    assert_eq!(gateway.find(&live.id, None).await.err().unwrap().kind, RefusalKind::SessionUnknown);
+    assert!(gateway.tasks.join(IDLE).await);
+    assert_eq!(state(&woken).await, State::Closed);
+    assert!(!woken.standing.step(State::Active), "nothing leads back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_handshake_is_refused_has_ended() {
+    let server = FakeServer::default();
+    let gateway = gateway(&server);
+    server.is_out_of_reach(true);
+    let opening = Opening {
+        request: request(method::INITIALIZE),
+        transport: Transport::Http,
+        principal: None,
+        outlet: None,
+    };
+    assert!(gateway.open(opening).await.is_err());
+    assert!(gateway.tasks.join(IDLE).await);
+    assert_eq!((gateway.table.len(), server.partings()), (0, vec![Parting::End]));
+    assert_eq!(gateway.closed.len(), 1);
+}
+
 #[test]
 fn an_unreachable_server_gets_another_chance_after_a_while_or_by_an_answer() {
     let gateway = gateway(&FakeServer::default());

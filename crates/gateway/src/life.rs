@@ -46,6 +46,11 @@ impl Closed {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.lock().closed.len()
+    }
+
     fn is_closing(&self, key: &Key) -> bool {
         self.lock().closing.contains(key)
     }

@@ -24,6 +24,8 @@ struct Inside {
     partings: Mutex<Vec<Parting>>,
     forgetful: AtomicBool,
     told: Notify,
+    mute: AtomicBool,
+    out_of_reach: AtomicBool,
     no_stream: Mutex<Option<RefusalKind>>,
 }
 
@@ -52,6 +54,16 @@ impl FakeServer {
         self.0.told.notify_one();
     }
 
+    /// It answers no handshake any more.
+    pub(crate) fn falls_silent(&self) {
+        self.0.mute.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether nothing that is sent to it arrives.
+    pub(crate) fn is_out_of_reach(&self, is_so: bool) {
+        self.0.out_of_reach.store(is_so, Ordering::SeqCst);
+    }
+
     /// It has no standing stream, and this is how it says so.
     pub(crate) fn has_no_stream(&self, kind: RefusalKind) {
         *self.0.no_stream.lock().unwrap_or_else(PoisonError::into_inner) = Some(kind);
@@ -75,6 +87,12 @@ struct Open {
 impl Service for Open {
     async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
         let Message::Request(request) = envelope.message else { return Ok(Replies::none()) };
+        if self.server.0.out_of_reach.load(Ordering::SeqCst) {
+            return Err(RefusalKind::UpstreamUnreachable.into());
+        }
+        if request.method() == method::INITIALIZE && self.server.0.mute.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         if request.method() != method::INITIALIZE && self.server.0.forgetful.load(Ordering::SeqCst) {
             self.server.0.told.notified().await;
             return Err(RefusalKind::SessionLost.into());

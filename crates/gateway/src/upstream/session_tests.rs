@@ -20,6 +20,7 @@ async fn upstream(server: &FakeServer) -> SessionUpstream {
     );
     upstream.handle(envelope(method::INITIALIZE)).await.unwrap();
     memory.agreed(HANDSHAKE, HANDSHAKE);
+    assert!(upstream.standing.step(State::Active));
     assert_eq!(server.opened(), 1);
     upstream
 }
@@ -84,4 +85,46 @@ async fn a_server_without_a_standing_stream_is_used_all_the_same() {
     upstream.listen().await.unwrap();
     upstream.handle(envelope("tools/list")).await.unwrap();
     assert_eq!(server.opened(), 1);
+}
+
+#[tokio::test]
+async fn a_server_out_of_reach_is_an_error_of_the_session_until_it_answers_again() {
+    let server = FakeServer::default();
+    let upstream = upstream(&server).await;
+    server.is_out_of_reach(true);
+    assert_eq!(refused(&upstream).await, RefusalKind::UpstreamUnreachable);
+    assert_eq!(upstream.standing.state(), State::Error);
+    server.is_out_of_reach(false);
+    upstream.handle(envelope("tools/list")).await.unwrap();
+    assert_eq!((upstream.standing.state(), server.opened()), (State::Active, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_said_again_that_nobody_waits_for_any_more_leaves_an_error() {
+    let server = FakeServer::default();
+    let upstream = upstream(&server).await;
+    server.forgets();
+    server.tell();
+    server.falls_silent();
+    let asked = upstream.handle(envelope("tools/list"));
+    let looked = async {
+        tokio::time::sleep(HANDSHAKE_DEADLINE / 4).await;
+        upstream.standing.state()
+    };
+    let (given_up, seen) = tokio::join!(tokio::time::timeout(HANDSHAKE_DEADLINE / 2, asked), looked);
+    assert!(given_up.is_err());
+    assert_eq!((seen, upstream.standing.state()), (State::Initializing, State::Error));
+}
+
+#[tokio::test]
+async fn a_connection_that_ended_while_nobody_asked_is_an_error_when_it_is_looked_for() {
+    let server = FakeServer::default();
+    let upstream = upstream(&server).await;
+    upstream.look();
+    assert_eq!(upstream.standing.state(), State::Active);
+    upstream.current().unwrap().close(Parting::Keep).await;
+    upstream.look();
+    assert_eq!(upstream.standing.state(), State::Error);
+    upstream.handle(envelope("tools/list")).await.unwrap();
+    assert_eq!((upstream.standing.state(), server.opened()), (State::Active, 2));
 }
