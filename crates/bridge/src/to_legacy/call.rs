@@ -20,8 +20,6 @@ use crate::object::Object;
 
 /// How long the answers that a call is given up with may take to leave, before the call itself is withdrawn.
 const GIVING_UP_MAX: Duration = Duration::from_secs(1);
-/// How long a session rests after a call that was withdrawn.
-const REST_MAX: Duration = Duration::from_secs(2);
 
 /// What the modern revision has no place for: its client finds out by coming back.
 const LEGACY_ONLY: [&str; 2] = ["notifications/elicitation/complete", "notifications/tasks/status"];
@@ -287,7 +285,7 @@ impl Call {
     /// that the call is.
     pub(super) async fn give_up(mut self) {
         let asked = std::mem::take(&mut self.asked).into_iter();
-        let leaving: Vec<_> = asked.map(|asked| asked.question.give_up()).collect();
+        let leaving: Vec<_> = asked.filter_map(|asked| asked.question.give_up()).collect();
         let left = futures_util::future::join_all(leaving);
         if tokio::time::timeout(GIVING_UP_MAX, left).await.is_err() {
             tracing::debug!("the legacy server does not take the answers that end its call");
@@ -298,17 +296,9 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let (Some(upstream), Some(lease)) = (self.upstream.take(), self.lease.take()) else { return };
-        let occupied = self.inbox.is_some() && self.round.may_be_asked();
         drop(upstream);
-        if occupied {
-            // What the server still asks for this call must not be taken for the next one's. It answers in order, so
-            // that behind the answer to a ping there is nothing of it any more.
-            let session = Arc::clone(&lease.session);
-            session.tasks.clone().spawn_until_stop(async move {
-                let rested = tokio::time::timeout(REST_MAX, session.ask(method::PING, "{}")).await;
-                tracing::trace!(in_time = rested.is_ok(), "a session rests behind a withdrawn call");
-                drop(lease);
-            });
+        if lease.is_own() {
+            lease.session.rest();
         }
     }
 }

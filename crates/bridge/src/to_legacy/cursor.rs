@@ -46,10 +46,10 @@ pub(super) fn open(seal: &Seal, round: &Round, cursor: &str) -> Option<(u64, Str
     Some((number.parse().ok()?, cursor.to_owned()))
 }
 
-/// The round as the server takes it, with a cursor of its own.
-pub(super) fn replaced(round: &Round, cursor: &str) -> Round {
+/// Puts the server's cursor in the place of the sealed one.
+pub(super) fn replace(round: &mut Round, cursor: &str) {
     let params = Object::of(round.request.params()).with(CURSOR, json::quote(cursor)).to_json();
-    Round { request: round.request.with_params(&params), ..round.clone() }
+    round.request = round.request.with_params(&params);
 }
 
 fn purpose<'a>(round: &'a Round, owner: &'a str) -> [&'a str; 3] {

@@ -7,7 +7,9 @@ use shadowcat_pipeline::{ExchangeId, Replies};
 use shadowcat_protocol::{Message, Notification, Request};
 use tokio::sync::mpsc;
 
+use super::pool::Lease;
 use super::question::{Question, nobody_there};
+use super::round::Round;
 use super::session::Session;
 
 /// What waits for one request. More questions than that at a time are answered as if nobody were there.
@@ -50,10 +52,10 @@ impl Inboxes {
         };
         drop(inboxes);
         let (question, replies) = Question::ask(request);
-        if let Err(mpsc::error::TrySendError::Full(Heard::Question(question))) =
-            heard.try_send(Heard::Question(question))
-        {
-            drop(question.give_up());
+        if heard.try_send(Heard::Question(question)).is_err() {
+            tracing::debug!(
+                "a question of the legacy server found no room: answered as if nobody were there"
+            );
         }
         replies
     }
@@ -90,10 +92,15 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    pub(super) fn open(session: &Arc<Session>, exchange: ExchangeId, occupies: bool, logs: bool) -> Self {
+    /// An inbox for a request that the server may say something to; none for others.
+    pub(super) fn open(lease: &Lease, exchange: ExchangeId, round: &Round) -> Option<Self> {
+        let (occupies, logs) = (lease.is_own(), round.level.is_some());
+        if !occupies && !logs && round.request.progress_token().is_none() {
+            return None;
+        }
         let (sender, heard) = mpsc::channel(WAITING_MAX);
-        session.inboxes.lock().insert(exchange, Entry { heard: sender, occupies, logs });
-        Self { session: Arc::clone(session), exchange, heard }
+        lease.session.inboxes.lock().insert(exchange, Entry { heard: sender, occupies, logs });
+        Some(Self { session: Arc::clone(&lease.session), exchange, heard })
     }
 
     /// What comes next. Cancel safe.

@@ -179,28 +179,22 @@ impl ToLegacy {
     }
 
     /// Sends a request to the server for the first time.
-    async fn begin(&self, round: Round, origin: &Origin) -> Result<Replies, Refusal> {
-        let cursor = if self.pool.is_per_request() { None } else { cursor::of(&round) };
-        let want = if round.may_be_asked() { Want::Own } else { Want::Shared };
-        let (round, want) = match cursor.map(|cursor| cursor::open(self.parking.seal(), &round, &cursor)) {
-            Some(Some((number, cursor))) => (cursor::replaced(&round, &cursor), Want::Number(number)),
-            Some(None) => return Ok(unknown_cursor(&round)),
-            None => (round, want),
-        };
+    async fn begin(&self, mut round: Round, origin: &Origin) -> Result<Replies, Refusal> {
+        let Some(want) = self.aim(&mut round) else { return Ok(unknown_cursor(&round)) };
         let Some((lease, agreed)) = self.find_session(&round, want, origin).await? else {
             return Ok(unknown_cursor(&round));
         };
         if let Some(level) = round.level {
             lease.session.speak_up(&agreed, level).await;
         }
+        if lease.is_own() {
+            lease.session.rested().await;
+        }
         let mut inner = lease.session.origin();
         // The same number on both sides: so a tape and the log show what belongs together.
         inner.exchange = origin.exchange;
         let inner = Arc::new(inner);
-        let hears = want == Want::Own || round.level.is_some() || round.request.progress_token().is_some();
-        let inbox = hears
-            .then(|| Inbox::open(&lease.session, inner.exchange, want == Want::Own, round.level.is_some()));
-        let message = Message::Request(round.to_legacy());
+        let inbox = Inbox::open(&lease, inner.exchange, &round);
         tracing::debug!(
             exchange = %origin.exchange,
             method = round.request.method(),
@@ -208,12 +202,7 @@ impl ToLegacy {
             revision = %agreed.revision,
             "translated"
         );
-        let sent = lease.session.send(message, Arc::clone(&inner)).await;
-        let upstream = sent.inspect_err(|refusal| {
-            if matches!(refusal.kind, RefusalKind::SessionLost | RefusalKind::SessionUnknown) {
-                lease.forget();
-            }
-        })?;
+        let upstream = send(&lease, &round, &inner).await?;
         if let Some(side) = inner.upstream.get() {
             origin.upstream.get_or_init(|| side.clone());
         }
@@ -221,6 +210,17 @@ impl ToLegacy {
         let head = Head { status: None, ..upstream.head() };
         let call = Call::new(round, agreed, Arc::clone(&self.parking), lease, inbox, upstream);
         Ok(call.into_replies(head))
+    }
+
+    /// Which session a request needs, its cursor being the server's from now on; none if no session can know it.
+    fn aim(&self, round: &mut Round) -> Option<Want> {
+        let cursor = if self.pool.is_per_request() { None } else { cursor::of(round) };
+        let Some(cursor) = cursor else {
+            return Some(if round.may_be_asked() { Want::Own } else { Want::Shared });
+        };
+        let (number, cursor) = cursor::open(self.parking.seal(), round, &cursor)?;
+        cursor::replace(round, &cursor);
+        Some(Want::Number(number))
     }
 
     fn notification(&self, note: &Notification, origin: &Origin) {
@@ -249,6 +249,15 @@ impl Service for ToLegacy {
             }
         }
     }
+}
+
+async fn send(lease: &Lease, round: &Round, origin: &Arc<Origin>) -> Result<Replies, Refusal> {
+    let message = Message::Request(round.to_legacy());
+    lease.session.send(message, Arc::clone(origin)).await.inspect_err(|refusal| {
+        if matches!(refusal.kind, RefusalKind::SessionLost | RefusalKind::SessionUnknown) {
+            lease.forget();
+        }
+    })
 }
 
 fn refused(round: &Round, code: i64, message: &str) -> Replies {

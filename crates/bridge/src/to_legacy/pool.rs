@@ -208,6 +208,11 @@ impl Lease {
         self.pool.is_per_request()
     }
 
+    /// Whether nobody else occupies the session.
+    pub(super) fn is_own(&self) -> bool {
+        self.place.is_some()
+    }
+
     /// Takes the session out of use: the next request gets another.
     pub(super) fn forget(&self) {
         self.pool.forget(&self.session);

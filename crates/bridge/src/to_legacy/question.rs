@@ -14,13 +14,14 @@ const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) request: Request,
-    answer: oneshot::Sender<Response>,
-    sent: oneshot::Receiver<()>,
+    /// Nothing once it is answered.
+    answer: Option<oneshot::Sender<Response>>,
+    sent: Option<oneshot::Receiver<()>>,
 }
 
 impl Question {
-    /// The question, and the replies through which the server gets its answer. Dropped without one, the replies end,
-    /// and the server gets none.
+    /// The question, and the replies through which the server gets its answer. A question that is dropped is answered
+    /// as if nobody were there: the server never waits for nothing.
     pub(super) fn ask(request: Request) -> (Self, Replies) {
         let (answer, answered) = oneshot::channel();
         let (leaving, sent) = oneshot::channel::<()>();
@@ -28,31 +29,35 @@ impl Question {
             let response = answered?.await.ok()?;
             Some((Ok(Message::Response(response)), None))
         });
-        (Self { request, answer, sent }, Replies::stream(replies).hold(leaving))
+        (Self { request, answer: Some(answer), sent: Some(sent) }, Replies::stream(replies).hold(leaving))
     }
 
     /// Whether the server does not want an answer any more.
     pub(super) fn is_withdrawn(&self) -> bool {
-        self.answer.is_closed()
+        self.answer.as_ref().is_none_or(oneshot::Sender::is_closed)
     }
 
     /// Gives the server the client's result.
-    pub(super) fn answer(self, result: &str) {
-        let response = Response::result(self.request.id(), result);
-        // Withdrawn in the meantime: then nobody waits for it.
-        let _ = self.answer.send(response);
+    pub(super) fn answer(mut self, result: &str) {
+        self.send(Response::result(self.request.id(), result));
     }
 
     /// Tells the server that it may not ask this.
-    pub(super) fn refuse(self, error: &ErrorObject) {
-        let response = Response::error(Some(self.request.id()), error);
-        let _ = self.answer.send(response);
+    pub(super) fn refuse(mut self, error: &ErrorObject) {
+        self.send(Response::error(Some(self.request.id()), error));
     }
 
     /// Gives the server the answer of a client that is not there. The receiver resolves when it has left.
-    pub(super) fn give_up(self) -> oneshot::Receiver<()> {
-        let _ = self.answer.send(nobody_there(&self.request));
-        self.sent
+    pub(super) fn give_up(mut self) -> Option<oneshot::Receiver<()>> {
+        self.sent.take()
+    }
+
+    fn send(&mut self, response: Response) {
+        if let Some(answer) = self.answer.take()
+            && answer.send(response).is_err()
+        {
+            tracing::trace!("the server does not want this answer any more");
+        }
     }
 
     /// The question as the client finds it in a result. What belongs to the server's side only is left out.
@@ -69,6 +74,14 @@ impl Question {
             }
         }
         request.with("params", params.to_json()).to_json()
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        if self.answer.is_some() {
+            self.send(nobody_there(&self.request));
+        }
     }
 }
 

@@ -50,9 +50,9 @@ impl Round {
         Some(json::string(raw).unwrap_or_default().into_owned())
     }
 
-    /// The client's answer to a question, as JSON.
+    /// The client's answer to a question, as JSON. What is no object answers nothing.
     pub(super) fn response(&self, key: &str) -> Option<&str> {
-        json::get(self.request.params()?, &[INPUT_RESPONSES, key])
+        json::get(self.request.params()?, &[INPUT_RESPONSES, key]).filter(|raw| raw.starts_with('{'))
     }
 
     /// The same request as a legacy server takes it.

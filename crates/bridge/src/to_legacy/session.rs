@@ -25,6 +25,8 @@ use crate::object::Object;
 const HANDSHAKE_MAX: Duration = Duration::from_secs(30);
 /// How long a request of the bridge itself may take.
 const ASK_MAX: Duration = Duration::from_secs(10);
+/// How long a session rests at most.
+const REST_MAX: Duration = Duration::from_secs(2);
 /// How long the end of a session may take.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
 
@@ -60,6 +62,8 @@ pub(super) struct Session {
     standing: OnceCell<bool>,
     /// The level the server was told; held while it is told another.
     level: tokio::sync::Mutex<Option<Level>>,
+    /// Held while the session rests.
+    rest: Arc<tokio::sync::Mutex<()>>,
     pub(super) inboxes: Inboxes,
     pub(super) listeners: Listeners,
 }
@@ -88,6 +92,7 @@ impl Session {
             handshake: watch::Sender::new(Handshake::Open),
             standing: OnceCell::new(),
             level: tokio::sync::Mutex::default(),
+            rest: Arc::default(),
             inboxes: Inboxes::default(),
             listeners: Listeners::default(),
         });
@@ -128,17 +133,18 @@ impl Session {
     /// What the handshake agreed on, once it is through.
     pub(super) async fn ready(&self) -> Result<Arc<Agreed>, Refusal> {
         let mut handshake = self.handshake.subscribe();
-        let outcome = handshake.wait_for(|outcome| !matches!(outcome, Handshake::Open)).await;
-        match outcome.map(|outcome| outcome.clone()) {
-            Ok(Handshake::Agreed(agreed)) => Ok(agreed),
-            Ok(Handshake::Failed(kind, detail)) => {
+        let outcome = handshake.wait_for(|outcome| !matches!(outcome, Handshake::Open));
+        let outcome = self.tasks.stop_signal().run_until_cancelled_owned(outcome).await;
+        match outcome.map(|outcome| outcome.map(|outcome| outcome.clone())) {
+            Some(Ok(Handshake::Agreed(agreed))) => Ok(agreed),
+            Some(Ok(Handshake::Failed(kind, detail))) => {
                 let refusal = Refusal::new(kind);
                 Err(match detail {
                     Some(detail) => refusal.with_detail(detail),
                     None => refusal,
                 })
             }
-            Ok(Handshake::Open) | Err(_) => Err(RefusalKind::ShuttingDown.into()),
+            Some(Ok(Handshake::Open) | Err(_)) | None => Err(RefusalKind::ShuttingDown.into()),
         }
     }
 
@@ -175,6 +181,8 @@ impl Session {
         if !agreed.can(&["logging"]) {
             return;
         }
+        // Many servers log on the standing stream, and not where the request came from.
+        self.stand().await;
         let mut current = self.level.lock().await;
         if current.is_some_and(|current| current <= level) {
             return;
@@ -185,6 +193,23 @@ impl Session {
             Ok(_) => tracing::debug!("the legacy server does not take the log level"),
             Err(refusal) => tracing::debug!(%refusal, "the legacy server does not take the log level"),
         }
+    }
+
+    /// Lets the session rest behind a call that was withdrawn: what the server still asks for that one must not be
+    /// taken for the next one's. It answers in order, so behind the answer to a ping there is nothing of it any more.
+    pub(super) fn rest(&self) {
+        let Some(this) = self.this.upgrade() else { return };
+        let Ok(resting) = Arc::clone(&self.rest).try_lock_owned() else { return };
+        self.tasks.spawn_until_stop(async move {
+            let rested = tokio::time::timeout(REST_MAX, this.ask(method::PING, "{}")).await;
+            tracing::trace!(in_time = rested.is_ok(), "a session rested behind a withdrawn call");
+            drop(resting);
+        });
+    }
+
+    /// Waits until the session has rested.
+    pub(super) async fn rested(&self) {
+        drop(self.rest.lock().await);
     }
 
     /// A request of the bridge itself, and its response.

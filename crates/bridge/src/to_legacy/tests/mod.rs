@@ -1,5 +1,6 @@
 //! The wire cases of a modern client before a legacy server.
 
+mod interleaving;
 mod peer;
 
 use std::sync::atomic::Ordering;

@@ -9,11 +9,11 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{
-    Back, Chain, Envelope, ExchangeId, Origin, PeerId, Principal, Refusal, Replies, Service, Transport,
-    UpstreamSide,
+    Back, Chain, Envelope, ExchangeId, Origin, PeerId, Principal, Refusal, RefusalKind, Replies, Service,
+    Transport, UpstreamSide,
 };
 use shadowcat_protocol::{ErrorObject, Id, Message, Notification, Request, Response, Revision};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::to_legacy::{LegacyServer, LegacySession, ToLegacy, ToLegacySettings};
 use crate::{Counters, Seal};
@@ -31,6 +31,8 @@ pub(super) struct Script {
     pub(super) has_stream: std::sync::atomic::AtomicBool,
     /// Whether a question says what it belongs to, as on Streamable HTTP.
     pub(super) relates: std::sync::atomic::AtomicBool,
+    /// Changed, it ends every call that waits for an answer.
+    pub(super) lost: watch::Sender<u32>,
 }
 
 struct ScriptSession {
@@ -55,6 +57,13 @@ pub(super) fn side() -> UpstreamSide {
 }
 
 struct Cancelled(Log, u64, bool);
+
+impl Cancelled {
+    fn end(&mut self, word: &str) {
+        self.2 = false;
+        self.0.lock().unwrap().push(format!("s{} {word}", self.1));
+    }
+}
 
 impl Drop for Cancelled {
     fn drop(&mut self) {
@@ -87,15 +96,23 @@ impl ScriptSession {
             });
         }
         let guard = Cancelled(Arc::clone(&self.script.log), self.number, true);
+        let mut lost = self.script.lost.subscribe();
         Replies::stream(futures_util::stream::once(async move {
             let mut guard = guard;
             let mut texts = Vec::new();
             for _ in 0..count {
-                let response: Response = answers.recv().await.unwrap();
+                let answer = tokio::select! {
+                    answer = answers.recv() => answer,
+                    _ = lost.changed() => None,
+                };
+                let Some(response): Option<Response> = answer else {
+                    guard.end("lost");
+                    return Err(RefusalKind::UpstreamExited.into());
+                };
                 let raw = response.result_json().or(response.error_json()).unwrap();
                 texts.push(serde_json::from_str::<Value>(raw).unwrap());
             }
-            guard.2 = false;
+            guard.end("done");
             Ok(Message::Response(Response::result(&id, &json!({ "content": texts }).to_string())))
         }))
     }
@@ -207,6 +224,7 @@ impl Pair {
             backs: Mutex::default(),
             has_stream: true.into(),
             relates: false.into(),
+            lost: watch::Sender::new(0),
         });
         let server = Arc::new(Scripted(Arc::clone(&script)));
         let seal = Arc::new(Seal::new().unwrap());
