@@ -25,7 +25,10 @@ fn main() -> std::io::Result<()> {
             Some(version) => format!(
                 r#"{{"protocolVersion":{version},"capabilities":{{}},"serverInfo":{{"name":"light","version":"1"}}}}"#
             ),
-            None => format!(r#"{{"resultType":"complete","content":[],"pid":{}}}"#, std::process::id()),
+            None => format!(
+                r#"{{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{{}},"content":[],"pid":{}}}"#,
+                std::process::id()
+            ),
         };
         writeln!(stdout, r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)?;
         stdout.flush()?;
