@@ -13,6 +13,7 @@ use shadowcat_tests::wait::{found, until};
 
 use crate::edge::session;
 use crate::harness::child;
+use crate::modern::tool;
 
 const NEWEST: &str = "2025-11-25";
 
@@ -114,6 +115,30 @@ async fn a_flag_wins_over_the_environment_and_that_over_the_file() {
         assert_eq!(server.sessions().len(), 1);
     }
     assert!(servers.iter().all(|server| server.upstream.calls("initialize").len() == 1));
+}
+
+#[tokio::test]
+async fn demo_greets_shows_each_message_to_the_last_and_ends_at_a_signal() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Command::new(program());
+    command.args(["demo", "--listen", "127.0.0.1:0", "--data"]).arg(directory.path());
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut process = Process::start(command);
+    let url = process.says("shadowcat: ready on http://").await;
+    let address = url.strip_suffix("/mcp").unwrap().parse().unwrap();
+    for number in 1..=20 {
+        let answer = tool(&number.to_string(), "echo").send(address).await;
+        assert_eq!(answer.status, 200);
+        answer.text().await;
+    }
+    process.signal(Signal::INT);
+    assert_eq!(process.ended().await.code(), Some(0), "{}", process.stderr());
+    let shown = rest(process.stdout.take());
+    assert!(shown.contains(&format!("http://{url}")), "{shown}");
+    let traffic: Vec<_> =
+        shown.lines().skip_while(|line| !line.ends_with("(Ctrl-C ends it):")).skip(1).collect();
+    assert_eq!(traffic.len(), 40, "a line for each request and each answer: {shown}");
+    assert!(traffic.last().is_some_and(|last| last.ends_with("#20")), "{shown}");
 }
 
 fn tape(arguments: &[&str], directory: &Path) -> Output {

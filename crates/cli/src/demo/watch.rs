@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use shadowcat_tape::{Tap, render};
@@ -16,6 +16,7 @@ const END_WAIT: Duration = Duration::from_secs(1);
 /// The thread that prints.
 pub(super) struct Watcher {
     ended: Receiver<()>,
+    thread: JoinHandle<()>,
 }
 
 /// Starts printing what the tap sees, until the tap is dropped.
@@ -29,14 +30,17 @@ pub(super) fn start() -> (Tap, Watcher) {
         }
     });
     let (done, ended) = sync_channel(1);
-    thread::spawn(move || print(&waiting, &left_out, &done));
-    (tap, Watcher { ended })
+    let thread = thread::spawn(move || print(&waiting, &left_out, &done));
+    (tap, Watcher { ended, thread })
 }
 
 impl Watcher {
-    /// Waits for the last lines.
+    /// Waits for the last lines; a terminal that takes none is left behind with the process.
     pub(super) fn end(self) {
-        self.ended.recv_timeout(END_WAIT).ok();
+        if self.ended.recv_timeout(END_WAIT) != Err(RecvTimeoutError::Timeout) {
+            // Done, or torn down by a panic that has told of itself.
+            self.thread.join().ok();
+        }
     }
 }
 
