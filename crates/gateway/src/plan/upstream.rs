@@ -49,7 +49,7 @@ pub(super) fn resolve(
     let Some(written) = &loaded.file.upstream else {
         problems.add(
             "upstream",
-            "no upstream; give `--upstream URL` or `-- COMMAND ARGS…`, or `upstream` in a file",
+            "no upstream; give `reverse --upstream URL`, `forward URL`, `-- COMMAND ARGS…`, or `upstream` in a file",
         );
         return None;
     };
