@@ -112,8 +112,8 @@ fn with_cache_terms(mut result: Object<'_>) -> Object<'_> {
     result
 }
 
-/// An error of the server as the modern revision has it. All but two pass as they are.
-pub(super) fn modern_error(round: &Round, response: &Response) -> Response {
+/// An error of the server as the modern revision has it. All but these pass as they are.
+pub(super) fn modern_error(agreed: &Agreed, round: &Round, response: &Response) -> Response {
     match response.error_code() {
         // 2026-07-28 server/resources: a missing resource is a wrong parameter.
         Some(codes::RESOURCE_NOT_FOUND) => with_code(round, response, codes::INVALID_PARAMS),
@@ -121,9 +121,19 @@ pub(super) fn modern_error(round: &Round, response: &Response) -> Response {
         Some(codes::URL_ELICITATION) if !round.declared.has_url() => {
             missing_capability(round.id(), r#"{"elicitation":{"url":{}}}"#)
         }
+        // 2025-11-25 basic/utilities/tasks: so a tool is refused that only runs as a task.
+        Some(codes::METHOD_NOT_FOUND) if asks_for_task(agreed, round) => {
+            missing_capability(round.id(), r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#)
+        }
         Some(codes::URL_ELICITATION) => with_code(round, response, codes::INTERNAL_ERROR),
         _ => response.with_id(round.id()),
     }
+}
+
+fn asks_for_task(agreed: &Agreed, round: &Round) -> bool {
+    round.request.method() == method::TOOLS_CALL
+        && agreed.can(&["tools"])
+        && agreed.can(&["tasks", "requests", "tools", "call"])
 }
 
 fn with_code(round: &Round, response: &Response, code: i64) -> Response {

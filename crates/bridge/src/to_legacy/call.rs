@@ -96,7 +96,7 @@ impl Call {
         }
         for Asked { key, question } in std::mem::take(&mut self.asked) {
             match round.response(&key) {
-                Some(result) => question.answer(result),
+                Some(result) => question.answer(result, self.agreed.revision),
                 None => self.asked.push(Asked { key, question }),
             }
         }
@@ -266,7 +266,7 @@ impl Call {
     fn error(&self, response: &Response) -> Result<Response, Refusal> {
         let is_url = response.error_code() == Some(codes::URL_ELICITATION);
         if !is_url || !self.round.may_be_asked() || !self.round.declared.has_url() {
-            return Ok(modern_error(&self.round, response));
+            return Ok(modern_error(&self.agreed, &self.round, response));
         }
         // The call has ended at the server: the retry is a new one.
         let error = response.error_json().unwrap_or_default();

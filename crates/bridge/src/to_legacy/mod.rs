@@ -206,8 +206,11 @@ impl ToLegacy {
         if let Some(side) = inner.upstream.get() {
             origin.upstream.get_or_init(|| side.clone());
         }
-        // The status of a legacy answer means something else in the modern revision.
-        let head = Head { status: None, ..upstream.head() };
+        // The status of a legacy answer means something else in the modern revision. Whatever is answered soon has the
+        // one that its error asks for; a stream that is open already has told 200.
+        let form =
+            if round::allows_questions(round.request.method()) { upstream.head().form } else { Form::Free };
+        let head = Head { form, status: None };
         let call = Call::new(round, agreed, Arc::clone(&self.parking), lease, inbox, upstream);
         Ok(call.into_replies(head))
     }

@@ -1,7 +1,7 @@
 //! A request of a legacy server on its way to a modern client, as a part of a result.
 
 use shadowcat_pipeline::Replies;
-use shadowcat_protocol::{ErrorObject, Message, Request, Response, codes, json, method};
+use shadowcat_protocol::{ErrorObject, Message, Request, Response, Revision, codes, json, method};
 use tokio::sync::oneshot;
 
 use crate::object::Object;
@@ -37,9 +37,21 @@ impl Question {
         self.answer.as_ref().is_none_or(oneshot::Sender::is_closed)
     }
 
-    /// Gives the server the client's result.
-    pub(super) fn answer(mut self, result: &str) {
-        self.send(Response::result(self.request.id(), result));
+    /// Gives the server the client's result, as far as its revision has a form for it.
+    pub(super) fn answer(mut self, result: &str, revision: Revision) {
+        let one_block = self.request.method() == method::SAMPLING && !revision.has_sampling_tools();
+        let content = json::get(result, &["content"]).filter(|content| one_block && content.starts_with('['));
+        let Some(content) = content else {
+            return self.send(Response::result(self.request.id(), result));
+        };
+        let mut blocks = json::elements(content);
+        if let (Some(block), None) = (blocks.next(), blocks.next()) {
+            let result = Object::parse(result).with("content", block).to_json();
+            return self.send(Response::result(self.request.id(), &result));
+        }
+        let message =
+            "the client's message has several parts, and this revision has messages of one".to_owned();
+        self.refuse(&ErrorObject { code: codes::INTERNAL_ERROR, message, data: None });
     }
 
     /// Tells the server that it may not ask this.
@@ -138,9 +150,24 @@ mod tests {
     #[tokio::test]
     async fn an_answer_carries_the_id_the_server_chose() {
         let (question, mut replies) = Question::ask(request("roots/list", None));
-        question.answer(r#"{"roots":[]}"#);
+        question.answer(r#"{"roots":[]}"#, Revision::V2025_11_25);
         let Some(Ok(Message::Response(response))) = replies.next().await else { panic!() };
         assert_eq!(response.id().unwrap().as_json(), "\"9\"");
         assert!(replies.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn an_older_server_gets_a_message_of_one_part() {
+        for (revision, content, told) in [
+            (Revision::V2025_11_25, r#"[{"type":"text"}]"#, r#""result":{"content":[{"type":"text"}]}"#),
+            (Revision::V2025_06_18, r#"[{"type":"text"}]"#, r#""result":{"content":{"type":"text"}}"#),
+            (Revision::V2025_06_18, "[{},{}]", r#""error":{"code":-32603"#),
+        ] {
+            let (question, mut replies) = Question::ask(request("sampling/createMessage", Some("{}")));
+            question.answer(&format!(r#"{{"content":{content}}}"#), revision);
+            let Some(Ok(message)) = replies.next().await else { panic!() };
+            let text = String::from_utf8(message.text().to_vec()).unwrap();
+            assert!(text.contains(told), "{text}");
+        }
     }
 }

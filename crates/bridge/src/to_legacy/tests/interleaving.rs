@@ -12,23 +12,26 @@ use crate::to_legacy::ToLegacySettings;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Start(&'static str),
+    /// With whether the client hears at once what comes.
+    Start(&'static str, bool),
     Listen,
     Leave,
     Cancel,
-    Retry(&'static str),
+    Retry(&'static str, bool),
     Wait(u64),
     Lose,
 }
 
 fn step() -> impl Strategy<Value = (usize, Step)> {
+    let tool = prop::sample::select(vec!["ask", "ask_more", "hang", "count", "visit"]);
+    let answers = prop::sample::select(vec!["all", "all", "one", "none", "wrong"]);
     let step = prop_oneof![
-        3 => prop::sample::select(vec!["ask", "ask_more", "hang", "count", "visit"]).prop_map(Step::Start),
-        3 => Just(Step::Listen),
+        4 => (tool, prop::bool::weighted(0.8)).prop_map(|(tool, hears)| Step::Start(tool, hears)),
+        1 => Just(Step::Listen),
         1 => Just(Step::Leave),
         1 => Just(Step::Cancel),
-        3 => prop::sample::select(vec!["all", "one", "none", "wrong"]).prop_map(Step::Retry),
-        1 => (0_u64..100).prop_map(Step::Wait),
+        5 => (answers, prop::bool::weighted(0.8)).prop_map(|(answers, hears)| Step::Retry(answers, hears)),
+        1 => (0_u64..40).prop_map(Step::Wait),
         1 => Just(Step::Lose),
     ];
     (0_usize..3, step)
@@ -43,13 +46,16 @@ struct Client {
 
 async fn take(pair: &Pair, client: &mut Client, number: usize, step: Step) {
     match step {
-        Step::Start(tool) => {
+        Step::Start(tool, hears) => {
             let mut ask = call(tool, &json!({"elicitation": {"form": {}, "url": {}}, "roots": {}}));
             // Two of the three are one principal, and share its sessions.
             ask = ask.by(["ann", "ann", "bob"][number]);
             ask.origin.transport = Transport::Stdio;
             let replies = ask.send(pair).await.ok();
             *client = Client { call: Some((ask, replies)), state: None };
+            if hears {
+                listen(client).await;
+            }
         }
         Step::Listen => listen(client).await,
         Step::Leave => {
@@ -66,7 +72,7 @@ async fn take(pair: &Pair, client: &mut Client, number: usize, step: Step) {
                 pair.bridge.handle(cancel).await.unwrap();
             }
         }
-        Step::Retry(how) => {
+        Step::Retry(how, hears) => {
             let Some((ask, replies)) = &mut client.call else { return };
             let Some(state) = &client.state else { return };
             let form = json!({"action": "accept"});
@@ -77,6 +83,9 @@ async fn take(pair: &Pair, client: &mut Client, number: usize, step: Step) {
             };
             let state = if how == "wrong" { json!("AAAA") } else { state.clone() };
             *replies = ask.retry(&state, &answers).send(pair).await.ok();
+            if hears {
+                listen(client).await;
+            }
         }
         Step::Wait(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
         Step::Lose => {
@@ -119,7 +128,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_call_ends_once_and_nothing_is_left(steps in prop::collection::vec(step(), 1..40)) {
+    fn every_call_ends_once_and_nothing_is_left(steps in prop::collection::vec(step(), 1..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.unwrap().block_on(play(steps));
     }

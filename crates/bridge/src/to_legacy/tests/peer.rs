@@ -143,6 +143,11 @@ impl ScriptSession {
                 let error = ErrorObject { code: -32042, message, data: Some(data.to_string()) };
                 Replies::one(Message::Response(Response::error(Some(&id), &error)))
             }
+            "task_only" => {
+                let message = "this tool only runs as a task".to_owned();
+                let error = ErrorObject { code: -32601, message, data: None };
+                Replies::one(Message::Response(Response::error(Some(&id), &error)))
+            }
             "talk" => {
                 let said = vec![
                     note("notifications/message", &json!({"level": "debug", "data": 1})),
@@ -177,7 +182,8 @@ impl Service for ScriptSession {
         match request.method() {
             "initialize" => one(json!({
                 "protocolVersion": "2025-11-25",
-                "capabilities": {"tools": {"listChanged": true}, "logging": {}, "tasks": {},
+                "capabilities": {"tools": {"listChanged": true}, "logging": {},
+                    "tasks": {"requests": {"tools": {"call": {}}}},
                     "resources": {"subscribe": true}},
                 "serverInfo": {"name": "old", "version": "1"},
             })),
