@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// How long a key seals. It opens for as long again.
-const KEY_LIFE: Duration = Duration::from_hours(1);
+pub(crate) const KEY_LIFE: Duration = Duration::from_hours(1);
 const KEY_BYTES: usize = 32;
 
 /// Seals and opens.

@@ -15,7 +15,7 @@ use super::call::Call;
 use super::round::Round;
 use super::settings::ToLegacySettings;
 use crate::counters::Counters;
-use crate::seal::{NoKey, Seal};
+use crate::seal::{KEY_LIFE, NoKey, Seal};
 
 /// When a client that found no room for its call may come again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -53,6 +53,7 @@ impl Parking {
         counters: Arc<Counters>,
         tasks: Tasks,
     ) -> Arc<Self> {
+        let settings = ToLegacySettings { parked_for: settings.parked_for.min(KEY_LIFE), ..settings };
         Arc::new(Self { settings, seal, counters, tasks, since: Instant::now(), parked: Mutex::default() })
     }
 

@@ -25,6 +25,8 @@ use crate::object::Object;
 const HANDSHAKE_MAX: Duration = Duration::from_secs(30);
 /// How long a request of the bridge itself may take.
 const ASK_MAX: Duration = Duration::from_secs(10);
+/// How long the standing stream may take to open.
+const STAND_MAX: Duration = Duration::from_secs(5);
 /// How long a session rests at most.
 const REST_MAX: Duration = Duration::from_secs(2);
 /// How long the end of a session may take.
@@ -159,7 +161,9 @@ impl Session {
     /// Opens the stream of messages that belong to no request; says whether there is one.
     pub(super) async fn stand(&self) -> bool {
         let opened = self.standing.get_or_try_init(|| async {
-            self.legacy.listen().await.inspect_err(|refusal| {
+            // A server that is slow here must not hold up the handshake, nor who needs no such stream.
+            let opened = tokio::time::timeout(STAND_MAX, self.legacy.listen()).await;
+            opened.unwrap_or_else(|_| Err(RefusalKind::UpstreamTimeout.into())).inspect_err(|refusal| {
                 tracing::debug!(%refusal, "the legacy server's standing stream was not opened");
             })
         });

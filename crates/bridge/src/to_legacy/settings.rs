@@ -17,7 +17,7 @@ pub struct ToLegacySettings {
     pub parked_max: usize,
     /// The most calls of one principal that wait for their client.
     pub parked_per_principal_max: usize,
-    /// How long a call waits for its client.
+    /// How long a call waits for its client; an hour at most, for a seal is not sure to open later.
     pub parked_for: Duration,
     /// How long further questions of the server are waited for before they go to the client together.
     pub gather: Duration,

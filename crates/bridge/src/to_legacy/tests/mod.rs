@@ -382,6 +382,63 @@ async fn the_end_gives_up_what_is_parked_and_ends_every_session() {
     pair.tasks.stop();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_question_its_server_withdraws_is_not_asked_again() {
+    let pair = pair();
+    let first = call("ask_briefly", &forms());
+    let state = state_of(&first.answer(&pair).await);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let done = first.retry(&state, &json!({})).answer(&pair).await;
+    assert_eq!(done["result"]["content"], json!(["without"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_is_asked_only_what_it_declares_itself() {
+    let pair = pair();
+    let first = call("ask_more", &json!({"elicitation": {}, "roots": {}}));
+    let state = state_of(&first.answer(&pair).await);
+    let mut retry = first.retry(&state, &json!({"q1": {"action": "accept"}}));
+    retry.params["_meta"][format!("{META}clientCapabilities")] = forms();
+    let done = retry.answer(&pair).await;
+    assert_eq!(done["result"]["content"][1]["code"], -32601, "{done}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_for_which_there_is_no_room_to_wait_is_given_up() {
+    let settings = ToLegacySettings { parked_per_principal_max: 1, ..ToLegacySettings::default() };
+    let pair = Pair::new(settings);
+    state_of(&call("ask", &forms()).by("ann").answer(&pair).await);
+    let mut replies = call("ask", &forms()).by("ann").send(&pair).await.unwrap();
+    let refusal = replies.next().await.unwrap().err().unwrap();
+    assert!(matches!(refusal.kind, RefusalKind::Overloaded { .. }));
+    pair.logged("s2 answer").await;
+    pair.logged("s2 cancelled").await;
+    state_of(&call("ask", &forms()).by("bob").answer(&pair).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_could_not_be_reached_is_tried_again() {
+    let pair = pair();
+    pair.script.refuses.store(true, Ordering::Relaxed);
+    let refusal = call("count", &forms()).send(&pair).await.err().unwrap();
+    assert_eq!(refusal.kind, RefusalKind::UpstreamUnreachable);
+    pair.script.refuses.store(false, Ordering::Relaxed);
+    let answer = call("count", &forms()).answer(&pair).await;
+    assert_eq!(answer["result"]["session"], 2);
+    assert_eq!(pair.counters.sessions.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_rests_behind_a_withdrawn_call_and_is_used_again() {
+    let pair = pair();
+    drop(call("hang", &forms()).send(&pair).await.unwrap());
+    let answer = call("count", &forms()).answer(&pair).await;
+    assert_eq!(answer["result"]["session"], 1);
+    let log = pair.log();
+    let place = |word: &str| log.iter().position(|line| line.contains(word)).unwrap();
+    assert!(place("cancelled") < place("ping") && place("ping") < place("\"count\""), "{log:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_parked_calls_of_ten_principals_never_cross() {
     let settings = ToLegacySettings { gather: Duration::from_millis(1), ..ToLegacySettings::default() };

@@ -31,6 +31,7 @@ pub(super) struct Script {
     pub(super) has_stream: std::sync::atomic::AtomicBool,
     /// Whether a question says what it belongs to, as on Streamable HTTP.
     pub(super) relates: std::sync::atomic::AtomicBool,
+    pub(super) refuses: std::sync::atomic::AtomicBool,
     /// Changed, it ends every call that waits for an answer.
     pub(super) lost: watch::Sender<u32>,
 }
@@ -128,6 +129,16 @@ impl ScriptSession {
         let result = |value: Value| Message::Response(Response::result(&id, &value.to_string()));
         match params["name"].as_str().unwrap() {
             "ask" => self.ask(vec![elicit], id, exchange),
+            "ask_briefly" => {
+                let related = self.script.relates.load(Ordering::Relaxed).then_some(exchange);
+                let back = Arc::clone(&self.back);
+                Replies::stream(futures_util::stream::once(async move {
+                    let replies = back.deliver(Message::Request(elicit), related, &side()).await.unwrap();
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    drop(replies);
+                    Ok(Message::Response(Response::result(&id, r#"{"content":["without"]}"#)))
+                }))
+            }
             "ask_more" => {
                 let roots = Request::new(&Id::from_u64(10), "roots/list", None);
                 self.ask(vec![elicit, roots], id, exchange)
@@ -180,6 +191,9 @@ impl Service for ScriptSession {
             Ok(Replies::one(Message::Response(Response::result(request.id(), &result.to_string()))))
         };
         match request.method() {
+            "initialize" if self.script.refuses.load(Ordering::Relaxed) => {
+                Err(RefusalKind::UpstreamUnreachable.into())
+            }
             "initialize" => one(json!({
                 "protocolVersion": "2025-11-25",
                 "capabilities": {"tools": {"listChanged": true}, "logging": {},
@@ -230,6 +244,7 @@ impl Pair {
             backs: Mutex::default(),
             has_stream: true.into(),
             relates: false.into(),
+            refuses: false.into(),
             lost: watch::Sender::new(0),
         });
         let server = Arc::new(Scripted(Arc::clone(&script)));
