@@ -8,10 +8,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
+use shadowcat_bridge::{Eras, ModernServer, Seal, ToLegacy, ToLegacySettings, ToModernSettings};
 use shadowcat_interceptors::{CallMetrics, Calls, Deadline, Mirror, deadline};
 use shadowcat_pipeline::task::Tasks;
-use shadowcat_pipeline::{Chain, Interceptor};
-use shadowcat_session::{Namespace, SessionStore, Sessions, SessionsLimits, StreamLimits, Table};
+use shadowcat_pipeline::{Chain, Interceptor, Service, Transport, UpstreamSide};
+use shadowcat_protocol::Revision;
+use shadowcat_session::{
+    Key, Namespace, SessionId, SessionStore, Sessions, SessionsLimits, StreamLimits, Table,
+};
 use shadowcat_stores::{MemoryStore, SqliteStore};
 use shadowcat_tape::{Tap, Tape};
 use shadowcat_transports::http::{EndpointSettings, HttpConnector, HttpListener};
@@ -28,7 +32,7 @@ use crate::metrics::Figures;
 use crate::pages::StatusPages;
 use crate::plan::{Limits, Listen, Plan, Program, Record, Remote, Store, Timeouts, UpstreamTarget};
 use crate::running::{Running, Signals};
-use crate::upstream::SharedUpstream;
+use crate::upstream::{Bridges, ModernFace, OwnSessions, SharedUpstream};
 
 /// What the proxy takes from the machine it runs on.
 pub struct Host {
@@ -49,6 +53,12 @@ pub enum StartError {
     /// An origin in the configuration is none.
     #[error(transparent)]
     Origin(#[from] shadowcat_transports::server::BadOrigin),
+    /// The system gives no randomness.
+    #[error("no key could be made for what clients carry")]
+    Key(#[from] shadowcat_bridge::NoKey),
+    /// The system gives no randomness.
+    #[error("no session id could be made")]
+    Id(#[from] shadowcat_session::NoRandomness),
     /// The session store cannot be opened.
     #[error("the session store cannot be opened")]
     Store(#[from] shadowcat_session::StoreError),
@@ -96,12 +106,26 @@ pub async fn start(plan: Plan, host: Host) -> Result<Running, StartError> {
     let guard =
         host.guard_program.map_or_else(Guard::none, |program| Guard::new(program, vec!["guard".into()]));
     let upstream = connect(&plan, &host.environment, &guard, &back, &counters)?;
+    let shared = Arc::new(SharedUpstream::new(Arc::clone(&upstream.connector)));
+
+    // Between the two where their eras differ. What passes there is on the tape a second time, as the server saw it.
+    let wire = tape.as_ref().map(|tape| Arc::new(tape.recorder("wire").translated()) as Arc<dyn Interceptor>);
+    let bridging = Bridging {
+        chain: Chain::new(wire.into_iter().collect()),
+        connector: Arc::clone(&upstream.connector),
+        counters: Arc::clone(&counters),
+        records: Arc::clone(&records),
+        shared: Arc::clone(&shared),
+        tasks: back.child(),
+    };
+    let bridges = bridges(&plan, bridging)?;
 
     let gateway = Arc::new(Gateway {
         upstream_name: Arc::clone(&plan.upstream.name),
         rules: session_rules(&plan),
         chain: Chain::new(steps),
-        shared: SharedUpstream::new(Arc::clone(&upstream.connector)),
+        modern: ModernFace::new(shared, bridges.clone()),
+        bridges,
         connector: upstream.connector,
         counters,
         records,
@@ -191,6 +215,45 @@ fn message_limits(limits: &Limits) -> shadowcat_protocol::Limits {
         depth_max: limits.depth_max,
         ..shadowcat_protocol::Limits::default()
     }
+}
+
+/// What the bridges stand on.
+struct Bridging {
+    chain: Chain,
+    connector: Arc<dyn Connector>,
+    counters: Arc<Counters>,
+    records: Arc<Sessions>,
+    shared: Arc<SharedUpstream>,
+    tasks: Tasks,
+}
+
+fn bridges(plan: &Plan, on: Bridging) -> Result<Option<Arc<Bridges>>, StartError> {
+    let Some(rules) = &plan.bridge else { return Ok(None) };
+    let figures = Arc::<shadowcat_bridge::Counters>::default();
+    let key = Key::new(Namespace::reverse("bridge"), SessionId::generate()?);
+    let own = OwnSessions { connector: on.connector, counters: on.counters, records: on.records, key };
+    let settings = ToLegacySettings {
+        idle: rules.session_idle,
+        sessions_max: rules.sessions_max,
+        per_request: rules.per_request,
+        parked_for: rules.parked_for,
+        parked_max: rules.parked_max,
+        ..ToLegacySettings::default()
+    };
+    let seal = Arc::new(Seal::new()?);
+    let to_legacy =
+        ToLegacy::new(Arc::new(own), on.chain.clone(), seal, settings, Arc::clone(&figures), &on.tasks);
+    let transport = match &plan.upstream.target {
+        UpstreamTarget::Stdio(_) => Transport::Stdio,
+        UpstreamTarget::Http(_) => Transport::Http,
+        UpstreamTarget::Sse(_) => Transport::Sse,
+    };
+    let side =
+        UpstreamSide { name: Arc::clone(&plan.upstream.name), transport, revision: Revision::V2026_07_28 };
+    let shared: Arc<dyn Service> = Arc::clone(&on.shared) as _;
+    let to_modern = ModernServer::new(shared, on.chain, ToModernSettings::new(side), Arc::clone(&figures));
+    let eras = Eras::new(on.shared, transport, on.tasks);
+    Ok(Some(Arc::new(Bridges { eras, to_legacy, to_modern, figures })))
 }
 
 /// The upstream as the gateway needs it, and what health and metrics ask about it.

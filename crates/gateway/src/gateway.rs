@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::back::ClientBack;
 use crate::life::Closed;
-use crate::upstream::{Memory, Said, SessionUpstream, SharedUpstream};
+use crate::upstream::{Bridges, EitherUpstream, Memory, ModernFace, Said, SessionUpstream};
 
 /// How long a server that could not be reached is taken for unreachable.
 const UNREACHABLE_FOR: Duration = Duration::from_secs(10);
@@ -40,7 +40,10 @@ pub(crate) struct Gateway {
     pub(crate) chain: Chain,
     pub(crate) connector: Arc<dyn Connector>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) shared: SharedUpstream,
+    /// The server as modern clients meet it.
+    pub(crate) modern: ModernFace,
+    /// What joins the eras, unless that is switched off.
+    pub(crate) bridges: Option<Arc<Bridges>>,
     pub(crate) records: Arc<Sessions>,
     pub(crate) table: Table,
     pub(crate) closed: Arc<Closed>,
@@ -94,14 +97,22 @@ impl Gateway {
     fn make(&self, parts: Parts) -> Arc<Live> {
         let back = ClientBack::new(self.chain.clone(), self.tasks.clone());
         let standing = Standing::new(Arc::clone(&self.records), self.key(&parts.id), parts.state);
-        let upstream = Arc::new(SessionUpstream::new(
+        let was_bridged = EitherUpstream::was_bridged(parts.token.as_deref());
+        let native = SessionUpstream::new(
             Arc::clone(&self.connector),
             Arc::clone(&back) as _,
             Arc::clone(&self.counters),
-            parts.memory,
+            Arc::clone(&parts.memory),
             Arc::clone(&standing),
-            parts.token,
-        ));
+            parts.token.filter(|_| !was_bridged),
+        );
+        let bridges = self.bridges.clone();
+        let upstream =
+            EitherUpstream::new(native, bridges, Arc::clone(&back) as _, parts.memory, self.tasks.clone());
+        if was_bridged {
+            upstream.bridge();
+        }
+        let upstream = Arc::new(upstream);
         let live = Live::new(parts.id, parts.principal, parts.transport, parts.outlet, upstream, standing);
         let live = Arc::new(live.aged(parts.age));
         back.belongs_to(&live);
@@ -152,7 +163,7 @@ impl Gateway {
 impl Front for Gateway {
     async fn exchange(&self, envelope: Envelope) -> Result<Replies, Refusal> {
         self.refuse_while_draining()?;
-        self.seen(self.chain.run(envelope, &self.shared).await)
+        self.seen(self.chain.run(envelope, &self.modern).await)
     }
 
     async fn open(&self, opening: Opening) -> Result<(Arc<Live>, Replies), Refusal> {
@@ -279,7 +290,7 @@ fn count(replies: Replies, live: &Arc<Live>) -> Replies {
 }
 
 /// The response to `initialize`, and what came before it.
-async fn first_response(replies: &mut Replies) -> (Result<Response, Refusal>, Vec<Message>) {
+pub(crate) async fn first_response(replies: &mut Replies) -> (Result<Response, Refusal>, Vec<Message>) {
     let mut before = Vec::new();
     while let Some(reply) = replies.next().await {
         match reply {

@@ -3,6 +3,7 @@ use shadowcat_transports::Parting;
 
 use super::*;
 use crate::testing::{FakeServer, records, request};
+use crate::upstream::SharedUpstream;
 
 const IDLE: Duration = Duration::from_mins(1);
 
@@ -21,7 +22,8 @@ fn gateway(server: &FakeServer) -> Gateway {
             resume_window: IDLE,
         },
         chain: Chain::default(),
-        shared: SharedUpstream::new(Arc::clone(&connector)),
+        modern: ModernFace::new(Arc::new(SharedUpstream::new(Arc::clone(&connector))), None),
+        bridges: None,
         connector,
         counters: Arc::default(),
         records: records(),

@@ -54,6 +54,7 @@ impl Collector for Figures {
         self.messages(&mut sheet)?;
         self.children(&mut sheet)?;
         self.connections(&mut sheet)?;
+        self.bridges(&mut sheet)?;
         self.tape(&mut sheet)
     }
 }
@@ -126,6 +127,41 @@ impl Figures {
             "upstream_connections_reused",
             "Requests on a connection that was open",
             client.reused(),
+        )
+    }
+
+    fn bridges(&self, sheet: &mut Sheet<'_, '_>) -> std::fmt::Result {
+        let Some(bridges) = &self.gateway.bridges else { return Ok(()) };
+        let figures = &bridges.figures;
+        sheet.counter(
+            "bridge_to_legacy",
+            "Requests of modern clients translated for a legacy server",
+            figures.to_legacy.get(),
+        )?;
+        sheet.counter(
+            "bridge_to_modern",
+            "Requests of legacy clients translated for a modern server",
+            figures.to_modern.get(),
+        )?;
+        sheet.gauge(
+            "bridge_sessions",
+            "Sessions with a legacy server open for modern clients",
+            figures.sessions.get(),
+        )?;
+        sheet.gauge(
+            "bridge_parked",
+            "Calls that wait for their client to come back with an answer",
+            figures.parked.get(),
+        )?;
+        sheet.counter(
+            "bridge_expired",
+            "Parked calls whose client never came back",
+            figures.expired.get(),
+        )?;
+        sheet.counter(
+            "bridge_not_carried",
+            "Messages and parts of messages that the other era has no word for",
+            figures.not_carried.get(),
         )
     }
 

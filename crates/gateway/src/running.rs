@@ -126,7 +126,7 @@ impl Running {
         if tokio::time::timeout(STEP_DEADLINE, closing).await.is_err() {
             tracing::warn!("connections to the server were not closed in order");
         }
-        self.gateway.shared.close().await;
+        self.gateway.modern.close().await;
     }
 
     async fn close_disks(&self) -> bool {

@@ -26,6 +26,9 @@ pub struct File {
     pub sessions: Sessions,
     /// Recording of every message; off unless this key is there.
     pub record: Option<Record>,
+    /// How a client of one era of MCP is joined to a server of the other.
+    #[serde(default)]
+    pub bridge: Bridge,
     /// How long anything may take.
     #[serde(default)]
     pub timeouts: Timeouts,
@@ -121,6 +124,34 @@ pub struct Record {
     pub dir: Option<PathBuf>,
     /// Whether credentials are blanked before they reach the disk.
     pub redact: Option<bool>,
+}
+
+/// How a client of one era of MCP is joined to a server of the other.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Bridge {
+    /// Whether it is; otherwise such a client gets the server's own refusal.
+    pub enabled: Option<bool>,
+    /// How a legacy server's sessions are shared out to modern clients, who have none.
+    pub sessions: Option<BridgeSessions>,
+    /// A session kept for modern clients ends when none of them has used it for this long.
+    pub session_idle: Option<Span>,
+    /// Sessions kept for modern clients at most at one time.
+    pub sessions_max: Option<usize>,
+    /// How long a call waits for its client to come back with what the server asked for.
+    pub parked_for: Option<Span>,
+    /// Calls that wait for their client at most at one time.
+    pub parked_max: Option<usize>,
+}
+
+/// How a legacy server's sessions are shared out to modern clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BridgeSessions {
+    /// Kept for the next request of the same client, which finds the server as it left it.
+    Kept,
+    /// A session for each request, ended after it.
+    PerRequest,
 }
 
 /// How long anything may take.

@@ -10,8 +10,8 @@ mod units;
 mod variables;
 
 pub use file::{
-    Environment as UpstreamEnvironment, File, Http, Level, Limits, Log, LogFormat, Record, Sessions, Store,
-    Timeouts, Upstream,
+    BridgeSessions, Environment as UpstreamEnvironment, File, Http, Level, Limits, Log, LogFormat, Record,
+    Sessions, Store, Timeouts, Upstream,
 };
 pub use mistake::Mistake;
 pub(crate) use mistake::nearest;

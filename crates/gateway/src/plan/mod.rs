@@ -32,6 +32,8 @@ pub struct Plan {
     pub sessions: Sessions,
     /// Where every message is recorded, if it is.
     pub record: Option<Record>,
+    /// How the eras of MCP are joined, if they are.
+    pub bridge: Option<Bridge>,
     /// How long anything may take.
     pub timeouts: Timeouts,
     /// How much of anything there may be.
@@ -141,6 +143,21 @@ pub struct Record {
     pub dir: PathBuf,
     /// Whether credentials are blanked before they reach the disk.
     pub redact: bool,
+}
+
+/// How a client of one era of MCP is joined to a server of the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bridge {
+    /// A session with a legacy server for each request of a modern client, instead of one that is kept.
+    pub per_request: bool,
+    /// Unused for this long, a kept session ends.
+    pub session_idle: Duration,
+    /// Kept sessions at most at one time.
+    pub sessions_max: usize,
+    /// How long a call waits for its client to come back with what the server asked for.
+    pub parked_for: Duration,
+    /// Calls that wait for their client at most at one time.
+    pub parked_max: usize,
 }
 
 /// How long anything may take.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::overrides::{Overrides, Said, Target, said, text};
 use super::problems::{PlanErrors, Problems};
-use super::{Limits, Listen, Log, Plan, Record, Sessions, Store, Timeouts, listen, upstream};
+use super::{Bridge, Limits, Listen, Log, Plan, Record, Sessions, Store, Timeouts, listen, upstream};
 use crate::config::{self, ByteSize, Level, Loaded, LogFormat, Span, Variables, nearest};
 
 const LISTEN: &str = "127.0.0.1:8080";
@@ -13,6 +13,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const SESSION_IDLE: Duration = Duration::from_mins(30);
 const SESSION_LIFE: Duration = Duration::from_hours(24);
 const SESSIONS_MAX: usize = 10_000;
+const BRIDGE_SESSION_IDLE: Duration = Duration::from_mins(10);
+const BRIDGE_SESSIONS_MAX: usize = 1_000;
+/// People answer what a server asks, and they take their time.
+const PARKED_FOR: Duration = Duration::from_mins(10);
+const PARKED_MAX: usize = 1_000;
 /// The file of the sessions in the data directory.
 pub const SESSION_FILE: &str = "sessions.db";
 /// The directory of the tapes in the data directory, unless another is named.
@@ -51,12 +56,13 @@ impl Plan {
         let upstream = sources.upstream();
         let sessions = sources.sessions(face, data.as_deref());
         let record = sources.record(data.as_deref());
+        let bridge = sources.bridge();
         let timeouts = sources.timeouts();
         let limits = sources.limits();
         let log = sources.log();
         let plan = match (listen, upstream) {
             (Some(listen), Some(upstream)) => {
-                Some(Self { listen, upstream, sessions, record, timeouts, limits, log })
+                Some(Self { listen, upstream, sessions, record, bridge, timeouts, limits, log })
             }
             _ => None,
         };
@@ -180,6 +186,18 @@ impl<'a> Sources<'a> {
             self.problems.add(place, "needs a directory; give `record.dir`, `--record DIR` or `--data DIR`");
         }
         dir.map(|dir| Record { dir, redact })
+    }
+
+    fn bridge(&mut self) -> Option<Bridge> {
+        let written = &self.file().bridge;
+        let bridge = Bridge {
+            per_request: written.sessions == Some(config::BridgeSessions::PerRequest),
+            session_idle: written.session_idle.map_or(BRIDGE_SESSION_IDLE, Span::get),
+            sessions_max: self.count("bridge.sessions_max", written.sessions_max, BRIDGE_SESSIONS_MAX),
+            parked_for: written.parked_for.map_or(PARKED_FOR, Span::get),
+            parked_max: self.count("bridge.parked_max", written.parked_max, PARKED_MAX),
+        };
+        written.enabled.unwrap_or(true).then_some(bridge)
     }
 
     fn timeouts(&mut self) -> Timeouts {

@@ -1,8 +1,10 @@
 //! What a client has said to its server that a new server session has to hear again.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use shadowcat_pipeline::Replies;
 use shadowcat_protocol::{Message, Request, Revision, json, method};
 use shadowcat_session::{Handshake, Record};
 
@@ -106,6 +108,23 @@ impl Memory {
 pub(crate) fn is_noted(message: &Message) -> bool {
     let noted = [method::SET_LEVEL, method::RESOURCES_SUBSCRIBE, method::RESOURCES_UNSUBSCRIBE];
     matches!(message, Message::Request(request) if noted.contains(&request.method()))
+}
+
+/// The replies to a request that is noted, with its note taken when it has succeeded.
+pub(crate) fn noting(
+    replies: Replies,
+    request: Request,
+    memory: Arc<Memory>,
+    changed: Arc<AtomicBool>,
+) -> Replies {
+    replies.inspect(move |reply| {
+        if let Ok(Message::Response(response)) = reply
+            && response.result_json().is_some()
+            && memory.note(&request)
+        {
+            changed.store(true, Ordering::Release);
+        }
+    })
 }
 
 /// The revision in a handshake's result.

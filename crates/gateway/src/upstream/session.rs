@@ -11,7 +11,7 @@ use shadowcat_protocol::{Era, Id, Message, Notification, Request, Response, Revi
 use shadowcat_session::{Record, Standing, State, Upstream, UpstreamToken};
 use shadowcat_transports::{Connection, Connector, Counters, OpenConnection, Parting};
 
-use super::handshake::{Memory, Said, is_noted, revision_of};
+use super::handshake::{Memory, Said, is_noted, noting, revision_of};
 
 /// How long a replayed handshake may take.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(30);
@@ -181,6 +181,28 @@ impl SessionUpstream {
         Ok(connection)
     }
 
+    /// Opens the server's standing stream; says whether it has one.
+    pub(super) async fn open_stream(&self) -> Result<bool, Refusal> {
+        if self.no_stream.load(Ordering::Acquire) {
+            return Ok(false);
+        }
+        let connection = self.connection().await?;
+        let opened = match connection.listen().await {
+            Err(refusal) if refusal.kind == RefusalKind::SessionLost => {
+                let opened = self.revive(&connection).await?.listen().await.is_ok();
+                // It was not the session that is missing, but the stream: some servers say 404 to every GET.
+                self.no_stream.store(!opened, Ordering::Release);
+                opened
+            }
+            // The server has no such stream. Ours may have something to carry all the same: what a request's stream
+            // could not, or a server that has one after it was set up again.
+            Err(refusal) if has_no_stream(&refusal) => false,
+            other => other.map(|()| true)?,
+        };
+        self.listening.store(true, Ordering::Release);
+        Ok(opened)
+    }
+
     /// The server said that it does not know the session: set it up again, unless somebody else just did.
     async fn revive(&self, lost: &Arc<dyn Connection>) -> Result<Arc<dyn Connection>, Refusal> {
         let _opening = self.opening.lock().await;
@@ -208,15 +230,7 @@ impl Service for SessionUpstream {
         self.reached(&handled);
         let replies = handled?;
         let Some(Message::Request(request)) = noted else { return Ok(replies) };
-        let (memory, changed) = (Arc::clone(&self.memory), Arc::clone(&self.changed));
-        Ok(replies.inspect(move |reply| {
-            if let Ok(Message::Response(response)) = reply
-                && response.result_json().is_some()
-                && memory.note(&request)
-            {
-                changed.store(true, Ordering::Release);
-            }
-        }))
+        Ok(noting(replies, request, Arc::clone(&self.memory), Arc::clone(&self.changed)))
     }
 }
 
@@ -242,24 +256,7 @@ impl Upstream for SessionUpstream {
     }
 
     async fn listen(&self) -> Result<(), Refusal> {
-        if self.no_stream.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let connection = self.connection().await?;
-        match connection.listen().await {
-            Err(refusal) if refusal.kind == RefusalKind::SessionLost => {
-                if self.revive(&connection).await?.listen().await.is_err() {
-                    // It was not the session that is missing, but the stream: some servers say 404 to every GET.
-                    self.no_stream.store(true, Ordering::Release);
-                }
-            }
-            // The server has no such stream. Ours may have something to carry all the same: what a request's stream
-            // could not, or a server that has one after it was set up again.
-            Err(refusal) if has_no_stream(&refusal) => {}
-            other => other?,
-        }
-        self.listening.store(true, Ordering::Release);
-        Ok(())
+        self.open_stream().await.map(drop)
     }
 
     async fn close(&self, ended: bool) {

@@ -5,9 +5,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use shadowcat_pipeline::{Back, Envelope, ExchangeId, Refusal, Replies, Service, UpstreamSide};
-use shadowcat_protocol::{Era, Message, Revision};
+use shadowcat_bridge::{PROBE_MAX, Probe};
+use shadowcat_pipeline::{
+    Back, Envelope, ExchangeId, Origin, PeerId, Refusal, RefusalKind, Replies, Service, Transport,
+    UpstreamSide,
+};
+use shadowcat_protocol::{Era, Id, Message, Request, Response, Revision, method};
 use shadowcat_transports::{Connection, Connector, OpenConnection, Parting};
+
+/// What the proxy says of itself when it asks a server what it speaks.
+const DISCOVER_PARAMS: &str = concat!(
+    r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","#,
+    r#""io.modelcontextprotocol/clientInfo":{"name":"shadowcat","version":""#,
+    env!("CARGO_PKG_VERSION"),
+    r#""},"io.modelcontextprotocol/clientCapabilities":{}}}"#
+);
 
 /// A connection that is opened at the first exchange, and again when it is gone.
 pub(crate) struct SharedUpstream {
@@ -52,6 +64,30 @@ impl SharedUpstream {
         if let Some(connection) = current {
             connection.close(Parting::End).await;
         }
+    }
+}
+
+#[async_trait]
+impl Probe for SharedUpstream {
+    async fn discover(&self) -> Result<Response, Refusal> {
+        let origin = Origin::new(PeerId::next(), Transport::Http, Revision::V2026_07_28);
+        let request =
+            Message::Request(Request::new(&Id::from_u64(1), method::DISCOVER, Some(DISCOVER_PARAMS)));
+        let answered = async {
+            let mut replies = self.handle(Envelope::to_server(request, Arc::new(origin))).await?;
+            while let Some(reply) = replies.next().await {
+                if let Message::Response(response) = reply? {
+                    return Ok(response);
+                }
+            }
+            Err(RefusalKind::UpstreamProtocol.into())
+        };
+        let answered = tokio::time::timeout(PROBE_MAX, answered).await;
+        answered.unwrap_or_else(|_| Err(RefusalKind::UpstreamTimeout.into()))
+    }
+
+    async fn give_up(&self) {
+        self.close().await;
     }
 }
 
