@@ -327,7 +327,7 @@ async fn t31_too_large_a_body_and_too_large_a_header_are_refused() {
     assert!(code.is_some_and(|code| !(-32768..=-32000).contains(&code)), "{code:?}");
     let wide = list().header("X-Fill", &"x".repeat(20 * 1024)).send(proxy.address).await;
     assert_eq!(wide.status, 431);
-    assert_eq!(server.upstream.seen().len(), 1, "only what fits may reach the upstream");
+    assert_eq!(server.upstream.calls("tools/call").len(), 1, "only what fits may reach the upstream");
 }
 
 #[tokio::test]
