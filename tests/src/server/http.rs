@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
-use super::{Connection, Fake, Out, member};
+use super::{Connection, Fake, Out, Speaks, member};
 use crate::tls::{Authority, Identity};
 use crate::upstream::{Reply, Seen, Upstream};
 
@@ -26,11 +26,13 @@ pub struct HttpSettings {
     pub answers: Answers,
     /// Whether a GET opens the standing stream; else 405.
     pub standing: bool,
+    /// The eras it speaks.
+    pub speaks: Speaks,
 }
 
 impl Default for HttpSettings {
     fn default() -> Self {
-        Self { answers: Answers::Fitting, standing: true }
+        Self { answers: Answers::Fitting, standing: true, speaks: Speaks::Both }
     }
 }
 
@@ -110,7 +112,7 @@ fn answering(
     sessions: &Arc<Sessions>,
     settings: HttpSettings,
 ) -> impl Fn(Seen) -> Answering + Send + Sync + 'static {
-    let (fake, sessions) = (Arc::<Fake>::default(), Arc::clone(sessions));
+    let (fake, sessions) = (Arc::new(Fake::new(settings.speaks, None)), Arc::clone(sessions));
     move |seen| {
         let (fake, sessions) = (Arc::clone(&fake), Arc::clone(&sessions));
         Box::pin(async move { answer(seen, fake, &sessions, settings).await })
@@ -118,6 +120,9 @@ fn answering(
 }
 
 async fn answer(seen: Seen, fake: Arc<Fake>, sessions: &Sessions, settings: HttpSettings) -> Reply {
+    if let Some(refusal) = settings.speaks.turns_down(&seen) {
+        return refusal;
+    }
     let rpc = seen.rpc();
     let modern = seen.header("mcp-protocol-version") == Some("2026-07-28");
     let session = match (modern, rpc.as_deref()) {
@@ -140,7 +145,7 @@ async fn answer(seen: Seen, fake: Arc<Fake>, sessions: &Sessions, settings: Http
             Reply::empty(202)
         }
         "POST" => {
-            let reply = request(seen, fake, session.connection.clone(), settings.answers).await;
+            let reply = request(seen, fake, session.connection.clone(), settings).await;
             if rpc.as_deref() == Some("initialize") {
                 reply.header("mcp-session-id", &session.connection.name)
             } else {
@@ -151,20 +156,20 @@ async fn answer(seen: Seen, fake: Arc<Fake>, sessions: &Sessions, settings: Http
     }
 }
 
-async fn request(seen: Seen, fake: Arc<Fake>, connection: Connection, answers: Answers) -> Reply {
+async fn request(seen: Seen, fake: Arc<Fake>, connection: Connection, settings: HttpSettings) -> Reply {
     let (out, mut messages) = Out::new();
     let (pieces, stream) = Reply::events();
     let mut first = None;
     let mut work: Pin<Box<dyn Future<Output = ()> + Send>> =
         Box::pin(async move { fake.take(&seen.body, &connection, &out).await });
-    if answers == Answers::Fitting {
+    if settings.answers == Answers::Fitting {
         tokio::select! {
             biased;
             message = messages.recv() => first = message,
             () = &mut work => first = messages.recv().await,
         }
         if let Some(response) = first.as_deref().filter(|text| member(text, "method").is_none()) {
-            return Reply::json(200, response);
+            return Reply::json(settings.speaks.status(response), response);
         }
     }
     // Ends with the connection that carries it: the sender fails when the asker is gone.

@@ -2,6 +2,8 @@
 //!
 //! It answers with the bytes it was given wherever it can, so that a test sees what arrived, digit for digit.
 
+mod asking;
+mod era;
 mod http;
 mod pipe;
 mod sse;
@@ -15,6 +17,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+pub use era::Speaks;
 pub use http::{Answers, HttpServer, HttpSettings};
 pub use pipe::{StdioScript, run};
 pub use sse::SseServer;
@@ -75,6 +78,9 @@ pub struct Connection {
 /// The server's memory, shared by its connections.
 #[derive(Default)]
 pub struct Fake {
+    speaks: Speaks,
+    /// The code with which `server/discover` is refused where it means nothing.
+    discover_code: Option<i32>,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -89,12 +95,36 @@ struct State {
     parked: HashMap<Arc<str>, usize>,
     /// Calls that wait for `release`.
     held: Vec<(Out, String)>,
-    /// Open subscriptions: id and where their messages go.
-    listens: Vec<(Out, String)>,
+    listens: Vec<Listen>,
     questions: u64,
+    /// What the client of a connection can be asked, and the level of its log.
+    clients: HashMap<Arc<str>, Client>,
+    /// How often a tool was called, by connection and tool.
+    counts: HashMap<(Arc<str>, String), u64>,
+}
+
+/// An open subscription.
+#[derive(Clone)]
+struct Listen {
+    out: Out,
+    id: String,
+    /// The resources it asked for, as JSON text.
+    resources: Option<String>,
+}
+
+/// What a connection is told of its client.
+#[derive(Clone, Default)]
+struct Client {
+    capabilities: String,
+    log_level: Option<String>,
 }
 
 impl Fake {
+    /// A server of these eras.
+    pub fn new(speaks: Speaks, discover_code: Option<i32>) -> Self {
+        Self { speaks, discover_code, ..Self::default() }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,16 +163,35 @@ impl Fake {
 
     /// Asks the client and waits for its whole answer.
     async fn ask(&self, connection: &Connection, out: &Out, method: &str, params: &str) -> String {
-        let (asker, answer) = oneshot::channel();
         let id = {
             let mut state = self.state();
             state.questions += 1;
-            let id = format!("\"ask-{}\"", state.questions);
-            state.asked.insert((Arc::clone(&connection.name), id.clone()), asker);
-            id
+            format!("\"ask-{}\"", state.questions)
         };
+        self.ask_as(&id, connection, out, method, params).await
+    }
+
+    /// As [`Self::ask`], under an id of the caller's choice.
+    async fn ask_as(
+        &self,
+        id: &str,
+        connection: &Connection,
+        out: &Out,
+        method: &str,
+        params: &str,
+    ) -> String {
+        let (asker, answer) = oneshot::channel();
+        self.state().asked.insert((Arc::clone(&connection.name), id.to_owned()), asker);
         out.send(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#)).await;
         answer.await.unwrap_or_default()
+    }
+
+    /// One more call of this tool on this connection.
+    fn count(&self, connection: &Connection, tool: &str) -> u64 {
+        let mut state = self.state();
+        let count = state.counts.entry((Arc::clone(&connection.name), tool.to_owned())).or_default();
+        *count += 1;
+        *count
     }
 
     fn park(&self, connection: &Connection) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::task::JoinSet;
 
-use super::{Connection, Fake, Out};
+use super::{Connection, Fake, Out, Speaks};
 
 /// How often a child looks for its gate.
 const GATE_PACE: Duration = Duration::from_millis(5);
@@ -28,6 +28,12 @@ pub struct StdioScript {
     pub exit: Option<u8>,
     /// `--exit-on METHOD`: the end when this method arrives, with ten lines on stderr.
     pub exit_on: Option<String>,
+    /// `--speaks legacy|modern`: the only era it speaks.
+    pub speaks: Speaks,
+    /// `--discover CODE`: the error to `server/discover` of a server of the legacy eras; else -32601.
+    pub discover: Option<i32>,
+    /// `--silent-on METHOD`: this method is not answered.
+    pub silent_on: Option<String>,
     /// `--deaf`: nothing is read.
     pub deaf: bool,
     /// `--mute`: everything is read and nothing answered.
@@ -53,6 +59,9 @@ impl StdioScript {
                 "--starts" => script.starts = Some(value().into()),
                 "--exit" => script.exit = Some(value().parse().expect("an exit code")),
                 "--exit-on" => script.exit_on = Some(value()),
+                "--speaks" => script.speaks = Speaks::parse(&value()),
+                "--discover" => script.discover = Some(value().parse().expect("an error code")),
+                "--silent-on" => script.silent_on = Some(value()),
                 "--deaf" => script.deaf = true,
                 "--mute" => script.mute = true,
                 "--flood" => script.flood = true,
@@ -109,7 +118,7 @@ pub async fn run(script: StdioScript) -> u8 {
 
 async fn serve(script: &StdioScript) -> u8 {
     let (out, mut messages) = Out::new();
-    let fake = Arc::new(Fake::default());
+    let fake = Arc::new(Fake::new(script.speaks, script.discover));
     let connection = Connection { name: format!("pid-{}", std::process::id()).into(), standing: out };
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
@@ -129,12 +138,14 @@ async fn serve(script: &StdioScript) -> u8 {
         if let Some(file) = &script.log {
             append(file, &line);
         }
-        if let Some(method) = &script.exit_on
-            && super::member(&line, "method").is_some_and(|found| found == format!("\"{method}\""))
-        {
+        let method = super::member(&line, "method");
+        let is_method = |wanted: &Option<String>| {
+            wanted.as_ref().is_some_and(|wanted| method == Some(format!("\"{wanted}\"")))
+        };
+        if is_method(&script.exit_on) {
             return last_words();
         }
-        if script.mute {
+        if script.mute || is_method(&script.silent_on) {
             continue;
         }
         let (fake, connection) = (Arc::clone(&fake), connection.clone());

@@ -1,10 +1,10 @@
-//! The server on HTTP+SSE: a GET opens the stream and names the endpoint, POSTs are answered on the stream.
+//! The server on HTTP+SSE, which only the legacy eras have: a GET opens the stream and names the endpoint, POSTs are answered on the stream.
 
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Connection, Fake, Out};
+use super::{Connection, Fake, Out, Speaks};
 use crate::tls::{Authority, Identity};
 use crate::upstream::{Pieces, Reply, Seen, Upstream};
 
@@ -40,7 +40,7 @@ impl SseServer {
 type Answering = Pin<Box<dyn Future<Output = Reply> + Send>>;
 
 fn answering() -> impl Fn(Seen) -> Answering + Send + Sync + 'static {
-    let (fake, streams) = (Arc::<Fake>::default(), Arc::<Streams>::default());
+    let (fake, streams) = (Arc::new(Fake::new(Speaks::Legacy, None)), Arc::<Streams>::default());
     move |seen| {
         let (fake, streams) = (Arc::clone(&fake), Arc::clone(&streams));
         Box::pin(async move { answer(&seen, fake, streams).await })

@@ -16,13 +16,20 @@
 //! | `who` | process, connection, environment, working directory and descriptors |
 //! | `garbage` | lines that are no messages, then the result |
 //! | `longline` | a line over any limit, then the result |
+//! | `count` | how often it was called on this connection |
+//! | `log` | a log message of each level, as far as they are wanted, then the result |
+//! | `array` | structured content that is no object |
+//! | `ask` | legacy: asks for all of `kinds` and answers with the `answers`; `together`, on the `standing` stream, `afterwards` or under an `id` of its own if the arguments say so |
+//! | `input` | modern: asks for all of `kinds`, in so many `rounds`; answers with what the last one brought, and its own id |
+//! | `url` | legacy: refuses its first call with -32042, which names a page to go to |
 //!
 //! `hold`, `hang`, `late` and `endless` are parked calls. A call with the argument `after` waits until its connection
 //! has had so many of them: then they are known to have arrived.
 
 use std::time::Duration;
 
-use super::{Connection, Fake, Out, SUBSCRIPTION, VERSION, member, path};
+use super::era::Speaks;
+use super::{Client, Connection, Fake, Listen, Out, SUBSCRIPTION, VERSION, member, path};
 
 const TOOLS: &str = include_str!("tools.json");
 const PACE: Duration = Duration::from_millis(50);
@@ -39,15 +46,23 @@ pub(super) struct Call<'a> {
 
 impl Call<'_> {
     pub(super) async fn answer(&self, method: &str) {
+        if let Some(refused) = self.fake.speaks.refuses(method, self.params) {
+            let code = self.fake.discover_code.filter(|_| method == "server/discover");
+            return self.error_with(code.unwrap_or(refused.code), refused.message, refused.data).await;
+        }
         match method {
             "initialize" => self.result(&self.handshake()).await,
             "server/discover" => self.result(DISCOVERED).await,
             "tools/list" => self.result(TOOLS.trim()).await,
             "tools/call" => self.tool().await,
             "subscriptions/listen" => self.listen().await,
-            "ping" | "logging/setLevel" | "resources/subscribe" | "resources/unsubscribe" => {
+            "logging/setLevel" => {
+                let level = self.param("level");
+                self.client(|client| client.log_level = Some(level));
                 self.result("{}").await;
             }
+            "ping" | "resources/subscribe" | "resources/unsubscribe" => self.result("{}").await,
+            "resources/read" if self.param("uri") == MISSING => self.missing().await,
             "resources/read" | "prompts/get" | "x/echo" => self.result(&self.echo()).await,
             _ => self.error(-32601, "no such method").await,
         }
@@ -63,6 +78,15 @@ impl Call<'_> {
         }
         match name.as_str() {
             "\"chatter\"" => self.chatter().await,
+            "\"ask\"" => self.ask_in_the_middle().await,
+            "\"input\"" => self.ask_by_result().await,
+            "\"url\"" => self.send_to_page().await,
+            "\"log\"" => self.log().await,
+            "\"array\"" => self.result(ARRAY).await,
+            "\"count\"" => {
+                let count = self.fake.count(self.connection, "count");
+                self.result(&format!(r#"{{"content":[],"count":{count}}}"#)).await;
+            }
             "\"updated\"" => {
                 self.tell_changes().await;
                 self.result(DONE).await;
@@ -94,20 +118,29 @@ impl Call<'_> {
         }
     }
 
-    fn param(&self, name: &str) -> String {
+    pub(super) fn param(&self, name: &str) -> String {
         member(self.params, name).unwrap_or_default()
     }
 
-    fn argument(&self, name: &str) -> Option<String> {
+    pub(super) fn argument(&self, name: &str) -> Option<String> {
         path(self.params, &["arguments", name])
     }
 
     fn is_modern(&self) -> bool {
-        path(self.params, &["_meta", VERSION]).is_some()
+        self.fake.speaks != Speaks::Legacy && path(self.params, &["_meta", VERSION]).is_some()
+    }
+
+    fn client(&self, change: impl FnOnce(&mut Client)) {
+        change(self.fake.state().clients.entry(std::sync::Arc::clone(&self.connection.name)).or_default());
     }
 
     fn handshake(&self) -> String {
+        let capabilities = self.param("capabilities");
+        self.client(|client| client.capabilities = capabilities);
         let version = self.param("protocolVersion");
+        if self.fake.speaks == Speaks::Legacy {
+            return HANDSHAKE_LEGACY.replace("VERSION", &version);
+        }
         let offer =
             r#""capabilities":{"tools":{"listChanged":true},"resources":{"subscribe":true},"logging":{}}"#;
         let info =
@@ -115,18 +148,30 @@ impl Call<'_> {
         format!(r#"{{"protocolVersion":{version},{offer},{info}}}"#)
     }
 
-    fn echo(&self) -> String {
+    pub(super) fn echo(&self) -> String {
         let kind = if self.is_modern() { r#""resultType":"complete","# } else { "" };
         format!(r#"{{{kind}"content":[],"request":{}}}"#, self.text)
     }
 
-    async fn result(&self, result: &str) {
+    /// Answers, in the words of the only era the server speaks.
+    pub(super) async fn result(&self, result: &str) {
         let id = self.id;
+        let result = match self.fake.speaks {
+            Speaks::Both => result.to_owned(),
+            Speaks::Legacy => result.replacen(COMPLETE, "", 1).replacen(CACHING, "", 1),
+            Speaks::Modern if result.contains(r#""resultType":"#) => result.to_owned(),
+            Speaks::Modern => result.replacen('{', &format!("{{{COMPLETE}"), 1),
+        };
         self.reply.send(format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)).await;
     }
 
-    async fn error(&self, code: i32, message: &str) {
-        let (id, error) = (self.id, format!(r#"{{"code":{code},"message":"{message}"}}"#));
+    pub(super) async fn error(&self, code: i32, message: &str) {
+        self.error_with(code, message, None).await;
+    }
+
+    pub(super) async fn error_with(&self, code: i32, message: &str, data: Option<&str>) {
+        let data = data.map(|data| format!(r#","data":{data}"#)).unwrap_or_default();
+        let (id, error) = (self.id, format!(r#"{{"code":{code},"message":"{message}"{data}}}"#));
         self.reply.send(format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#)).await;
     }
 
@@ -134,7 +179,7 @@ impl Call<'_> {
         out.send(format!(r#"{{"jsonrpc":"2.0","method":"notifications/{method}","params":{params}}}"#)).await
     }
 
-    async fn progress(&self, step: u64) -> bool {
+    pub(super) async fn progress(&self, step: u64) -> bool {
         let Some(token) = path(self.params, &["_meta", "progressToken"]) else { return true };
         let params = format!(r#"{{"progressToken":{token},"progress":{step}.0,"x-unknown":1e400}}"#);
         self.notify(self.reply, "progress", &params).await
@@ -151,11 +196,34 @@ impl Call<'_> {
         self.result(&format!(r#"{{"content":[],"answer":{answer}}}"#)).await;
     }
 
+    async fn log(&self) {
+        let session =
+            self.fake.state().clients.get(&self.connection.name).and_then(|of| of.log_level.clone());
+        let level = if self.is_modern() { path(self.params, &["_meta", LOG_LEVEL]) } else { session };
+        let wanted = LEVELS.iter().position(|name| level == Some(format!("\"{name}\"")));
+        let from = wanted.unwrap_or(if self.is_modern() { LEVELS.len() } else { 0 });
+        for name in LEVELS.iter().skip(from) {
+            let params = format!(r#"{{"level":"{name}","data":{{"n":9007199254740993}}}}"#);
+            self.notify(self.reply, "message", &params).await;
+        }
+        self.result(DONE).await;
+    }
+
+    async fn missing(&self) {
+        let code = if self.is_modern() { -32602 } else { -32002 };
+        let data = format!(r#"{{"uri":{MISSING},"x-unknown":1e400}}"#);
+        self.error_with(code, "Resource not found", Some(&data)).await;
+    }
+
     async fn tell_changes(&self) {
         let listens = self.fake.state().listens.clone();
-        for (out, id) in listens {
-            let params = format!(r#"{{"_meta":{{"{SUBSCRIPTION}":{id}}}}}"#);
-            self.notify(&out, "tools/list_changed", &params).await;
+        for Listen { out, id, resources } in listens {
+            let meta = format!(r#""_meta":{{"{SUBSCRIPTION}":{id}}}"#);
+            if resources.is_some_and(|resources| resources.contains("test://thing")) {
+                let params = format!(r#"{{"uri":"test://thing",{meta}}}"#);
+                self.notify(&out, "resources/updated", &params).await;
+            }
+            self.notify(&out, "tools/list_changed", &format!("{{{meta}}}")).await;
         }
         if !self.is_modern() {
             let standing = &self.connection.standing;
@@ -169,10 +237,14 @@ impl Call<'_> {
         let id = self.id;
         let meta = format!(r#""_meta":{{"{SUBSCRIPTION}":{id}}}"#);
         let offered = path(self.params, &["notifications", "toolsListChanged"]).is_some();
-        let accepted = if offered { r#"{"toolsListChanged":true}"# } else { "{}" };
-        let params = format!(r#"{{"notifications":{accepted},{meta}}}"#);
+        let resources = path(self.params, &["notifications", "resourceSubscriptions"]);
+        let tools = offered.then(|| r#""toolsListChanged":true"#.to_owned());
+        let uris = resources.as_ref().map(|uris| format!(r#""resourceSubscriptions":{uris}"#));
+        let accepted = tools.into_iter().chain(uris).collect::<Vec<_>>().join(",");
+        let params = format!(r#"{{"notifications":{{{accepted}}},{meta}}}"#);
         self.notify(self.reply, "subscriptions/acknowledged", &params).await;
-        self.fake.state().listens.push((self.reply.clone(), id.to_owned()));
+        let listen = Listen { out: self.reply.clone(), id: id.to_owned(), resources };
+        self.fake.state().listens.push(listen);
         self.fake.wait_cancelled(self.connection, id).await;
     }
 
@@ -210,8 +282,16 @@ impl Call<'_> {
     }
 }
 
-const DONE: &str = r#"{"resultType":"complete","content":[]}"#;
-const DISCOVERED: &str = r#"{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{"listChanged":true}},"ttlMs":0,"cacheScope":"private","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"fake","version":"1.0.0"}}}"#;
+const COMPLETE: &str = r#""resultType":"complete","#;
+const CACHING: &str = r#","ttlMs":0,"cacheScope":"private""#;
+const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+const MISSING: &str = "\"test://missing\"";
+pub(super) const DONE: &str = r#"{"resultType":"complete","content":[]}"#;
+const ARRAY: &str =
+    r#"{"resultType":"complete","content":[{"type":"text","text":"[1,2]"}],"structuredContent":[1,2]}"#;
+const HANDSHAKE_LEGACY: &str = r#"{"protocolVersion":VERSION,"capabilities":{"tools":{"listChanged":true},"resources":{"subscribe":true},"logging":{},"tasks":{"list":{}}},"serverInfo":{"name":"fake","version":"1.0.0"},"instructions":"be kind","x-unknown":[9007199254740993,1.0,1e400]}"#;
+const DISCOVERED: &str = r#"{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{"listChanged":true},"resources":{"subscribe":true},"logging":{}},"instructions":"be kind","ttlMs":0,"cacheScope":"private","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"fake","version":"1.0.0"}}}"#;
 
 fn who(connection: &Connection) -> String {
     let environment: std::collections::BTreeMap<_, _> = std::env::vars().collect();
