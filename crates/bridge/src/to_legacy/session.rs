@@ -203,6 +203,9 @@ impl Session {
     /// taken for the next one's. It answers in order, so behind the answer to a ping there is nothing of it any more.
     pub(super) fn rest(&self) {
         let Some(this) = self.this.upgrade() else { return };
+        if self.tasks.stop_signal().is_cancelled() {
+            return;
+        }
         let Ok(resting) = Arc::clone(&self.rest).try_lock_owned() else { return };
         self.tasks.spawn_until_stop(async move {
             let rested = tokio::time::timeout(REST_MAX, this.ask(method::PING, "{}")).await;
