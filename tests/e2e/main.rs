@@ -8,6 +8,7 @@
 )]
 
 mod belonging;
+mod bridge_peers;
 mod children;
 mod churn;
 mod edge;

@@ -18,13 +18,13 @@ fn here(path: &str) -> PathBuf {
 }
 
 /// A file of the installed peers.
-fn peer(path: &str) -> String {
+pub(crate) fn peer(path: &str) -> String {
     let file = here(".peers").join(path);
     assert!(file.exists(), "{} is missing: `cargo xtask peers` installs the peers", file.display());
     file.to_str().unwrap().to_owned()
 }
 
-fn node() -> String {
+pub(crate) fn node() -> String {
     peer("node/node_modules/.bin/node")
 }
 
@@ -32,11 +32,11 @@ fn package(name: &str) -> String {
     peer(&format!("node/node_modules/.bin/{name}"))
 }
 
-fn python() -> String {
+pub(crate) fn python() -> String {
     peer("python-mcp2/bin/python")
 }
 
-fn source(path: &str) -> String {
+pub(crate) fn source(path: &str) -> String {
     here("peers").join(path).to_str().unwrap().to_owned()
 }
 
@@ -50,7 +50,7 @@ fn clients() -> [(&'static str, Vec<String>); 3] {
 }
 
 /// Runs a client to its end; gives what it prints.
-async fn talk(client: &[String], options: &[&str], target: &[&str]) -> Value {
+pub(crate) async fn talk(client: &[String], options: &[&str], target: &[&str]) -> Value {
     let mut command = tokio::process::Command::new(&client[0]);
     command.args(&client[1..]).args(options).args(target).stdin(Stdio::null()).kill_on_drop(true);
     let output = within(START * 2, format!("the end of {command:?}"), command.output()).await.unwrap();
@@ -61,7 +61,7 @@ async fn talk(client: &[String], options: &[&str], target: &[&str]) -> Value {
     })
 }
 
-fn progress(call: &Value) -> Vec<f64> {
+pub(crate) fn progress(call: &Value) -> Vec<f64> {
     call["progress"].as_array().unwrap().iter().filter_map(Value::as_f64).collect()
 }
 
@@ -184,18 +184,19 @@ async fn python_answers(proxy: &Proxy, kind: &str, flags: &[&str]) {
     }
 }
 
-async fn python_server(flag: &str) -> (tokio::process::Child, u16) {
+/// A server of ours on a port that it chooses: `flag` says how it is to be reached.
+pub(crate) async fn serve(words: &[String], flag: &str) -> (tokio::process::Child, u16) {
     use tokio::io::{AsyncBufReadExt as _, BufReader};
-    let mut command = tokio::process::Command::new(python());
-    command
-        .args([&source("python/server.py"), flag, "0"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true);
-    let mut server = command.spawn().unwrap();
+    let mut command = tokio::process::Command::new(&words[0]);
+    command.args(&words[1..]).args([flag, "0"]).kill_on_drop(true);
+    let mut server = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
-    let line = within(START, "the Python server is ready", lines.next_line()).await.unwrap().unwrap();
+    let line = within(START, format!("{words:?} is ready"), lines.next_line()).await.unwrap().unwrap();
     (server, line.strip_prefix("ready ").unwrap().parse().unwrap())
+}
+
+async fn python_server(flag: &str) -> (tokio::process::Child, u16) {
+    serve(&[python(), source("python/server.py")], flag).await
 }
 
 #[tokio::test]
