@@ -8,7 +8,11 @@
 )]
 
 mod belonging;
+mod bridge_life;
 mod bridge_peers;
+mod bridge_to_legacy;
+mod bridge_to_modern;
+mod bridged;
 mod children;
 mod churn;
 mod edge;

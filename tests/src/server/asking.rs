@@ -68,6 +68,9 @@ impl Call<'_> {
                 self.progress(answers.len() as u64).await;
             }
         }
+        if is_set("late") {
+            self.fake.wait_cancelled(self.connection, self.id).await;
+        }
         if !is_set("afterwards") {
             let connection = &self.connection.name;
             let answers = answers.join(",");

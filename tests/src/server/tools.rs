@@ -19,7 +19,7 @@
 //! | `count` | how often it was called on this connection |
 //! | `log` | a log message of each level, as far as they are wanted, then the result |
 //! | `array` | structured content that is no object |
-//! | `ask` | legacy: asks for all of `kinds` and answers with the `answers`; `together`, on the `standing` stream, `afterwards` or under an `id` of its own if the arguments say so |
+//! | `ask` | legacy: asks for all of `kinds` and answers with the `answers`; `together`, on the `standing` stream, `afterwards`, under an `id` of its own, or `late`, which is when it was cancelled, if the arguments say so |
 //! | `input` | modern: asks for all of `kinds`, in so many `rounds`; answers with what the last one brought, and its own id |
 //! | `url` | legacy: refuses its first call with -32042, which names a page to go to |
 //!
