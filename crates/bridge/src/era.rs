@@ -175,10 +175,14 @@ impl Eras {
 pub fn evidence(answer: &Result<Response, Refusal>, transport: Transport) -> Evidence {
     match answer {
         Ok(response) => match (response.result_json(), response.error_code()) {
-            (Some(result), _) => offered(json::get(result, &["supportedVersions"])),
+            (Some(result), _) => match json::get(result, &["supportedVersions"]) {
+                // Not what the revision asks for, but no legacy server knows this word.
+                None if json::get(result, &["resultType"]).is_some() => Evidence::Modern,
+                versions => offered(versions),
+            },
             (None, Some(codes::UNSUPPORTED_VERSION)) => {
                 let data = response.error_json().and_then(|error| json::get(error, &["data", "supported"]));
-                offered(data)
+                data.map_or(Evidence::Modern, |versions| offered(Some(versions)))
             }
             (None, Some(codes::HEADER_MISMATCH | codes::MISSING_CAPABILITY)) => Evidence::Modern,
             (None, _) => Evidence::Legacy,
@@ -187,9 +191,10 @@ pub fn evidence(answer: &Result<Response, Refusal>, transport: Transport) -> Evi
     }
 }
 
-/// What a list of versions tells. That a server answers is no sign: some legacy ones answer, and list what they speak.
+/// What a list of versions tells. That a server answers is no sign: some legacy ones answer whatever they are asked, and
+/// some list what they speak.
 fn offered(versions: Option<&str>) -> Evidence {
-    let Some(versions) = versions.filter(|raw| raw.starts_with('[')) else { return Evidence::Modern };
+    let Some(versions) = versions.filter(|raw| raw.starts_with('[')) else { return Evidence::Legacy };
     let mut known =
         json::elements(versions).filter_map(json::string).filter_map(|name| Revision::parse(&name));
     let mut some = false;
@@ -247,6 +252,8 @@ mod tests {
             (Ok(error(-32022, Some(r#"{"supported":["2025-11-25"]}"#))), Evidence::Legacy),
             (Ok(result(r#"{"supportedVersions":["2025-06-18","2026-07-28"]}"#)), Evidence::Modern),
             (Ok(result(r#"{"supportedVersions":["2025-06-18"]}"#)), Evidence::Legacy),
+            (Ok(result("{}")), Evidence::Legacy),
+            (Ok(result(r#"{"resultType":"complete"}"#)), Evidence::Modern),
             (Err(RefusalKind::UpstreamUnreachable.into()), Evidence::Nothing),
         ];
         for (row, (answer, expected)) in rows.iter().enumerate() {

@@ -253,7 +253,11 @@ fn bridges(plan: &Plan, on: Bridging) -> Result<Option<Arc<Bridges>>, StartError
     let shared: Arc<dyn Service> = Arc::clone(&on.shared) as _;
     let to_modern = ModernServer::new(shared, on.chain, ToModernSettings::new(side), Arc::clone(&figures));
     let eras = Eras::new(on.shared, transport, on.tasks);
-    Ok(Some(Arc::new(Bridges { eras, to_legacy, to_modern, figures })))
+    // A server that sees the headers checks them itself, and one behind the bridge sees none.
+    let is_checked = transport == Transport::Stdio;
+    let mirror = (!is_checked).then(|| Arc::new(Mirror::default()) as Arc<dyn Interceptor>);
+    let edge = Chain::new(mirror.into_iter().collect());
+    Ok(Some(Arc::new(Bridges { eras, edge, to_legacy, to_modern, figures })))
 }
 
 /// The upstream as the gateway needs it, and what health and metrics ask about it.

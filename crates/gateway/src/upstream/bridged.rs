@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use shadowcat_bridge::{Eras, LegacyServer, LegacySession, ModernServer, ToLegacy};
-use shadowcat_pipeline::{Back, Envelope, Refusal, RefusalKind, Replies, Service};
+use shadowcat_pipeline::{Back, Chain, Envelope, Refusal, RefusalKind, Replies, Service};
 use shadowcat_session::{Key, Sessions, Standing, State, Upstream as _};
 use shadowcat_transports::{Connector, Counters};
 
@@ -13,6 +13,8 @@ use super::{Memory, SessionUpstream, SharedUpstream};
 /// What joins the eras before one upstream.
 pub(crate) struct Bridges {
     pub(crate) eras: Arc<Eras>,
+    /// What a modern message passes before it is translated.
+    pub(crate) edge: Chain,
     pub(crate) to_legacy: Arc<ToLegacy>,
     pub(crate) to_modern: Arc<ModernServer>,
     pub(crate) figures: Arc<shadowcat_bridge::Counters>,
@@ -42,7 +44,7 @@ impl Service for ModernFace {
     async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
         let Some(bridges) = &self.bridges else { return self.shared.handle(envelope).await };
         if bridges.eras.needs_legacy().await {
-            return bridges.to_legacy.handle(envelope).await;
+            return bridges.edge.run(envelope, &*bridges.to_legacy).await;
         }
         let handled = self.shared.handle(envelope).await;
         if let Err(refusal) = &handled

@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use shadowcat_bridge::{Known, ToModern};
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Back, Envelope, Head, Refusal, RefusalKind, Replies, Service};
-use shadowcat_protocol::{Message, Response, method};
+use shadowcat_protocol::{Message, Response, Revision, method};
 use shadowcat_session::{Record, Upstream, UpstreamToken};
 
-use super::handshake::{Memory, is_noted, noting};
+use super::handshake::{Memory, is_noted, noting, revision_of};
 use super::{Bridges, SessionUpstream};
 
 /// What the record of a bridged session has for an upstream token, so that a later process goes on with the bridge. No
@@ -69,7 +69,7 @@ impl EitherUpstream {
     async fn initialize(&self, envelope: Envelope, bridges: &Bridges) -> Result<Replies, Refusal> {
         if !bridges.eras.refuses_legacy() {
             let answered = Answered::of(self.native.handle(envelope.clone()).await).await;
-            if !answered.is_refused() || !bridges.eras.needs_modern().await {
+            if !answered.is_refused(&envelope.message) || !bridges.eras.needs_modern().await {
                 return answered.replies();
             }
             self.native.close(true).await;
@@ -101,10 +101,16 @@ impl Answered {
         Self { before, head, outcome }
     }
 
-    /// Whether the server may be one that knows no handshake. A fault of the network is no sign of it.
-    fn is_refused(&self) -> bool {
+    /// Whether the server may be one that knows no handshake. A fault of the network is no sign of it; a version is that
+    /// no handshake can agree on, unless the client itself has asked for it.
+    fn is_refused(&self, asked: &Message) -> bool {
         match &self.outcome {
-            Ok(response) => response.error_json().is_some(),
+            Ok(response) => match response.result_json() {
+                Some(result) => {
+                    revision_of(result).is_some_and(Revision::is_modern) && !asks_for_modern(asked)
+                }
+                None => true,
+            },
             Err(refusal) => match &refusal.kind {
                 RefusalKind::UpstreamStatus(answer) => matches!(answer.status, 400 | 404 | 405),
                 RefusalKind::UpstreamExited => true,
@@ -121,6 +127,11 @@ impl Answered {
         let all: Vec<_> = self.before.into_iter().chain([response]).map(Ok).collect();
         Ok(Replies::stream(futures_util::stream::iter(all)).with_head(self.head))
     }
+}
+
+fn asks_for_modern(asked: &Message) -> bool {
+    let Message::Request(request) = asked else { return false };
+    request.params().and_then(revision_of).is_some_and(Revision::is_modern)
 }
 
 #[async_trait]

@@ -127,7 +127,7 @@ pub(crate) fn noting(
     })
 }
 
-/// The revision in a handshake's result.
+/// The revision in a handshake: that asked for in its parameters, or agreed on in its result.
 pub(crate) fn revision_of(result: &str) -> Option<Revision> {
     json::get(result, &["protocolVersion"]).and_then(json::string).and_then(|text| Revision::parse(&text))
 }
