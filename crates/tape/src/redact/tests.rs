@@ -51,7 +51,7 @@ fn what_tells_nothing_stays() {
         r#"{"text":"Basic understanding of a Bearer token"}"#,
         r#"{"text":"password: string; token: undefined"}"#,
         r#"{"url":"http://localhost:8080/a@b","mail":"a:b@c.d"}"#,
-        r#"{"text":"tests pass: 10, assertion: left is right"}"#,
+        r#"{"text":"tests pass: 10, assertion: left is right; connection: a"}"#,
     ] {
         assert_eq!(redactor().json(text), Redacted { text: text.into(), count: 0 });
     }
@@ -227,6 +227,7 @@ fn a_shape_alone_gives_a_secret_away() {
         check(&format!(r#"{{"{secret}":1}}"#), r#"{"*":1}"#);
     }
     check(r#"["postgres://me:pa55w@db/x"]"#, r#"["postgres://me:*@db/x"]"#);
+    check(r#"["postgres:\/\/me:pa55w@db\/x"]"#, r#"["postgres://me:*@db/x"]"#);
     check(r#"["curl -H 'Authorization: Bearer abc.def1'"]"#, r#"["curl -H 'Authorization: Bearer *'"]"#);
     check(r#"["https://x/cb?code=4/abc&state=xyz&page=2"]"#, r#"["https://x/cb?code=*&state=*&page=2"]"#);
 }
