@@ -24,20 +24,23 @@ pub(crate) fn micros(duration: Duration) -> u64 {
 
 /// RFC 3339 in UTC with six digits after the second, always 27 characters.
 pub(crate) fn push_rfc3339(moment: OffsetDateTime, out: &mut Vec<u8>) {
-    use std::io::Write as _;
     let (date, clock) = (moment.date(), moment.time());
-    // Writing to memory cannot fail.
-    let _ = write!(
-        out,
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
-        date.year(),
-        u8::from(date.month()),
-        date.day(),
-        clock.hour(),
-        clock.minute(),
-        clock.second(),
-        clock.microsecond()
-    );
+    push_digits(date.year().unsigned_abs(), 4, b'-', out);
+    push_digits(u8::from(date.month()).into(), 2, b'-', out);
+    push_digits(date.day().into(), 2, b'T', out);
+    push_digits(clock.hour().into(), 2, b':', out);
+    push_digits(clock.minute().into(), 2, b':', out);
+    push_digits(clock.second().into(), 2, b'.', out);
+    push_digits(clock.microsecond(), 6, b'Z', out);
+}
+
+/// By hand: this runs seven times for every record.
+fn push_digits(number: u32, digits: u32, end: u8, out: &mut Vec<u8>) {
+    for place in (0..digits).rev() {
+        let digit = u8::try_from(number / 10_u32.pow(place) % 10).unwrap_or(0);
+        out.push(b'0' + digit);
+    }
+    out.push(end);
 }
 
 pub(crate) fn parse_rfc3339(text: &str) -> Option<OffsetDateTime> {

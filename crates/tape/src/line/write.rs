@@ -101,8 +101,11 @@ fn side(transport: Transport, revision: Revision, out: &mut Vec<u8>) {
         Era::Legacy => "legacy",
         Era::Modern => "modern",
     };
-    let (transport, revision) = (transport.as_str(), revision.as_str());
-    put(out, format_args!(r#""transport":"{transport}","revision":"{revision}","era":"{era}""#));
+    out.extend_from_slice(br#""transport":""#);
+    out.extend_from_slice(transport.as_str().as_bytes());
+    out.push(b'"');
+    plain(out, "revision", revision.as_str());
+    plain(out, "era", era);
 }
 
 fn action(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
@@ -163,10 +166,20 @@ fn put(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
 
 /// A string member whose text may need escapes.
 fn text(out: &mut Vec<u8>, name: &str, value: &str) {
-    put(out, format_args!(r#","{name}":{}"#, json::quote(value)));
+    member(out, name);
+    out.extend_from_slice(json::quote(value).as_bytes());
 }
 
 /// A string member whose text is a word of ours.
 fn plain(out: &mut Vec<u8>, name: &str, word: &str) {
-    put(out, format_args!(r#","{name}":"{word}""#));
+    member(out, name);
+    out.push(b'"');
+    out.extend_from_slice(word.as_bytes());
+    out.push(b'"');
+}
+
+fn member(out: &mut Vec<u8>, name: &str) {
+    out.extend_from_slice(br#",""#);
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(br#"":"#);
 }
