@@ -167,9 +167,10 @@ impl<T: Clone> Correlator<T> {
         ended
     }
 
-    /// The only request in flight, for messages that do not say what they belong to.
+    /// The only request in flight, for messages that do not say what they belong to: whatever belongs to a
+    /// subscription says so.
     pub(crate) fn only(&self) -> Option<&T> {
-        let mut owners = self.pending.values();
+        let mut owners = self.pending.values().filter(|(translation, _)| !translation.listens);
         match (owners.next(), owners.next()) {
             (Some((_, owner)), None) => Some(owner),
             _ => None,
@@ -263,6 +264,18 @@ mod tests {
         ));
         let Routed::Related((), message) = correlator.route(changed) else { panic!() };
         assert!(text(&message).contains(r#"subscriptionId":"L-1""#), "{}", text(&message));
+    }
+
+    #[test]
+    fn what_names_no_request_belongs_to_the_only_one_beside_the_subscriptions() {
+        let mut correlator = Correlator::new(8);
+        let listen = request(r#"{"jsonrpc":"2.0","id":"L-1","method":"subscriptions/listen","params":{}}"#);
+        correlator.begin(&listen, PeerId::next(), 'l').unwrap();
+        assert_eq!(correlator.only(), None);
+        correlator.begin(&request(CALL), PeerId::next(), 'a').unwrap();
+        assert_eq!(correlator.only(), Some(&'a'));
+        correlator.begin(&request(CALL), PeerId::next(), 'b').unwrap();
+        assert_eq!(correlator.only(), None);
     }
 
     #[test]
