@@ -115,8 +115,7 @@ fn with_cache_terms(mut result: Object<'_>) -> Object<'_> {
 /// An error of the server as the modern revision has it. All but these pass as they are.
 pub(super) fn modern_error(agreed: &Agreed, round: &Round, response: &Response) -> Response {
     match response.error_code() {
-        // 2026-07-28 server/resources: a missing resource is a wrong parameter.
-        Some(codes::RESOURCE_NOT_FOUND) => with_code(round, response, codes::INVALID_PARAMS),
+        Some(codes::RESOURCE_NOT_FOUND) => not_found(round, response),
         // What the modern revision has for this stands in a result, and only for some methods.
         Some(codes::URL_ELICITATION) if !round.declared.has_url() => {
             missing_capability(round.id(), r#"{"elicitation":{"url":{}}}"#)
@@ -125,7 +124,9 @@ pub(super) fn modern_error(agreed: &Agreed, round: &Round, response: &Response) 
         Some(codes::METHOD_NOT_FOUND) if asks_for_task(agreed, round) => {
             missing_capability(round.id(), r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#)
         }
-        Some(codes::URL_ELICITATION) => with_code(round, response, codes::INTERNAL_ERROR),
+        Some(codes::URL_ELICITATION) => {
+            Response::error(Some(round.id()), &with_code(response, codes::INTERNAL_ERROR))
+        }
         _ => response.with_id(round.id()),
     }
 }
@@ -136,11 +137,19 @@ fn asks_for_task(agreed: &Agreed, round: &Round) -> bool {
         && agreed.can(&["tasks", "requests", "tools", "call"])
 }
 
-fn with_code(round: &Round, response: &Response, code: i64) -> Response {
+/// 2026-07-28 server/resources: a missing resource is a wrong parameter, and the data of the error name it.
+fn not_found(round: &Round, response: &Response) -> Response {
+    let mut error = with_code(response, codes::INVALID_PARAMS);
+    let uri = round.request.params().and_then(|params| json::get(params, &["uri"]));
+    error.data = error.data.or_else(|| uri.map(|uri| format!(r#"{{"uri":{uri}}}"#)));
+    Response::error(Some(round.id()), &error)
+}
+
+fn with_code(response: &Response, code: i64) -> ErrorObject {
     let error = response.error_json().unwrap_or_default();
     let message = json::get(error, &["message"]).and_then(json::string).unwrap_or_default().into_owned();
     let data = json::get(error, &["data"]).map(str::to_owned);
-    Response::error(Some(round.id()), &ErrorObject { code, message, data })
+    ErrorObject { code, message, data }
 }
 
 /// The request needs what its client did not declare.
@@ -155,6 +164,9 @@ fn missing_capability(id: &Id, required: &str) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use shadowcat_pipeline::{Origin, PeerId, Transport};
+    use shadowcat_protocol::Request;
+
     use super::*;
 
     fn agreed() -> Agreed {
@@ -192,6 +204,23 @@ mod tests {
         );
         let list = agreed.complete("tools/list", r#"{"tools":[]}"#);
         assert!(list.contains(r#""ttlMs":0,"cacheScope":"private""#), "{list}");
+    }
+
+    #[test]
+    fn a_missing_resource_is_named_even_if_the_server_did_not_name_it() {
+        let request = Request::new(&Id::from_u64(1), method::RESOURCES_READ, Some(r#"{"uri":"a:b"}"#));
+        let origin = Origin::new(PeerId::next(), Transport::Http, Revision::V2026_07_28);
+        let round = Round::new(request, &origin);
+        for (data, expected) in [(None, r#"{"uri":"a:b"}"#), (Some(r#"{"uri":"A:b"}"#), r#"{"uri":"A:b"}"#)] {
+            let error = ErrorObject {
+                code: codes::RESOURCE_NOT_FOUND,
+                message: "none".to_owned(),
+                data: data.map(str::to_owned),
+            };
+            let answer = modern_error(&agreed(), &round, &Response::error(Some(round.id()), &error));
+            assert_eq!(answer.error_code(), Some(codes::INVALID_PARAMS));
+            assert_eq!(json::get(answer.error_json().unwrap(), &["data"]), Some(expected));
+        }
     }
 
     #[test]
