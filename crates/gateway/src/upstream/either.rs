@@ -184,3 +184,31 @@ impl Upstream for EitherUpstream {
         self.native.close(ended).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use shadowcat_protocol::{ErrorObject, Id, Request};
+
+    use super::*;
+
+    fn is_refused(proposed: &str, outcome: Response) -> bool {
+        let params = format!(r#"{{"protocolVersion":"{proposed}","capabilities":{{}}}}"#);
+        let handshake = Request::new(&Id::from_u64(1), method::INITIALIZE, Some(&params));
+        let answered = Answered { before: Vec::new(), head: Head::default(), outcome: Ok(outcome) };
+        answered.is_refused(&Message::Request(handshake))
+    }
+
+    #[test]
+    fn a_handshake_that_ends_in_a_revision_without_handshakes_is_refused_unless_its_client_wanted_that() {
+        let agreed = |version: &str| {
+            Response::result(&Id::from_u64(1), &format!(r#"{{"protocolVersion":"{version}"}}"#))
+        };
+        assert!(!is_refused("2025-11-25", agreed("2025-11-25")));
+        assert!(!is_refused("2025-11-25", agreed("2024-11-05")));
+        assert!(!is_refused("2026-07-28", agreed("2025-11-25")));
+        assert!(is_refused("2025-11-25", agreed("2026-07-28")));
+        assert!(!is_refused("2026-07-28", agreed("2026-07-28")));
+        let error = ErrorObject { code: -32022, message: "no".into(), data: None };
+        assert!(is_refused("2025-11-25", Response::error(Some(&Id::from_u64(1)), &error)));
+    }
+}
