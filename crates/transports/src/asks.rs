@@ -11,7 +11,6 @@ use shadowcat_pipeline::{Back, ExchangeId, Refusal, RefusalKind, Replies, Upstre
 use shadowcat_protocol::{Id, Message, method};
 use tokio_util::sync::CancellationToken;
 
-
 /// Unanswered requests of the server on one connection.
 const ASKS_MAX: usize = 256;
 
