@@ -1,10 +1,13 @@
-//! T65-T70, T72: legacy clients of servers that only speak 2026-07-28, over HTTP and on pipes.
+//! T65-T72: legacy clients of servers that only speak 2026-07-28, over HTTP and on pipes.
 
 use http::Method;
 use shadowcat_tests::client::{Client, INITIALIZED, call, initialize};
-use shadowcat_tests::raw::{Ask, ask, post};
+use shadowcat_tests::proxy::before_url;
+use shadowcat_tests::raw::{Ask, ask, get, post};
 use shadowcat_tests::server::{Speaks, member, path};
-use shadowcat_tests::wait::{found, until};
+use shadowcat_tests::upstream::{Pieces, Reply, Seen, Upstream};
+use shadowcat_tests::wait::{found, soon, until};
+use tokio::sync::mpsc;
 
 use crate::bridged::{Bridged, MODERN, On, Server, bridged, code};
 use crate::edge::session;
@@ -219,6 +222,85 @@ async fn t36_errors_of_a_modern_server_come_with_status_200() {
             assert_eq!(code(&answer.message().await), Some(expected), "{on:?}, {method}");
         }
     }
+}
+
+/// A modern server whose calls are answered by the test.
+async fn by_hand() -> (Upstream, mpsc::Receiver<(Seen, Pieces)>) {
+    let (sender, calls) = mpsc::channel(16);
+    let upstream = Upstream::start(move |seen| {
+        let sender = sender.clone();
+        async move {
+            let id = seen.member("id").unwrap_or_else(|| "null".into());
+            let result = match seen.rpc().as_deref() {
+                Some("server/discover") => {
+                    r#"{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"ttlMs":60000,"cacheScope":"private"}"#
+                }
+                Some("tools/list") => r#"{"resultType":"complete","tools":[],"ttlMs":0,"cacheScope":"private"}"#,
+                Some("tools/call") => {
+                    let (pieces, reply) = Reply::events();
+                    sender.send((seen, pieces)).await.unwrap();
+                    return reply;
+                }
+                _ => {
+                    let error = r#"{"code":-32020,"message":"MCP-Protocol-Version is missing"}"#;
+                    return Reply::json(400, format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#));
+                }
+            };
+            Reply::json(200, format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#))
+        }
+    })
+    .await;
+    (upstream, calls)
+}
+
+#[tokio::test]
+async fn t71_a_call_goes_on_without_its_client_until_that_can_no_longer_come_back() {
+    let (upstream, mut calls) = by_hand().await;
+    let config = "limits:\n  resume_window: 500ms\n";
+    let proxy = before_url(&upstream.url("/mcp")).config(config).start().await;
+    let id = session(&proxy, NEWEST).await;
+    let back = |last: &str| {
+        get("/mcp").headers(&[
+            ("Accept", "text/event-stream"),
+            ("Mcp-Session-Id", &id),
+            ("Last-Event-ID", last),
+        ])
+    };
+    let meta = r#""_meta":{"progressToken":1}"#;
+    let progress = |token: &str| {
+        let params = format!(r#"{{"progressToken":{token},"progress":1.0}}"#);
+        format!(r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{params}}}"#)
+    };
+    for comes_back in [true, false] {
+        let asked = in_session(&id, &call("1", "slow", "{}", meta));
+        let (answer, (seen, pieces)) = tokio::join!(asked.send(proxy.address), async {
+            let (seen, pieces) = soon("the call", calls.recv()).await.unwrap();
+            let token = path(&seen.body, &["params", "_meta", "progressToken"]).unwrap();
+            pieces.event(&progress(&token)).await;
+            (seen, pieces)
+        });
+        let mut events = answer.events();
+        let mut last = String::new();
+        while let Some(event) = events.next().await {
+            last = event.id.unwrap_or(last);
+            if !event.data.is_empty() {
+                assert_eq!(event.data, progress("1"));
+                break;
+            }
+        }
+        drop(events);
+        if comes_back {
+            let mut rest = back(&last).send(proxy.address).await.events();
+            let own = seen.member("id").unwrap();
+            pieces
+                .event(&format!(r#"{{"jsonrpc":"2.0","id":{own},"result":{{"resultType":"complete"}}}}"#))
+                .await;
+            assert_eq!(rest.message().await, r#"{"jsonrpc":"2.0","id":1,"result":{}}"#);
+        } else {
+            soon("the stream of the server is closed", pieces.closed()).await;
+        }
+    }
+    assert!(upstream.calls("notifications/cancelled").is_empty(), "on HTTP the closed stream is the cancel");
 }
 
 #[tokio::test]

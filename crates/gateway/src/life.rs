@@ -183,6 +183,7 @@ impl Gateway {
             }
             if let Some(oldest) = oldest {
                 live.outlet.forget_ended(oldest);
+                live.outlet.abandon(oldest);
             }
             live.upstream.look();
             // What nobody used has nothing new to say.

@@ -141,6 +141,13 @@ impl Outlet {
         self.lock().ended.retain(|known| known.stream.detached_since().is_none_or(|since| since > oldest));
     }
 
+    /// Ends the answers whose client has let go of them before `oldest` and has not come back.
+    pub fn abandon(&self, oldest: tokio::time::Instant) {
+        for open in self.lock().open.values() {
+            open.stream.abandon(oldest);
+        }
+    }
+
     /// Hands a response of the client to the request it answers; says whether there was one.
     pub fn answer(&self, response: Response) -> bool {
         let asked = response.id().and_then(Id::as_u64);

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 /// The bounds of a stream.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +66,7 @@ pub struct Stream {
     inner: Mutex<Inner>,
     room: Notify,
     opened: Notify,
+    abandoned: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -126,6 +128,7 @@ impl Stream {
             }),
             room: Notify::new(),
             opened: Notify::new(),
+            abandoned: CancellationToken::new(),
         })
     }
 
@@ -192,6 +195,8 @@ impl Stream {
         let mut inner = self.lock();
         if !inner.opened {
             inner.opened = true;
+            // Its first reader is on the way from here on, not since the request came.
+            inner.detached_at = Instant::now();
             drop(inner);
             self.opened.notify_waiters();
         }
@@ -225,6 +230,22 @@ impl Stream {
         }
         self.opened.notify_waiters();
         self.room.notify_waiters();
+    }
+
+    /// Ends an open stream that nobody has read since before `oldest`: who waits for it does so no longer.
+    pub fn abandon(&self, oldest: Instant) {
+        let inner = self.lock();
+        if inner.ended || !inner.opened || inner.attached || inner.detached_at > oldest {
+            return;
+        }
+        drop(inner);
+        self.end();
+        self.abandoned.cancel();
+    }
+
+    /// Waits until the stream was given up because its client did not come back.
+    pub async fn wait_abandoned(&self) {
+        self.abandoned.cancelled().await;
     }
 
     /// Sends the present reader away: its client is to come back after `retry` for what is still to come.
@@ -566,5 +587,27 @@ mod tests {
         }
         assert_eq!(stream.kept_bytes(), 3);
         assert_eq!(stream.lost(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_is_given_up_only_when_nobody_has_read_it_for_long() {
+        let long = Duration::from_mins(1);
+        let stream = Stream::new(limits(), Budget::new(100));
+        tokio::time::advance(long).await;
+        stream.abandon(Instant::now());
+        assert!(!stream.is_ended(), "its client waits for the first message");
+        stream.open();
+        tokio::time::advance(long / 2).await;
+        stream.abandon(Instant::now() - long);
+        assert!(!stream.is_ended(), "its client is on the way");
+        let reader = stream.read();
+        tokio::time::advance(long * 2).await;
+        stream.abandon(Instant::now() - long);
+        assert!(!stream.is_ended(), "its client reads");
+        drop(reader);
+        tokio::time::advance(long).await;
+        stream.abandon(Instant::now() - long);
+        assert!(stream.is_ended());
+        stream.wait_abandoned().await;
     }
 }

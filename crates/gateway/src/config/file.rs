@@ -196,7 +196,7 @@ pub struct Limits {
     pub resume_events: Option<usize>,
     /// Bytes kept for a client that comes back, for each stream.
     pub resume_bytes: Option<ByteSize>,
-    /// How long a client may stay away and still get what it missed.
+    /// How long a client may stay away and still get what it missed; then what it waited for is withdrawn.
     pub resume_window: Option<Span>,
     /// Sessions waiting for a child while `children_max` are running.
     pub children_queue: Option<usize>,

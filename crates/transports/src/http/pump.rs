@@ -58,8 +58,8 @@ pub(super) async fn pump(
     drop(place);
 }
 
-/// Passes on all that comes before the response; gives the response, or `None` when the exchange was cancelled or its
-/// client stopped reading.
+/// Passes on all that comes before the response; gives the response, or `None` when the exchange was cancelled, or its
+/// client stopped reading or did not come back.
 async fn run(
     front: &dyn Front,
     live: &Arc<Live>,
@@ -74,7 +74,12 @@ async fn run(
     if form == Form::Stream {
         stream.open();
     }
-    while let Some(reply) = replies.next().await {
+    while let Some(reply) = tokio::select! {
+        biased;
+        reply = replies.next() => reply,
+        // Without its replies the request is withdrawn.
+        () = stream.wait_abandoned() => None,
+    } {
         match reply {
             Ok(Message::Response(response)) => {
                 if form == Form::Free && as_event(live.revision(), &response) {
