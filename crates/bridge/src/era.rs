@@ -35,8 +35,10 @@ pub trait Probe: Send + Sync {
 /// What an answer tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
-    /// The server speaks a modern revision that we speak.
+    /// The server speaks a modern revision that we speak, and lists none of the other era.
     Modern,
+    /// It lists revisions of both eras.
+    Both,
     /// It does not.
     Legacy,
     /// Nothing: a refused login, an overload, a broken network.
@@ -66,7 +68,10 @@ enum Verdict {
     #[default]
     Unknown,
     Modern,
+    Both,
+    /// Believed until then.
     Legacy(Instant),
+    /// Not asked again until then.
     Unsure(Instant),
 }
 
@@ -95,21 +100,29 @@ impl Eras {
         if let Some(verdict) = self.remembered() {
             return verdict;
         }
-        let _asking = self.asking.lock().await;
-        match self.remembered() {
-            Some(verdict) => verdict,
-            None => self.ask().await == Evidence::Legacy,
-        }
+        // A task, because it goes on when the client that waits for it leaves: a silent server takes its time.
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let this = Arc::clone(self);
+        self.tasks.spawn_until_stop(async move {
+            let _asking = this.asking.lock().await;
+            let verdict = match this.remembered() {
+                Some(verdict) => verdict,
+                None => this.ask().await == Evidence::Legacy,
+            };
+            // Whoever waited may have left.
+            let _left = tell.send(verdict);
+        });
+        told.await.unwrap_or(false)
     }
 
     fn remembered(self: &Arc<Self>) -> Option<bool> {
         let mut known = self.known();
         match known.modern {
             Verdict::Unknown => None,
-            Verdict::Modern => Some(false),
-            Verdict::Unsure(since) => (since.elapsed() < UNSURE_FOR).then_some(false),
-            Verdict::Legacy(since) => {
-                if since.elapsed() >= LEGACY_FOR && !known.asks_again {
+            Verdict::Modern | Verdict::Both => Some(false),
+            Verdict::Unsure(until) => (Instant::now() < until).then_some(false),
+            Verdict::Legacy(until) => {
+                if Instant::now() >= until && !known.asks_again {
                     known.asks_again = true;
                     let this = Arc::clone(self);
                     // Nobody waits for it: the old verdict serves meanwhile.
@@ -138,10 +151,11 @@ impl Eras {
         let was_legacy = matches!(known.modern, Verdict::Legacy(_));
         known.modern = match evidence {
             Evidence::Modern => Verdict::Modern,
-            Evidence::Legacy => Verdict::Legacy(Instant::now()),
+            Evidence::Both => Verdict::Both,
+            Evidence::Legacy => Verdict::Legacy(Instant::now() + LEGACY_FOR),
             // What is known of it is better than nothing, and will be asked again.
-            Evidence::Nothing if was_legacy => known.modern,
-            Evidence::Nothing => Verdict::Unsure(Instant::now()),
+            Evidence::Nothing if was_legacy => Verdict::Legacy(Instant::now() + UNSURE_FOR),
+            Evidence::Nothing => Verdict::Unsure(Instant::now() + UNSURE_FOR),
         };
         evidence
     }
@@ -149,8 +163,16 @@ impl Eras {
     /// A modern message was refused as only a legacy server refuses it: the server is asked again before the next.
     pub fn doubt_modern(&self) {
         let mut known = self.known();
-        if matches!(known.modern, Verdict::Modern) {
+        if matches!(known.modern, Verdict::Modern | Verdict::Both) {
             known.modern = Verdict::Unknown;
+        }
+    }
+
+    /// The server refused a handshake although it is taken for a legacy one: it is asked again, behind the next message.
+    pub fn doubt_legacy(&self) {
+        let mut known = self.known();
+        if let Verdict::Legacy(until) = &mut known.modern {
+            *until = Instant::now().min(*until);
         }
     }
 
@@ -159,11 +181,16 @@ impl Eras {
         self.known().no_legacy.is_some_and(|until| Instant::now() < until)
     }
 
-    /// A handshake was refused: finds out whether the server speaks the other era, and remembers it.
+    /// A handshake was refused: finds out whether the server speaks the other era only, and remembers it. One that
+    /// speaks both had another reason.
     pub async fn needs_modern(&self) -> bool {
         let _asking = self.asking.lock().await;
-        let is_modern =
-            matches!(self.known().modern, Verdict::Modern) || self.ask().await == Evidence::Modern;
+        let known = self.known().modern;
+        let is_modern = match known {
+            Verdict::Modern => true,
+            Verdict::Both => false,
+            _ => self.ask().await == Evidence::Modern,
+        };
         if is_modern {
             self.known().no_legacy = Some(Instant::now() + LEGACY_FOR);
         }
@@ -195,14 +222,14 @@ pub fn evidence(answer: &Result<Response, Refusal>, transport: Transport) -> Evi
 /// some list what they speak.
 fn offered(versions: Option<&str>) -> Evidence {
     let Some(versions) = versions.filter(|raw| raw.starts_with('[')) else { return Evidence::Legacy };
-    let mut known =
-        json::elements(versions).filter_map(json::string).filter_map(|name| Revision::parse(&name));
-    let mut some = false;
-    let modern = known.any(|revision| {
-        some = true;
-        revision.is_modern()
-    });
-    if modern || !some { Evidence::Modern } else { Evidence::Legacy }
+    let known = json::elements(versions).filter_map(json::string).filter_map(|name| Revision::parse(&name));
+    let (modern, legacy): (Vec<_>, Vec<_>) = known.partition(|revision| revision.is_modern());
+    match (modern.is_empty(), legacy.is_empty()) {
+        (false, false) => Evidence::Both,
+        (true, false) => Evidence::Legacy,
+        // Also a list of nothing that we know: a server that answers so is not of the old era.
+        (_, true) => Evidence::Modern,
+    }
 }
 
 fn refused(kind: &RefusalKind, transport: Transport) -> Evidence {
@@ -250,7 +277,8 @@ mod tests {
             (Err(RefusalKind::UpstreamExited.into()), Evidence::Legacy),
             (Ok(error(-32022, Some(supported))), Evidence::Modern),
             (Ok(error(-32022, Some(r#"{"supported":["2025-11-25"]}"#))), Evidence::Legacy),
-            (Ok(result(r#"{"supportedVersions":["2025-06-18","2026-07-28"]}"#)), Evidence::Modern),
+            (Ok(result(r#"{"supportedVersions":["2025-06-18","2026-07-28"]}"#)), Evidence::Both),
+            (Ok(result(r#"{"supportedVersions":["2026-07-28"]}"#)), Evidence::Modern),
             (Ok(result(r#"{"supportedVersions":["2025-06-18"]}"#)), Evidence::Legacy),
             (Ok(result("{}")), Evidence::Legacy),
             (Ok(result(r#"{"resultType":"complete"}"#)), Evidence::Modern),
@@ -350,6 +378,47 @@ mod tests {
         let (_, legacy) = upgraded(usize::MAX);
         assert!(!legacy.needs_modern().await);
         assert!(!legacy.refuses_legacy());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_of_both_eras_that_refuses_a_handshake_is_not_bridged() {
+        struct Both;
+        #[async_trait]
+        impl Probe for Both {
+            async fn discover(&self) -> Result<Response, Refusal> {
+                Ok(result(r#"{"supportedVersions":["2025-11-25","2026-07-28"]}"#))
+            }
+
+            async fn give_up(&self) {}
+        }
+        let eras = Eras::new(Arc::new(Both), Transport::Http, Tasks::new());
+        assert!(!eras.needs_modern().await);
+        assert!(!eras.refuses_legacy());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_wrongly_taken_for_a_legacy_one_is_asked_again_when_it_refuses_the_handshake() {
+        let (probe, eras) = upgraded(1);
+        assert!(eras.needs_legacy().await);
+        eras.doubt_legacy();
+        assert!(eras.needs_legacy().await, "nobody waits for it");
+        while probe.asked.load(Ordering::Relaxed) < 2 {
+            tokio::task::yield_now().await;
+        }
+        tokio::task::yield_now().await;
+        assert!(!eras.needs_legacy().await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_question_goes_on_when_the_client_that_waited_for_it_leaves() {
+        let (probe, eras) = upgraded(usize::MAX);
+        let mut waiting = Box::pin(eras.needs_legacy());
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        drop(waiting);
+        while eras.remembered().is_none() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(probe.asked.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -122,11 +122,13 @@ impl Running {
             live.outlet.close();
             live.upstream.close(false).await;
         });
-        let closing = futures_util::future::join_all(closing);
+        let closing = async {
+            futures_util::future::join_all(closing).await;
+            self.gateway.modern.close().await;
+        };
         if tokio::time::timeout(STEP_DEADLINE, closing).await.is_err() {
             tracing::warn!("connections to the server were not closed in order");
         }
-        self.gateway.modern.close().await;
     }
 
     async fn close_disks(&self) -> bool {

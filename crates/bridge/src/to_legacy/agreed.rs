@@ -53,7 +53,8 @@ impl Agreed {
 
     /// The result of `server/discover`.
     pub(super) fn discovered(&self) -> String {
-        let capabilities = Object::of(json::get(&self.result, &["capabilities"])).without(&["tasks"]);
+        let capabilities =
+            Object::of(json::get(&self.result, &["capabilities"])).without(&["tasks", "extensions"]);
         let versions = format!("[{}]", json::quote(Revision::V2026_07_28.as_str()));
         let mut result = Object::default()
             .with(RESULT_TYPE, COMPLETE)

@@ -42,7 +42,7 @@ use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{
     Chain, Envelope, Form, Head, Origin, PeerId, Refusal, RefusalKind, Replies, Service, Transport,
 };
-use shadowcat_protocol::{ErrorObject, Id, Message, Notification, Request, Response, codes, method};
+use shadowcat_protocol::{ErrorObject, Id, Message, Notification, Request, Response, codes, json, method};
 use tokio_util::sync::CancellationToken;
 
 use call::Call;
@@ -100,6 +100,29 @@ impl ToLegacy {
         self.tasks.join(CLOSE_MAX).await;
         self.pool.close().await;
         self.tasks.join(CLOSE_MAX).await;
+    }
+
+    /// Whether a message goes on with what began here: a call that waits, a list half read, a request to be withdrawn. It
+    /// is for this bridge whatever the server is taken for by now.
+    pub fn owns(&self, envelope: &Envelope) -> bool {
+        match &envelope.message {
+            Message::Request(request) => {
+                let sealed = ["requestState", "cursor"];
+                let has = |name| request.params().is_some_and(|params| json::get(params, &[name]).is_some());
+                sealed.into_iter().any(has) && self.has_sealed(&Round::new(request.clone(), &envelope.origin))
+            }
+            Message::Notification(note) => {
+                let key = note.request_id().map(|id| (envelope.origin.peer, id));
+                key.is_some_and(|key| self.running().contains_key(&key))
+            }
+            Message::Response(_) => false,
+        }
+    }
+
+    fn has_sealed(&self, round: &Round) -> bool {
+        let opens = |cursor: String| cursor::open(self.parking.seal(), round, &cursor).is_some();
+        round.state().is_some_and(|state| self.parking.open(round, &state).is_some())
+            || cursor::of(round).is_some_and(opens)
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<(PeerId, Id), CancellationToken>> {

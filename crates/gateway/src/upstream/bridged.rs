@@ -20,6 +20,29 @@ pub(crate) struct Bridges {
     pub(crate) figures: Arc<shadowcat_bridge::Counters>,
 }
 
+impl Bridges {
+    async fn bridge(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+        let handled = self.edge.run(envelope, &*self.to_legacy).await;
+        let eras = Arc::clone(&self.eras);
+        let doubt = move |refusal: &Refusal| {
+            if matches!(refusal.kind, RefusalKind::UpstreamProtocol | RefusalKind::UpstreamExited) {
+                eras.doubt_legacy();
+            }
+        };
+        match handled {
+            Ok(replies) => Ok(replies.inspect(move |reply| {
+                if let Err(refusal) = reply {
+                    doubt(refusal);
+                }
+            })),
+            Err(refusal) => {
+                doubt(&refusal);
+                Err(refusal)
+            }
+        }
+    }
+}
+
 /// The upstream as a modern client meets it: itself, or behind the bridge if it speaks no modern revision.
 pub(crate) struct ModernFace {
     shared: Arc<SharedUpstream>,
@@ -43,8 +66,8 @@ impl ModernFace {
 impl Service for ModernFace {
     async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
         let Some(bridges) = &self.bridges else { return self.shared.handle(envelope).await };
-        if bridges.eras.needs_legacy().await {
-            return bridges.edge.run(envelope, &*bridges.to_legacy).await;
+        if bridges.to_legacy.owns(&envelope) || bridges.eras.needs_legacy().await {
+            return bridges.bridge(envelope).await;
         }
         let handled = self.shared.handle(envelope).await;
         if let Err(refusal) = &handled

@@ -12,6 +12,7 @@ use shadowcat_protocol::{Message, Response, Revision, method};
 use shadowcat_session::{Record, Upstream, UpstreamToken};
 
 use super::handshake::{Memory, is_noted, noting, revision_of};
+use super::shared::is_fault;
 use super::{Bridges, SessionUpstream};
 
 /// What the record of a bridged session has for an upstream token, so that a later process goes on with the bridge. No
@@ -109,7 +110,7 @@ impl Answered {
                 Some(result) => {
                     revision_of(result).is_some_and(Revision::is_modern) && !asks_for_modern(asked)
                 }
-                None => true,
+                None => self.head.status.is_none_or(|status| !is_fault(status)),
             },
             Err(refusal) => match &refusal.kind {
                 RefusalKind::UpstreamStatus(answer) => matches!(answer.status, 400 | 404 | 405),

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use shadowcat_bridge::{PROBE_MAX, Probe};
 use shadowcat_pipeline::{
     Back, Envelope, ExchangeId, Origin, PeerId, Refusal, RefusalKind, Replies, Service, Transport,
-    UpstreamSide,
+    UpstreamAnswer, UpstreamSide,
 };
 use shadowcat_protocol::{Era, Id, Message, Request, Response, Revision, method};
 use shadowcat_transports::{Connection, Connector, OpenConnection, Parting};
@@ -20,6 +21,11 @@ const DISCOVER_PARAMS: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     r#""},"io.modelcontextprotocol/clientCapabilities":{}}}"#
 );
+
+/// Whether an HTTP status is none of those that a server of one era has for a message of the other.
+pub(super) fn is_fault(status: u16) -> bool {
+    !matches!(status, 200 | 400 | 404 | 405 | 406 | 415)
+}
 
 /// A connection that is opened at the first exchange, and again when it is gone.
 pub(crate) struct SharedUpstream {
@@ -75,6 +81,11 @@ impl Probe for SharedUpstream {
             Message::Request(Request::new(&Id::from_u64(1), method::DISCOVER, Some(DISCOVER_PARAMS)));
         let answered = async {
             let mut replies = self.handle(Envelope::to_server(request, Arc::new(origin))).await?;
+            // A fault stays one when it is told in JSON.
+            if let Some(status) = replies.head().status.filter(|status| is_fault(*status)) {
+                let answer = UpstreamAnswer { status, headers: Vec::new(), body: Bytes::new() };
+                return Err(RefusalKind::UpstreamStatus(Box::new(answer)).into());
+            }
             while let Some(reply) = replies.next().await {
                 if let Message::Response(response) = reply? {
                     return Ok(response);
