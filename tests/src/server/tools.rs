@@ -52,7 +52,7 @@ impl Call<'_> {
         }
         match method {
             "initialize" => self.result(&self.handshake()).await,
-            "server/discover" => self.result(DISCOVERED).await,
+            "server/discover" => self.result(&self.discovered()).await,
             "tools/list" => self.result(TOOLS.trim()).await,
             "tools/call" => self.tool().await,
             "subscriptions/listen" => self.listen().await,
@@ -132,6 +132,11 @@ impl Call<'_> {
 
     fn client(&self, change: impl FnOnce(&mut Client)) {
         change(self.fake.state().clients.entry(std::sync::Arc::clone(&self.connection.name)).or_default());
+    }
+
+    fn discovered(&self) -> String {
+        let legacy = if self.fake.speaks == Speaks::Both { r#""2025-11-25","# } else { "" };
+        DISCOVERED.replacen('[', &format!("[{legacy}"), 1)
     }
 
     fn handshake(&self) -> String {
