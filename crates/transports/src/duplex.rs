@@ -218,16 +218,33 @@ impl Duplex {
         if self.ends_subscription(&message) {
             return;
         }
+        if let Some(asker) = self.logged_for(&message) {
+            self.reply(&asker, message).await;
+            return;
+        }
         let related = self.related(&message);
         self.asks.deliver(message, related, &self.side(), this).await;
+    }
+
+    fn is_modern(&self) -> bool {
+        self.revision.get().is_some_and(|revision| revision.is_modern())
+    }
+
+    /// A modern server logs for requests that ask for it, and for nobody else (2026-07-28 logging); on a pipe it does not
+    /// say for which.
+    fn logged_for(&self, message: &Message) -> Option<Asker> {
+        let Message::Notification(note) = message else { return None };
+        if note.method() != method::LOG_MESSAGE || !self.is_modern() {
+            return None;
+        }
+        self.correlator().only_logging().cloned()
     }
 
     /// A modern server ends a subscription by cancelling the request that opened it (2026-07-28 cancellation). Its
     /// replies end with that.
     fn ends_subscription(&self, message: &Message) -> bool {
         let Message::Notification(note) = message else { return false };
-        let modern = self.revision.get().is_some_and(|revision| revision.is_modern());
-        if !modern || note.method() != method::CANCELLED {
+        if !self.is_modern() || note.method() != method::CANCELLED {
             return false;
         }
         let own = note.request_id().and_then(|id| id.as_u64());

@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use shadowcat_pipeline::PeerId;
 use shadowcat_protocol::{Id, Message, Request, Response, method};
 
+const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+
 /// How one request is called on either side.
 #[derive(Clone, Debug)]
 pub(crate) struct Translation {
@@ -17,12 +19,31 @@ pub(crate) struct Translation {
     token: Option<Box<str>>,
     /// The scope of the client's id.
     pub(crate) peer: PeerId,
-    /// The request opened a subscription, whose messages carry its id.
-    listens: bool,
+    kind: Kind,
     /// The request must not be cancelled.
     pub(crate) is_initialize: bool,
     /// The request only opens a conversation: its answer is no service yet.
     is_greeting: bool,
+}
+
+/// What a server says for a request beside its answer and its progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The request opened a subscription, whose messages carry its id.
+    Listens,
+    /// The request asks for log messages, as only modern ones do. They carry nothing.
+    Logged,
+    Other,
+}
+
+impl Kind {
+    fn of(request: &Request) -> Self {
+        match request.method() {
+            method::LISTEN => Self::Listens,
+            _ if request.meta(LOG_LEVEL).is_some() => Self::Logged,
+            _ => Self::Other,
+        }
+    }
 }
 
 impl Translation {
@@ -33,10 +54,14 @@ impl Translation {
             client: request.id().clone(),
             token: request.progress_token().map(Into::into),
             peer,
-            listens: request.method() == method::LISTEN,
+            kind: Kind::of(request),
             is_initialize: request.method() == method::INITIALIZE,
             is_greeting: [method::INITIALIZE, method::DISCOVER].contains(&request.method()),
         }
+    }
+
+    fn listens(&self) -> bool {
+        self.kind == Kind::Listens
     }
 
     /// The request as the upstream gets it.
@@ -47,7 +72,7 @@ impl Translation {
     /// The response as the client gets it.
     pub(crate) fn response(&self, response: &Response) -> Response {
         let restored = response.with_id(&self.client);
-        if self.listens { restored.with_subscription_id(self.client.as_json()) } else { restored }
+        if self.listens() { restored.with_subscription_id(self.client.as_json()) } else { restored }
     }
 
     /// A message on this request's own stream as the client gets it.
@@ -59,7 +84,7 @@ impl Translation {
                     (Some(token), Some(_)) => note.with_progress_token(token),
                     _ => note,
                 };
-                let tagged = self.listens && restored.subscription_id().is_some();
+                let tagged = self.listens() && restored.subscription_id().is_some();
                 Message::Notification(if tagged {
                     restored.with_subscription_id(self.client.as_json())
                 } else {
@@ -170,7 +195,16 @@ impl<T: Clone> Correlator<T> {
     /// The only request in flight, for messages that do not say what they belong to: whatever belongs to a
     /// subscription says so.
     pub(crate) fn only(&self) -> Option<&T> {
-        let mut owners = self.pending.values().filter(|(translation, _)| !translation.listens);
+        self.only_one(|translation| !translation.listens())
+    }
+
+    /// The only request in flight that a modern server may log for.
+    pub(crate) fn only_logging(&self) -> Option<&T> {
+        self.only_one(|translation| translation.kind == Kind::Logged)
+    }
+
+    fn only_one(&self, fits: impl Fn(&Translation) -> bool) -> Option<&T> {
+        let mut owners = self.pending.values().filter(|(translation, _)| fits(translation));
         match (owners.next(), owners.next()) {
             (Some((_, owner)), None) => Some(owner),
             _ => None,
@@ -276,6 +310,20 @@ mod tests {
         assert_eq!(correlator.only(), Some(&'a'));
         correlator.begin(&request(CALL), PeerId::next(), 'b').unwrap();
         assert_eq!(correlator.only(), None);
+    }
+
+    #[test]
+    fn a_log_message_belongs_to_the_only_request_that_asked_for_some() {
+        let mut correlator = Correlator::new(8);
+        let logging = request(
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","_meta":{"io.modelcontextprotocol/logLevel":"info"}}}"#,
+        );
+        correlator.begin(&request(CALL), PeerId::next(), 'a').unwrap();
+        assert_eq!(correlator.only_logging(), None);
+        correlator.begin(&logging, PeerId::next(), 'b').unwrap();
+        assert_eq!(correlator.only_logging(), Some(&'b'));
+        correlator.begin(&logging, PeerId::next(), 'c').unwrap();
+        assert_eq!(correlator.only_logging(), None);
     }
 
     #[test]
