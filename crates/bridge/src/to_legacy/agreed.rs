@@ -117,6 +117,10 @@ fn with_cache_terms(mut result: Object<'_>) -> Object<'_> {
 pub(super) fn modern_error(agreed: &Agreed, round: &Round, response: &Response) -> Response {
     match response.error_code() {
         Some(codes::RESOURCE_NOT_FOUND) => not_found(round, response),
+        // Some servers have said so before they had to. There is no other parameter that could be wrong.
+        Some(codes::INVALID_PARAMS) if round.request.method() == method::RESOURCES_READ => {
+            not_found(round, response)
+        }
         // What the modern revision has for this stands in a result, and only for some methods.
         Some(codes::URL_ELICITATION) if !round.declared.has_url() => {
             missing_capability(round.id(), r#"{"elicitation":{"url":{}}}"#)
@@ -154,7 +158,7 @@ fn with_code(response: &Response, code: i64) -> ErrorObject {
 }
 
 /// The request needs what its client did not declare.
-fn missing_capability(id: &Id, required: &str) -> Response {
+pub(super) fn missing_capability(id: &Id, required: &str) -> Response {
     let error = ErrorObject {
         code: codes::MISSING_CAPABILITY,
         message: "the server needs a capability that this request does not declare".to_owned(),
@@ -213,14 +217,12 @@ mod tests {
         let origin = Origin::new(PeerId::next(), Transport::Http, Revision::V2026_07_28);
         let round = Round::new(request, &origin);
         for (data, expected) in [(None, r#"{"uri":"a:b"}"#), (Some(r#"{"uri":"A:b"}"#), r#"{"uri":"A:b"}"#)] {
-            let error = ErrorObject {
-                code: codes::RESOURCE_NOT_FOUND,
-                message: "none".to_owned(),
-                data: data.map(str::to_owned),
-            };
-            let answer = modern_error(&agreed(), &round, &Response::error(Some(round.id()), &error));
-            assert_eq!(answer.error_code(), Some(codes::INVALID_PARAMS));
-            assert_eq!(json::get(answer.error_json().unwrap(), &["data"]), Some(expected));
+            for code in [codes::RESOURCE_NOT_FOUND, codes::INVALID_PARAMS] {
+                let error = ErrorObject { code, message: "none".to_owned(), data: data.map(str::to_owned) };
+                let answer = modern_error(&agreed(), &round, &Response::error(Some(round.id()), &error));
+                assert_eq!(answer.error_code(), Some(codes::INVALID_PARAMS));
+                assert_eq!(json::get(answer.error_json().unwrap(), &["data"]), Some(expected));
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use shadowcat_pipeline::{Form, Head, Refusal, RefusalKind, Replies};
 use shadowcat_protocol::{Message, Notification, Response, codes, json, method};
 use tokio::time::Instant;
 
-use super::agreed::{Agreed, modern_error};
+use super::agreed::{Agreed, missing_capability, modern_error};
 use super::cursor;
 use super::inbox::{Heard, Inbox};
 use super::level::Level;
@@ -197,7 +197,7 @@ impl Call {
             }
             match self.round.declared.allows(&question.request) {
                 Ok(()) => self.asked.push(Asked { key, question }),
-                Err(error) => question.refuse(&error),
+                Err(undeclared) => question.refuse(&undeclared.error),
             }
         }
     }
@@ -244,6 +244,11 @@ impl Call {
         let Message::Response(response) = reply? else {
             return Err(RefusalKind::UpstreamProtocol.into());
         };
+        // 2026-07-28 basic: the call needed what its client did not declare. Not so if it went well without.
+        let undeclared = self.inbox.as_ref().and_then(Inbox::undeclared);
+        if let Some(required) = undeclared.filter(|_| has_failed(&response)) {
+            return Ok(Message::Response(missing_capability(self.round.id(), required)));
+        }
         let asked = self.round.request.method();
         let Some(result) = response.result_json() else {
             return Ok(Message::Response(self.error(&response)?));
@@ -291,6 +296,11 @@ impl Call {
             tracing::debug!("the legacy server does not take the answers that end its call");
         }
     }
+}
+
+fn has_failed(response: &Response) -> bool {
+    let Some(result) = response.result_json() else { return true };
+    json::get(result, &["isError"]) == Some("true")
 }
 
 impl Drop for Call {

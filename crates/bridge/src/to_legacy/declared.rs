@@ -18,6 +18,21 @@ enum Ability {
     Roots,
 }
 
+const FORM: &str = r#"{"elicitation":{"form":{}}}"#;
+const URL: &str = r#"{"elicitation":{"url":{}}}"#;
+const SAMPLING: &str = r#"{"sampling":{}}"#;
+const SAMPLING_TOOLS: &str = r#"{"sampling":{"tools":{}}}"#;
+const ROOTS: &str = r#"{"roots":{}}"#;
+
+/// A question that the client did not declare to answer.
+#[derive(Debug)]
+pub(super) struct Undeclared {
+    /// What the server is told.
+    pub(super) error: ErrorObject,
+    /// What the client would have had to declare, as JSON; nothing helps with a question that no client answers.
+    pub(super) required: Option<&'static str>,
+}
+
 /// What one request declares, as far as a legacy session has a word for it: extensions, experiments and tasks hosted
 /// by the client are left out, because the bridge could not serve them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -77,39 +92,46 @@ impl Declared {
         all.to_json()
     }
 
-    /// Whether the client may be asked this; the error for the server if not.
-    pub(super) fn allows(&self, question: &Request) -> Result<(), ErrorObject> {
+    /// Whether the client may be asked this.
+    pub(super) fn allows(&self, question: &Request) -> Result<(), Undeclared> {
         let member = |name| question.params().and_then(|params| json::get(params, &[name]));
         match question.method() {
             method::ELICITATION => {
                 let asks_url = member("mode").and_then(json::string).is_some_and(|mode| mode == "url");
                 match (asks_url, self.has(Ability::Form), self.has(Ability::Url)) {
-                    (_, false, false) => Err(undeclared("elicitation")),
-                    (true, _, false) | (false, false, _) => Err(unfit("this mode of elicitation")),
-                    _ => Ok(()),
+                    (true, false, false) => Err(undeclared("elicitation", URL)),
+                    (false, false, false) => Err(undeclared("elicitation", FORM)),
+                    (true, true, false) => Err(unfit("this mode of elicitation", URL)),
+                    (false, false, true) => Err(unfit("this mode of elicitation", FORM)),
+                    (true, _, true) | (false, true, _) => Ok(()),
                 }
             }
-            method::SAMPLING if !self.has(Ability::Sampling) => Err(undeclared("sampling")),
+            method::SAMPLING if !self.has(Ability::Sampling) => Err(undeclared("sampling", SAMPLING)),
             method::SAMPLING => {
                 let has_tools = member("tools").is_some() || member("toolChoice").is_some();
                 if has_tools && !self.has(Ability::SamplingTools) {
-                    return Err(unfit("sampling with tools"));
+                    return Err(unfit("sampling with tools", SAMPLING_TOOLS));
                 }
                 Ok(())
             }
             method::ROOTS_LIST if self.has(Ability::Roots) => Ok(()),
-            method::ROOTS_LIST => Err(undeclared("roots")),
-            other => Err(error(codes::METHOD_NOT_FOUND, format!("the client has no method {other}"))),
+            method::ROOTS_LIST => Err(undeclared("roots", ROOTS)),
+            other => Err(Undeclared {
+                error: error(codes::METHOD_NOT_FOUND, format!("the client has no method {other}")),
+                required: None,
+            }),
         }
     }
 }
 
-fn undeclared(capability: &str) -> ErrorObject {
-    error(codes::METHOD_NOT_FOUND, format!("the client did not declare {capability}"))
+fn undeclared(capability: &str, required: &'static str) -> Undeclared {
+    let error = error(codes::METHOD_NOT_FOUND, format!("the client did not declare {capability}"));
+    Undeclared { error, required: Some(required) }
 }
 
-fn unfit(what: &str) -> ErrorObject {
-    error(codes::INVALID_PARAMS, format!("the client did not declare {what}"))
+fn unfit(what: &str, required: &'static str) -> Undeclared {
+    let error = error(codes::INVALID_PARAMS, format!("the client did not declare {what}"));
+    Undeclared { error, required: Some(required) }
 }
 
 fn error(code: i64, message: String) -> ErrorObject {
@@ -155,7 +177,7 @@ mod tests {
         let form = declared(r#"{"elicitation":{}}"#);
         assert!(form.allows(&question("elicitation/create", r#"{"message":"?"}"#)).is_ok());
         let code = |declared: &Declared, method, params| {
-            declared.allows(&question(method, params)).map_err(|error| error.code)
+            declared.allows(&question(method, params)).map_err(|undeclared| undeclared.error.code)
         };
         assert_eq!(code(&form, "elicitation/create", r#"{"mode":"url"}"#), Err(-32602));
         assert_eq!(code(&form, "sampling/createMessage", "{}"), Err(-32601));

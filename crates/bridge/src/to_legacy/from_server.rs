@@ -72,8 +72,11 @@ impl Hearing {
             // The modern revision has no ping that could be passed on; the bridge is the client here, and lives.
             return Replies::one(Message::Response(Response::result(request.id(), "{}")));
         }
-        if let Err(error) = self.0.key.declared.allows(&request) {
-            return Replies::one(Message::Response(Response::error(Some(request.id()), &error)));
+        if let Err(undeclared) = self.0.key.declared.allows(&request) {
+            if let Some(required) = undeclared.required {
+                self.0.inboxes.undeclared(required, related);
+            }
+            return Replies::one(Message::Response(Response::error(Some(request.id()), &undeclared.error)));
         }
         self.0.inboxes.question(request, related)
     }

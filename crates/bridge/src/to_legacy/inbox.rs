@@ -32,6 +32,8 @@ struct Entry {
     /// The request that occupies the session: what the server asks without saying for whom, it asks this one.
     occupies: bool,
     logs: bool,
+    /// What the client did not declare, and a question was refused for.
+    undeclared: Option<&'static str>,
 }
 
 impl Inboxes {
@@ -58,6 +60,19 @@ impl Inboxes {
             );
         }
         replies
+    }
+
+    /// Notes for the request it belongs to that a question was refused, and for want of what.
+    pub(super) fn undeclared(&self, required: &'static str, related: Option<ExchangeId>) {
+        let mut inboxes = self.lock();
+        let is_only = inboxes.len() == 1;
+        let entry = match related {
+            Some(exchange) => inboxes.get_mut(&exchange),
+            None => inboxes.values_mut().find(|entry| entry.occupies || is_only),
+        };
+        if let Some(entry) = entry {
+            entry.undeclared = Some(required);
+        }
     }
 
     /// Takes a notification to the request it belongs to. One that nobody can be named for is for nobody: it may be
@@ -95,11 +110,15 @@ impl Inbox {
     /// An inbox for a request that the server may say something to; none for others.
     pub(super) fn open(lease: &Lease, exchange: ExchangeId, round: &Round) -> Option<Self> {
         let (occupies, logs) = (lease.is_own(), round.level.is_some());
-        if !occupies && !logs && round.request.progress_token().is_none() {
+        if !occupies && !logs && !round.takes_questions() && round.request.progress_token().is_none() {
             return None;
         }
         let (sender, heard) = mpsc::channel(WAITING_MAX);
-        lease.session.inboxes.lock().insert(exchange, Entry { heard: sender, occupies, logs });
+        lease
+            .session
+            .inboxes
+            .lock()
+            .insert(exchange, Entry { heard: sender, occupies, logs, undeclared: None });
         Some(Self { session: Arc::clone(&lease.session), exchange, heard })
     }
 
@@ -110,6 +129,11 @@ impl Inbox {
 
     pub(super) fn set_logs(&self, logs: bool) {
         self.session.inboxes.set_logs(self.exchange, logs);
+    }
+
+    /// What the client would have had to declare for a question that was refused.
+    pub(super) fn undeclared(&self) -> Option<&'static str> {
+        self.session.inboxes.lock().get(&self.exchange)?.undeclared
     }
 }
 

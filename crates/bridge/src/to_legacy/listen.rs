@@ -16,7 +16,7 @@ use super::agreed::Agreed;
 use super::listeners::Filter;
 use super::pool::Lease;
 use super::round::Round;
-use super::session::Session;
+use super::session::{Session, VERDICT_PATIENCE};
 use crate::meta;
 use crate::object::Object;
 
@@ -83,7 +83,7 @@ impl Place {
     /// Makes the server tell what is wanted; what of it will be told.
     async fn subscribe(&mut self, agreed: &Agreed, wanted: Filter) -> Filter {
         let session = Arc::clone(&self.lease.session);
-        let granted = if session.stand().await {
+        let granted = if session.stand(VERDICT_PATIENCE).await {
             let uris =
                 if agreed.can(&["resources", "subscribe"]) { wanted.uris } else { BTreeSet::default() };
             let until = Instant::now() + SUBSCRIBING_MAX;

@@ -37,7 +37,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{
     Chain, Envelope, Form, Head, Origin, PeerId, Refusal, RefusalKind, Replies, Service, Transport,
@@ -57,6 +57,9 @@ use crate::seal::Seal;
 
 pub use server::{LegacyServer, LegacySession};
 pub use settings::ToLegacySettings;
+
+/// How long the stream of an answer is not opened for, in case that the answer needs none.
+const WHOLE_MAX: Duration = Duration::from_millis(250);
 
 /// How long the calls that wait may take to be given up when the bridge ends.
 const CLOSE_MAX: Duration = Duration::from_secs(3);
@@ -229,13 +232,10 @@ impl ToLegacy {
         if let Some(side) = inner.upstream.get() {
             origin.upstream.get_or_init(|| side.clone());
         }
-        // The status of a legacy answer means something else in the modern revision. Whatever is answered soon has the
-        // one that its error asks for; a stream that is open already has told 200.
-        let form =
-            if round::allows_questions(round.request.method()) { upstream.head().form } else { Form::Free };
-        let head = Head { form, status: None };
+        let is_stream = round.takes_questions() && upstream.head().form == Form::Stream;
         let call = Call::new(round, agreed, Arc::clone(&self.parking), lease, inbox, upstream);
-        Ok(call.into_replies(head))
+        let replies = call.into_replies(Head { form: Form::Free, status: None });
+        Ok(if is_stream { streamed_unless_soon(replies).await } else { replies })
     }
 
     /// Which session a request needs, its cursor being the server's from now on; none if no session can know it.
@@ -293,6 +293,17 @@ fn refused(round: &Round, code: i64, message: &str) -> Replies {
 
 fn unknown_state(round: &Round) -> Replies {
     refused(round, codes::INVALID_PARAMS, "requestState is not valid here, or has expired, or was used")
+}
+
+/// The status of a legacy answer means something else in the modern revision, and its stream says nothing of the outcome.
+/// What is answered soon has the status that its error asks for; a stream that is open already has told 200.
+async fn streamed_unless_soon(mut replies: Replies) -> Replies {
+    let streamed = Head { form: Form::Stream, status: None };
+    let Ok(first) = tokio::time::timeout(WHOLE_MAX, replies.next()).await else {
+        return replies.with_head(streamed);
+    };
+    let head = if matches!(first, Some(Ok(Message::Notification(_)))) { streamed } else { replies.head() };
+    Replies::stream(stream::iter(first).chain(replies)).with_head(head)
 }
 
 fn unknown_cursor(round: &Round) -> Replies {

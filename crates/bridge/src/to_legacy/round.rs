@@ -35,14 +35,19 @@ impl Round {
         self.request.id()
     }
 
+    /// Whether a server may ask something in the middle of this.
+    pub(super) fn takes_questions(&self) -> bool {
+        allows_questions(self.request.method())
+    }
+
     /// Whether the answer may be a question: the method allows it, and the client declared that it can be asked.
     pub(super) fn may_be_asked(&self) -> bool {
-        allows_questions(self.request.method()) && !self.declared.is_empty()
+        self.takes_questions() && !self.declared.is_empty()
     }
 
     /// The state that this request brings back, if its method can have one.
     pub(super) fn state(&self) -> Option<String> {
-        if !allows_questions(self.request.method()) {
+        if !self.takes_questions() {
             return None;
         }
         // What is no string was never sealed here either.
@@ -89,7 +94,7 @@ pub(super) fn owner(principal: Option<&Principal>) -> String {
 }
 
 /// 2026-07-28 basic/patterns/mrtr: only these may be answered by a question.
-pub(super) fn allows_questions(name: &str) -> bool {
+fn allows_questions(name: &str) -> bool {
     [method::TOOLS_CALL, method::PROMPTS_GET, method::RESOURCES_READ].contains(&name)
 }
 

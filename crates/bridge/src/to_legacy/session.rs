@@ -9,7 +9,7 @@ use shadowcat_pipeline::{
     Transport,
 };
 use shadowcat_protocol::{Id, Message, Notification, Request, Response, Revision, json, method};
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::watch;
 
 use super::agreed::Agreed;
 use super::declared::Declared;
@@ -27,6 +27,11 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(30);
 const ASK_MAX: Duration = Duration::from_secs(10);
 /// How long the standing stream may take to open.
 const STAND_MAX: Duration = Duration::from_secs(5);
+/// How far the standing stream goes ahead of a request: that it is on its way is what counts, for many servers send no
+/// head before they have something to say.
+pub(super) const HEAD_START: Duration = Duration::from_millis(10);
+/// How long the server's word on the standing stream is waited for, where it is of use to the client.
+pub(super) const VERDICT_PATIENCE: Duration = Duration::from_millis(250);
 /// How long a session rests at most.
 const REST_MAX: Duration = Duration::from_secs(2);
 /// How long the end of a session may take.
@@ -61,13 +66,22 @@ pub(super) struct Session {
     counters: Arc<Counters>,
     pub(super) tasks: Tasks,
     handshake: watch::Sender<Handshake>,
-    standing: OnceCell<bool>,
+    standing: watch::Sender<Standing>,
     /// The level the server was told; held while it is told another.
     level: tokio::sync::Mutex<Option<Level>>,
     /// Held while the session rests.
     rest: Arc<tokio::sync::Mutex<()>>,
     pub(super) inboxes: Inboxes,
     pub(super) listeners: Listeners,
+}
+
+/// The standing stream, as far as is known.
+#[derive(Clone, Copy, PartialEq)]
+enum Standing {
+    Closed,
+    Opening,
+    /// Whether the server has one.
+    Known(bool),
 }
 
 #[derive(Clone)]
@@ -92,7 +106,7 @@ impl Session {
             counters: Arc::clone(&maker.counters),
             tasks: maker.tasks.clone(),
             handshake: watch::Sender::new(Handshake::Open),
-            standing: OnceCell::new(),
+            standing: watch::Sender::new(Standing::Closed),
             level: tokio::sync::Mutex::default(),
             rest: Arc::default(),
             inboxes: Inboxes::default(),
@@ -127,7 +141,7 @@ impl Session {
         self.send(note, Arc::new(self.origin())).await?;
         if !self.key.declared.is_empty() {
             // Many servers ask on the standing stream, and not where the request came from.
-            self.stand().await;
+            self.stand(HEAD_START).await;
         }
         Ok(agreed)
     }
@@ -158,16 +172,42 @@ impl Session {
         }
     }
 
-    /// Opens the stream of messages that belong to no request; says whether there is one.
-    pub(super) async fn stand(&self) -> bool {
-        let opened = self.standing.get_or_try_init(|| async {
-            // A server that is slow here must not hold up the handshake, nor who needs no such stream.
-            let opened = tokio::time::timeout(STAND_MAX, self.legacy.listen()).await;
-            opened.unwrap_or_else(|_| Err(RefusalKind::UpstreamTimeout.into())).inspect_err(|refusal| {
-                tracing::debug!(%refusal, "the legacy server's standing stream was not opened");
-            })
+    /// Opens the stream of messages that belong to no request, and waits that long to hear whether there is one. A server
+    /// that says nothing has not refused it.
+    pub(super) async fn stand(&self, patience: Duration) -> bool {
+        let mut standing = self.standing.subscribe();
+        self.begin_to_stand();
+        let known = standing.wait_for(|standing| *standing != Standing::Opening);
+        match tokio::time::timeout(patience, known).await {
+            Ok(Ok(standing)) => *standing == Standing::Known(true),
+            Ok(Err(_)) | Err(_) => true,
+        }
+    }
+
+    fn begin_to_stand(&self) {
+        let Some(this) = self.this.upgrade() else { return };
+        let begins = self.standing.send_if_modified(|standing| {
+            let begins = *standing == Standing::Closed;
+            if begins {
+                *standing = Standing::Opening;
+            }
+            begins
         });
-        opened.await.copied().unwrap_or(false)
+        if !begins {
+            return;
+        }
+        // Not by whoever needs it: they go on sooner than it is open.
+        self.tasks.spawn_until_stop(async move {
+            let opened = tokio::time::timeout(STAND_MAX, this.legacy.listen()).await;
+            let opened = opened.unwrap_or_else(|_| Err(RefusalKind::UpstreamTimeout.into()));
+            this.standing.send_replace(match opened {
+                Ok(has_one) => Standing::Known(has_one),
+                Err(refusal) => {
+                    tracing::debug!(%refusal, "the legacy server's standing stream was not opened");
+                    Standing::Closed
+                }
+            });
+        });
     }
 
     /// The standing stream is gone: opens it again.
@@ -186,7 +226,7 @@ impl Session {
             return;
         }
         // Many servers log on the standing stream, and not where the request came from.
-        self.stand().await;
+        self.stand(HEAD_START).await;
         let mut current = self.level.lock().await;
         if current.is_some_and(|current| current <= level) {
             return;

@@ -11,6 +11,7 @@ use shadowcat_pipeline::{Envelope, RefusalKind, Service as _, Transport};
 use shadowcat_protocol::{Message, Notification};
 
 use super::ToLegacySettings;
+use super::session::VERDICT_PATIENCE;
 use peer::{META, Pair, ask, call, side, tally, value};
 
 fn pair() -> Pair {
@@ -117,6 +118,16 @@ async fn t60_a_client_that_cannot_be_asked_is_not_and_the_server_knows_from_the_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_fails_for_want_of_a_capability_says_which() {
+    let pair = pair();
+    for declared in [json!({}), json!({"sampling": {}})] {
+        let answer = call("need", &declared).answer(&pair).await;
+        assert_eq!(answer["error"]["code"], -32021, "{answer}");
+        assert_eq!(answer["error"]["data"]["requiredCapabilities"], json!({"elicitation": {"form": {}}}));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn t61_a_url_to_visit_is_a_question_whose_retry_calls_again() {
     let pair = pair();
     let first = call("visit", &json!({"elicitation": {"url": {}}}));
@@ -199,6 +210,20 @@ async fn a_listener_on_a_server_without_a_stream_is_promised_nothing() {
     assert_eq!(end["result"]["resultType"], "complete");
     assert_eq!(end["result"]["_meta"][format!("{META}subscriptionId")], "a");
     assert!(replies.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_says_nothing_about_its_stream_is_not_waited_for_and_has_not_refused_it() {
+    let pair = pair();
+    pair.script.is_silent.store(true, Ordering::Relaxed);
+    let begun = tokio::time::Instant::now();
+    let asked = call("ask", &forms()).answer(&pair).await;
+    assert_eq!(asked["result"]["resultType"], "input_required");
+    assert!(begun.elapsed() < VERDICT_PATIENCE, "{:?}", begun.elapsed());
+    let wanted = json!({"notifications": {"toolsListChanged": true}});
+    let mut replies = ask("subscriptions/listen", &wanted, &json!({})).send(&pair).await.unwrap();
+    let ack = value(&replies.next().await.unwrap().unwrap());
+    assert_eq!(ack["params"]["notifications"], wanted["notifications"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,6 +29,8 @@ pub(super) struct Script {
     sessions: AtomicU64,
     pub(super) backs: Mutex<Vec<Arc<dyn Back>>>,
     pub(super) has_stream: std::sync::atomic::AtomicBool,
+    /// No word on the standing stream, not even that there is one.
+    pub(super) is_silent: std::sync::atomic::AtomicBool,
     /// Whether a question says what it belongs to, as on Streamable HTTP.
     pub(super) relates: std::sync::atomic::AtomicBool,
     pub(super) refuses: std::sync::atomic::AtomicBool,
@@ -129,6 +131,17 @@ impl ScriptSession {
         let result = |value: Value| Message::Response(Response::result(&id, &value.to_string()));
         match params["name"].as_str().unwrap() {
             "ask" => self.ask(vec![elicit], id, exchange),
+            "need" => {
+                let back = Arc::clone(&self.back);
+                Replies::stream(futures_util::stream::once(async move {
+                    let mut replies =
+                        back.deliver(Message::Request(elicit), Some(exchange), &side()).await.unwrap();
+                    let answer = replies.next().await.unwrap().unwrap();
+                    let Message::Response(answer) = answer else { panic!("{answer:?}") };
+                    let failed = json!({"content": [], "isError": answer.error_json().is_some()});
+                    Ok(Message::Response(Response::result(&id, &failed.to_string())))
+                }))
+            }
             "ask_briefly" => {
                 let related = self.script.relates.load(Ordering::Relaxed).then_some(exchange);
                 let back = Arc::clone(&self.back);
@@ -218,6 +231,9 @@ impl LegacySession for ScriptSession {
     fn agreed(&self, _: &str, _: &str) {}
 
     async fn listen(&self) -> Result<bool, Refusal> {
+        if self.script.is_silent.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         Ok(self.script.has_stream.load(Ordering::Relaxed))
     }
 
@@ -243,6 +259,7 @@ impl Pair {
             sessions: AtomicU64::new(0),
             backs: Mutex::default(),
             has_stream: true.into(),
+            is_silent: false.into(),
             relates: false.into(),
             refuses: false.into(),
             lost: watch::Sender::new(0),
