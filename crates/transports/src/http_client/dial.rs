@@ -9,12 +9,11 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::error::ClientError;
 use super::target::{Host, Origin};
-use super::tls;
+use super::tls::{self, Tls};
 use crate::tcp;
 
 /// Addresses of one name that are tried, in the resolver's order.
@@ -22,7 +21,7 @@ const ADDRESSES_MAX: usize = 8;
 
 /// Opens byte streams.
 pub(super) struct Dialer {
-    pub(super) tls: TlsConnector,
+    pub(super) tls: Tls,
     pub(super) keep_alive: Duration,
     /// For all addresses of a name together; each gets its share. The caller watches over the whole.
     pub(super) timeout: Duration,
@@ -40,7 +39,7 @@ impl Dialer {
         let stream = connect(&resolve(origin).await?, self.timeout).await?;
         tcp::tune(&stream, self.keep_alive);
         let Some(name) = &origin.tls_name else { return Ok(Stream::Plain(stream)) };
-        let stream = self.tls.connect(name.clone(), stream).await.map_err(tls::failed)?;
+        let stream = self.tls.connector()?.connect(name.clone(), stream).await.map_err(tls::failed)?;
         Ok(Stream::Tls(Box::new(stream)))
     }
 }

@@ -81,6 +81,9 @@ pub enum TlsFault {
     /// The other side is something else, plain HTTP most likely.
     #[error("the server does not speak TLS on this port")]
     NotTls,
+    /// The cryptography built in lacks what TLS 1.2 and 1.3 need.
+    #[error("this program cannot speak TLS")]
+    Unavailable,
     /// The connection was lost in the handshake.
     #[error("the server closed the connection during the handshake")]
     Closed,

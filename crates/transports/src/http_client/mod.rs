@@ -45,6 +45,7 @@ pub use tls::SetupError;
 use dial::Dialer;
 use lease::Lease;
 use pool::Pool;
+use tls::Tls;
 
 /// How a [`Client`] connects.
 #[derive(Clone, Debug)]
@@ -70,7 +71,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(5),
-            idle_timeout: Duration::from_secs(90),
+            idle_timeout: Duration::from_secs(30),
             idle_per_host_max: 256,
             connections_per_host_max: 10_000,
             keep_alive: Duration::from_secs(30),
@@ -91,7 +92,7 @@ impl Client {
     /// # Errors
     /// If the certificates of [`Settings::ca_file`] cannot be used.
     pub fn new(settings: Settings, tasks: Tasks) -> Result<Self, SetupError> {
-        let tls = tls::connector(settings.ca_file.as_deref())?;
+        let tls = Tls::new(settings.ca_file.as_deref())?;
         let dialer = Dialer { tls, keep_alive: settings.keep_alive, timeout: settings.connect_timeout };
         Ok(Self { pool: Pool::new(dialer, settings, tasks) })
     }

@@ -4,7 +4,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -37,24 +37,50 @@ pub enum SetupError {
         #[source]
         cause: TlsError,
     },
-    /// The cryptography lacks what TLS 1.2 and 1.3 need.
-    #[error("TLS is not available")]
-    Unavailable(#[source] TlsError),
 }
 
-/// A connector that trusts the system's roots, or Mozilla's on a machine without any, and those of `ca_file`.
-pub(super) fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, SetupError> {
+/// A client's TLS: it trusts the system's roots, or Mozilla's on a machine without any, and those of `ca_file`.
+///
+/// The connector is made for the first connection that needs one. Most upstreams are spoken to without, and roots and
+/// cryptography are a tenth of the memory of an idle proxy.
+pub(super) struct Tls {
+    /// Those of `ca_file`.
+    roots: RootCertStore,
+    connector: OnceLock<TlsConnector>,
+}
+
+impl Tls {
+    pub(super) fn new(ca_file: Option<&Path>) -> Result<Self, SetupError> {
+        let roots = ca_file.map_or_else(|| Ok(RootCertStore::empty()), of_file)?;
+        Ok(Self { roots, connector: OnceLock::new() })
+    }
+
+    /// # Errors
+    /// If the cryptography lacks what TLS 1.2 and 1.3 need.
+    pub(super) fn connector(&self) -> Result<&TlsConnector, ClientError> {
+        if let Some(connector) = self.connector.get() {
+            return Ok(connector);
+        }
+        let unavailable =
+            |cause| ClientError::Tls { fault: TlsFault::Unavailable, cause: io::Error::other(cause) };
+        let made = connector(&self.roots).map_err(unavailable)?;
+        Ok(self.connector.get_or_init(|| made))
+    }
+}
+
+fn connector(own: &RootCertStore) -> Result<TlsConnector, TlsError> {
+    let mut roots = of_system();
+    roots.extend(own.roots.iter().cloned());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(SetupError::Unavailable)?
-        .with_root_certificates(roots(ca_file)?)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, SetupError> {
+fn of_system() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();
     for error in &native.errors {
@@ -68,20 +94,17 @@ fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, SetupError> {
         tracing::info!("the system has no root certificates: trusting Mozilla's");
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
-    if let Some(path) = ca_file {
-        add_roots(&mut roots, path)?;
-    }
-    Ok(roots)
+    roots
 }
 
-fn add_roots(roots: &mut RootCertStore, path: &Path) -> Result<(), SetupError> {
+fn of_file(path: &Path) -> Result<RootCertStore, SetupError> {
     let unreadable = |cause| SetupError::CaFile { path: path.to_owned(), cause };
-    let before = roots.len();
+    let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
         let added = roots.add(certificate.map_err(unreadable)?);
         added.map_err(|cause| SetupError::BadRoot { path: path.to_owned(), cause })?;
     }
-    if roots.len() == before { Err(SetupError::NoCertificate(path.to_owned())) } else { Ok(()) }
+    if roots.is_empty() { Err(SetupError::NoCertificate(path.to_owned())) } else { Ok(roots) }
 }
 
 /// What a failed handshake means.
