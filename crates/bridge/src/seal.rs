@@ -15,8 +15,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 pub(crate) const KEY_LIFE: Duration = Duration::from_hours(1);
 const KEY_BYTES: usize = 32;
 
-/// Seals and opens.
-pub struct Seal(Mutex<Keys>);
+/// Seals and opens. The first key is made when something is sealed: cryptography that most proxies never use would
+/// otherwise be in the memory of each.
+#[derive(Default)]
+pub struct Seal(Mutex<Option<Keys>>);
 
 struct Keys {
     since: Instant,
@@ -35,12 +37,9 @@ pub struct Unsealed;
 pub struct NoKey;
 
 impl Seal {
-    /// A seal with a fresh key.
-    ///
-    /// # Errors
-    /// [`NoKey`] if the system gives no randomness.
-    pub fn new() -> Result<Self, NoKey> {
-        Ok(Self(Mutex::new(Keys { since: Instant::now(), current: fresh()?, last: None })))
+    /// A seal with a key of its own.
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Seals `text`, bound to `purpose`.
@@ -49,12 +48,9 @@ impl Seal {
     /// [`NoKey`] if the system gives no randomness.
     pub fn seal(&self, purpose: &[&str], text: &[u8]) -> Result<String, NoKey> {
         let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if keys.since.elapsed() > KEY_LIFE {
-            keys.last = Some(std::mem::replace(&mut keys.current, fresh()?));
-            keys.since = Instant::now();
-        }
+        let current = key_of_now(&mut keys)?;
         let mut sealed = text.to_vec();
-        let nonce = keys.current.seal_in_place_append_tag(bound(purpose), &mut sealed).map_err(|_| NoKey)?;
+        let nonce = current.seal_in_place_append_tag(bound(purpose), &mut sealed).map_err(|_| NoKey)?;
         drop(keys);
         let mut whole = nonce.as_ref().to_vec();
         whole.append(&mut sealed);
@@ -69,6 +65,7 @@ impl Seal {
         let whole = URL_SAFE_NO_PAD.decode(sealed).map_err(|_| Unsealed)?;
         let (nonce, text) = whole.split_first_chunk::<NONCE_LEN>().ok_or(Unsealed)?;
         let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = keys.as_ref().ok_or(Unsealed)?;
         let age = keys.since.elapsed();
         let current = (age <= KEY_LIFE * 2).then_some(&keys.current);
         let last = keys.last.as_ref().filter(|_| age <= KEY_LIFE);
@@ -80,6 +77,16 @@ impl Seal {
         }
         Err(Unsealed)
     }
+}
+
+/// The key that seals now.
+fn key_of_now(keys: &mut Option<Keys>) -> Result<&RandomizedNonceKey, NoKey> {
+    if keys.as_ref().is_none_or(|keys| keys.since.elapsed() > KEY_LIFE) {
+        let current = fresh()?;
+        let last = keys.take().map(|keys| keys.current);
+        *keys = Some(Keys { since: Instant::now(), current, last });
+    }
+    keys.as_ref().map(|keys| &keys.current).ok_or(NoKey)
 }
 
 fn fresh() -> Result<RandomizedNonceKey, NoKey> {
@@ -104,7 +111,7 @@ mod tests {
 
     #[test]
     fn what_was_sealed_opens_for_the_same_purpose_only() {
-        let seal = Seal::new().unwrap();
+        let seal = Seal::new();
         let sealed = seal.seal(&["state", "ann"], b"42").unwrap();
         assert_eq!(seal.open(&["state", "ann"], &sealed).unwrap(), b"42");
         for other in [&["state", "bob"][..], &["cursor", "ann"], &["state"], &["statea", "nn"]] {
@@ -114,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_changed_byte_anywhere_is_noticed() {
-        let seal = Seal::new().unwrap();
+        let seal = Seal::new();
         let sealed = seal.seal(&["state"], b"payload").unwrap();
         for place in 0..sealed.len() {
             let mut changed = sealed.clone().into_bytes();
@@ -129,7 +136,10 @@ mod tests {
 
     #[test]
     fn another_process_has_another_key() {
-        let sealed = Seal::new().unwrap().seal(&["state"], b"x").unwrap();
-        assert_eq!(Seal::new().unwrap().open(&["state"], &sealed), Err(Unsealed));
+        let sealed = Seal::new().seal(&["state"], b"x").unwrap();
+        let other = Seal::new();
+        assert_eq!(other.open(&["state"], &sealed), Err(Unsealed), "before it has a key");
+        other.seal(&["state"], b"x").unwrap();
+        assert_eq!(other.open(&["state"], &sealed), Err(Unsealed));
     }
 }

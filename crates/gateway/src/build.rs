@@ -54,9 +54,6 @@ pub enum StartError {
     #[error(transparent)]
     Origin(#[from] shadowcat_transports::server::BadOrigin),
     /// The system gives no randomness.
-    #[error("no key could be made for what clients carry")]
-    Key(#[from] shadowcat_bridge::NoKey),
-    /// The system gives no randomness.
     #[error("no session id could be made")]
     Id(#[from] shadowcat_session::NoRandomness),
     /// The session store cannot be opened.
@@ -240,7 +237,7 @@ fn bridges(plan: &Plan, on: Bridging) -> Result<Option<Arc<Bridges>>, StartError
         parked_max: rules.parked_max,
         ..ToLegacySettings::default()
     };
-    let seal = Arc::new(Seal::new()?);
+    let seal = Arc::new(Seal::new());
     let to_legacy =
         ToLegacy::new(Arc::new(own), on.chain.clone(), seal, settings, Arc::clone(&figures), &on.tasks);
     let transport = match &plan.upstream.target {

@@ -265,7 +265,7 @@ impl Pair {
             lost: watch::Sender::new(0),
         });
         let server = Arc::new(Scripted(Arc::clone(&script)));
-        let seal = Arc::new(Seal::new().unwrap());
+        let seal = Arc::new(Seal::new());
         let bridge = ToLegacy::new(server, Chain::default(), seal, settings, Arc::clone(&counters), &tasks);
         Self { bridge, counters, script, tasks }
     }
