@@ -192,9 +192,8 @@ impl Load {
         Ok(self.stdin.write_all(b"\n").await?)
     }
 
-    /// Lets it close what it opened and waits for its end.
+    /// Waits for its end.
     pub(crate) async fn finish(mut self) -> Result<(), BenchError> {
-        self.go().await?;
         within(STEP_DEADLINE, "end of the load", async { Ok(self.child.wait().await.map(drop)?) }).await
     }
 

@@ -179,6 +179,7 @@ async fn measure(
     let after = cpu()?;
     let rss = rig.proxy.as_ref().map(Server::rss).transpose()?;
     load.reached("closing").await?;
+    load.go().await?;
     load.finish().await?;
     rig.stop().await?;
     Ok(Run { report, cpu: after.zip(before).map(|(after, before)| after.saturating_sub(before)), rss })

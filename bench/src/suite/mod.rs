@@ -16,7 +16,7 @@ use rig::{Bench, System};
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Settings {
-    /// Fewer connections, requests and repetitions: under three minutes, good for a look only.
+    /// Fewer connections, requests and repetitions: some four minutes, good for a look only.
     #[arg(long)]
     quick: bool,
     /// Shadowcat's binary.
@@ -94,7 +94,8 @@ const QUICK: Scale = Scale {
     requests: 15_000,
     repetitions: 1,
     streams: &[100, 1_000],
-    settle_seconds: 3,
+    // Freed memory goes back within five seconds, not at once.
+    settle_seconds: 10,
     correctness_requests: 10_000,
 };
 
