@@ -23,7 +23,7 @@ usage: cargo xtask COMMAND
   test          everything: house rules, peers, build, every test, the conformance comparison
   peers         install the clients and servers that tests talk to into tests/.peers
   conformance   compare the official suite's verdicts directly and through shadowcat
-                [--binary PATH] [--only http|stdio|sse|client]
+                [--binary PATH] [--only http|stdio|sse|client|bridge]
   tidy          check the house rules: layers, file sizes, open ends";
 
 fn main() -> ExitCode {

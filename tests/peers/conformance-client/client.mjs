@@ -3,7 +3,8 @@
 //   node client.mjs URL                              speaks Streamable HTTP to URL
 //   node client.mjs --through PROGRAM ARGS... URL    speaks stdio to `PROGRAM ARGS... URL`
 //
-// The suite appends the URL, and names the scenario and the revision in the environment.
+// The suite appends the URL, and names the scenario and the revision in the environment. `--speak REVISION`, before the
+// rest, makes the client speak another revision than the mock server does.
 
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { getDefaultEnvironment, StdioClientTransport } from '@modelcontextprotocol/client/stdio';
@@ -72,15 +73,17 @@ function transport([first, program, ...rest]) {
         : new StreamableHTTPClientTransport(new URL(first));
 }
 
+const words = process.argv.slice(2);
+const revision = words[0] === '--speak' ? words.splice(0, 2)[1] : MCP_CONFORMANCE_PROTOCOL_VERSION;
 const client = new Client(
     { name: 'conformance-client', version: '1.0.0' },
     {
         capabilities: { elicitation: { form: { applyDefaults: true } } },
-        versionNegotiation: { mode: MCP_CONFORMANCE_PROTOCOL_VERSION === MODERN ? { pin: MODERN } : 'legacy' }
+        versionNegotiation: { mode: revision === MODERN ? { pin: MODERN } : 'legacy' }
     }
 );
 // An empty answer: what the form has defaults for, the SDK fills in.
 client.setRequestHandler('elicitation/create', async () => ({ action: 'accept', content: {} }));
-await client.connect(transport(process.argv.slice(2)));
+await client.connect(transport(words));
 await SCENARIOS[MCP_CONFORMANCE_SCENARIO](client);
 await client.close();

@@ -1,6 +1,9 @@
-//! The official conformance suite, run directly and through shadowcat: a proxy must not change a single verdict.
-//! How a suite is run is in `suite`, what is compared and how it is shown in `table`.
+//! The official conformance suite, run directly and through shadowcat: a proxy must not change a single verdict, not even
+//! between a client and a server of different eras. Which ways through shadowcat there are is in `columns`, how a suite is
+//! run in `suite`, what is compared and how it is shown in `table`, what differs by nature in `nature`.
 
+mod columns;
+mod nature;
 mod suite;
 mod table;
 
@@ -8,6 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use self::columns::{CLIENT_MODE, ClientColumn, SERVER_MODE, ServerColumn, Upstream};
 use self::suite::Verdicts;
 use self::table::Table;
 use crate::failure::Failure;
@@ -23,7 +27,7 @@ pub(crate) struct Options {
     pub(crate) only: Option<Part>,
 }
 
-/// A way into or out of shadowcat that has a column in the tables.
+/// A part of the columns that can be run alone.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     /// An upstream over Streamable HTTP.
@@ -34,6 +38,8 @@ pub(crate) enum Part {
     Sse,
     /// A client over stdio, in front of the suite's mock servers.
     Client,
+    /// A client and a server of different eras.
+    Bridge,
 }
 
 impl Part {
@@ -43,16 +49,8 @@ impl Part {
             "stdio" => Some(Self::Stdio),
             "sse" => Some(Self::Sse),
             "client" => Some(Self::Client),
+            "bridge" => Some(Self::Bridge),
             _ => None,
-        }
-    }
-
-    fn title(self) -> &'static str {
-        match self {
-            Self::Http => "via http",
-            Self::Stdio => "via stdio",
-            Self::Sse => "via sse",
-            Self::Client => "via forward",
         }
     }
 }
@@ -81,7 +79,7 @@ impl Options {
 }
 
 fn usage() -> Failure {
-    Failure::said("usage: cargo xtask conformance [--binary PATH] [--only http|stdio|sse|client]")
+    Failure::said("usage: cargo xtask conformance [--binary PATH] [--only http|stdio|sse|client|bridge]")
 }
 
 /// Runs the comparison, prints its tables, keeps them in the documentation, and counts: a check passes when its verdict
@@ -91,15 +89,16 @@ pub(crate) fn run(options: &Options) -> Result<Tally, Failure> {
     let binary = options.binary.clone().map_or_else(program::build, Ok)?;
     let bench = Bench::new(binary)?;
     let mut tables = Vec::new();
-    for (revision, parts) in suite::SERVER_MODE {
-        let parts: Vec<Part> = parts.iter().copied().filter(|part| options.wants(*part)).collect();
-        if !parts.is_empty() {
-            tables.push(bench.server_mode(revision, &parts)?);
+    for (revision, columns) in SERVER_MODE {
+        let columns: Vec<_> = columns.iter().filter(|column| options.wants(column.part)).collect();
+        if !columns.is_empty() {
+            tables.push(bench.server_mode(revision, &columns)?);
         }
     }
-    if options.wants(Part::Client) {
-        for (revision, scenarios) in suite::CLIENT_MODE {
-            tables.push(bench.client_mode(revision, scenarios)?);
+    for (revision, scenarios, columns) in CLIENT_MODE {
+        let columns: Vec<_> = columns.iter().filter(|column| options.wants(column.part)).collect();
+        if !columns.is_empty() {
+            tables.push(bench.client_mode(revision, scenarios, &columns)?);
         }
     }
     let page = table::page(&tables);
@@ -131,40 +130,35 @@ impl Bench {
         Ok(Self { binary, output })
     }
 
-    /// The suite as the client of our server: directly, and through `shadowcat reverse` for each kind of upstream.
-    fn server_mode(&self, revision: &str, parts: &[Part]) -> Result<Table, Failure> {
+    /// The suite as the client of our servers: directly, and through `shadowcat reverse` in each way.
+    fn server_mode(&self, revision: &str, columns: &[&ServerColumn]) -> Result<Table, Failure> {
         println!("conformance: server mode, {revision}, directly");
         let folder = self.folder(&format!("server-{revision}-direct"))?;
-        let (server, url) = serve("--http", &folder)?;
+        let (server, url) = serve(&columns::BOTH_ERAS, Upstream::Http, &folder)?;
         let direct = suite::test_server(&url, revision, &folder)?;
         server.end()?;
         direct.require_success()?;
-        let mut columns = vec![("direct", direct.verdicts)];
-        for part in parts {
-            println!("conformance: server mode, {revision}, {}", part.title());
-            columns.push((part.title(), self.through_reverse(revision, *part)?));
+        let mut verdicts = vec![("direct", direct.verdicts)];
+        for column in columns {
+            println!("conformance: server mode, {revision}, {}", column.title);
+            verdicts.push((column.title, self.through_reverse(revision, column)?));
         }
-        Ok(Table { title: format!("Server mode, {revision}"), columns })
+        Ok(Table { title: format!("Server mode, {revision}"), columns: verdicts })
     }
 
-    fn through_reverse(&self, revision: &str, part: Part) -> Result<Verdicts, Failure> {
-        let folder = self.folder(&format!("server-{revision}-{}", part.title().replace(' ', "-")))?;
+    fn through_reverse(&self, revision: &str, column: &ServerColumn) -> Result<Verdicts, Failure> {
+        let folder = self.folder(&format!("server-{revision}-{}", column.folder()))?;
         let mut reverse = Command::new(&self.binary);
         reverse.args(["reverse", "--listen", "127.0.0.1:0", "--data"]).arg(folder.join("data"));
-        let upstream = match part {
-            Part::Http | Part::Client => {
-                let (server, url) = serve("--http", &folder)?;
+        let upstream = match column.upstream {
+            Upstream::Stdio => {
+                reverse.arg("--").arg(tree::node()).args(column.server.words()).arg("--stdio");
+                None
+            }
+            Upstream::Http | Upstream::Sse => {
+                let (server, url) = serve(&column.server, column.upstream, &folder)?;
                 reverse.args(["--upstream", &url]);
                 Some(server)
-            }
-            Part::Sse => {
-                let (server, url) = serve("--sse", &folder)?;
-                reverse.args(["--upstream", &format!("sse+{url}")]);
-                Some(server)
-            }
-            Part::Stdio => {
-                reverse.arg("--").arg(tree::node()).arg(server_script()).arg("--stdio");
-                None
             }
         };
         let proxy = Running::start(&mut reverse, Speaks::Error, &folder.join("shadowcat.log"), |line| {
@@ -182,17 +176,25 @@ impl Bench {
     }
 
     /// Our client in front of the suite's mock servers: directly, and over stdio through `shadowcat forward`.
-    fn client_mode(&self, revision: &str, scenarios: &[&str]) -> Result<Table, Failure> {
+    fn client_mode(
+        &self,
+        revision: &str,
+        scenarios: &[&str],
+        columns: &[&ClientColumn],
+    ) -> Result<Table, Failure> {
         let script = tree::peer_sources().join("conformance-client/client.mjs");
         let client = format!("{} {}", tree::node().display(), script.display());
-        let through = format!("{client} --through {} forward", self.binary.display());
-        let mut columns = Vec::new();
-        for (title, command) in [("direct", client), (Part::Client.title(), through)] {
+        let through = columns.iter().map(|column| {
+            let flags = column.flags.join(" ");
+            (column.title, format!("{client} {flags} --through {} forward", self.binary.display()))
+        });
+        let mut verdicts = Vec::new();
+        for (title, command) in std::iter::once(("direct", client.clone())).chain(through) {
             println!("conformance: client mode, {revision}, {title}");
             let folder = self.folder(&format!("client-{revision}-{}", title.replace(' ', "-")))?;
-            columns.push((title, suite::test_client(&command, revision, scenarios, &folder)?));
+            verdicts.push((title, suite::test_client(&command, revision, scenarios, &folder)?));
         }
-        Ok(Table { title: format!("Client mode, {revision}"), columns })
+        Ok(Table { title: format!("Client mode, {revision}"), columns: verdicts })
     }
 
     fn folder(&self, name: &str) -> Result<PathBuf, Failure> {
@@ -202,18 +204,17 @@ impl Bench {
     }
 }
 
-fn server_script() -> PathBuf {
-    tree::peer_sources().join("conformance-server/server.mjs")
-}
-
-/// Starts our server on a free port and gives back its address.
-fn serve(transport: &str, folder: &Path) -> Result<(Running, String), Failure> {
+/// Starts a server of ours on a free port and gives back its address, as shadowcat is told it.
+fn serve(server: &columns::Server, upstream: Upstream, folder: &Path) -> Result<(Running, String), Failure> {
+    let (flag, scheme, path) = match upstream {
+        Upstream::Sse => ("--sse", "sse+http", "sse"),
+        Upstream::Http | Upstream::Stdio => ("--http", "http", "mcp"),
+    };
     let mut command = Command::new(tree::node());
-    command.arg(server_script()).args([transport, "0"]);
-    let server = Running::start(&mut command, Speaks::Output, &folder.join("server.log"), |line| {
+    command.args(server.words()).args([flag, "0"]);
+    let running = Running::start(&mut command, Speaks::Output, &folder.join("server.log"), |line| {
         line.strip_prefix("ready ").map(str::to_owned)
     })?;
-    let port = server.ready()?;
-    let path = if transport == "--sse" { "sse" } else { "mcp" };
-    Ok((server, format!("http://127.0.0.1:{port}/{path}")))
+    let port = running.ready()?;
+    Ok((running, format!("{scheme}://127.0.0.1:{port}/{path}")))
 }

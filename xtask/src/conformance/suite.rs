@@ -8,42 +8,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Part;
 use crate::failure::Failure;
 use crate::process::{Running, Speaks};
 use crate::tree;
-
-/// The requirement sets of server mode and the upstreams that can carry them: HTTP+SSE ended with the legacy eras.
-pub(super) const SERVER_MODE: [(&str, &[Part]); 2] =
-    [("2025-11-25", &[Part::Http, Part::Stdio, Part::Sse]), ("2026-07-28", &[Part::Http])];
-
-/// The scenarios of client mode. Those under `auth/` are left out: their protected-resource metadata names the mock
-/// server's own address, which a client must refuse behind any proxy on another port (RFC 8707).
-pub(super) const CLIENT_MODE: [(&str, &[&str]); 2] = [
-    (
-        "2025-11-25",
-        &[
-            "initialize",
-            "tools_call",
-            "elicitation-sep1034-client-defaults",
-            "sse-retry",
-            "json-schema-2020-12-preservation",
-        ],
-    ),
-    (
-        "2026-07-28",
-        &[
-            "tools_call",
-            "request-metadata",
-            "sep-2322-client-request-state",
-            "http-standard-headers",
-            "http-custom-headers",
-            "http-invalid-tool-headers",
-            "json-schema-ref-no-deref",
-            "json-schema-2020-12-preservation",
-        ],
-    ),
-];
 
 /// A requirement set has some fifty scenarios, each with a deadline of its own; most take milliseconds.
 const RUN_WITHIN: Duration = Duration::from_mins(10);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::nature;
 use super::suite::Verdicts;
 
 /// One mode and revision: the verdicts directly, then through shadowcat in each way.
@@ -11,25 +12,7 @@ pub(super) struct Table {
 }
 
 /// What a check without a verdict is shown as: it was not made, or only noted something.
-const NO_VERDICT: &str = "no verdict";
-
-/// A difference that lies in the nature of things, and why.
-struct ByNature {
-    columns: &'static [&'static str],
-    scenario: &'static str,
-    check: &'static str,
-    through: &'static str,
-    reason: &'static str,
-}
-
-/// Every difference that is no fault of the proxy.
-const BY_NATURE: &[ByNature] = &[ByNature {
-    columns: &["via stdio", "via sse"],
-    scenario: "server-sse-polling",
-    check: "server-sse-disconnect-resume ServerDisconnectResume",
-    through: NO_VERDICT,
-    reason: "the upstream has no stream for one request that it could close in the middle of the call",
-}];
+pub(super) const NO_VERDICT: &str = "no verdict";
 
 /// The verdict on a check, directly and through shadowcat.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,19 +25,13 @@ pub(super) struct Comparison<'t> {
 }
 
 impl Comparison<'_> {
-    fn reason(&self) -> Option<&'static str> {
-        let excuses = |excuse: &&ByNature| {
-            excuse.columns.contains(&self.column)
-                && excuse.scenario == self.scenario
-                && excuse.check == self.check
-                && excuse.through == self.through
-        };
-        BY_NATURE.iter().find(excuses).map(|excuse| excuse.reason)
+    fn reason(&self) -> Option<String> {
+        nature::reason(self.column, self.scenario, self.check, &self.through)
     }
 
     fn line(&self, title: &str) -> String {
         let Self { column, scenario, check, direct, through } = self;
-        let reason = self.reason().unwrap_or("**unexplained**");
+        let reason = self.reason().unwrap_or_else(|| "**unexplained**".to_owned());
         format!(
             "- {title}, {column}: {scenario}: {check}: {direct} directly, {through} through shadowcat: {reason}\n"
         )
@@ -108,9 +85,10 @@ impl Table {
             self.columns.iter().flat_map(|(_, verdicts)| verdicts.keys()).collect();
         for scenario in scenarios {
             let cells = self.columns.iter().map(|(title, verdicts)| {
-                let differs =
-                    differences.iter().any(|other| other.column == *title && other.scenario == scenario);
-                format!("{}{}", score(verdicts, Some(scenario)), if differs { " ≠" } else { "" })
+                let here =
+                    differences.iter().filter(|other| other.column == *title && other.scenario == scenario);
+                let mark = mark(&here.collect::<Vec<_>>());
+                format!("{}{mark}", score(verdicts, Some(scenario)))
             });
             row(scenario, cells.collect());
         }
@@ -144,14 +122,33 @@ const INTRODUCTION: &str = "\
 # Conformance
 
 The official suite, npm `@modelcontextprotocol/conformance`, run directly and through shadowcat. A proxy must not
-change the verdict on a single check. Server mode: the suite calls a server built on the official TypeScript SDK,
-directly over Streamable HTTP, and through `shadowcat reverse` with that server behind it over Streamable HTTP, stdio
-and HTTP+SSE. Client mode: a client built on the same SDK calls the suite's mock servers, directly over Streamable
-HTTP, and over stdio through `shadowcat forward`; the `auth/` scenarios are left out, because their metadata binds a
-client to the mock server's own address. A cell counts the checks that passed. What fails in both columns is the tasks
-extension, which that server does not offer and the suite does not score; the rest was skipped, being about what that
-client need not do. `cargo xtask conformance` writes this page.
+change the verdict on a single check. A table has the requirements of one revision; a column is a way to meet them, and
+each is compared with the first one.
+
+Server mode: the suite is the client, and speaks the revision of the table. `direct` is a server that speaks both eras,
+built on the official TypeScript SDK 2.x, over Streamable HTTP. The other columns go through `shadowcat reverse`: to the
+same server behind Streamable HTTP, stdio and HTTP+SSE, and across the eras to a server that speaks the other one only:
+`modern` is the same server refusing everything before 2026-07-28, `legacy` one on SDK 1.x that knows nothing of it.
+The legacy one asks its client on the stream of the call; in the column `standing`, on the standing stream.
+
+Client mode: the suite's mock server speaks the revision of the table. A client on the same SDK calls it directly over
+Streamable HTTP, and over stdio through `shadowcat forward`; `modern` and `legacy` are that client speaking the other
+era. The `auth/` scenarios are left out, because their metadata binds a client to the mock server's own address.
+
+A cell counts the checks that passed. ≠ marks what differs by nature; the reasons are at the end, for what lies between
+the eras with the sentence of the specification that makes it so. Anything else that differs is marked FAIL, and fails
+the command. What fails in every column is the tasks extension, which those servers do not offer and the suite does not
+score; the rest was skipped, being about what that client need not do. `cargo xtask conformance` writes this page.
 ";
+
+/// What a cell with these differences is marked with.
+fn mark(differences: &[&Comparison<'_>]) -> &'static str {
+    match differences {
+        [] => "",
+        all if all.iter().all(|difference| difference.reason().is_some()) => " ≠",
+        _ => " **FAIL**",
+    }
+}
 
 fn checks(verdicts: &Verdicts) -> BTreeSet<(&str, &str)> {
     let pairs =
@@ -215,7 +212,7 @@ mod tests {
             page.contains("a: b: SUCCESS directly, no verdict through shadowcat: **unexplained**"),
             "{page}"
         );
-        assert!(page.contains("| a | 1 of 1 | 0 of 0 ≠ |"), "{page}");
+        assert!(page.contains("| a | 1 of 1 | 0 of 0 **FAIL** |"), "{page}");
     }
 
     #[test]
