@@ -139,7 +139,12 @@ impl Call {
     pub(super) async fn wait(&mut self) {
         match self.next_event().await {
             Event::Question(question) => self.take(question),
-            Event::End(reply) => self.ended = Some(reply),
+            Event::End(reply) => {
+                self.ended = Some(reply);
+                // Whoever may come back for the end needs no session for it.
+                self.inbox = None;
+                self.lease = None;
+            }
             // Its client is not there to hear it.
             Event::Note(_) => {}
             Event::Gathered => self.ask_at = None,
@@ -180,7 +185,14 @@ impl Call {
             return Event::Note(note);
         }
         self.upstream = None;
-        Event::End(reply.unwrap_or_else(|| Err(RefusalKind::Cancelled.into())))
+        let reply = reply.unwrap_or_else(|| Err(RefusalKind::Cancelled.into()));
+        if let (Err(refusal), Some(lease)) = (&reply, &self.lease) {
+            lease.forget_if_lost(refusal);
+            if lease.is_own() && may_work_on(&refusal.kind) {
+                lease.forget();
+            }
+        }
+        Event::End(reply)
     }
 
     fn take(&mut self, question: Question) {
@@ -303,12 +315,18 @@ fn has_failed(response: &Response) -> bool {
     json::get(result, &["isError"]) == Some("true")
 }
 
+/// Whether the server may still be at a call that ended like this.
+fn may_work_on(end: &RefusalKind) -> bool {
+    matches!(end, RefusalKind::Cancelled | RefusalKind::UpstreamTimeout | RefusalKind::UpstreamProtocol)
+}
+
 impl Drop for Call {
     fn drop(&mut self) {
         let (Some(upstream), Some(lease)) = (self.upstream.take(), self.lease.take()) else { return };
         drop(upstream);
         if lease.is_own() {
-            lease.session.rest();
+            // A server may work on behind its cancel, and ask: what it asks then must not be taken for the next call's.
+            lease.forget();
         }
     }
 }

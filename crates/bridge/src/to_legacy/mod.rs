@@ -50,7 +50,7 @@ use inbox::Inbox;
 use parking::{Parking, State};
 use pool::{Lease, Pool, Want};
 use round::Round;
-use session::{Key, Maker};
+use session::{Key, Maker, Session};
 
 use crate::counters::Counters;
 use crate::seal::Seal;
@@ -63,6 +63,8 @@ const WHOLE_MAX: Duration = Duration::from_millis(250);
 
 /// How long the calls that wait may take to be given up when the bridge ends.
 const CLOSE_MAX: Duration = Duration::from_secs(3);
+/// Nothing is known of an answer yet.
+const FREE: Head = Head { form: Form::Free, status: None };
 
 /// Takes modern exchanges to a legacy server.
 pub struct ToLegacy {
@@ -142,8 +144,7 @@ impl ToLegacy {
         let running = Running::enter(&this, &origin, request.id());
         let cancelled = running.token.clone().cancelled_owned();
         let answer = async move { this.answer(request, origin).await }.into_stream().try_flatten();
-        let head = Head { form: Form::Free, status: None };
-        Ok(Replies::stream(answer.take_until(cancelled)).with_head(head).hold(running))
+        Ok(Replies::stream(answer.take_until(cancelled)).with_head(FREE).hold(running))
     }
 
     async fn answer(self: Arc<Self>, request: Request, origin: Arc<Origin>) -> Result<Replies, Refusal> {
@@ -188,11 +189,18 @@ impl ToLegacy {
     ) -> Result<Option<(Lease, Arc<agreed::Agreed>)>, Refusal> {
         let key = Key { principal: round.principal.clone(), declared: round.declared.clone() };
         let Some(lease) = self.pool.lease(&key, want, origin.transport).await? else { return Ok(None) };
-        let agreed = lease.session.ready().await.inspect_err(|_| lease.forget())?;
+        match lease.ready().await {
+            // No room below for another session: one that nobody uses may take it.
+            Err(refusal) if is_overloaded(&refusal) && self.pool.make_room().await => {}
+            ready => return Ok(Some((lease, ready?))),
+        }
+        drop(lease);
+        let Some(lease) = self.pool.lease(&key, want, origin.transport).await? else { return Ok(None) };
+        let agreed = lease.ready().await?;
         Ok(Some((lease, agreed)))
     }
 
-    async fn round(&self, round: Round, origin: &Origin) -> Result<Replies, Refusal> {
+    async fn round(&self, round: Round, origin: &Arc<Origin>) -> Result<Replies, Refusal> {
         let Some(state) = round.state() else { return self.begin(round, origin).await };
         match self.parking.open(&round, &state) {
             Some(State::Again) => self.begin(round, origin).await,
@@ -205,16 +213,13 @@ impl ToLegacy {
     }
 
     /// Sends a request to the server for the first time.
-    async fn begin(&self, mut round: Round, origin: &Origin) -> Result<Replies, Refusal> {
+    async fn begin(&self, mut round: Round, origin: &Arc<Origin>) -> Result<Replies, Refusal> {
         let Some(want) = self.aim(&mut round) else { return Ok(unknown_cursor(&round)) };
         let Some((lease, agreed)) = self.find_session(&round, want, origin).await? else {
             return Ok(unknown_cursor(&round));
         };
         if let Some(level) = round.level {
             lease.session.speak_up(&agreed, level).await;
-        }
-        if lease.is_own() {
-            lease.session.rested().await;
         }
         let mut inner = lease.session.origin();
         // The same number on both sides: so a tape and the log show what belongs together.
@@ -228,13 +233,16 @@ impl ToLegacy {
             revision = %agreed.revision,
             "translated"
         );
-        let upstream = send(&lease, &round, &inner).await?;
-        if let Some(side) = inner.upstream.get() {
-            origin.upstream.get_or_init(|| side.clone());
-        }
+        let sending = send(Arc::clone(&lease.session), round.to_legacy(), inner, Arc::clone(origin));
+        let upstream = if lease.is_own() {
+            // A part of the call: the server may ask before it gives a head, or give none before it has its answer.
+            Replies::stream(sending.into_stream().try_flatten()).with_head(FREE)
+        } else {
+            sending.await.inspect_err(|refusal| lease.forget_if_lost(refusal))?
+        };
         let is_stream = round.takes_questions() && upstream.head().form == Form::Stream;
         let call = Call::new(round, agreed, Arc::clone(&self.parking), lease, inbox, upstream);
-        let replies = call.into_replies(Head { form: Form::Free, status: None });
+        let replies = call.into_replies(FREE);
         Ok(if is_stream { streamed_unless_soon(replies).await } else { replies })
     }
 
@@ -277,13 +285,22 @@ impl Service for ToLegacy {
     }
 }
 
-async fn send(lease: &Lease, round: &Round, origin: &Arc<Origin>) -> Result<Replies, Refusal> {
-    let message = Message::Request(round.to_legacy());
-    lease.session.send(message, Arc::clone(origin)).await.inspect_err(|refusal| {
-        if matches!(refusal.kind, RefusalKind::SessionLost | RefusalKind::SessionUnknown) {
-            lease.forget();
-        }
-    })
+/// Sends a request of this client into the session.
+async fn send(
+    session: Arc<Session>,
+    request: Request,
+    inner: Arc<Origin>,
+    client: Arc<Origin>,
+) -> Result<Replies, Refusal> {
+    let replies = session.send(Message::Request(request), Arc::clone(&inner)).await?;
+    if let Some(side) = inner.upstream.get() {
+        client.upstream.get_or_init(|| side.clone());
+    }
+    Ok(replies)
+}
+
+fn is_overloaded(refusal: &Refusal) -> bool {
+    matches!(refusal.kind, RefusalKind::Overloaded { .. })
 }
 
 fn refused(round: &Round, code: i64, message: &str) -> Replies {

@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use shadowcat_pipeline::{Refusal, RefusalKind, Transport};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
+use super::agreed::Agreed;
 use super::session::{Key, Maker, Session};
 use super::settings::ToLegacySettings;
 
@@ -61,6 +62,8 @@ struct Slot {
     occupied: bool,
     users: usize,
     used: Instant,
+    /// Handed to nobody any more; it ends when its last user has gone.
+    forgotten: bool,
 }
 
 /// The right to use a session, until it is dropped.
@@ -141,22 +144,22 @@ impl Pool {
         }
     }
 
-    /// Takes a session out of use that cannot be set up, or not again.
-    pub(super) fn forget(&self, session: &Arc<Session>) {
-        let gone = self.table().remove(session);
-        if let Some(session) = gone {
-            self.end(session);
+    /// Hands a session to nobody any more. Those who use it keep it.
+    fn forget(&self, session: &Arc<Session>) {
+        if let Some(slot) = self.table().slot(session) {
+            slot.forgotten = true;
         }
     }
 
     fn give_back(&self, session: &Arc<Session>, occupied: bool) {
         let mut table = self.table();
-        if let Some(slot) = table.slot(session) {
+        let ends = table.slot(session).is_some_and(|slot| {
             slot.users = slot.users.saturating_sub(1);
             slot.occupied &= !occupied;
             slot.used = Instant::now();
-        }
-        let gone = if self.settings.per_request { table.remove(session) } else { None };
+            slot.users == 0 && (slot.forgotten || self.settings.per_request)
+        });
+        let gone = if ends { table.remove(session) } else { None };
         drop(table);
         if let Some(session) = gone {
             self.end(session);
@@ -173,6 +176,19 @@ impl Pool {
     fn end(&self, session: Arc<Session>) {
         self.maker.counters.sessions.take();
         self.maker.tasks.spawn(async move { session.close().await });
+    }
+
+    /// Ends the session that was not used for longest, for the sake of what it takes up; says whether there was one.
+    pub(super) async fn make_room(&self) -> bool {
+        let Some(session) = self.table().evict() else { return false };
+        let (ending, ended) = oneshot::channel::<()>();
+        self.maker.counters.sessions.take();
+        self.maker.tasks.spawn(async move {
+            session.close().await;
+            drop(ending);
+        });
+        drop(ended.await);
+        true
     }
 
     /// Ends every session; there will be no others.
@@ -203,6 +219,11 @@ impl Drop for Lease {
 }
 
 impl Lease {
+    /// What the session's handshake agreed on, once it is through.
+    pub(super) async fn ready(&self) -> Result<Arc<Agreed>, Refusal> {
+        self.session.ready().await.inspect_err(|_| self.forget())
+    }
+
     /// Whether the session ends with this lease.
     pub(super) fn is_for_one_request(&self) -> bool {
         self.pool.is_per_request()
@@ -213,9 +234,18 @@ impl Lease {
         self.place.is_some()
     }
 
-    /// Takes the session out of use: the next request gets another.
+    /// Takes the session out of use, for it cannot be set up, or still works for somebody who has gone: the next
+    /// request gets another, and it ends behind the last that has it.
     pub(super) fn forget(&self) {
         self.pool.forget(&self.session);
+    }
+
+    /// Takes the session out of use if this says that the server has lost it.
+    pub(super) fn forget_if_lost(&self, refusal: &Refusal) {
+        if matches!(refusal.kind, RefusalKind::SessionLost | RefusalKind::SessionUnknown) {
+            self.session.listeners.end();
+            self.forget();
+        }
     }
 }
 
@@ -237,7 +267,7 @@ impl Table {
             return None;
         }
         let slots = &mut self.keys.get_mut(key)?.slots;
-        let slot = slots.iter_mut().find(|slot| match want {
+        let slot = slots.iter_mut().filter(|slot| !slot.forgotten).find(|slot| match want {
             Want::Shared => true,
             Want::Own => !slot.occupied,
             Want::Number(number) => slot.session.number == number,
@@ -249,7 +279,8 @@ impl Table {
 
     fn insert(&mut self, key: &Key, session: &Arc<Session>, want: Want, places: usize) {
         let occupied = want == Want::Own;
-        let slot = Slot { session: Arc::clone(session), occupied, users: 1, used: Instant::now() };
+        let slot =
+            Slot { session: Arc::clone(session), occupied, users: 1, used: Instant::now(), forgotten: false };
         self.sessions(key, places).slots.push(slot);
         self.count += 1;
     }

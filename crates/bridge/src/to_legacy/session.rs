@@ -32,8 +32,6 @@ const STAND_MAX: Duration = Duration::from_secs(5);
 pub(super) const HEAD_START: Duration = Duration::from_millis(10);
 /// How long the server's word on the standing stream is waited for, where it is of use to the client.
 pub(super) const VERDICT_PATIENCE: Duration = Duration::from_millis(250);
-/// How long a session rests at most.
-const REST_MAX: Duration = Duration::from_secs(2);
 /// How long the end of a session may take.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
 
@@ -69,8 +67,6 @@ pub(super) struct Session {
     standing: watch::Sender<Standing>,
     /// The level the server was told; held while it is told another.
     level: tokio::sync::Mutex<Option<Level>>,
-    /// Held while the session rests.
-    rest: Arc<tokio::sync::Mutex<()>>,
     pub(super) inboxes: Inboxes,
     pub(super) listeners: Listeners,
 }
@@ -108,7 +104,6 @@ impl Session {
             handshake: watch::Sender::new(Handshake::Open),
             standing: watch::Sender::new(Standing::Closed),
             level: tokio::sync::Mutex::default(),
-            rest: Arc::default(),
             inboxes: Inboxes::default(),
             listeners: Listeners::default(),
         });
@@ -237,26 +232,6 @@ impl Session {
             Ok(_) => tracing::debug!("the legacy server does not take the log level"),
             Err(refusal) => tracing::debug!(%refusal, "the legacy server does not take the log level"),
         }
-    }
-
-    /// Lets the session rest behind a call that was withdrawn: what the server still asks for that one must not be
-    /// taken for the next one's. It answers in order, so behind the answer to a ping there is nothing of it any more.
-    pub(super) fn rest(&self) {
-        let Some(this) = self.this.upgrade() else { return };
-        if self.tasks.stop_signal().is_cancelled() {
-            return;
-        }
-        let Ok(resting) = Arc::clone(&self.rest).try_lock_owned() else { return };
-        self.tasks.spawn_until_stop(async move {
-            let rested = tokio::time::timeout(REST_MAX, this.ask(method::PING, "{}")).await;
-            tracing::trace!(in_time = rested.is_ok(), "a session rested behind a withdrawn call");
-            drop(resting);
-        });
-    }
-
-    /// Waits until the session has rested.
-    pub(super) async fn rested(&self) {
-        drop(self.rest.lock().await);
     }
 
     /// A request of the bridge itself, and its response.

@@ -2,6 +2,7 @@
 
 mod interleaving;
 mod peer;
+mod sharing;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -451,17 +452,6 @@ async fn a_server_that_could_not_be_reached_is_tried_again() {
     let answer = call("count", &forms()).answer(&pair).await;
     assert_eq!(answer["result"]["session"], 2);
     assert_eq!(pair.counters.sessions.get(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_session_rests_behind_a_withdrawn_call_and_is_used_again() {
-    let pair = pair();
-    drop(call("hang", &forms()).send(&pair).await.unwrap());
-    let answer = call("count", &forms()).answer(&pair).await;
-    assert_eq!(answer["result"]["session"], 1);
-    let log = pair.log();
-    let place = |word: &str| log.iter().position(|line| line.contains(word)).unwrap();
-    assert!(place("cancelled") < place("ping") && place("ping") < place("\"count\""), "{log:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

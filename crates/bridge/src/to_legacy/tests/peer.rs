@@ -34,6 +34,10 @@ pub(super) struct Script {
     /// Whether a question says what it belongs to, as on Streamable HTTP.
     pub(super) relates: std::sync::atomic::AtomicBool,
     pub(super) refuses: std::sync::atomic::AtomicBool,
+    /// Whether a call is answered whole: nothing of it is there before its answer is.
+    pub(super) answers_whole: std::sync::atomic::AtomicBool,
+    /// How many sessions there is room for.
+    pub(super) room: std::sync::atomic::AtomicUsize,
     /// Changed, it ends every call that waits for an answer.
     pub(super) lost: watch::Sender<u32>,
 }
@@ -41,6 +45,7 @@ pub(super) struct Script {
 struct ScriptSession {
     number: u64,
     calls: AtomicU64,
+    has_room: std::sync::atomic::AtomicBool,
     back: Arc<dyn Back>,
     script: Arc<Script>,
 }
@@ -51,7 +56,8 @@ impl LegacyServer for Scripted {
     fn session(&self, back: Arc<dyn Back>) -> Arc<dyn LegacySession> {
         let number = self.0.sessions.fetch_add(1, Ordering::Relaxed) + 1;
         self.0.backs.lock().unwrap().push(Arc::clone(&back));
-        Arc::new(ScriptSession { number, calls: AtomicU64::new(0), back, script: Arc::clone(&self.0) })
+        let (calls, has_room) = (AtomicU64::new(0), false.into());
+        Arc::new(ScriptSession { number, calls, has_room, back, script: Arc::clone(&self.0) })
     }
 }
 
@@ -77,6 +83,13 @@ impl Drop for Cancelled {
 }
 
 impl ScriptSession {
+    fn takes_room(&self) -> bool {
+        let less = |room: usize| room.checked_sub(1);
+        let taken = self.script.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok();
+        self.has_room.store(taken, Ordering::Relaxed);
+        taken
+    }
+
     fn note(&self, line: impl std::fmt::Display) {
         self.script.log.lock().unwrap().push(format!("s{} {line}", self.number));
     }
@@ -207,6 +220,9 @@ impl Service for ScriptSession {
             "initialize" if self.script.refuses.load(Ordering::Relaxed) => {
                 Err(RefusalKind::UpstreamUnreachable.into())
             }
+            "initialize" if !self.takes_room() => {
+                Err(RefusalKind::Overloaded { retry_after: Duration::from_secs(1) }.into())
+            }
             "initialize" => one(json!({
                 "protocolVersion": "2025-11-25",
                 "capabilities": {"tools": {"listChanged": true}, "logging": {},
@@ -214,6 +230,9 @@ impl Service for ScriptSession {
                     "resources": {"subscribe": true}},
                 "serverInfo": {"name": "old", "version": "1"},
             })),
+            "tools/call" if self.script.answers_whole.load(Ordering::Relaxed) => {
+                Ok(Replies::one(self.call(&request, exchange).next().await.unwrap()?))
+            }
             "tools/call" => Ok(self.call(&request, exchange)),
             "tools/list" => one(json!({"tools": [], "nextCursor": "page two"})),
             "resources/read" => {
@@ -239,6 +258,9 @@ impl LegacySession for ScriptSession {
 
     async fn close(&self) {
         self.note("closed");
+        if self.has_room.swap(false, Ordering::Relaxed) {
+            self.script.room.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -262,6 +284,8 @@ impl Pair {
             is_silent: false.into(),
             relates: false.into(),
             refuses: false.into(),
+            answers_whole: false.into(),
+            room: usize::MAX.into(),
             lost: watch::Sender::new(0),
         });
         let server = Arc::new(Scripted(Arc::clone(&script)));
