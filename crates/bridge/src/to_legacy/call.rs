@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::agreed::{Agreed, missing_capability, modern_error};
 use super::cursor;
-use super::inbox::{Heard, Inbox};
+use super::inbox::{Heard, Inbox, QUESTIONS_MAX};
 use super::level::Level;
 use super::parking::Parking;
 use super::pool::Lease;
@@ -196,6 +196,10 @@ impl Call {
     }
 
     fn take(&mut self, question: Question) {
+        self.asked.retain(|asked| !asked.question.is_withdrawn());
+        if self.asked.len() >= QUESTIONS_MAX {
+            return question.turn_away();
+        }
         self.keys += 1;
         self.asked.push(Asked { key: format!("q{}", self.keys), question });
         self.ask_at.get_or_insert_with(|| Instant::now() + self.parking.gather());

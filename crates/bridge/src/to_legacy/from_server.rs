@@ -41,7 +41,7 @@ impl Back for FromServer {
 
     fn stream_lost(&self) {
         if let Some(session) = self.0.upgrade() {
-            session.stand_again();
+            session.stream_lost();
         }
     }
 }
@@ -54,7 +54,7 @@ impl Service for Hearing {
     async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
         let related = envelope.origin.related;
         match envelope.message {
-            Message::Request(request) => Ok(self.question(request, related)),
+            Message::Request(request) => self.question(request, related),
             Message::Notification(note) => {
                 self.note(note, related);
                 Ok(Replies::none())
@@ -67,16 +67,17 @@ impl Service for Hearing {
 }
 
 impl Hearing {
-    fn question(&self, request: Request, related: Option<ExchangeId>) -> Replies {
+    fn question(&self, request: Request, related: Option<ExchangeId>) -> Result<Replies, Refusal> {
         if request.method() == method::PING {
             // The modern revision has no ping that could be passed on; the bridge is the client here, and lives.
-            return Replies::one(Message::Response(Response::result(request.id(), "{}")));
+            return Ok(Replies::one(Message::Response(Response::result(request.id(), "{}"))));
         }
         if let Err(undeclared) = self.0.key.declared.allows(&request) {
             if let Some(required) = undeclared.required {
                 self.0.inboxes.undeclared(required, related);
             }
-            return Replies::one(Message::Response(Response::error(Some(request.id()), &undeclared.error)));
+            let error = Response::error(Some(request.id()), &undeclared.error);
+            return Ok(Replies::one(Message::Response(error)));
         }
         self.0.inboxes.question(request, related)
     }

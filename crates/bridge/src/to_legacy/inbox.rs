@@ -3,17 +3,19 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use shadowcat_pipeline::{ExchangeId, Replies};
+use shadowcat_pipeline::{ExchangeId, Refusal, RefusalKind, Replies};
 use shadowcat_protocol::{Message, Notification, Request};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::pool::Lease;
 use super::question::{Question, nobody_there};
 use super::round::Round;
 use super::session::Session;
 
-/// What waits for one request. More questions than that at a time are answered as if nobody were there.
-const WAITING_MAX: usize = 64;
+/// Log messages and progress that wait for one request. What is too much is lost.
+const NOTES_MAX: usize = 64;
+/// Questions that one request may have open, and the room that notes leave them.
+pub(super) const QUESTIONS_MAX: usize = 32;
 
 /// What the server said for one request.
 #[derive(Debug)]
@@ -42,7 +44,7 @@ impl Inboxes {
     }
 
     /// Takes a question of the server to the request it belongs to, or gives the answer for one that belongs to none.
-    pub(super) fn question(&self, request: Request, related: Option<ExchangeId>) -> Replies {
+    pub(super) fn question(&self, request: Request, related: Option<ExchangeId>) -> Result<Replies, Refusal> {
         let inboxes = self.lock();
         let entry = match related {
             Some(exchange) => inboxes.get(&exchange).filter(|entry| entry.occupies),
@@ -50,16 +52,15 @@ impl Inboxes {
         };
         let Some(heard) = entry.map(|entry| entry.heard.clone()) else {
             tracing::debug!(method = request.method(), "a question of the legacy server belongs to no call");
-            return Replies::one(Message::Response(nobody_there(&request)));
+            return Ok(Replies::one(Message::Response(nobody_there(&request))));
         };
         drop(inboxes);
         let (question, replies) = Question::ask(request);
-        if heard.try_send(Heard::Question(question)).is_err() {
-            tracing::debug!(
-                "a question of the legacy server found no room: answered as if nobody were there"
-            );
+        match heard.try_send(Heard::Question(question)) {
+            Err(TrySendError::Full(_)) => Err(RefusalKind::LimitQueue.into()),
+            // Its call has just ended, and nobody is there any more.
+            Ok(()) | Err(TrySendError::Closed(_)) => Ok(replies),
         }
-        replies
     }
 
     /// Notes for the request it belongs to that a question was refused, and for want of what.
@@ -84,11 +85,15 @@ impl Inboxes {
             None => entry.logs,
         });
         let entry = wanting.next().filter(|_| wanting.next().is_none()).map(|(_, entry)| entry);
-        if let Some(entry) = entry
-            && entry.heard.try_send(Heard::Note(note)).is_err()
-        {
+        let Some(entry) = entry else { return };
+        if entry.heard.capacity() <= QUESTIONS_MAX || entry.heard.try_send(Heard::Note(note)).is_err() {
             tracing::debug!("a log message or progress of the legacy server found no room");
         }
+    }
+
+    /// Whether a call is under way that may be asked something.
+    pub(super) fn is_occupied(&self) -> bool {
+        self.lock().values().any(|entry| entry.occupies)
     }
 
     /// Notes whether a request, in its present round, wants log messages.
@@ -113,7 +118,7 @@ impl Inbox {
         if !occupies && !logs && !round.takes_questions() && round.request.progress_token().is_none() {
             return None;
         }
-        let (sender, heard) = mpsc::channel(WAITING_MAX);
+        let (sender, heard) = mpsc::channel(NOTES_MAX + QUESTIONS_MAX);
         lease
             .session
             .inboxes

@@ -69,7 +69,14 @@ struct Place {
     id: Id,
     number: u64,
     heard: mpsc::Receiver<Notification>,
-    uris: Vec<String>,
+    resources: Vec<Subscription>,
+}
+
+/// One listener's part in the subscription to a resource. Taken back when it is dropped: also in the middle of the
+/// question to the server, which may still accept it.
+struct Subscription {
+    session: Arc<Session>,
+    uri: String,
 }
 
 impl Place {
@@ -77,7 +84,7 @@ impl Place {
         let number = shadowcat_pipeline::ExchangeId::next().get();
         // From now on: a change while the server still accepts resources is a change the client has not seen.
         let heard = lease.session.listeners.enter(number, wanted.clone());
-        Self { lease, id, number, heard, uris: Vec::new() }
+        Self { lease, id, number, heard, resources: Vec::new() }
     }
 
     /// Makes the server tell what is wanted; what of it will be told.
@@ -88,16 +95,14 @@ impl Place {
                 if agreed.can(&["resources", "subscribe"]) { wanted.uris } else { BTreeSet::default() };
             let until = Instant::now() + SUBSCRIBING_MAX;
             for uri in uris {
-                let accepted = tokio::time::timeout_at(until, subscribe(&session, &uri)).await;
-                if accepted.unwrap_or(false) {
-                    self.uris.push(uri);
-                }
+                let accepted = tokio::time::timeout_at(until, subscribe(&session, uri)).await;
+                self.resources.extend(accepted.ok().flatten());
             }
             Filter {
                 tools: wanted.tools && agreed.can(&["tools", "listChanged"]),
                 prompts: wanted.prompts && agreed.can(&["prompts", "listChanged"]),
                 resources: wanted.resources && agreed.can(&["resources", "listChanged"]),
-                uris: self.uris.iter().cloned().collect(),
+                uris: self.resources.iter().map(|subscription| subscription.uri.clone()).collect(),
             }
         } else {
             Filter::default()
@@ -109,32 +114,26 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let session = Arc::clone(&self.lease.session);
-        session.listeners.leave(self.number);
-        let uris = std::mem::take(&mut self.uris);
-        if uris.is_empty() {
-            return;
-        }
-        session.tasks.clone().spawn_until_stop(async move {
-            for uri in uris {
-                unsubscribe(&session, &uri).await;
-            }
-        });
+        self.lease.session.listeners.leave(self.number);
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let (session, uri) = (Arc::clone(&self.session), std::mem::take(&mut self.uri));
+        self.session.tasks.spawn_until_stop(async move { unsubscribe(&session, &uri).await });
     }
 }
 
 /// Enters one more subscription to a resource; the server is told of the first.
-async fn subscribe(session: &Session, uri: &str) -> bool {
+async fn subscribe(session: &Arc<Session>, uri: String) -> Option<Subscription> {
     let mut resources = session.listeners.resources.lock().await;
-    if let Some(count) = resources.get_mut(uri) {
-        *count += 1;
-        return true;
-    }
-    let accepted = tell(session, method::RESOURCES_SUBSCRIBE, uri).await;
-    if accepted {
-        resources.insert(uri.to_owned(), 1);
-    }
-    accepted
+    let count = resources.entry(uri.clone()).or_default();
+    *count += 1;
+    let is_first = *count == 1;
+    let subscription = Subscription { session: Arc::clone(session), uri };
+    let accepted = !is_first || tell(session, method::RESOURCES_SUBSCRIBE, &subscription.uri).await;
+    accepted.then_some(subscription)
 }
 
 /// Takes out one subscription to a resource; the server is told of the last.

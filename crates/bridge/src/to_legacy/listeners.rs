@@ -10,6 +10,8 @@ use tokio::sync::mpsc;
 const WAITING_MAX: usize = 256;
 /// The most resources of one subscription.
 pub(super) const RESOURCES_MAX: usize = 1_000;
+/// What comes between a resource's name and the name of its part.
+const PART: [char; 3] = ['/', '?', '#'];
 
 /// What one subscription is for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -124,7 +126,10 @@ fn updated_resource(note: &Notification) -> Option<String> {
 }
 
 fn is_within(filter: &Filter, uri: &str) -> bool {
-    filter.uris.iter().any(|subscribed| uri.starts_with(subscribed.as_str()))
+    filter.uris.iter().any(|subscribed| {
+        let Some(rest) = uri.strip_prefix(subscribed.as_str()) else { return false };
+        rest.is_empty() || subscribed.ends_with(PART) || rest.starts_with(PART)
+    })
 }
 
 #[cfg(test)]
@@ -155,6 +160,8 @@ mod tests {
         assert!(one.try_recv().is_ok() && other.try_recv().is_err());
         assert!(listeners.tell(&updated("other:x")));
         assert!(one.try_recv().is_ok() && other.try_recv().is_ok());
+        assert!(!is_within(&filter(r#"{"resourceSubscriptions":["file:///a"]}"#), "file:///ab"));
+        assert!(is_within(&filter(r#"{"resourceSubscriptions":["file:///"]}"#), "file:///ab"));
         assert!(!listeners.tell(&Notification::new("notifications/elicitation/complete", None)));
     }
 

@@ -50,7 +50,7 @@ use inbox::Inbox;
 use parking::{Parking, State};
 use pool::{Lease, Pool, Want};
 use round::Round;
-use session::{Key, Maker, Session};
+use session::{HEAD_START, Key, Maker, Session};
 
 use crate::counters::Counters;
 use crate::seal::Seal;
@@ -220,6 +220,10 @@ impl ToLegacy {
         };
         if let Some(level) = round.level {
             lease.session.speak_up(&agreed, level).await;
+        }
+        if lease.is_own() {
+            // It may have been lost since the handshake.
+            lease.session.stand(HEAD_START).await;
         }
         let mut inner = lease.session.origin();
         // The same number on both sides: so a tape and the log show what belongs together.

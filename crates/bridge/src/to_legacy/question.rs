@@ -1,6 +1,6 @@
 //! A request of a legacy server on its way to a modern client, as a part of a result.
 
-use shadowcat_pipeline::Replies;
+use shadowcat_pipeline::{Refusal, RefusalKind, Replies};
 use shadowcat_protocol::{ErrorObject, Message, Request, Response, Revision, codes, json, method};
 use tokio::sync::oneshot;
 
@@ -57,6 +57,11 @@ impl Question {
     /// Tells the server that it may not ask this.
     pub(super) fn refuse(mut self, error: &ErrorObject) {
         self.send(Response::error(Some(self.request.id()), error));
+    }
+
+    /// Tells the server that it asks too much at once.
+    pub(super) fn turn_away(mut self) {
+        self.send(Refusal::new(RefusalKind::LimitQueue).response(Some(self.request.id())));
     }
 
     /// Gives the server the answer of a client that is not there. The receiver resolves when it has left.

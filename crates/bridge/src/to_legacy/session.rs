@@ -1,6 +1,6 @@
 //! One session with a legacy server: its handshake, and the way of messages to the server.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use shadowcat_pipeline::task::Tasks;
@@ -9,7 +9,7 @@ use shadowcat_pipeline::{
     Transport,
 };
 use shadowcat_protocol::{Id, Message, Notification, Request, Response, Revision, json, method};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::agreed::Agreed;
 use super::declared::Declared;
@@ -65,8 +65,8 @@ pub(super) struct Session {
     pub(super) tasks: Tasks,
     handshake: watch::Sender<Handshake>,
     standing: watch::Sender<Standing>,
-    /// The level the server was told; held while it is told another.
-    level: tokio::sync::Mutex<Option<Level>>,
+    /// The most talkative level that the server was told, whether it took it or not.
+    level: Mutex<Option<Level>>,
     pub(super) inboxes: Inboxes,
     pub(super) listeners: Listeners,
 }
@@ -75,7 +75,8 @@ pub(super) struct Session {
 #[derive(Clone, Copy, PartialEq)]
 enum Standing {
     Closed,
-    Opening,
+    /// With whether somebody went on without the server's word, and counts on the stream.
+    Opening(bool),
     /// Whether the server has one.
     Known(bool),
 }
@@ -103,7 +104,7 @@ impl Session {
             tasks: maker.tasks.clone(),
             handshake: watch::Sender::new(Handshake::Open),
             standing: watch::Sender::new(Standing::Closed),
-            level: tokio::sync::Mutex::default(),
+            level: Mutex::default(),
             inboxes: Inboxes::default(),
             listeners: Listeners::default(),
         });
@@ -172,11 +173,17 @@ impl Session {
     pub(super) async fn stand(&self, patience: Duration) -> bool {
         let mut standing = self.standing.subscribe();
         self.begin_to_stand();
-        let known = standing.wait_for(|standing| *standing != Standing::Opening);
-        match tokio::time::timeout(patience, known).await {
-            Ok(Ok(standing)) => *standing == Standing::Known(true),
-            Ok(Err(_)) | Err(_) => true,
-        }
+        let known = standing.wait_for(|standing| !matches!(standing, Standing::Opening(_)));
+        drop(tokio::time::timeout(patience, known).await);
+        let mut stands = false;
+        self.standing.send_if_modified(|standing| {
+            if let Standing::Opening(counted_on) = standing {
+                *counted_on = true;
+            }
+            stands = matches!(standing, Standing::Opening(_) | Standing::Known(true));
+            false
+        });
+        stands
     }
 
     fn begin_to_stand(&self) {
@@ -184,7 +191,7 @@ impl Session {
         let begins = self.standing.send_if_modified(|standing| {
             let begins = *standing == Standing::Closed;
             if begins {
-                *standing = Standing::Opening;
+                *standing = Standing::Opening(false);
             }
             begins
         });
@@ -195,24 +202,28 @@ impl Session {
         self.tasks.spawn_until_stop(async move {
             let opened = tokio::time::timeout(STAND_MAX, this.legacy.listen()).await;
             let opened = opened.unwrap_or_else(|_| Err(RefusalKind::UpstreamTimeout.into()));
-            this.standing.send_replace(match opened {
+            let word = match opened {
                 Ok(has_one) => Standing::Known(has_one),
                 Err(refusal) => {
                     tracing::debug!(%refusal, "the legacy server's standing stream was not opened");
                     Standing::Closed
                 }
-            });
+            };
+            let before = this.standing.send_replace(word);
+            if before == Standing::Opening(true) && word != Standing::Known(true) {
+                this.listeners.end();
+            }
         });
     }
 
-    /// The standing stream is gone: opens it again.
-    pub(super) fn stand_again(&self) {
-        let Some(this) = self.this.upgrade() else { return };
-        self.tasks.spawn_until_stop(async move {
-            if let Err(refusal) = this.legacy.listen().await {
-                tracing::debug!(%refusal, "the legacy server's standing stream is lost");
-            }
-        });
+    /// The standing stream is gone, or the server is. What was said meanwhile nobody has heard: those who listen find out
+    /// by listening again. A call under way may be asked something on another one; else the next that needs it opens it.
+    pub(super) fn stream_lost(&self) {
+        self.standing.send_replace(Standing::Closed);
+        self.listeners.end();
+        if self.inboxes.is_occupied() {
+            self.begin_to_stand();
+        }
     }
 
     /// Makes the server talk as much as `level` says. The most talkative request wins; each hears what it asked for.
@@ -222,13 +233,30 @@ impl Session {
         }
         // Many servers log on the standing stream, and not where the request came from.
         self.stand(HEAD_START).await;
-        let mut current = self.level.lock().await;
-        if current.is_some_and(|current| current <= level) {
-            return;
+        let Some(this) = self.this.upgrade().filter(|this| this.is_news(level)) else { return };
+        let (telling, told) = oneshot::channel::<()>();
+        // Once in a session, whoever goes away meanwhile: a server that does not take it is not asked with each request.
+        self.tasks.spawn_until_stop(async move {
+            this.tell_level(level).await;
+            drop(telling);
+        });
+        drop(told.await);
+    }
+
+    /// Notes a level; says whether the server was told none that is as talkative.
+    fn is_news(&self, level: Level) -> bool {
+        let mut told = self.level.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = told.is_none_or(|told| level < told);
+        if is_news {
+            *told = Some(level);
         }
+        is_news
+    }
+
+    async fn tell_level(&self, level: Level) {
         let params = Object::default().with("level", json::quote(level.as_str())).to_json();
         match self.ask(method::SET_LEVEL, &params).await {
-            Ok(response) if response.result_json().is_some() => *current = Some(level),
+            Ok(response) if response.result_json().is_some() => {}
             Ok(_) => tracing::debug!("the legacy server does not take the log level"),
             Err(refusal) => tracing::debug!(%refusal, "the legacy server does not take the log level"),
         }

@@ -36,6 +36,10 @@ pub(super) struct Script {
     pub(super) refuses: std::sync::atomic::AtomicBool,
     /// Whether a call is answered whole: nothing of it is there before its answer is.
     pub(super) answers_whole: std::sync::atomic::AtomicBool,
+    /// How many seconds pass before the server says whether it has a stream, and before it takes a subscription.
+    pub(super) slowness: AtomicU64,
+    /// How often its stream was asked for.
+    pub(super) listens: AtomicU64,
     /// How many sessions there is room for.
     pub(super) room: std::sync::atomic::AtomicUsize,
     /// Changed, it ends every call that waits for an answer.
@@ -79,6 +83,12 @@ impl Drop for Cancelled {
         if self.2 {
             self.0.lock().unwrap().push(format!("s{} cancelled", self.1));
         }
+    }
+}
+
+impl Script {
+    async fn is_slow(&self) {
+        tokio::time::sleep(Duration::from_secs(self.slowness.load(Ordering::Relaxed))).await;
     }
 }
 
@@ -240,6 +250,14 @@ impl Service for ScriptSession {
                 let error = ErrorObject { code: -32002, message, data: Some(r#"{"uri":"a:b"}"#.to_owned()) };
                 Ok(Replies::one(Message::Response(Response::error(Some(request.id()), &error))))
             }
+            "logging/setLevel" if request.params().unwrap().contains("alert") => {
+                let error = ErrorObject { code: -32602, message: "too quiet".to_owned(), data: None };
+                Ok(Replies::one(Message::Response(Response::error(Some(request.id()), &error))))
+            }
+            "resources/subscribe" => {
+                self.script.is_slow().await;
+                one(json!({}))
+            }
             _ => one(json!({})),
         }
     }
@@ -253,6 +271,8 @@ impl LegacySession for ScriptSession {
         if self.script.is_silent.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
+        self.script.listens.fetch_add(1, Ordering::Relaxed);
+        self.script.is_slow().await;
         Ok(self.script.has_stream.load(Ordering::Relaxed))
     }
 
@@ -286,6 +306,8 @@ impl Pair {
             refuses: false.into(),
             answers_whole: false.into(),
             room: usize::MAX.into(),
+            slowness: 0.into(),
+            listens: 0.into(),
             lost: watch::Sender::new(0),
         });
         let server = Arc::new(Scripted(Arc::clone(&script)));
