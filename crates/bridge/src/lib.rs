@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `era` | which eras a server speaks, found out and remembered for a while |
 //! | `to_legacy` | a modern client's exchanges to a server with sessions: parked calls, sealed state |
-//! | `to_modern` | a legacy client's session to a stateless server: asking back, one subscription |
+//! | `to_modern` | a legacy client's session to a stateless server: asking back, subscriptions |
 //! | `meta` | the members of `_meta` that the modern revision keeps for itself |
 //! | `object` | an object as raw text, its members changed and the rest left as it was written |
 //! | `seal` | what a client carries for us and must not read or change |

@@ -248,7 +248,8 @@ fn bridges(plan: &Plan, on: Bridging) -> Result<Option<Arc<Bridges>>, StartError
     let side =
         UpstreamSide { name: Arc::clone(&plan.upstream.name), transport, revision: Revision::V2026_07_28 };
     let shared: Arc<dyn Service> = Arc::clone(&on.shared) as _;
-    let to_modern = ModernServer::new(shared, on.chain, ToModernSettings::new(side), Arc::clone(&figures));
+    let settings = ToModernSettings::new(side);
+    let to_modern = ModernServer::new(shared, on.chain, settings, Arc::clone(&figures), on.tasks.clone());
     let eras = Eras::new(on.shared, transport, on.tasks);
     // A server that sees the headers checks them itself, and one behind the bridge sees none.
     let is_checked = transport == Transport::Stdio;

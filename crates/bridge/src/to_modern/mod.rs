@@ -3,12 +3,15 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `server` | the server, shared by all sessions: what it says of itself, what its tools are like |
+//! | `server` | the server, shared by all sessions, and what it says of itself |
+//! | `tools` | what is known of its tools because their list has passed |
 //! | `terms` | what one client agreed on, and the metadata of its requests |
 //! | `call` | one request: its legs upstream, its one answer |
 //! | `asking`, `questions` | what the server wants to know, asked of the client in its revision |
 //! | `down`, `reading`, `schema` | results and errors as the client can read them |
-//! | `feed` | changes at the server, told to the client |
+//! | `lists` | changes in the server's lists, told to all sessions |
+//! | `feed` | changes at the server, told to one client |
+//! | `subscription` | one subscription at the server, and keeping it open |
 //! | `in_flight` | requests that may be withdrawn |
 
 mod asking;
@@ -16,13 +19,16 @@ mod call;
 mod down;
 mod feed;
 mod in_flight;
+mod lists;
 mod questions;
 mod reading;
 mod schema;
 mod server;
+mod subscription;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod tools;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

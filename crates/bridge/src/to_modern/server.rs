@@ -1,34 +1,29 @@
-//! The modern server behind all legacy sessions of one upstream: what it says of itself, and what its tools are like.
+//! The modern server behind all legacy sessions of one upstream, and what it says of itself.
 
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{
     Chain, Envelope, ExchangeId, Origin, PeerId, Refusal, RefusalKind, Replies, Service, Transport,
     UpstreamSide,
 };
 use shadowcat_protocol::{Id, Message, Request, Response, Revision, json, method};
-use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::Counters;
 use crate::meta;
 use crate::object::Object;
 
-use super::reading;
+use super::lists::Lists;
+use super::tools::Tools;
 
 /// How long the server may take to say what it is.
 const DISCOVER_MAX: Duration = Duration::from_secs(30);
 /// What the server says of itself is asked for again no sooner than after this, and no later than after that.
 const KEPT_MIN: Duration = Duration::from_secs(5);
 const KEPT_MAX: Duration = Duration::from_hours(1);
-/// How long all pages of the tool list may take.
-const LIST_MAX: Duration = Duration::from_secs(10);
-const PAGES_MAX: usize = 100;
-/// Tools whose wrapped schema is remembered.
-const WRAPPED_MAX: usize = 10_000;
 
 /// How a bridge treats its server and its clients.
 #[derive(Clone, Debug)]
@@ -54,8 +49,8 @@ pub struct ModernServer {
     pub(super) counters: Arc<Counters>,
     /// Held while the server is asked, so that many clients ask once.
     discovered: tokio::sync::Mutex<Option<Kept>>,
-    taught: OnceCell<()>,
-    wrapped: Mutex<HashSet<Box<str>>>,
+    pub(super) tools: Tools,
+    pub(super) lists: Lists,
     peer: PeerId,
     ids: AtomicU64,
 }
@@ -91,11 +86,13 @@ impl Discovered {
 
 impl ModernServer {
     /// A server behind `service`. Every message to it goes through `chain`, so that it is recorded as it is sent.
+    /// `tasks` are those of the upstream: what is told to all sessions is the business of none.
     pub fn new(
         service: Arc<dyn Service>,
         chain: Chain,
         settings: ToModernSettings,
         counters: Arc<Counters>,
+        tasks: Tasks,
     ) -> Arc<Self> {
         Arc::new(Self {
             service,
@@ -103,8 +100,8 @@ impl ModernServer {
             settings,
             counters,
             discovered: tokio::sync::Mutex::default(),
-            taught: OnceCell::new(),
-            wrapped: Mutex::default(),
+            tools: Tools::default(),
+            lists: Lists::new(tasks),
             peer: PeerId::next(),
             ids: AtomicU64::new(1),
         })
@@ -149,67 +146,8 @@ impl ModernServer {
         *self.discovered.lock().await = None;
     }
 
-    /// Whether the tool list has passed once.
-    pub(super) fn is_taught(&self) -> bool {
-        self.taught.initialized()
-    }
-
-    /// Lets the tool list pass once before the first call: the connection below learns from it which arguments are
-    /// mirrored in headers, and we which results are wrapped.
-    pub(super) async fn learn_tools(&self) {
-        self.taught.get_or_init(|| self.list_tools()).await;
-    }
-
-    /// Lets the tool list pass. A call does not fail because the list does: it may need nothing of it.
-    pub(super) async fn list_tools(&self) {
-        if tokio::time::timeout(LIST_MAX, self.list_pages()).await.is_err() {
-            tracing::debug!(upstream = %self.settings.side.name, "the server did not list its tools in time");
-        }
-    }
-
-    async fn list_pages(&self) {
-        let mut cursor: Option<String> = None;
-        for _ in 0..PAGES_MAX {
-            let page = match &cursor {
-                Some(cursor) => Object::default().with("cursor", cursor.as_str()),
-                None => Object::default(),
-            };
-            let answer = match self.ask(method::TOOLS_LIST, page).await {
-                Ok(answer) => answer,
-                Err(refusal) => {
-                    tracing::debug!(upstream = %self.settings.side.name, %refusal, "the tools are not known");
-                    return;
-                }
-            };
-            let Some(result) = answer.result_json() else { return };
-            self.note_tools(result);
-            cursor = json::get(result, &["nextCursor"]).filter(|raw| raw.starts_with('"')).map(str::to_owned);
-            if cursor.is_none() {
-                return;
-            }
-        }
-    }
-
-    /// Notes which tools of a list have results that are wrapped for clients that only take objects.
-    pub(super) fn note_tools(&self, result: &str) {
-        let tools = reading::wrapped_tools(result);
-        let mut wrapped = self.wrapped.lock().unwrap_or_else(PoisonError::into_inner);
-        for (name, is_wrapped) in tools {
-            if !is_wrapped {
-                wrapped.remove(&*name);
-            } else if wrapped.len() < WRAPPED_MAX {
-                wrapped.insert(name.into());
-            }
-        }
-    }
-
-    /// Whether the results of this tool are wrapped.
-    pub(super) fn wraps(&self, tool: &str) -> bool {
-        self.wrapped.lock().unwrap_or_else(PoisonError::into_inner).contains(tool)
-    }
-
     /// Asks the server something in the proxy's own name. The caller sets the deadline.
-    async fn ask(&self, asked: &str, params: Object<'_>) -> Result<Response, Refusal> {
+    pub(super) async fn ask(&self, asked: &str, params: Object<'_>) -> Result<Response, Refusal> {
         let params = params.with("_meta", own_meta()).to_json();
         let request = Request::new(&self.next_id(), asked, Some(&params));
         let mut replies = self.send(Message::Request(request), Arc::new(self.own_origin())).await?;
@@ -250,7 +188,7 @@ fn speaks_modern(result: &str) -> bool {
 }
 
 /// The metadata of a request in the proxy's own name.
-fn own_meta() -> String {
+pub(super) fn own_meta() -> String {
     let info = format!(r#"{{"name":"shadowcat","version":{}}}"#, json::quote(env!("CARGO_PKG_VERSION")));
     Object::default()
         .with(meta::VERSION, json::quote(Revision::V2026_07_28.as_str()))

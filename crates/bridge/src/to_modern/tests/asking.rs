@@ -76,8 +76,13 @@ async fn the_state_is_given_back_as_it_was_written() {
     let known = Known { handshake: Some((params, "{}".into())), ..Known::default() };
     let bench = Bench::new(plain(), unasked);
     let settings = bench.shared.settings.clone();
-    let server =
-        ModernServer::new(Arc::clone(&service) as _, Chain::default(), settings, Arc::clone(&bench.counters));
+    let server = ModernServer::new(
+        Arc::clone(&service) as _,
+        Chain::default(),
+        settings,
+        Arc::clone(&bench.counters),
+        Tasks::new(),
+    );
     let session = ToModern::new(server, Arc::clone(&bench.client) as _, known, &bench.tasks);
     let bench = Bench { session, ..bench };
     bench.ask("prompts/get", json!({"name": "p"})).await;

@@ -1,4 +1,4 @@
-//! Changes at the server, told to the client.
+//! Changes at the server, told to its clients.
 
 use super::*;
 use serde_json::json;
@@ -88,7 +88,7 @@ async fn what_the_server_offers_to_tell_is_told_without_its_subscription() {
             json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed", "params": {"_meta": {"k": 1}}})
         ]
     );
-    assert_eq!(listens.len(), 1, "one for each session");
+    assert_eq!(listens.len(), 1);
     assert_eq!(bench.counters.not_carried.get(), 1);
 }
 
@@ -97,19 +97,23 @@ async fn a_resource_is_followed_by_a_subscription_in_the_place_of_the_last() {
     let (bench, listens) = following("").await;
     assert_eq!(bench.ask("resources/subscribe", json!({"uri": "a:1"})).await["result"], json!({}));
     assert_eq!(bench.ask("resources/subscribe", json!({"uri": "a:1"})).await["result"], json!({}));
-    assert_eq!(listens.filter(1), json!({"toolsListChanged": true, "resourceSubscriptions": ["a:1"]}));
-    until(|| bench.server.awaited() == 1).await;
+    assert_eq!(listens.filter(1), json!({"resourceSubscriptions": ["a:1"]}));
     let updated = tagged("notifications/resources/updated", &json!({"uri": "a:1/sub"}));
     listens.stream(1).send(updated).await.unwrap();
     until(|| bench.client.seen().len() == 1).await;
     assert_eq!(bench.client.seen()[0]["params"], json!({"uri": "a:1/sub"}));
 
-    assert_eq!(bench.ask("resources/unsubscribe", json!({"uri": "a:2"})).await["result"], json!({}));
-    assert_eq!(listens.len(), 2);
+    assert_eq!(bench.ask("resources/subscribe", json!({"uri": "a:2"})).await["result"], json!({}));
+    assert_eq!(listens.filter(2), json!({"resourceSubscriptions": ["a:1", "a:2"]}));
+    until(|| listens.stream(1).is_closed()).await;
+    assert_eq!(bench.ask("resources/unsubscribe", json!({"uri": "a:3"})).await["result"], json!({}));
+    assert_eq!(listens.len(), 3);
     assert_eq!(bench.ask("resources/unsubscribe", json!({"uri": "a:1"})).await["result"], json!({}));
-    assert_eq!(listens.filter(2), json!({"toolsListChanged": true}));
-    until(|| bench.server.awaited() == 1).await;
-    assert!(listens.stream(1).is_closed() && !listens.stream(2).is_closed());
+    assert_eq!(listens.filter(3), json!({"resourceSubscriptions": ["a:2"]}));
+    assert_eq!(bench.ask("resources/unsubscribe", json!({"uri": "a:2"})).await["result"], json!({}));
+    until(|| listens.stream(3).is_closed()).await;
+    assert_eq!(listens.len(), 4, "for no resource there is no subscription");
+    assert!(!listens.stream(0).is_closed(), "lists are not touched by resources");
 }
 
 #[tokio::test]
@@ -135,15 +139,103 @@ async fn a_resource_the_server_does_not_grant_is_not_followed() {
 async fn a_lost_subscription_is_opened_again_and_what_it_followed_told_as_changed() {
     let (bench, listens) = following("").await;
     bench.ask("resources/subscribe", json!({"uri": "a:1"})).await;
-    for lost in 1..4 {
+    let mut lost = 1;
+    for again in 2..5 {
         listens.lose(lost);
-        until(|| listens.len() == lost + 2 && bench.client.seen().len() == 2 * lost).await;
-        assert_eq!(listens.filter(lost + 1), listens.filter(1));
+        until(|| listens.len() == again + 1 && bench.client.seen().len() == again - 1).await;
+        assert_eq!(listens.filter(again), listens.filter(1));
+        lost = again;
     }
+    for note in bench.client.seen() {
+        assert_eq!(note["method"], "notifications/resources/updated");
+        assert_eq!(note["params"], json!({"uri": "a:1"}));
+    }
+    assert_eq!(bench.server.awaited(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_sessions_hear_of_lists_by_one_subscription_that_ends_behind_the_last() {
+    let (bench, listens) = following("").await;
+    let others = [bench.beside(unasked), bench.beside(unasked)];
+    for other in &others {
+        other.initialize("2025-06-18", json!({})).await;
+        other.note("notifications/initialized", json!({})).await;
+    }
+    let changed = tagged("notifications/tools/list_changed", &json!({}));
+    listens.stream(0).send(changed).await.unwrap();
+    let told = |times| {
+        let clients = [&bench, &others[0], &others[1]].map(|session| Arc::clone(&session.client));
+        until(move || clients.iter().all(|client| client.seen().len() == times))
+    };
+    told(1).await;
+    listens.lose(0);
+    told(2).await;
+    assert_eq!(others[1].client.of("notifications/tools/list_changed").len(), 2);
+    assert_eq!((listens.len(), bench.server.awaited()), (2, 1), "opened again once for all");
+
+    bench.session.close().await;
+    others[0].session.close().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!listens.stream(1).is_closed());
+    others[1].session.close().await;
+    until(|| listens.stream(1).is_closed() && bench.server.awaited() == 0).await;
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    assert_eq!(listens.len(), 2, "nobody is there to be told");
+    let late = bench.beside(unasked);
+    late.initialize("2025-06-18", json!({})).await;
+    late.session.listen();
+    until(|| listens.len() == 3).await;
+}
+
+#[tokio::test]
+async fn a_client_that_falls_behind_is_told_once_of_what_it_missed() {
+    let (bench, listens) = following("").await;
+    until(|| bench.server.awaited() == 1).await;
+    let changed = Notification::new("notifications/prompts/list_changed", None);
+    for _ in 0..1_000 {
+        // Without a pause in which it could be heard.
+        bench.shared.lists.tell(changed.clone());
+    }
+    until(|| !bench.client.seen().is_empty()).await;
+    listens
+        .stream(0)
+        .send(tagged("notifications/tools/list_changed", &json!({"_meta": {"k": 1}})))
+        .await
+        .unwrap();
+    until(|| bench.client.seen().len() == 2).await;
     let told: Vec<_> = bench.client.seen().iter().map(|note| note["method"].clone()).collect();
-    assert_eq!(told[..2], ["notifications/tools/list_changed", "notifications/resources/updated"]);
-    assert_eq!(bench.client.seen()[1]["params"], json!({"uri": "a:1"}));
-    assert_eq!(bench.server.awaited(), 1);
+    assert_eq!(told, ["notifications/tools/list_changed"; 2], "the one list that may change");
+}
+
+#[tokio::test]
+async fn a_tool_list_that_has_changed_passes_again_before_the_next_call() {
+    let (bench, listens) = following("").await;
+    bench.ask("tools/call", json!({"name": "t"})).await;
+    bench.ask("tools/call", json!({"name": "t"})).await;
+    assert_eq!(bench.server.of("tools/list").len(), 1);
+    listens.stream(0).send(tagged("notifications/tools/list_changed", &json!({}))).await.unwrap();
+    until(|| bench.client.seen().len() == 1).await;
+    bench.ask("tools/call", json!({"name": "t"})).await;
+    bench.ask("tools/call", json!({"name": "t"})).await;
+    assert_eq!(bench.server.of("tools/list").len(), 2);
+}
+
+#[tokio::test]
+async fn a_resource_whose_subscription_was_given_up_is_not_said_to_be_followed() {
+    let params = json!({"protocolVersion": "2025-11-25"}).to_string();
+    let known = Known {
+        handshake: Some((params, "{}".into())),
+        subscriptions: vec!["a:1".into()],
+        ..Known::default()
+    };
+    let script = offering(|request| {
+        (request["method"] == "subscriptions/listen").then(|| Play::Error(-32601, json!(null)))
+    });
+    let bench = Bench::restored(known, script, unasked);
+    bench.session.listen();
+    until(|| bench.server.of("subscriptions/listen").len() == 2).await;
+    until(|| bench.tasks.running() == 1).await;
+    assert_eq!(bench.ask("resources/subscribe", json!({"uri": "a:1"})).await["error"]["code"], -32601);
 }
 
 #[tokio::test(start_paused = true)]
@@ -180,8 +272,10 @@ async fn a_restored_session_follows_what_it_did_once_its_client_listens() {
         Known { handshake: Some((params, "{}".into())), log_level: None, subscriptions: vec!["a:1".into()] };
     let bench = Bench::restored(known, listens.granting_all_but(""), unasked);
     bench.session.listen();
-    until(|| listens.len() == 1).await;
-    assert_eq!(listens.filter(0), json!({"toolsListChanged": true, "resourceSubscriptions": ["a:1"]}));
+    until(|| listens.len() == 2).await;
+    for filter in [json!({"toolsListChanged": true}), json!({"resourceSubscriptions": ["a:1"]})] {
+        assert!([listens.filter(0), listens.filter(1)].contains(&filter), "{filter}");
+    }
 }
 
 #[tokio::test]
@@ -189,6 +283,7 @@ async fn a_closed_session_leaves_nothing_behind() {
     let (bench, listens) = following("").await;
     bench.session.close().await;
     bench.session.close().await;
-    assert_eq!((bench.server.awaited(), bench.tasks.running()), (0, 0));
+    assert_eq!(bench.tasks.running(), 0);
+    until(|| bench.server.awaited() == 0).await;
     assert!(listens.stream(0).is_closed());
 }

@@ -182,9 +182,19 @@ impl Bench {
         let counters = Arc::new(Counters::default());
         let service = Arc::clone(&server) as Arc<dyn Service>;
         let settings = ToModernSettings::new(side);
-        let shared = ModernServer::new(service, Chain::default(), settings, Arc::clone(&counters));
+        let figures = Arc::clone(&counters);
+        let shared = ModernServer::new(service, Chain::default(), settings, figures, Tasks::new());
         let tasks = Tasks::new();
         let session = ToModern::new(Arc::clone(&shared), Arc::clone(&client) as _, known, &tasks);
+        Self { server, client, counters, shared, session, tasks, peer: PeerId::next() }
+    }
+
+    /// A session of another client with the same server.
+    fn beside(&self, client: impl FnMut(&Value) -> Play + Send + 'static) -> Self {
+        let client = Peer::new(client);
+        let (shared, tasks) = (Arc::clone(&self.shared), Tasks::new());
+        let session = ToModern::new(Arc::clone(&shared), Arc::clone(&client) as _, Known::default(), &tasks);
+        let (server, counters) = (Arc::clone(&self.server), Arc::clone(&self.counters));
         Self { server, client, counters, shared, session, tasks, peer: PeerId::next() }
     }
 

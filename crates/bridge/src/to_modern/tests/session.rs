@@ -23,13 +23,7 @@ async fn t65_the_handshake_is_answered_from_what_the_server_says_of_itself() {
             "instructions": "be kind"
         })
     );
-    let another = ToModern::new(
-        Arc::clone(&bench.shared),
-        Arc::clone(&bench.client) as _,
-        Known::default(),
-        &bench.tasks,
-    );
-    let another = Bench { session: another, ..bench };
+    let another = bench.beside(unasked);
     another.initialize("2024-11-05", json!({})).await;
     let methods: Vec<_> = another.server.seen().iter().map(|sent| sent["method"].clone()).collect();
     assert_eq!(methods, ["server/discover"], "asked once for all sessions, and never by a handshake");
@@ -158,6 +152,27 @@ async fn the_tool_list_passes_once_before_the_first_call_of_any_session() {
     let methods: Vec<_> = bench.server.seen().iter().map(|sent| sent["method"].clone()).collect();
     assert_eq!(methods, ["server/discover", "tools/list", "tools/list", "tools/call", "tools/call"]);
     assert_eq!(bench.server.of("tools/list")[1]["params"]["cursor"], "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tool_list_that_could_not_be_had_is_asked_for_again_a_minute_later() {
+    let mut asked = 0;
+    let script = offering(move |request| {
+        (request["method"] == "tools/list").then(|| {
+            asked += 1;
+            match asked {
+                1 => Play::Error(-32603, json!(null)),
+                _ => Play::Result(json!({"tools": [{"name": "t", "outputSchema": {"type": "string"}}]})),
+            }
+        })
+    });
+    let bench = Bench::new(script, unasked);
+    bench.initialize("2025-06-18", json!({})).await;
+    for (pause, asked) in [(0, 1), (30, 1), (31, 2), (3_600, 2)] {
+        tokio::time::advance(Duration::from_secs(pause)).await;
+        bench.ask("tools/call", json!({"name": "t"})).await;
+        assert_eq!(bench.server.of("tools/list").len(), asked);
+    }
 }
 
 #[tokio::test]

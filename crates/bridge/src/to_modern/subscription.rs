@@ -1,0 +1,273 @@
+//! One `subscriptions/listen` at the server, and keeping it open.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use shadowcat_pipeline::{Back, ExchangeId, Origin, PeerId, Refusal, RefusalKind, Replies};
+use shadowcat_protocol::{Message, Notification, Request, codes, json, method};
+use tokio::time::Instant;
+
+use crate::meta;
+use crate::object::Object;
+
+use super::server::{Discovered, ModernServer, inner, own_meta};
+use super::terms::Terms;
+
+/// Resources one session may be subscribed to.
+pub(super) const SUBSCRIPTIONS_MAX: usize = 1_000;
+/// How long the server may take to acknowledge a subscription.
+const ACK_MAX: Duration = Duration::from_secs(10);
+/// The pause before a lost subscription is opened again; it doubles each time, up to this much.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_mins(1);
+/// A subscription that lasted this long was a good one.
+const LASTED: Duration = Duration::from_mins(1);
+/// Sessions that lost their subscriptions together do not all come back in the same moment.
+const SPREAD_MS: u64 = 1_000;
+
+/// The lists that may change: what asks for it in a filter, who offers it, and what tells of it.
+const LISTS: [(&str, &str, &str); 3] = [
+    ("toolsListChanged", "tools", method::TOOLS_CHANGED),
+    ("promptsListChanged", "prompts", method::PROMPTS_CHANGED),
+    ("resourcesListChanged", "resources", method::RESOURCES_CHANGED),
+];
+
+/// What is asked for, or what was granted of it.
+#[derive(Default)]
+pub(super) struct Filter {
+    lists: Vec<&'static str>,
+    pub(super) uris: BTreeSet<String>,
+}
+
+/// Who wants to know, and of what.
+pub(super) enum Subscriber {
+    /// All sessions, of every list that may change.
+    All,
+    /// One session, of these resources.
+    One { peer: PeerId, terms: Arc<Terms>, client: Arc<dyn Back>, uris: BTreeSet<String> },
+}
+
+/// A subscription as it is wanted, open or not.
+pub(super) struct Subscription {
+    server: Arc<ModernServer>,
+    subscriber: Subscriber,
+}
+
+/// A subscription that the server has acknowledged.
+pub(super) struct Opened {
+    replies: Replies,
+    pub(super) granted: Filter,
+}
+
+impl Subscription {
+    pub(super) fn new(server: Arc<ModernServer>, subscriber: Subscriber) -> Self {
+        Self { server, subscriber }
+    }
+
+    /// Opens it; none if the server offers nothing of what is wanted.
+    pub(super) async fn open(&self) -> Result<Option<Opened>, Refusal> {
+        let filter = self.subscriber.wanted(&*self.server.discover().await?);
+        if filter.is_empty() {
+            return Ok(None);
+        }
+        let opening = tokio::time::timeout(ACK_MAX, self.acknowledged(&filter)).await;
+        opening.unwrap_or_else(|_| Err(self.server.refusal(RefusalKind::UpstreamTimeout))).map(Some)
+    }
+
+    async fn acknowledged(&self, filter: &Filter) -> Result<Opened, Refusal> {
+        let params = self.subscriber.params(filter);
+        let request = Request::new(&self.server.next_id(), method::LISTEN, Some(&params));
+        let origin = Arc::new(self.subscriber.origin(&self.server));
+        let mut replies = self.server.send(Message::Request(request), origin).await?;
+        while let Some(reply) = replies.next().await {
+            match reply? {
+                Message::Notification(note) if note.method() == method::LISTEN_ACKNOWLEDGED => {
+                    return Ok(Opened { replies, granted: Filter::granted(note.params().unwrap_or("{}")) });
+                }
+                Message::Response(answer) if answer.error_json().is_some() => {
+                    let code = answer.error_code().unwrap_or(codes::INTERNAL_ERROR);
+                    return Err(Refusal::bad_message(code, "the server refused the subscription"));
+                }
+                _ => {}
+            }
+        }
+        let detail = "the server did not acknowledge the subscription";
+        Err(self.server.refusal(RefusalKind::UpstreamProtocol).with_detail(detail))
+    }
+
+    /// Passes on what changes, for as long as the server tells. Lost, the subscription is opened again, and what may
+    /// have changed meanwhile is told as changed. Ends when the server has no such subscription.
+    pub(super) async fn keep_open(&self, first: Option<Opened>) {
+        let mut opened = first;
+        let mut pause = PAUSE_MIN;
+        let mut missed = false;
+        loop {
+            let since = Instant::now();
+            let next = match opened.take() {
+                Some(opened) => Ok(Some(opened)),
+                None => self.open().await,
+            };
+            match next {
+                Ok(Some(opened)) => {
+                    if missed {
+                        self.tell_missed(&opened.granted).await;
+                    }
+                    self.pass_on(opened.replies).await;
+                    missed = true;
+                }
+                Ok(None) => return,
+                Err(refusal) if is_final(&refusal) => {
+                    tracing::debug!(upstream = %self.server.settings.side.name, %refusal, "no subscription");
+                    return;
+                }
+                Err(refusal) => {
+                    tracing::debug!(upstream = %self.server.settings.side.name, %refusal, "not subscribed yet");
+                }
+            }
+            if since.elapsed() >= LASTED {
+                pause = PAUSE_MIN;
+            }
+            tokio::time::sleep(pause + self.spread()).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    fn spread(&self) -> Duration {
+        let number = self.server.next_id().as_u64().unwrap_or_default();
+        Duration::from_millis(number.wrapping_mul(379) % SPREAD_MS)
+    }
+
+    async fn pass_on(&self, mut replies: Replies) {
+        while let Some(Ok(reply)) = replies.next().await {
+            match reply {
+                Message::Notification(note) if self.subscriber.wants(note.method()) => {
+                    self.tell(untagged(&note)).await;
+                }
+                Message::Notification(_) | Message::Request(_) => self.server.counters.not_carried.add(),
+                Message::Response(_) => return,
+            }
+        }
+    }
+
+    async fn tell_missed(&self, granted: &Filter) {
+        for note in granted.all_changed() {
+            if self.subscriber.wants(note.method()) {
+                self.tell(note).await;
+            }
+        }
+    }
+
+    async fn tell(&self, note: Notification) {
+        match &self.subscriber {
+            Subscriber::All => {
+                if note.method() == method::TOOLS_CHANGED {
+                    self.server.tools_changed();
+                }
+                self.server.lists.tell(note);
+            }
+            Subscriber::One { client, .. } => tell(&self.server, client, note).await,
+        }
+    }
+}
+
+/// Tells one client of a change.
+pub(super) async fn tell(server: &ModernServer, client: &Arc<dyn Back>, note: Notification) {
+    let told = client.deliver(Message::Notification(note), None, &server.settings.side).await;
+    if let Err(refusal) = told {
+        tracing::debug!(%refusal, "a client was not told of a change");
+    }
+}
+
+impl Subscriber {
+    fn wanted(&self, discovered: &Discovered) -> Filter {
+        match self {
+            Self::All => Filter::lists(discovered),
+            Self::One { uris, .. } if discovered.offers(&["resources", "subscribe"]) => {
+                Filter { uris: uris.clone(), ..Filter::default() }
+            }
+            Self::One { .. } => Filter::default(),
+        }
+    }
+
+    fn wants(&self, notification: &str) -> bool {
+        match self {
+            Self::All => LISTS.iter().any(|(.., known)| *known == notification),
+            Self::One { .. } => notification == method::RESOURCE_UPDATED,
+        }
+    }
+
+    fn params(&self, filter: &Filter) -> String {
+        let params = Object::default().with("notifications", filter.to_json());
+        match self {
+            Self::All => params.with("_meta", own_meta()).to_json(),
+            Self::One { terms, .. } => terms.stamped(Some(&params.to_json()), None),
+        }
+    }
+
+    fn origin(&self, server: &ModernServer) -> Origin {
+        match self {
+            Self::All => server.own_origin(),
+            Self::One { peer, .. } => inner(ExchangeId::next(), *peer),
+        }
+    }
+}
+
+impl Filter {
+    /// Every list of which the server says that it may change.
+    pub(super) fn lists(discovered: &Discovered) -> Self {
+        let lists = LISTS.into_iter().filter(|(_, offer, _)| discovered.offers(&[offer, "listChanged"]));
+        Self { lists: lists.map(|(member, ..)| member).collect(), ..Self::default() }
+    }
+
+    fn granted(params: &str) -> Self {
+        let granted = |member: &str| json::get(params, &["notifications", member]);
+        let lists = LISTS.into_iter().filter(|(member, ..)| granted(member) == Some("true"));
+        let uris = json::elements(granted("resourceSubscriptions").unwrap_or("[]")).filter_map(json::string);
+        Self {
+            lists: lists.map(|(member, ..)| member).collect(),
+            uris: uris.map(std::borrow::Cow::into_owned).take(SUBSCRIPTIONS_MAX).collect(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lists.is_empty() && self.uris.is_empty()
+    }
+
+    /// What tells that everything in it has changed.
+    pub(super) fn all_changed(&self) -> impl Iterator<Item = Notification> {
+        let lists = LISTS.into_iter().filter(|(member, ..)| self.lists.contains(member));
+        let lists = lists.map(|(.., notification)| Notification::new(notification, None));
+        lists.chain(self.uris.iter().map(|uri| {
+            let params = format!(r#"{{"uri":{}}}"#, json::quote(uri));
+            Notification::new(method::RESOURCE_UPDATED, Some(&params))
+        }))
+    }
+
+    fn to_json(&self) -> String {
+        let mut filter = Object::default();
+        for list in &self.lists {
+            filter.set(list, "true");
+        }
+        if !self.uris.is_empty() {
+            let uris: Vec<String> = self.uris.iter().map(|uri| json::quote(uri)).collect();
+            filter.set("resourceSubscriptions", format!("[{}]", uris.join(",")));
+        }
+        filter.to_json()
+    }
+}
+
+/// The server has no subscriptions: asking again is of no use.
+fn is_final(refusal: &Refusal) -> bool {
+    matches!(refusal.kind, RefusalKind::BadMessage { code: codes::METHOD_NOT_FOUND, .. })
+}
+
+/// The notification without the subscription it was sent for.
+fn untagged(note: &Notification) -> Notification {
+    let mut params = Object::of(note.params());
+    let tags = params.remove("_meta");
+    let kept = Object::of(tags.as_deref()).without(&[meta::SUBSCRIPTION]);
+    let params = if kept.is_empty() { params } else { params.with("_meta", kept.to_json()) };
+    let params = (!params.is_empty()).then(|| params.to_json());
+    Notification::new(note.method(), params.as_deref())
+}
