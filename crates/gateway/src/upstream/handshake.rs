@@ -131,3 +131,50 @@ pub(crate) fn noting(
 pub(crate) fn revision_of(result: &str) -> Option<Revision> {
     json::get(result, &["protocolVersion"]).and_then(json::string).and_then(|text| Revision::parse(&text))
 }
+
+/// Whether what was agreed on is still so by another handshake: its revision, and everything the server has offered. What
+/// it offers beyond that nobody has counted on.
+pub(crate) fn still_holds(agreed: &str, again: &str) -> bool {
+    let offered = |result, path: &[&str]| {
+        json::get(result, path).is_some_and(|raw| raw == "true" || raw.starts_with('{'))
+    };
+    let capabilities = json::get(agreed, &["capabilities"]).unwrap_or("{}");
+    revision_of(agreed) == revision_of(again)
+        && json::members(capabilities).filter(|(_, raw)| raw.starts_with('{')).all(|(name, raw)| {
+            offered(again, &["capabilities", &name])
+                && json::members(raw)
+                    .filter(|(_, raw)| *raw == "true")
+                    .all(|(part, _)| offered(again, &["capabilities", &name, &part]))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handshake_holds_as_long_as_its_revision_and_what_was_offered_are_there() {
+        let of = |version: &str, capabilities: &str| {
+            format!(r#"{{"protocolVersion":"{version}","capabilities":{capabilities}}}"#)
+        };
+        let agreed =
+            of("2025-06-18", r#"{"tools":{"listChanged":true},"logging":{},"experimental":{"build":7}}"#);
+        for (version, capabilities, holds) in [
+            ("2025-06-18", r#"{"tools":{"listChanged":true},"logging":{},"experimental":{"build":8}}"#, true),
+            (
+                "2025-06-18",
+                r#"{"prompts":{},"logging":{},"experimental":{},"tools":{"listChanged":true}}"#,
+                true,
+            ),
+            ("2025-06-18", r#"{"tools":{"listChanged":false},"logging":{},"experimental":{}}"#, false),
+            ("2025-06-18", r#"{"tools":{"listChanged":true},"experimental":{}}"#, false),
+            (
+                "2025-03-26",
+                r#"{"tools":{"listChanged":true},"logging":{},"experimental":{"build":7}}"#,
+                false,
+            ),
+        ] {
+            assert_eq!(still_holds(&agreed, &of(version, capabilities)), holds, "{version} {capabilities}");
+        }
+    }
+}

@@ -11,7 +11,7 @@ use shadowcat_protocol::{Era, Id, Message, Notification, Request, Response, Revi
 use shadowcat_session::{Record, Standing, State, Upstream, UpstreamToken};
 use shadowcat_transports::{Connection, Connector, Counters, OpenConnection, Parting};
 
-use super::handshake::{Memory, Said, is_noted, noting, revision_of};
+use super::handshake::{Memory, Said, is_noted, noting, revision_of, still_holds};
 
 /// How long a replayed handshake may take.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(30);
@@ -297,9 +297,13 @@ async fn replay(connection: &dyn Connection, said: &Said) -> Result<(), Refusal>
     let Some(handshake) = &said.handshake else { return Err(RefusalKind::SessionLost.into()) };
     let peer = PeerId::next();
     let answer = ask(connection, peer, method::INITIALIZE, handshake.params()).await?;
-    if answer.result_json().is_none() {
-        let detail = "the server refused to set the session up again";
-        return Err(Refusal::new(RefusalKind::SessionLost).with_detail(detail));
+    let lost = |detail: &str| Err(Refusal::new(RefusalKind::SessionLost).with_detail(detail));
+    match answer.result_json() {
+        None => return lost("the server refused to set the session up again"),
+        Some(again) if !still_holds(handshake.result(), again) => {
+            return lost("the server does not offer any more what was agreed on");
+        }
+        Some(_) => {}
     }
     let initialized = Notification::new(method::INITIALIZED, None);
     connection.handle(envelope(peer, Message::Notification(initialized))).await?;

@@ -128,3 +128,17 @@ async fn a_connection_that_ended_while_nobody_asked_is_an_error_when_it_is_looke
     upstream.handle(envelope("tools/list")).await.unwrap();
     assert_eq!((upstream.standing.state(), server.opened()), (State::Active, 2));
 }
+
+#[tokio::test]
+async fn a_server_that_came_back_as_another_loses_the_session() {
+    let server = FakeServer::default();
+    let upstream = upstream(&server).await;
+    for agreed in [
+        r#"{"protocolVersion":"2025-06-18","capabilities":{}}"#,
+        r#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{}}}"#,
+    ] {
+        upstream.memory.agreed(HANDSHAKE, agreed);
+        upstream.current().unwrap().close(Parting::Keep).await;
+        assert_eq!(refused(&upstream).await, RefusalKind::SessionLost, "{agreed}");
+    }
+}
