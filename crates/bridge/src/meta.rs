@@ -1,4 +1,4 @@
-//! The members of `_meta` that the 2026-07-28 revision keeps for itself.
+//! The members of `_meta` that the revisions keep for themselves, and the extension that both eras know in a form.
 
 /// The revision a request speaks.
 pub(crate) const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
@@ -12,3 +12,7 @@ pub(crate) const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 pub(crate) const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 /// The subscription a message was sent for.
 pub(crate) const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
+/// The task that a message belongs to (2025-11-25).
+pub(crate) const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
+/// The extension of the modern revision for tasks, as capabilities name it.
+pub(crate) const TASKS: &str = "io.modelcontextprotocol/tasks";

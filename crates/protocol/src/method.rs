@@ -58,6 +58,8 @@ pub const ROOTS_LIST: &str = "roots/list";
 pub const ROOTS_CHANGED: &str = "notifications/roots/list_changed";
 /// Asks for a task's state.
 pub const TASKS_GET: &str = "tasks/get";
+/// Asks for a task's result, when it has one (2025-11-25).
+pub const TASKS_RESULT: &str = "tasks/result";
 /// Gives a task the input it waits for (the tasks extension of 2026-07-28).
 pub const TASKS_UPDATE: &str = "tasks/update";
 /// Ends a task.

@@ -51,10 +51,18 @@ impl Agreed {
         json::get(all, capability).is_some_and(|raw| raw.starts_with('{') || raw == "true")
     }
 
+    /// Whether a tool of the server can run as a task.
+    pub(super) fn runs_tasks(&self) -> bool {
+        self.can(&["tools"]) && self.can(&["tasks", "requests", "tools", "call"])
+    }
+
     /// The result of `server/discover`.
     pub(super) fn discovered(&self) -> String {
-        let capabilities =
+        let mut capabilities =
             Object::of(json::get(&self.result, &["capabilities"])).without(&["tasks", "extensions"]);
+        if self.runs_tasks() {
+            capabilities.set("extensions", Object::default().with(meta::TASKS, "{}").to_json());
+        }
         let versions = format!("[{}]", json::quote(Revision::V2026_07_28.as_str()));
         let mut result = Object::default()
             .with(RESULT_TYPE, COMPLETE)
@@ -73,6 +81,11 @@ impl Agreed {
             object = with_cache_terms(object);
         }
         self.signed(object).to_json()
+    }
+
+    /// A task, in the place of a result.
+    pub(super) fn task(&self, task: Object<'_>) -> String {
+        self.signed(task.with(RESULT_TYPE, r#""task""#)).to_json()
     }
 
     /// The result that ends a subscription.
@@ -126,9 +139,7 @@ pub(super) fn modern_error(agreed: &Agreed, round: &Round, response: &Response) 
             missing_capability(round.id(), r#"{"elicitation":{"url":{}}}"#)
         }
         // 2025-11-25 basic/utilities/tasks: so a tool is refused that only runs as a task.
-        Some(codes::METHOD_NOT_FOUND) if asks_for_task(agreed, round) => {
-            missing_capability(round.id(), r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#)
-        }
+        Some(codes::METHOD_NOT_FOUND) if asks_for_task(agreed, round) => needs_tasks(round.id()),
         Some(codes::URL_ELICITATION) => {
             Response::error(Some(round.id()), &with_code(response, codes::INTERNAL_ERROR))
         }
@@ -137,9 +148,7 @@ pub(super) fn modern_error(agreed: &Agreed, round: &Round, response: &Response) 
 }
 
 fn asks_for_task(agreed: &Agreed, round: &Round) -> bool {
-    round.request.method() == method::TOOLS_CALL
-        && agreed.can(&["tools"])
-        && agreed.can(&["tasks", "requests", "tools", "call"])
+    round.request.method() == method::TOOLS_CALL && !round.takes_tasks && agreed.runs_tasks()
 }
 
 /// 2026-07-28 server/resources: a missing resource is a wrong parameter, and the data of the error name it.
@@ -155,6 +164,11 @@ fn with_code(response: &Response, code: i64) -> ErrorObject {
     let message = json::get(error, &["message"]).and_then(json::string).unwrap_or_default().into_owned();
     let data = json::get(error, &["data"]).map(str::to_owned);
     ErrorObject { code, message, data }
+}
+
+/// The request is for a client that declares the tasks extension.
+pub(super) fn needs_tasks(id: &Id) -> Response {
+    missing_capability(id, &format!(r#"{{"extensions":{{"{}":{{}}}}}}"#, meta::TASKS))
 }
 
 /// The request needs what its client did not declare.

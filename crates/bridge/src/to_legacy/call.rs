@@ -4,18 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream;
-use shadowcat_pipeline::{Form, Head, Refusal, RefusalKind, Replies};
+use shadowcat_pipeline::{ExchangeId, Form, Head, Refusal, RefusalKind, Replies};
 use shadowcat_protocol::{Message, Notification, Response, codes, json, method};
 use tokio::time::Instant;
 
 use super::agreed::{Agreed, missing_capability, modern_error};
+use super::asked::Questions;
 use super::cursor;
-use super::inbox::{Heard, Inbox, QUESTIONS_MAX};
+use super::inbox::{Heard, Inbox};
 use super::level::Level;
 use super::parking::Parking;
 use super::pool::Lease;
 use super::question::{Question, url_question};
 use super::round::Round;
+use super::tasks::{Handles, Told, follow, unwanted};
 use crate::object::Object;
 
 /// How long the answers that a call is given up with may take to leave, before the call itself is withdrawn.
@@ -35,20 +37,35 @@ pub(super) struct Call {
     upstream: Option<Replies>,
     /// What the server says elsewhere, for requests that it may say something to.
     inbox: Option<Inbox>,
-    asked: Vec<Asked>,
-    /// How many questions were put so far: a key is never used for two.
-    keys: u64,
+    asked: Questions,
     /// When the questions that are there go to the client.
     ask_at: Option<Instant>,
     /// The end, when it came while nobody was there to hear it.
     ended: Option<Reply>,
     lease: Option<Lease>,
+    as_task: Option<AsTask>,
 }
 
-/// A question the client has not answered.
-struct Asked {
-    key: String,
-    question: Question,
+/// What belongs to a call that its server is to run as a task.
+pub(super) struct AsTask {
+    handles: Arc<Handles>,
+    /// The exchange with the server.
+    exchange: ExchangeId,
+    /// The bridge waits for the task's result.
+    is_followed: bool,
+    /// The server's name for the task, as long as it is the call's to cancel.
+    task: Option<String>,
+}
+
+impl AsTask {
+    pub(super) fn new(handles: Arc<Handles>, exchange: ExchangeId) -> Self {
+        Self { handles, exchange, is_followed: false, task: None }
+    }
+
+    /// The task that this response has made of the call.
+    fn created<'r>(&self, response: &'r Response) -> Option<Told<'r>> {
+        Told::created(response.result_json()?).filter(|_| !self.is_followed)
+    }
 }
 
 /// What happens to a call.
@@ -75,12 +92,18 @@ impl Call {
             parking,
             upstream: Some(upstream),
             inbox,
-            asked: Vec::new(),
-            keys: 0,
+            asked: Questions::default(),
             ask_at: None,
             ended: None,
             lease: Some(lease),
+            as_task: None,
         }
+    }
+
+    /// The call as one that is to become a task at the server.
+    pub(super) fn with_task(mut self, as_task: Option<AsTask>) -> Self {
+        self.as_task = as_task;
+        self
     }
 
     /// The call as what its client gets in this round.
@@ -94,12 +117,7 @@ impl Call {
         if let (Some(level), Some(lease)) = (round.level, &self.lease) {
             lease.session.speak_up(&self.agreed, level).await;
         }
-        for Asked { key, question } in std::mem::take(&mut self.asked) {
-            match round.response(&key) {
-                Some(result) => question.answer(result, self.agreed.revision),
-                None => self.asked.push(Asked { key, question }),
-            }
-        }
+        self.asked.answer(&round, self.agreed.revision);
         if let Some(inbox) = &self.inbox {
             inbox.set_logs(round.level.is_some());
         }
@@ -124,12 +142,13 @@ impl Call {
                 Event::Question(question) => self.take(question),
                 Event::Gathered => {
                     self.ask_at = None;
-                    self.drop_unfit();
+                    self.asked.drop_unfit(&self.round.declared);
                     if !self.asked.is_empty() {
                         let parking = Arc::clone(&self.parking);
                         return Some((parking.park(self), None));
                     }
                 }
+                Event::End(reply) if self.follow(&reply) => {}
                 Event::End(reply) => return Some((self.end(reply), None)),
             }
         }
@@ -192,39 +211,22 @@ impl Call {
                 lease.forget();
             }
         }
+        if let (Ok(Message::Response(response)), Some(as_task)) = (&reply, &mut self.as_task) {
+            as_task.task = as_task.created(response).map(Told::id);
+        }
         Event::End(reply)
     }
 
     fn take(&mut self, question: Question) {
-        self.asked.retain(|asked| !asked.question.is_withdrawn());
-        if self.asked.len() >= QUESTIONS_MAX {
-            return question.turn_away();
+        if !self.asked.take(question) {
+            return;
         }
-        self.keys += 1;
-        self.asked.push(Asked { key: format!("q{}", self.keys), question });
         self.ask_at.get_or_insert_with(|| Instant::now() + self.parking.gather());
-    }
-
-    /// Without the questions that the server has withdrawn, and those that this round's client must not be asked.
-    fn drop_unfit(&mut self) {
-        for Asked { key, question } in std::mem::take(&mut self.asked) {
-            if question.is_withdrawn() {
-                continue;
-            }
-            match self.round.declared.allows(&question.request) {
-                Ok(()) => self.asked.push(Asked { key, question }),
-                Err(undeclared) => question.refuse(&undeclared.error),
-            }
-        }
     }
 
     /// The questions as the result of this round.
     pub(super) fn input_required(&self, state: &str) -> Response {
-        let requests = self.asked.iter().fold(String::new(), |requests, asked| {
-            let comma = if requests.is_empty() { "" } else { "," };
-            requests + comma + &json::quote(&asked.key) + ":" + &asked.question.to_input_request()
-        });
-        let result = self.agreed.input_required(format!("{{{requests}}}"), state);
+        let result = self.agreed.input_required(self.asked.to_input_requests(), state);
         Response::result(self.round.id(), &result)
     }
 
@@ -255,11 +257,40 @@ impl Call {
         }
     }
 
+    /// Waits for the result of a task whose client does not take the task for an answer.
+    fn follow(&mut self, reply: &Reply) -> bool {
+        let (Ok(Message::Response(response)), Some(as_task)) = (reply, &mut self.as_task) else {
+            return false;
+        };
+        let (Some(created), Some(lease)) = (as_task.created(response), &self.lease) else { return false };
+        if self.round.takes_tasks {
+            return false;
+        }
+        as_task.is_followed = true;
+        self.upstream = Some(follow(Arc::clone(&lease.session), as_task.exchange, created));
+        true
+    }
+
+    /// The handle for the task that the call has become, if it has.
+    fn hand_out(&mut self, response: &Response) -> Option<Reply> {
+        let as_task = self.as_task.as_mut()?;
+        let created = as_task.created(response)?;
+        as_task.task = None;
+        let (lease, asked) = (self.lease.take()?, std::mem::take(&mut self.asked));
+        let inbox = self.inbox.as_mut();
+        let handed = as_task.handles.hand_out(&self.round, &self.agreed, lease, created, asked, inbox);
+        Some(handed.map(Message::Response))
+    }
+
     /// The last message of this round.
-    fn end(&self, reply: Reply) -> Reply {
+    fn end(&mut self, reply: Reply) -> Reply {
         let Message::Response(response) = reply? else {
             return Err(RefusalKind::UpstreamProtocol.into());
         };
+        if let Some(handed) = self.hand_out(&response) {
+            return handed;
+        }
+        self.learn(&response);
         // 2026-07-28 basic: the call needed what its client did not declare. Not so if it went well without.
         let undeclared = self.inbox.as_ref().and_then(Inbox::undeclared);
         if let Some(required) = undeclared.filter(|_| has_failed(&response)) {
@@ -275,6 +306,22 @@ impl Call {
         let sealed = self.sealed_cursor(result)?;
         let result = self.agreed.complete(asked, sealed.as_deref().unwrap_or(result));
         Ok(Message::Response(response.with_id(self.round.id()).with_result(&result)))
+    }
+
+    /// Notes what the answer says of tools that only run as tasks.
+    fn learn(&self, response: &Response) {
+        let Some(lease) = &self.lease else { return };
+        let (tools, request) = (&lease.session.tools, &self.round.request);
+        match (request.method(), response.result_json()) {
+            (method::TOOLS_LIST, Some(result)) => tools.note(result),
+            // 2025-11-25 basic/utilities/tasks: so is refused what has to be a task, or what must not be one.
+            (method::TOOLS_CALL, None) if response.error_code() == Some(codes::METHOD_NOT_FOUND) => {
+                if let Some(tool) = request.name().filter(|_| self.agreed.runs_tasks()) {
+                    tools.set(&tool, self.as_task.is_none());
+                }
+            }
+            _ => {}
+        }
     }
 
     fn sealed_cursor(&self, result: &str) -> Result<Option<String>, Refusal> {
@@ -305,9 +352,7 @@ impl Call {
     /// Ends a call whose client does not come back: first the server hears that its questions are cancelled, then
     /// that the call is.
     pub(super) async fn give_up(mut self) {
-        let asked = std::mem::take(&mut self.asked).into_iter();
-        let leaving: Vec<_> = asked.filter_map(|asked| asked.question.give_up()).collect();
-        let left = futures_util::future::join_all(leaving);
+        let left = futures_util::future::join_all(self.asked.give_up());
         if tokio::time::timeout(GIVING_UP_MAX, left).await.is_err() {
             tracing::debug!("the legacy server does not take the answers that end its call");
         }
@@ -326,11 +371,14 @@ fn may_work_on(end: &RefusalKind) -> bool {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let (Some(upstream), Some(lease)) = (self.upstream.take(), self.lease.take()) else { return };
-        drop(upstream);
-        if lease.is_own() {
+        let Some(lease) = self.lease.take() else { return };
+        if self.upstream.take().is_some() && lease.is_own() {
             // A server may work on behind its cancel, and ask: what it asks then must not be taken for the next call's.
             lease.forget();
+        }
+        if let Some(task) = self.as_task.take().and_then(|as_task| as_task.task) {
+            let tasks = lease.session.tasks.clone();
+            tasks.spawn(async move { unwanted(lease, &task).await });
         }
     }
 }

@@ -79,14 +79,20 @@ impl Hearing {
             let error = Response::error(Some(request.id()), &undeclared.error);
             return Ok(Replies::one(Message::Response(error)));
         }
-        self.0.inboxes.question(request, related)
+        match self.0.handed.question(&request) {
+            Some(replies) => Ok(replies),
+            None => self.0.inboxes.question(request, related),
+        }
     }
 
     fn note(&self, note: Notification, related: Option<ExchangeId>) {
         match note.method() {
             method::LOG_MESSAGE => self.0.inboxes.note(note, related),
             method::PROGRESS if related.is_some() => self.0.inboxes.note(note, related),
-            _ => {
+            changed => {
+                if changed == method::TOOLS_CHANGED {
+                    self.0.tools.doubt();
+                }
                 if !self.0.listeners.tell(&note) {
                     self.0.not_carried(note.method());
                 }

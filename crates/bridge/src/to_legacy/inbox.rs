@@ -11,6 +11,7 @@ use super::pool::Lease;
 use super::question::{Question, nobody_there};
 use super::round::Round;
 use super::session::Session;
+use super::tasks::related_task;
 
 /// Log messages and progress that wait for one request. What is too much is lost.
 const NOTES_MAX: usize = 64;
@@ -33,6 +34,8 @@ struct Entry {
     heard: mpsc::Sender<Heard>,
     /// The request that occupies the session: what the server asks without saying for whom, it asks this one.
     occupies: bool,
+    /// Whether what it occupies the session for may have become a task.
+    as_task: bool,
     logs: bool,
     /// What the client did not declare, and a question was refused for.
     undeclared: Option<&'static str>,
@@ -45,10 +48,12 @@ impl Inboxes {
 
     /// Takes a question of the server to the request it belongs to, or gives the answer for one that belongs to none.
     pub(super) fn question(&self, request: Request, related: Option<ExchangeId>) -> Result<Replies, Refusal> {
+        let of_task = related_task(&request).is_some();
+        let is_asked = |entry: &&Entry| entry.occupies && (entry.as_task || !of_task);
         let inboxes = self.lock();
         let entry = match related {
-            Some(exchange) => inboxes.get(&exchange).filter(|entry| entry.occupies),
-            None => inboxes.values().find(|entry| entry.occupies),
+            Some(exchange) => inboxes.get(&exchange).filter(is_asked),
+            None => inboxes.values().find(is_asked),
         };
         let Some(heard) = entry.map(|entry| entry.heard.clone()) else {
             tracing::debug!(method = request.method(), "a question of the legacy server belongs to no call");
@@ -113,23 +118,25 @@ pub(super) struct Inbox {
 
 impl Inbox {
     /// An inbox for a request that the server may say something to; none for others.
-    pub(super) fn open(lease: &Lease, exchange: ExchangeId, round: &Round) -> Option<Self> {
+    pub(super) fn open(lease: &Lease, exchange: ExchangeId, round: &Round, as_task: bool) -> Option<Self> {
         let (occupies, logs) = (lease.is_own(), round.level.is_some());
         if !occupies && !logs && !round.takes_questions() && round.request.progress_token().is_none() {
             return None;
         }
         let (sender, heard) = mpsc::channel(NOTES_MAX + QUESTIONS_MAX);
-        lease
-            .session
-            .inboxes
-            .lock()
-            .insert(exchange, Entry { heard: sender, occupies, logs, undeclared: None });
+        let entry = Entry { heard: sender, occupies, as_task, logs, undeclared: None };
+        lease.session.inboxes.lock().insert(exchange, entry);
         Some(Self { session: Arc::clone(&lease.session), exchange, heard })
     }
 
     /// What comes next. Cancel safe.
     pub(super) async fn next(&mut self) -> Option<Heard> {
         self.heard.recv().await
+    }
+
+    /// What is there already.
+    pub(super) fn take_waiting(&mut self) -> Option<Heard> {
+        self.heard.try_recv().ok()
     }
 
     pub(super) fn set_logs(&self, logs: bool) {

@@ -10,10 +10,12 @@
 //! | `pool`, `session` | sessions with the server, and who may use which |
 //! | `from_server`, `inbox`, `listeners` | what the server says of its own accord, and whom it is for |
 //! | `round`, `declared`, `level` | what one request of the client says about itself |
-//! | `call`, `question`, `parking` | a call from its first round to its last |
+//! | `call`, `question`, `asked`, `parking` | a call from its first round to its last |
+//! | `tasks` | calls that the server runs as tasks |
 //! | `agreed`, `cursor`, `listen` | answers as the modern revision has them |
 
 mod agreed;
+mod asked;
 mod call;
 mod cursor;
 mod declared;
@@ -29,6 +31,7 @@ mod round;
 mod server;
 mod session;
 mod settings;
+mod tasks;
 #[cfg(test)]
 mod tests;
 
@@ -45,12 +48,14 @@ use shadowcat_pipeline::{
 use shadowcat_protocol::{ErrorObject, Id, Message, Notification, Request, Response, codes, json, method};
 use tokio_util::sync::CancellationToken;
 
-use call::Call;
+use agreed::Agreed;
+use call::{AsTask, Call};
 use inbox::Inbox;
 use parking::{Parking, State};
 use pool::{Lease, Pool, Want};
 use round::Round;
 use session::{HEAD_START, Key, Maker, Session};
+use tasks::Handles;
 
 use crate::counters::Counters;
 use crate::seal::Seal;
@@ -71,6 +76,7 @@ pub struct ToLegacy {
     this: Weak<Self>,
     pool: Arc<Pool>,
     parking: Arc<Parking>,
+    handles: Arc<Handles>,
     counters: Arc<Counters>,
     tasks: Tasks,
     /// Requests whose client may withdraw them by a message.
@@ -92,6 +98,7 @@ impl ToLegacy {
         Arc::new_cyclic(|this| Self {
             this: Weak::clone(this),
             pool: Pool::new(maker, settings),
+            handles: Handles::new(Arc::clone(&seal), tasks.clone()),
             parking: Parking::new(settings, seal, Arc::clone(&counters), tasks.clone()),
             counters,
             tasks,
@@ -153,6 +160,9 @@ impl ToLegacy {
         }
         let round = Round::new(request, &origin);
         match round.request.method() {
+            method::TASKS_GET | method::TASKS_UPDATE | method::TASKS_CANCEL => {
+                self.handles.answer(&round).await
+            }
             // Tasks of the modern revision are others than those a legacy server knows by the same name.
             name if !origin.revision.keeps_method(name) || name.starts_with("tasks/") => {
                 Ok(refused(&round, codes::METHOD_NOT_FOUND, "this revision has no such method"))
@@ -161,6 +171,9 @@ impl ToLegacy {
                 let (_lease, agreed) = self.session(&round, Want::Shared, &origin).await?;
                 let response = Response::result(round.id(), &agreed.discovered());
                 Ok(Replies::one(Message::Response(response)))
+            }
+            method::LISTEN if tasks::are_listened_to(&round) && !round.takes_tasks => {
+                Ok(Replies::one(Message::Response(agreed::needs_tasks(round.id()))))
             }
             method::LISTEN => {
                 let (lease, agreed) = self.session(&round, Want::Shared, &origin).await?;
@@ -176,7 +189,7 @@ impl ToLegacy {
         round: &Round,
         want: Want,
         origin: &Origin,
-    ) -> Result<(Lease, Arc<agreed::Agreed>), Refusal> {
+    ) -> Result<(Lease, Arc<Agreed>), Refusal> {
         let found = self.find_session(round, want, origin).await?;
         found.ok_or_else(|| RefusalKind::SessionLost.into())
     }
@@ -186,7 +199,7 @@ impl ToLegacy {
         round: &Round,
         want: Want,
         origin: &Origin,
-    ) -> Result<Option<(Lease, Arc<agreed::Agreed>)>, Refusal> {
+    ) -> Result<Option<(Lease, Arc<Agreed>)>, Refusal> {
         let key = Key { principal: round.principal.clone(), declared: round.declared.clone() };
         let Some(lease) = self.pool.lease(&key, want, origin.transport).await? else { return Ok(None) };
         match lease.ready().await {
@@ -229,24 +242,32 @@ impl ToLegacy {
         // The same number on both sides: so a tape and the log show what belongs together.
         inner.exchange = origin.exchange;
         let inner = Arc::new(inner);
-        let inbox = Inbox::open(&lease, inner.exchange, &round);
+        let as_task = runs_as_task(&lease, &agreed, &round).await;
+        let inbox = Inbox::open(&lease, inner.exchange, &round, as_task);
         tracing::debug!(
             exchange = %origin.exchange,
             method = round.request.method(),
             session = lease.session.number,
             revision = %agreed.revision,
+            as_task,
             "translated"
         );
-        let sending = send(Arc::clone(&lease.session), round.to_legacy(), inner, Arc::clone(origin));
+        let request = if as_task { tasks::as_task(&round.to_legacy()) } else { round.to_legacy() };
+        let as_task = as_task.then(|| AsTask::new(Arc::clone(&self.handles), inner.exchange));
+        let sending = send(Arc::clone(&lease.session), request, inner, Arc::clone(origin));
         let upstream = if lease.is_own() {
             // A part of the call: the server may ask before it gives a head, or give none before it has its answer.
             Replies::stream(sending.into_stream().try_flatten()).with_head(FREE)
         } else {
             sending.await.inspect_err(|refusal| lease.forget_if_lost(refusal))?
         };
-        let is_stream = round.takes_questions() && upstream.head().form == Form::Stream;
+        let is_stream = match &as_task {
+            // Somebody waits long for the result of a task, and must not take it for lost.
+            Some(_) => !round.takes_tasks,
+            None => round.takes_questions() && upstream.head().form == Form::Stream,
+        };
         let call = Call::new(round, agreed, Arc::clone(&self.parking), lease, inbox, upstream);
-        let replies = call.into_replies(FREE);
+        let replies = call.with_task(as_task).into_replies(FREE);
         Ok(if is_stream { streamed_unless_soon(replies).await } else { replies })
     }
 
@@ -286,6 +307,15 @@ impl Service for ToLegacy {
                 Err(Refusal::bad_message(codes::INVALID_REQUEST, "this revision has no responses of clients"))
             }
         }
+    }
+}
+
+/// Whether a call has to be one that runs as a task.
+async fn runs_as_task(lease: &Lease, agreed: &Agreed, round: &Round) -> bool {
+    let tool = round.request.name().filter(|_| round.request.method() == method::TOOLS_CALL);
+    match tool.filter(|_| agreed.runs_tasks()) {
+        Some(tool) => lease.session.tools.only_as_task(&lease.session, &tool).await,
+        None => false,
     }
 }
 

@@ -151,6 +151,12 @@ impl Pool {
         }
     }
 
+    fn let_in(&self, session: &Arc<Session>) {
+        if let Some(slot) = self.table().slot(session) {
+            slot.occupied = false;
+        }
+    }
+
     fn give_back(&self, session: &Arc<Session>, occupied: bool) {
         let mut table = self.table();
         let ends = table.slot(session).is_some_and(|slot| {
@@ -232,6 +238,14 @@ impl Lease {
     /// Whether nobody else occupies the session.
     pub(super) fn is_own(&self) -> bool {
         self.place.is_some()
+    }
+
+    /// Lets others occupy the session, which is kept.
+    pub(super) fn share(&mut self) {
+        if self.place.is_some() {
+            self.pool.let_in(&self.session);
+            self.place = None;
+        }
     }
 
     /// Takes the session out of use, for it cannot be set up, or still works for somebody who has gone: the next

@@ -4,11 +4,11 @@ use shadowcat_pipeline::{Refusal, RefusalKind, Replies};
 use shadowcat_protocol::{ErrorObject, Message, Request, Response, Revision, codes, json, method};
 use tokio::sync::oneshot;
 
+use crate::meta;
 use crate::object::Object;
 
 /// Error code of a client whose user does not want it (legacy revisions, client/sampling).
 const USER_REJECTED: i64 = -1;
-const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
 
 /// A question of the server that waits for its answer.
 #[derive(Debug)]
@@ -82,8 +82,8 @@ impl Question {
         let request = Object::default().with("method", json::quote(self.request.method()));
         let Some(raw) = self.request.params() else { return request.to_json() };
         let mut params = Object::parse(raw).without(&["elicitationId", "task"]);
-        if let Some(meta) = json::get(raw, &["_meta"]) {
-            let kept = Object::parse(meta).without(&["progressToken", RELATED_TASK]);
+        if let Some(sent) = json::get(raw, &["_meta"]) {
+            let kept = Object::parse(sent).without(&["progressToken", meta::RELATED_TASK]);
             if kept.is_empty() {
                 params.remove("_meta");
             } else {

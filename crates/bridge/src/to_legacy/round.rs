@@ -15,6 +15,8 @@ use crate::object::Object;
 const REQUEST_META: [&str; 4] = [meta::VERSION, meta::CLIENT_INFO, meta::CAPABILITIES, meta::LOG_LEVEL];
 const INPUT_RESPONSES: &str = "inputResponses";
 const REQUEST_STATE: &str = "requestState";
+/// What makes a legacy server run a call as a task: for the bridge to say.
+const TASK: &str = "task";
 
 /// One request of the client. A call that is asked back takes several.
 #[derive(Clone, Debug)]
@@ -23,12 +25,17 @@ pub(super) struct Round {
     pub(super) principal: Option<Principal>,
     pub(super) declared: Declared,
     pub(super) level: Option<Level>,
+    /// Whether the client takes a task for an answer.
+    pub(super) takes_tasks: bool,
 }
 
 impl Round {
     pub(super) fn new(request: Request, origin: &Origin) -> Self {
         let (declared, level) = (Declared::of(&request), Level::of(&request));
-        Self { request, principal: origin.principal.clone(), declared, level }
+        let capabilities = request.meta(meta::CAPABILITIES).unwrap_or_default();
+        let tasks = json::get(capabilities, &["extensions", meta::TASKS]);
+        let takes_tasks = tasks.is_some_and(|raw| raw.starts_with('{'));
+        Self { request, principal: origin.principal.clone(), declared, level, takes_tasks }
     }
 
     pub(super) fn id(&self) -> &Id {
@@ -65,7 +72,7 @@ impl Round {
         let Some(raw) = self.request.params() else { return self.request.clone() };
         let mut params = Object::parse(raw);
         if allows_questions(self.request.method()) {
-            params = params.without(&[INPUT_RESPONSES, REQUEST_STATE]);
+            params = params.without(&[INPUT_RESPONSES, REQUEST_STATE, TASK]);
         }
         if let Some(meta) = json::get(raw, &["_meta"]) {
             let kept = Object::parse(meta).without(&REQUEST_META);

@@ -18,13 +18,14 @@ use super::inbox::Inboxes;
 use super::level::Level;
 use super::listeners::Listeners;
 use super::server::{LegacyServer, LegacySession};
+use super::tasks::{HandedOut, Tools};
 use crate::counters::Counters;
 use crate::object::Object;
 
 /// How long the handshake may take; a child has to start in it.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(30);
 /// How long a request of the bridge itself may take.
-const ASK_MAX: Duration = Duration::from_secs(10);
+pub(super) const ASK_MAX: Duration = Duration::from_secs(10);
 /// How long the standing stream may take to open.
 const STAND_MAX: Duration = Duration::from_secs(5);
 /// How far the standing stream goes ahead of a request: that it is on its way is what counts, for many servers send no
@@ -69,6 +70,9 @@ pub(super) struct Session {
     level: Mutex<Option<Level>>,
     pub(super) inboxes: Inboxes,
     pub(super) listeners: Listeners,
+    pub(super) tools: Tools,
+    /// The tasks whose clients have a handle.
+    pub(super) handed: HandedOut,
 }
 
 /// The standing stream, as far as is known.
@@ -107,6 +111,8 @@ impl Session {
             level: Mutex::default(),
             inboxes: Inboxes::default(),
             listeners: Listeners::default(),
+            tools: Tools::default(),
+            handed: HandedOut::default(),
         });
         let this = Arc::clone(&session);
         maker.tasks.spawn_until_stop(async move {
@@ -269,7 +275,17 @@ impl Session {
     }
 
     async fn exchange(&self, method: &str, params: &str) -> Result<Response, Refusal> {
-        let origin = self.origin();
+        self.exchange_within(ExchangeId::next(), method, params).await
+    }
+
+    /// A request of the bridge itself as a part of this exchange, and its response. The caller sets the deadline.
+    pub(super) async fn exchange_within(
+        &self,
+        exchange: ExchangeId,
+        method: &str,
+        params: &str,
+    ) -> Result<Response, Refusal> {
+        let origin = Origin { exchange, ..self.origin() };
         let request = Request::new(&Id::from_u64(origin.exchange.get()), method, Some(params));
         let mut replies = self.send(Message::Request(request), Arc::new(origin)).await?;
         while let Some(reply) = replies.next().await {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::unfold;
+use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Back, Form, Head, Origin, Refusal, RefusalKind, Replies};
 use shadowcat_protocol::{Message, Request, Response, codes, json, method};
 
@@ -12,13 +13,15 @@ use crate::object::Object;
 
 use super::asking::{Asking, Ended};
 use super::down::{self, ResultType};
+use super::driving::{declaring_tasks, needs_tasks};
 use super::in_flight::Flight;
 use super::reading::Reader;
 use super::server::ModernServer;
 use super::terms::Terms;
 
 /// Rounds of questions in one call.
-const ROUNDS_MAX: usize = 10;
+pub(super) const ROUNDS_MAX: usize = 10;
+pub(super) const ASKED_TOO_OFTEN: &str = "the server asked again and again and did not come to a result";
 /// The pause before a leg that brings the server nothing but its own state.
 const STATE_ONLY_PAUSE: Duration = Duration::from_millis(250);
 /// The requests to which a server may answer that it wants something first (2026-07-28 MRTR).
@@ -37,6 +40,8 @@ pub(super) struct Call {
     pub(super) params: String,
     pub(super) origin: Arc<Origin>,
     pub(super) flight: Flight,
+    /// What outlives the call runs here.
+    pub(super) tasks: Tasks,
 }
 
 /// A call that is under way.
@@ -49,6 +54,8 @@ struct Running {
     rounds: usize,
     /// The tool list was read again for this call.
     corrected: bool,
+    /// The tasks extension is declared for this call.
+    takes_tasks: bool,
 }
 
 impl Call {
@@ -57,7 +64,14 @@ impl Call {
         self.server.counters.to_modern.add();
         let withdrawn = self.flight.withdrawn.clone();
         let waits = self.needs_tools() && !self.server.is_taught();
-        let mut running = Running { call: self, replies: None, said: None, rounds: 0, corrected: false };
+        let mut running = Running {
+            call: self,
+            replies: None,
+            said: None,
+            rounds: 0,
+            corrected: false,
+            takes_tasks: false,
+        };
         let mut form = Form::Free;
         if !waits {
             let sending = running.call.send(&running.call.params);
@@ -99,10 +113,7 @@ impl Call {
         let mut said = Object::parse(&self.params);
         match wanted {
             Some(wanted) => {
-                let exchange = self.origin.exchange;
-                let asking =
-                    Asking { server: &self.server, client: &self.client, terms: &self.terms, exchange };
-                said.set("inputResponses", asking.round(wanted).await?);
+                said.set("inputResponses", self.asking().round(wanted).await?);
             }
             None if state.is_some() => tokio::time::sleep(STATE_ONLY_PAUSE).await,
             None => return Err("the server wants something and does not say what".to_owned()),
@@ -113,7 +124,13 @@ impl Call {
         Ok(said.to_json())
     }
 
-    fn complete(&self, result: &str) -> Response {
+    /// The client, as it may be asked in the course of this call.
+    pub(super) fn asking(&self) -> Asking<'_> {
+        let exchange = self.origin.exchange;
+        Asking { server: &self.server, client: &self.client, terms: &self.terms, exchange }
+    }
+
+    pub(super) fn complete(&self, result: &str) -> Response {
         let Self { server, request, terms, .. } = self;
         if request.method() == method::TOOLS_LIST {
             server.note_tools(result);
@@ -123,7 +140,7 @@ impl Call {
         Response::result(request.id(), &down::result(reader, request.method(), result, wraps))
     }
 
-    fn failed(&self, why: &str) -> Response {
+    pub(super) fn failed(&self, why: &str) -> Response {
         down::failed(self.request.method(), self.request.id(), why)
     }
 }
@@ -178,8 +195,7 @@ impl Running {
             ResultType::InputRequired if INTERACTIVE.contains(&asked) => {
                 self.rounds += 1;
                 if self.rounds > ROUNDS_MAX {
-                    let why = "the server asked again and again and did not come to a result";
-                    return Some(self.call.failed(why));
+                    return Some(self.call.failed(ASKED_TOO_OFTEN));
                 }
                 match self.call.round(result).await {
                     Ok(said) => self.said = Some(said),
@@ -187,7 +203,8 @@ impl Running {
                 }
                 None
             }
-            ResultType::InputRequired | ResultType::Unknown => {
+            ResultType::Task if self.call.needs_tools() => Some(self.call.drive(result).await),
+            ResultType::InputRequired | ResultType::Task | ResultType::Unknown => {
                 self.call.server.counters.not_carried.add();
                 let why = "the server gave a kind of result that this version of the protocol does not have";
                 Some(down::fault(self.call.request.id(), codes::INTERNAL_ERROR, why))
@@ -202,6 +219,14 @@ impl Running {
             Some(codes::HEADER_MISMATCH) if self.call.needs_tools() && !self.corrected => {
                 server.list_tools().await;
                 self.corrected = true;
+                return None;
+            }
+            Some(codes::MISSING_CAPABILITY)
+                if self.call.needs_tools() && !self.takes_tasks && needs_tasks(response) =>
+            {
+                self.takes_tasks = true;
+                self.call.params = declaring_tasks(&self.call.params);
+                self.said = self.said.as_deref().map(declaring_tasks);
                 return None;
             }
             Some(codes::UNSUPPORTED_VERSION) => server.doubt().await,

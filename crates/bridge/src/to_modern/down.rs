@@ -17,6 +17,8 @@ pub(super) enum ResultType {
     Complete,
     /// The server wants something of the client first.
     InputRequired,
+    /// The server runs a call as a task.
+    Task,
     /// What no legacy client can have asked for.
     Unknown,
 }
@@ -28,6 +30,7 @@ pub(super) fn result_type(result: &str) -> ResultType {
     match json::string(kind).as_deref() {
         Some("complete") => ResultType::Complete,
         Some("input_required") => ResultType::InputRequired,
+        Some("task") => ResultType::Task,
         _ => ResultType::Unknown,
     }
 }
@@ -135,7 +138,7 @@ mod tests {
         assert_eq!(result_type("{}"), ResultType::Complete);
         assert_eq!(result_type(r#"{"resultType":"complete"}"#), ResultType::Complete);
         assert_eq!(result_type(r#"{"resultType":"input_required"}"#), ResultType::InputRequired);
-        assert_eq!(result_type(r#"{"resultType":"task"}"#), ResultType::Unknown);
+        assert_eq!(result_type(r#"{"resultType":"task"}"#), ResultType::Task);
         assert_eq!(result_type(r#"{"resultType":1}"#), ResultType::Unknown);
     }
 

@@ -7,6 +7,7 @@
 //! | `tools` | what is known of its tools because their list has passed |
 //! | `terms` | what one client agreed on, and the metadata of its requests |
 //! | `call` | one request: its legs upstream, its one answer |
+//! | `driving` | a call that the server runs as a task |
 //! | `asking`, `questions` | what the server wants to know, asked of the client in its revision |
 //! | `down`, `reading`, `schema` | results and errors as the client can read them |
 //! | `lists` | changes in the server's lists, told to all sessions |
@@ -17,6 +18,7 @@
 mod asking;
 mod call;
 mod down;
+mod driving;
 mod feed;
 mod in_flight;
 mod lists;
@@ -73,6 +75,7 @@ pub struct ToModern {
     agreed: Mutex<Agreed>,
     in_flight: Arc<InFlight>,
     feed: Arc<Feed>,
+    tasks: Tasks,
 }
 
 #[derive(Default)]
@@ -89,7 +92,8 @@ impl ToModern {
         let feed =
             Feed::new(Arc::clone(&server), Arc::clone(&client), tasks.child(), peer, known.subscriptions);
         let agreed = Mutex::new(Agreed { terms, level: known.log_level });
-        Arc::new(Self { server, client, peer, agreed, in_flight: Arc::default(), feed })
+        let tasks = tasks.child();
+        Arc::new(Self { server, client, peer, agreed, in_flight: Arc::default(), feed, tasks })
     }
 
     /// The client has opened its standing stream: from now on it can be told what changes.
@@ -192,7 +196,8 @@ impl ToModern {
             ..inner(origin.exchange, self.peer)
         };
         let (server, client) = (Arc::clone(&self.server), Arc::clone(&self.client));
-        Call { server, client, terms, request, params, origin: Arc::new(own), flight }.run().await
+        let (origin, tasks) = (Arc::new(own), self.tasks.clone());
+        Call { server, client, terms, request, params, origin, flight, tasks }.run().await
     }
 
     fn notification(&self, note: &Notification) {

@@ -150,7 +150,12 @@ impl ModernServer {
     pub(super) async fn ask(&self, asked: &str, params: Object<'_>) -> Result<Response, Refusal> {
         let params = params.with("_meta", own_meta()).to_json();
         let request = Request::new(&self.next_id(), asked, Some(&params));
-        let mut replies = self.send(Message::Request(request), Arc::new(self.own_origin())).await?;
+        self.response(request, Arc::new(self.own_origin())).await
+    }
+
+    /// The response to a request, past whatever comes before it. The caller sets the deadline.
+    pub(super) async fn response(&self, request: Request, origin: Arc<Origin>) -> Result<Response, Refusal> {
+        let mut replies = self.send(Message::Request(request), origin).await?;
         while let Some(reply) = replies.next().await {
             if let Message::Response(response) = reply? {
                 return Ok(response);

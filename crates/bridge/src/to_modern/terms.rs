@@ -5,9 +5,6 @@ use shadowcat_protocol::{Revision, json, method};
 use crate::meta;
 use crate::object::Object;
 
-/// The extension that stands for what a legacy client calls tasks.
-const TASKS: &str = "io.modelcontextprotocol/tasks";
-
 /// What one client agreed on.
 #[derive(Clone, Debug)]
 pub(super) struct Terms {
@@ -92,7 +89,7 @@ pub(super) fn is_url(params: &Object<'_>) -> bool {
 fn modern(raw: Option<&str>, revision: Revision) -> String {
     let mut capabilities = Object::of(raw).without(&["tasks"]);
     trim(&mut capabilities, "roots", &["listChanged"]);
-    trim(&mut capabilities, "extensions", &[TASKS]);
+    trim(&mut capabilities, "extensions", &[meta::TASKS]);
     if !revision.has_elicitation() {
         capabilities.remove("elicitation");
     }

@@ -4,6 +4,7 @@ mod interleaving;
 mod loss;
 mod peer;
 mod sharing;
+mod tasks;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -157,15 +158,6 @@ async fn t62_a_missing_resource_is_a_wrong_parameter_and_keeps_its_data() {
     let answer = read.answer(&pair).await;
     assert_eq!(answer["error"]["code"], -32602);
     assert_eq!(answer["error"]["data"], json!({"uri": "a:b"}));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_tool_that_only_runs_as_a_task_asks_for_what_this_bridge_does_not_carry() {
-    let pair = pair();
-    let answer = call("task_only", &json!({})).answer(&pair).await;
-    assert_eq!(answer["error"]["code"], -32021);
-    let required = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
-    assert_eq!(answer["error"]["data"]["requiredCapabilities"], required);
 }
 
 #[tokio::test(start_paused = true)]

@@ -44,14 +44,16 @@ pub(super) struct Script {
     pub(super) room: std::sync::atomic::AtomicUsize,
     /// Changed, it ends every call that waits for an answer.
     pub(super) lost: watch::Sender<u32>,
+    /// How far every task is.
+    pub(super) job: watch::Sender<&'static str>,
 }
 
-struct ScriptSession {
-    number: u64,
+pub(super) struct ScriptSession {
+    pub(super) number: u64,
     calls: AtomicU64,
     has_room: std::sync::atomic::AtomicBool,
-    back: Arc<dyn Back>,
-    script: Arc<Script>,
+    pub(super) back: Arc<dyn Back>,
+    pub(super) script: Arc<Script>,
 }
 
 pub(super) struct Scripted(Arc<Script>);
@@ -100,7 +102,7 @@ impl ScriptSession {
         taken
     }
 
-    fn note(&self, line: impl std::fmt::Display) {
+    pub(super) fn note(&self, line: impl std::fmt::Display) {
         self.script.log.lock().unwrap().push(format!("s{} {line}", self.number));
     }
 
@@ -240,10 +242,17 @@ impl Service for ScriptSession {
                     "resources": {"subscribe": true}},
                 "serverInfo": {"name": "old", "version": "1"},
             })),
+            "tools/call" if super::tasks::is_job(&request) => Ok(super::tasks::begin(&request)),
             "tools/call" if self.script.answers_whole.load(Ordering::Relaxed) => {
                 Ok(Replies::one(self.call(&request, exchange).next().await.unwrap()?))
             }
             "tools/call" => Ok(self.call(&request, exchange)),
+            "tasks/get" | "tasks/result" | "tasks/cancel" => {
+                Ok(super::tasks::about(self, &request, exchange))
+            }
+            "tools/list" if request.params() == Some(r#"{"cursor":"page two"}"#) => {
+                one(json!({"tools": super::tasks::tools()}))
+            }
             "tools/list" => one(json!({"tools": [], "nextCursor": "page two"})),
             "resources/read" => {
                 let message = "no such resource".to_owned();
@@ -309,6 +318,7 @@ impl Pair {
             slowness: 0.into(),
             listens: 0.into(),
             lost: watch::Sender::new(0),
+            job: watch::Sender::new("working"),
         });
         let server = Arc::new(Scripted(Arc::clone(&script)));
         let seal = Arc::new(Seal::new());

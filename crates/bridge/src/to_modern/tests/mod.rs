@@ -4,6 +4,7 @@ mod asking;
 mod feed;
 mod interleaving;
 mod session;
+mod tasks;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

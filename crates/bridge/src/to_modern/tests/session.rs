@@ -313,7 +313,7 @@ async fn two_requests_with_one_id_are_two_and_the_newest_is_withdrawn() {
 async fn an_unknown_kind_of_result_is_an_error() {
     let script = offering(|request| {
         (request["method"] == "tools/call")
-            .then(|| Play::Result(json!({"resultType": "task", "taskId": "t"})))
+            .then(|| Play::Result(json!({"resultType": "vendor", "taskId": "t"})))
     });
     let bench = Bench::new(script, unasked);
     bench.initialize("2025-11-25", json!({"tasks": {}})).await;

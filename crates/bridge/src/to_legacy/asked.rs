@@ -1,0 +1,73 @@
+//! The questions of one call, or of one task, that its client has not answered.
+
+use shadowcat_protocol::{Revision, json};
+use tokio::sync::oneshot;
+
+use super::declared::Declared;
+use super::inbox::QUESTIONS_MAX;
+use super::question::Question;
+use super::round::Round;
+
+/// Open questions, each with the key under which its client answers it.
+#[derive(Debug, Default)]
+pub(super) struct Questions {
+    open: Vec<(String, Question)>,
+    /// How many questions were put so far: a key is never used for two.
+    keys: u64,
+}
+
+impl Questions {
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// One more question; says whether there was room for it.
+    pub(super) fn take(&mut self, question: Question) -> bool {
+        self.open.retain(|(_, question)| !question.is_withdrawn());
+        if self.open.len() >= QUESTIONS_MAX {
+            question.turn_away();
+            return false;
+        }
+        self.keys += 1;
+        self.open.push((format!("q{}", self.keys), question));
+        true
+    }
+
+    /// Gives the server what a request of the client answers; the other questions stay open.
+    pub(super) fn answer(&mut self, round: &Round, revision: Revision) {
+        for (key, question) in std::mem::take(&mut self.open) {
+            match round.response(&key) {
+                Some(result) => question.answer(result, revision),
+                None => self.open.push((key, question)),
+            }
+        }
+    }
+
+    /// Without the questions that the server has withdrawn, and those that a client of these capabilities must not be
+    /// asked.
+    pub(super) fn drop_unfit(&mut self, declared: &Declared) {
+        for (key, question) in std::mem::take(&mut self.open) {
+            if question.is_withdrawn() {
+                continue;
+            }
+            match declared.allows(&question.request) {
+                Ok(()) => self.open.push((key, question)),
+                Err(undeclared) => question.refuse(&undeclared.error),
+            }
+        }
+    }
+
+    /// The questions as their client finds them in a result.
+    pub(super) fn to_input_requests(&self) -> String {
+        let requests = self.open.iter().fold(String::new(), |requests, (key, question)| {
+            let comma = if requests.is_empty() { "" } else { "," };
+            requests + comma + &json::quote(key) + ":" + &question.to_input_request()
+        });
+        format!("{{{requests}}}")
+    }
+
+    /// Answers every question as if nobody were there. The receivers resolve when the answers have left.
+    pub(super) fn give_up(&mut self) -> Vec<oneshot::Receiver<()>> {
+        std::mem::take(&mut self.open).into_iter().filter_map(|(_, question)| question.give_up()).collect()
+    }
+}

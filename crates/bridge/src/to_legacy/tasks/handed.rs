@@ -1,0 +1,263 @@
+//! A task whose client has a handle: what its server asks, and what becomes of it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use shadowcat_pipeline::{ExchangeId, Refusal, RefusalKind, Replies};
+use shadowcat_protocol::{Request, Response, json, method};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::super::agreed::{Agreed, modern_error};
+use super::super::asked::Questions;
+use super::super::pool::Lease;
+use super::super::question::Question;
+use super::super::round::Round;
+use super::super::session::{ASK_MAX, Session};
+use super::state::{Status, Told, outcome};
+use super::{by_id, unwanted};
+use crate::meta;
+
+/// The largest outcome that is kept, with its task. The server is asked again for a larger one.
+const OUTCOME_MAX: usize = 1 << 20;
+
+/// One task whose client has a handle.
+pub(super) struct Handed {
+    /// As the client knows it.
+    pub(super) handle: String,
+    /// As the server knows it.
+    id: String,
+    pub(super) agreed: Arc<Agreed>,
+    session: Arc<Session>,
+    /// Keeps the session for the task, until its outcome is here.
+    lease: Mutex<Option<Lease>>,
+    asked: Mutex<Questions>,
+    result: watch::Sender<Fetched>,
+    ended: OnceLock<Ended>,
+    pub(super) until: Instant,
+}
+
+/// The answer to `tasks/result`.
+#[derive(Clone)]
+enum Fetched {
+    Not,
+    Awaited,
+    Here(Response),
+}
+
+/// What a task has come to.
+struct Ended {
+    /// The result of `tasks/get`.
+    told: Box<str>,
+    outcome: Option<Response>,
+}
+
+impl Handed {
+    pub(super) fn new(
+        handle: String,
+        created: Told<'_>,
+        agreed: Arc<Agreed>,
+        lease: Lease,
+        asked: Questions,
+    ) -> Arc<Self> {
+        let task = Arc::new(Self {
+            handle,
+            id: created.id(),
+            agreed,
+            session: Arc::clone(&lease.session),
+            lease: Mutex::new(Some(lease)),
+            asked: Mutex::new(asked),
+            result: watch::Sender::new(Fetched::Not),
+            ended: OnceLock::new(),
+            until: Instant::now() + created.life(),
+        });
+        task.session.handed.lock().insert(task.id.clone(), Arc::downgrade(&task));
+        task
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Questions> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lease(&self) -> MutexGuard<'_, Option<Lease>> {
+        self.lease.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.get().is_some()
+    }
+
+    /// Takes a question of the server.
+    pub(super) fn ask(&self, question: Question) {
+        if !self.has_ended() {
+            self.asked().take(question);
+        }
+    }
+
+    /// Gives the server what the client answers.
+    pub(super) fn answer(&self, round: &Round) {
+        self.asked().answer(round, self.agreed.revision);
+    }
+
+    /// Lets the server cancel the task; it may end otherwise.
+    pub(super) async fn cancel(&self) -> Result<(), Refusal> {
+        drop(self.asked().give_up());
+        self.session.ask(method::TASKS_CANCEL, &by_id(&self.id)).await.map(drop)
+    }
+
+    /// The answer to `tasks/get`, and whether the server still knows the task.
+    pub(super) async fn look(self: &Arc<Self>, round: &Round) -> Result<(Response, bool), Refusal> {
+        if let Some(ended) = self.ended.get() {
+            return Ok((self.detailed(round, &ended.told, ended.outcome.as_ref()), true));
+        }
+        let response = self.session.ask(method::TASKS_GET, &by_id(&self.id)).await?;
+        let Some(result) = response.result_json() else {
+            return Ok((modern_error(&self.agreed, round, &response), false));
+        };
+        match Told::got(result).status() {
+            Status::Working => {}
+            Status::InputRequired => self.hear_questions().await,
+            Status::Cancelled => self.end(result, None),
+            Status::Ended => {
+                let outcome = self.outcome().await?;
+                self.end(result, Some(&outcome));
+                return Ok((self.detailed(round, result, Some(&outcome)), true));
+            }
+        }
+        Ok((self.detailed(round, result, None), true))
+    }
+
+    /// Many servers ask what belongs to a task only where somebody waits for its result.
+    async fn hear_questions(self: &Arc<Self>) {
+        self.fetch();
+        if self.asked().is_empty() {
+            tokio::time::sleep(super::ASKING_MAX).await;
+        }
+    }
+
+    fn fetch(self: &Arc<Self>) {
+        let begins = self.result.send_if_modified(|fetched| {
+            let idle = matches!(fetched, Fetched::Not);
+            if idle {
+                *fetched = Fetched::Awaited;
+            }
+            idle
+        });
+        if !begins {
+            return;
+        }
+        let this = Arc::clone(self);
+        self.session.tasks.spawn_until_stop(async move {
+            let params = by_id(&this.id);
+            let asking = this.session.exchange_within(ExchangeId::next(), method::TASKS_RESULT, &params);
+            let fetched = match tokio::time::timeout_at(this.until, asking).await {
+                Ok(Ok(response)) => Fetched::Here(outcome(response)),
+                Ok(Err(refusal)) => {
+                    tracing::debug!(%refusal, "the result of a task was not told");
+                    Fetched::Not
+                }
+                Err(_) => Fetched::Not,
+            };
+            this.result.send_replace(fetched);
+        });
+    }
+
+    async fn outcome(self: &Arc<Self>) -> Result<Response, Refusal> {
+        self.fetch();
+        let mut result = self.result.subscribe();
+        let told = result.wait_for(|fetched| !matches!(fetched, Fetched::Awaited));
+        match tokio::time::timeout(ASK_MAX, told).await.map(|told| told.map(|told| told.clone())) {
+            Ok(Ok(Fetched::Here(response))) => Ok(response),
+            Ok(_) => Err(Refusal::new(RefusalKind::UpstreamProtocol)
+                .with_detail("the server does not tell the result of its task")),
+            Err(_) => Err(RefusalKind::UpstreamTimeout.into()),
+        }
+    }
+
+    /// Notes what the task has come to; its session is not needed any more.
+    fn end(&self, told: &str, outcome: Option<&Response>) {
+        if outcome.is_some_and(|outcome| outcome.text().len() > OUTCOME_MAX) {
+            self.result.send_replace(Fetched::Not);
+            return;
+        }
+        drop(self.ended.set(Ended { told: told.into(), outcome: outcome.cloned() }));
+        self.result.send_replace(Fetched::Not);
+        self.forget();
+    }
+
+    /// The task with what belongs to its status.
+    fn detailed(&self, round: &Round, told: &str, outcome: Option<&Response>) -> Response {
+        let (status, detail) = self.detail(round, told, outcome);
+        let mut task = Told::got(told).modern(&self.handle, status);
+        if let Some((name, raw)) = detail {
+            task.set(name, raw);
+        }
+        let result = self.agreed.complete(round.request.method(), &task.to_json());
+        Response::result(round.id(), &result)
+    }
+
+    fn detail(
+        &self,
+        round: &Round,
+        told: &str,
+        outcome: Option<&Response>,
+    ) -> (&'static str, Option<(&'static str, String)>) {
+        if let Some(outcome) = outcome {
+            if let Some(result) = outcome.result_json() {
+                return ("completed", Some(("result", self.agreed.complete(method::TOOLS_CALL, result))));
+            }
+            let error = modern_error(&self.agreed, round, outcome);
+            return ("failed", Some(("error", error.error_json().unwrap_or("{}").to_owned())));
+        }
+        if Told::got(told).status() == Status::Cancelled {
+            return ("cancelled", None);
+        }
+        let mut asked = self.asked();
+        asked.drop_unfit(&round.declared);
+        // What the server asks is not always here yet.
+        if asked.is_empty() {
+            return ("working", None);
+        }
+        ("input_required", Some(("inputRequests", asked.to_input_requests())))
+    }
+
+    /// Lets go of a task that its server does not know any more.
+    pub(super) fn forget(&self) {
+        drop(self.asked().give_up());
+        self.session.handed.lock().remove(&self.id);
+        drop(self.lease().take());
+    }
+
+    /// Ends a task whose client cannot ask for it any more.
+    pub(super) async fn give_up(&self) {
+        let lease = self.lease().take();
+        self.forget();
+        if let Some(lease) = lease {
+            unwanted(lease, &self.id).await;
+        }
+    }
+}
+
+/// The tasks of one session whose clients have a handle, by their names at the server.
+#[derive(Default)]
+pub(in super::super) struct HandedOut(Mutex<HashMap<String, Weak<Handed>>>);
+
+impl HandedOut {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Weak<Handed>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a question to the task it belongs to; `None` if that is none of these.
+    pub(in super::super) fn question(&self, request: &Request) -> Option<Replies> {
+        let task = self.lock().get(&related_task(request)?)?.upgrade()?;
+        let (question, replies) = Question::ask(request.clone());
+        task.ask(question);
+        Some(replies)
+    }
+}
+
+/// The task that a question belongs to.
+pub(in super::super) fn related_task(request: &Request) -> Option<String> {
+    let task = json::get(request.meta(meta::RELATED_TASK)?, &["taskId"]).and_then(json::string)?;
+    Some(task.into_owned())
+}

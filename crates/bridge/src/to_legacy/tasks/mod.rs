@@ -1,0 +1,206 @@
+//! Tasks of the modern revision, for calls that a legacy server runs as tasks of its own.
+//!
+//! A tool that only runs as a task is called as one. A client that takes tasks gets a handle, and asks for the rest; to
+//! any other the call is one like all others, and the bridge waits for its result.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `tools` | which tools only run as tasks |
+//! | `state` | a task in either revision |
+//! | `follow` | a task whose client waits for the result of its call |
+//! | `handed` | a task whose client has a handle |
+
+mod follow;
+mod handed;
+mod state;
+mod tools;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use shadowcat_pipeline::task::Tasks;
+use shadowcat_pipeline::{ExchangeId, Refusal, RefusalKind, Replies};
+use shadowcat_protocol::{ErrorObject, Message, Request, Response, codes, json, method};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::agreed::{Agreed, needs_tasks};
+use super::asked::Questions;
+use super::inbox::{Heard, Inbox};
+use super::pool::Lease;
+use super::round::{Round, owner};
+use crate::object::Object;
+use crate::seal::{NoKey, Seal};
+
+use handed::Handed;
+
+pub(super) use follow::follow;
+pub(super) use handed::{HandedOut, related_task};
+pub(super) use state::Told;
+pub(super) use tools::Tools;
+
+/// The most tasks whose clients have a handle, and of one principal.
+const TASKS_MAX: usize = 1_000;
+const TASKS_PER_PRINCIPAL_MAX: usize = 64;
+/// When a client that found no room for its task may come again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// How long the questions of a task are waited for that says it has some.
+const ASKING_MAX: Duration = Duration::from_millis(100);
+
+/// The tasks whose clients have a handle.
+pub(super) struct Handles {
+    seal: Arc<Seal>,
+    tasks: Tasks,
+    table: Mutex<HashMap<u64, Entry>>,
+}
+
+struct Entry {
+    owner: String,
+    task: Arc<Handed>,
+    /// Tells whoever watches the task that the client cannot ask for it any more.
+    _gone: DropGuard,
+}
+
+impl Handles {
+    pub(super) fn new(seal: Arc<Seal>, tasks: Tasks) -> Arc<Self> {
+        Arc::new(Self { seal, tasks, table: Mutex::default() })
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<u64, Entry>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the client of a call a handle for the task that it became, with the questions that are there.
+    pub(super) fn hand_out(
+        self: &Arc<Self>,
+        round: &Round,
+        agreed: &Arc<Agreed>,
+        mut lease: Lease,
+        created: Told<'_>,
+        asked: Questions,
+        mut inbox: Option<&mut Inbox>,
+    ) -> Result<Response, Refusal> {
+        lease.share();
+        let (number, owner) = (ExchangeId::next().get(), owner(round.principal.as_ref()));
+        let handle = match self.make_room(&owner).and_then(|()| self.sealed(&owner, number)) {
+            Ok(handle) => handle,
+            Err(refusal) => {
+                let id = created.id();
+                self.tasks.spawn(async move { unwanted(lease, &id).await });
+                return Err(refusal);
+            }
+        };
+        let result = agreed.task(created.modern(&handle, "working"));
+        let task = Handed::new(handle, created, Arc::clone(agreed), lease, asked);
+        // From now on what the server asks for it finds it; what came before is with the call.
+        while let Some(heard) = inbox.as_mut().and_then(|inbox| inbox.take_waiting()) {
+            if let Heard::Question(question) = heard {
+                task.ask(question);
+            }
+        }
+        let gone = CancellationToken::new();
+        let watched = Arc::clone(self).watch(number, Arc::clone(&task), gone.clone());
+        self.table().insert(number, Entry { owner, task, _gone: gone.drop_guard() });
+        self.tasks.spawn(watched);
+        Ok(Response::result(round.id(), &result))
+    }
+
+    /// Ends a task when its time is over, or the bridge's.
+    async fn watch(self: Arc<Self>, number: u64, task: Arc<Handed>, gone: CancellationToken) {
+        tokio::select! {
+            () = gone.cancelled() => {}
+            () = self.tasks.stop_signal().cancelled_owned() => {}
+            () = tokio::time::sleep_until(task.until) => {}
+        }
+        self.table().remove(&number);
+        task.give_up().await;
+    }
+
+    /// Makes room for one more task of this owner. The oldest that has ended goes first.
+    fn make_room(&self, owner: &str) -> Result<(), Refusal> {
+        let mut table = self.table();
+        let same = table.values().filter(|entry| entry.owner == owner).count();
+        if table.len() < TASKS_MAX && same < TASKS_PER_PRINCIPAL_MAX {
+            return Ok(());
+        }
+        let ended = table.iter().filter(|(_, entry)| entry.owner == owner && entry.task.has_ended());
+        let oldest = ended.map(|(number, _)| *number).min();
+        if oldest.and_then(|oldest| table.remove(&oldest)).is_some() {
+            return Ok(());
+        }
+        let refusal = Refusal::new(RefusalKind::Overloaded { retry_after: RETRY_AFTER });
+        Err(refusal.with_detail("too many tasks are under way"))
+    }
+
+    fn sealed(&self, owner: &str, number: u64) -> Result<String, Refusal> {
+        let sealed = self.seal.seal(&purpose(owner), number.to_string().as_bytes());
+        sealed.map_err(|NoKey| Refusal::new(RefusalKind::Internal).with_cause(NoKey))
+    }
+
+    /// The task of this handle, for whoever it was given to.
+    fn find(&self, round: &Round) -> Option<(u64, Arc<Handed>)> {
+        let owner = owner(round.principal.as_ref());
+        let number = self.seal.open(&purpose(&owner), &round.request.name()?).ok()?;
+        let number = str::from_utf8(&number).ok()?.parse().ok()?;
+        self.table().get(&number).map(|entry| (number, Arc::clone(&entry.task)))
+    }
+
+    /// Answers a request about a task.
+    pub(super) async fn answer(&self, round: &Round) -> Result<Replies, Refusal> {
+        let response = if round.takes_tasks { self.about(round).await? } else { needs_tasks(round.id()) };
+        Ok(Replies::one(Message::Response(response)))
+    }
+
+    async fn about(&self, round: &Round) -> Result<Response, Refusal> {
+        let Some((number, task)) = self.find(round) else { return Ok(unknown(round)) };
+        match round.request.method() {
+            method::TASKS_UPDATE => task.answer(round),
+            method::TASKS_CANCEL => task.cancel().await?,
+            _ => {
+                let (response, known) = task.look(round).await?;
+                if !known && response.error_code() == Some(codes::INVALID_PARAMS) {
+                    self.table().remove(&number);
+                    task.forget();
+                    return Ok(unknown(round));
+                }
+                return Ok(response);
+            }
+        }
+        let result = task.agreed.complete(round.request.method(), "{}");
+        Ok(Response::result(round.id(), &result))
+    }
+}
+
+fn purpose(owner: &str) -> [&str; 2] {
+    ["task", owner]
+}
+
+fn unknown(round: &Round) -> Response {
+    let message = "there is no such task, or not any more".to_owned();
+    let error = ErrorObject { code: codes::INVALID_PARAMS, message, data: None };
+    Response::error(Some(round.id()), &error)
+}
+
+/// Whether a subscription is to tell of tasks, among other things.
+pub(super) fn are_listened_to(listen: &Round) -> bool {
+    let params = listen.request.params().unwrap_or_default();
+    json::get(params, &["notifications", "taskIds"]).is_some()
+}
+
+/// The call as one that runs as a task.
+pub(super) fn as_task(call: &Request) -> Request {
+    let life = format!(r#"{{"ttl":{}}}"#, state::LIFE_MAX.as_millis());
+    call.with_params(&Object::of(call.params()).with("task", life).to_json())
+}
+
+/// The parameters of a request about a task of the server.
+fn by_id(id: &str) -> String {
+    Object::default().with("taskId", json::quote(id)).to_json()
+}
+
+/// Cancels a task that nobody wants any more.
+pub(super) async fn unwanted(lease: Lease, id: &str) {
+    if let Err(refusal) = lease.session.ask(method::TASKS_CANCEL, &by_id(id)).await {
+        tracing::debug!(%refusal, "the legacy server was not told that nobody wants its task");
+    }
+}
