@@ -25,4 +25,7 @@ pub trait Back: Send + Sync {
 
     /// The standing stream is gone, although its client asked for it: the server may have lost the session.
     fn stream_lost(&self);
+
+    /// The server is gone, and not because we parted from it: nothing comes any more until something is sent to it.
+    fn server_gone(&self) {}
 }

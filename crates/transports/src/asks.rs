@@ -118,6 +118,11 @@ impl Asks {
         self.back.stream_lost();
     }
 
+    /// Tells the client's side that the server is gone of its own accord.
+    pub(crate) fn server_gone(&self) {
+        self.back.server_gone();
+    }
+
     /// The server is gone: its questions are withdrawn from the client.
     pub(crate) fn withdraw_all(&self) {
         for (_, ask) in self.lock().drain() {

@@ -1,6 +1,7 @@
 //! A connection over one ordered pipe that carries everything both ways: a child's stdin and stdout, or the POST
 //! endpoint and the event stream of HTTP+SSE. Answers are told apart by id.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -81,6 +82,8 @@ pub(crate) struct Duplex {
     asks: Arc<Asks>,
     tasks: Tasks,
     counters: Arc<Counters>,
+    /// We have parted from the server, or it from us and its client's side knows.
+    parted: AtomicBool,
 }
 
 /// What a duplex connection is made of.
@@ -109,6 +112,7 @@ impl Duplex {
             asks: Asks::new(parts.back, parts.tasks.clone()),
             tasks: parts.tasks,
             counters: parts.counters,
+            parted: AtomicBool::new(false),
         })
     }
 
@@ -278,6 +282,16 @@ impl Duplex {
     pub(crate) fn ended(&self) {
         self.fail_all(|| self.pipe.reason());
         self.asks.withdraw_all();
+        if !self.parted.swap(true, Ordering::AcqRel) {
+            self.asks.server_gone();
+        }
+    }
+
+    /// Ends the pipe from our side.
+    pub(crate) async fn close(&self) {
+        self.parted.store(true, Ordering::Release);
+        self.pipe.close().await;
+        self.ended();
     }
 
     fn fail_all(&self, refusal: impl Fn() -> Refusal) {

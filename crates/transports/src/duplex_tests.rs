@@ -1,3 +1,5 @@
+use std::sync::atomic::AtomicUsize;
+
 use shadowcat_pipeline::Origin;
 
 use super::*;
@@ -32,8 +34,9 @@ impl Pipe for Carried {
     async fn close(&self) {}
 }
 
-/// A client nobody has a word for.
-struct NoBack;
+/// A client nobody has a word for; it counts how often its server has gone.
+#[derive(Default)]
+struct NoBack(AtomicUsize);
 
 #[async_trait]
 impl Back for NoBack {
@@ -44,16 +47,24 @@ impl Back for NoBack {
     fn let_go(&self, _: ExchangeId, _: Duration) {}
 
     fn stream_lost(&self) {}
+
+    fn server_gone(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 fn duplex(pipe: &Carried) -> Arc<Duplex> {
+    duplex_to(pipe, Arc::default())
+}
+
+fn duplex_to(pipe: &Carried, back: Arc<NoBack>) -> Arc<Duplex> {
     Duplex::new(Parts {
         name: "up".into(),
         transport: Transport::Stdio,
         revision: Some(Revision::V2025_11_25),
         limits: Limits::default(),
         pipe: Box::new(pipe.clone()),
-        back: Arc::new(NoBack),
+        back,
         tasks: Tasks::new(),
         counters: Arc::default(),
     })
@@ -100,4 +111,18 @@ async fn a_client_that_does_not_take_its_replies_holds_up_the_others_once_and_lo
     let cancels = pipe.cancels();
     assert_eq!(cancels.len(), 1, "the server is told once: {cancels:?}");
     assert!(String::from_utf8_lossy(&cancels[0]).contains(r#""requestId":1,"#), "{cancels:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_goes_is_told_of_once_and_one_that_we_part_from_is_not() {
+    for (parts, told) in [(false, 1), (true, 0)] {
+        let back = Arc::<NoBack>::default();
+        let duplex = duplex_to(&Carried::default(), Arc::clone(&back));
+        if parts {
+            duplex.close().await;
+        }
+        duplex.ended();
+        duplex.ended();
+        assert_eq!(back.0.load(Ordering::Relaxed), told);
+    }
 }

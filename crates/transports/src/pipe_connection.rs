@@ -41,8 +41,7 @@ impl Connection for PipeConnection {
     }
 
     async fn close(&self, _parting: Parting) {
-        self.duplex.pipe().close().await;
-        self.duplex.ended();
+        self.duplex.close().await;
         self.tasks.stop();
         self.tasks.join(CLOSE_DEADLINE).await;
     }

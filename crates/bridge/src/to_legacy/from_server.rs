@@ -44,6 +44,10 @@ impl Back for FromServer {
             session.stream_lost();
         }
     }
+
+    fn server_gone(&self) {
+        self.stream_lost();
+    }
 }
 
 /// The end of the way: whoever in the session the message is for.

@@ -30,6 +30,8 @@ pub(super) struct Standing {
     phase: Phase,
     /// Whether the client has asked for it.
     wanted: bool,
+    /// Whether it has gone on without the server's word.
+    unanswered: bool,
 }
 
 #[derive(Default, PartialEq)]
@@ -56,6 +58,7 @@ impl HttpConnection {
         this.verdict(VERDICT_PATIENCE).await;
         let mut refused = None;
         self.standing.send_if_modified(|standing| {
+            standing.unanswered = standing.phase == Phase::Opening;
             if let Phase::Refused(kind) = &standing.phase {
                 refused = Some(kind.clone());
                 standing.phase = Phase::Closed;
@@ -95,13 +98,14 @@ impl HttpConnection {
             phase = self.stream() => phase,
             () = self.stays_unwanted() => return,
         };
-        let lost = phase == Phase::Closed;
-        let mut wanted = false;
+        let mut lost = false;
         self.standing.send_modify(|standing| {
+            // Refused in time, whoever asked for it has that as the answer. A lost session shows with the next request.
+            let is_news = standing.unanswered && phase != Phase::Refused(RefusalKind::SessionLost);
+            lost = standing.wanted && (phase == Phase::Closed || is_news);
             standing.phase = phase;
-            wanted = standing.wanted;
         });
-        if lost && wanted {
+        if lost {
             self.asks.stream_lost();
         }
     }
