@@ -232,6 +232,7 @@ fn bridges(plan: &Plan, on: Bridging) -> Result<Option<Arc<Bridges>>, StartError
     let settings = ToLegacySettings {
         idle: rules.session_idle,
         sessions_max: rules.sessions_max,
+        sessions_per_key_max: rules.sessions_per_client,
         per_request: rules.per_request,
         parked_for: rules.parked_for,
         parked_max: rules.parked_max,

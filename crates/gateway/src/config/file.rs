@@ -138,6 +138,9 @@ pub struct Bridge {
     pub session_idle: Option<Span>,
     /// Sessions kept for modern clients at most at one time.
     pub sessions_max: Option<usize>,
+    /// Sessions of them for clients of one principal that can be asked the same: as many of their calls may be asked
+    /// something at one time. Clients without a principal are one.
+    pub sessions_per_client: Option<usize>,
     /// How long a call waits for its client to come back with what the server asked for.
     pub parked_for: Option<Span>,
     /// Calls that wait for their client at most at one time.

@@ -154,6 +154,8 @@ pub struct Bridge {
     pub session_idle: Duration,
     /// Kept sessions at most at one time.
     pub sessions_max: usize,
+    /// Kept sessions at most for one client.
+    pub sessions_per_client: usize,
     /// How long a call waits for its client to come back with what the server asked for.
     pub parked_for: Duration,
     /// Calls that wait for their client at most at one time.

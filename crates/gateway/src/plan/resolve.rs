@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use super::overrides::{Overrides, Said, Target, said, text};
 use super::problems::{PlanErrors, Problems};
-use super::{Bridge, Limits, Listen, Log, Plan, Record, Sessions, Store, Timeouts, listen, upstream};
+use super::{
+    Bridge, Limits, Listen, Log, Plan, Record, Sessions, Store, Timeouts, Upstream, UpstreamTarget, listen,
+    upstream,
+};
 use crate::config::{self, ByteSize, Level, Loaded, LogFormat, Span, Variables, nearest};
 
 const LISTEN: &str = "127.0.0.1:8080";
@@ -56,7 +59,7 @@ impl Plan {
         let upstream = sources.upstream();
         let sessions = sources.sessions(face, data.as_deref());
         let record = sources.record(data.as_deref());
-        let bridge = sources.bridge();
+        let bridge = sources.bridge(upstream.as_ref());
         let timeouts = sources.timeouts();
         let limits = sources.limits();
         let log = sources.log();
@@ -140,7 +143,7 @@ impl<'a> Sources<'a> {
         }
     }
 
-    fn upstream(&mut self) -> Option<super::Upstream> {
+    fn upstream(&mut self) -> Option<Upstream> {
         let flag = self.flags.upstream.as_ref();
         let name =
             if matches!(flag, Some(Target::Command(_))) { "the command after --" } else { "--upstream" };
@@ -188,12 +191,23 @@ impl<'a> Sources<'a> {
         dir.map(|dir| Record { dir, redact })
     }
 
-    fn bridge(&mut self) -> Option<Bridge> {
+    fn bridge(&mut self, upstream: Option<&Upstream>) -> Option<Bridge> {
         let written = &self.file().bridge;
+        let sessions_max = self.count("bridge.sessions_max", written.sessions_max, BRIDGE_SESSIONS_MAX);
+        let per_client = match upstream.map(|upstream| &upstream.target) {
+            // Each is a child, and others need some too.
+            Some(UpstreamTarget::Stdio(program)) => sessions_max.min(program.children_max.div_ceil(2)),
+            _ => sessions_max,
+        };
         let bridge = Bridge {
             per_request: written.sessions == Some(config::BridgeSessions::PerRequest),
             session_idle: written.session_idle.map_or(BRIDGE_SESSION_IDLE, Span::get),
-            sessions_max: self.count("bridge.sessions_max", written.sessions_max, BRIDGE_SESSIONS_MAX),
+            sessions_max,
+            sessions_per_client: self.count(
+                "bridge.sessions_per_client",
+                written.sessions_per_client,
+                per_client,
+            ),
             parked_for: written.parked_for.map_or(PARKED_FOR, Span::get),
             parked_max: self.count("bridge.parked_max", written.parked_max, PARKED_MAX),
         };

@@ -183,3 +183,16 @@ fn forward_listens_on_stdio_and_keeps_no_sessions() {
     let UpstreamTarget::Stdio(program) = plan.upstream.target else { panic!("not stdio") };
     assert_eq!((program.program, program.args), ("x".into(), vec!["y".into()]));
 }
+
+#[test]
+fn clients_before_a_command_leave_room_for_others_children() {
+    let per_client = |file: &str| {
+        let plan = resolve(&Overrides::default(), file, &[]).unwrap();
+        plan.bridge.unwrap().sessions_per_client
+    };
+    assert_eq!(per_client("upstream: {url: 'http://a/mcp'}"), 1_000);
+    assert_eq!(per_client("upstream: {url: 'http://a/mcp'}\nbridge: {sessions_max: 8}"), 8);
+    assert_eq!(per_client("upstream: {command: [x]}"), 16);
+    assert_eq!(per_client("upstream: {command: [x], children_max: 1}"), 1);
+    assert_eq!(per_client("upstream: {command: [x]}\nbridge: {sessions_per_client: 3}"), 3);
+}
