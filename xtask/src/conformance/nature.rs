@@ -63,7 +63,7 @@ const BY_NATURE: &[ByNature] = &[
         says: None,
     },
     ByNature {
-        columns: &["modern via stdio"],
+        columns: &["modern via http", "modern via stdio"],
         scenario: "server-sse-polling",
         checks: &[("server-sse-disconnect-resume ServerDisconnectResume", NO_VERDICT)],
         reason: "a modern server does not close the stream of a request in the middle of the call",
@@ -75,7 +75,6 @@ const BY_NATURE: &[ByNature] = &[
         checks: &[
             ("server-sse-priming-event ServerSendsPrimingEvent", NO_VERDICT),
             ("server-sse-retry-field ServerSendsRetryField", NO_VERDICT),
-            ("server-sse-disconnect-resume ServerDisconnectResume", NO_VERDICT),
         ],
         reason: "the server chose one JSON object, and the client gets the same",
         says: Some(&EITHER_FORM),
