@@ -41,8 +41,8 @@ pub enum SetupError {
 
 /// A client's TLS: it trusts the system's roots, or Mozilla's on a machine without any, and those of `ca_file`.
 ///
-/// The connector is made for the first connection that needs one. Most upstreams are spoken to without, and roots and
-/// cryptography are a tenth of the memory of an idle proxy.
+/// The connector is made for the first connection that needs one: most upstreams are spoken to without, and would only
+/// pay for the roots and the cryptography with memory.
 pub(super) struct Tls {
     /// Those of `ca_file`.
     roots: RootCertStore,
