@@ -70,6 +70,9 @@ struct Asker {
     cut: Cut,
 }
 
+/// How long what was said last, such as a cancel, may take to leave before the pipe is closed.
+const LAST_WORDS_MAX: Duration = Duration::from_millis(500);
+
 /// A connection over one ordered pipe.
 pub(crate) struct Duplex {
     this: Weak<Self>,
@@ -80,7 +83,8 @@ pub(crate) struct Duplex {
     pipe: Box<dyn Pipe>,
     correlator: Mutex<Correlator<Asker>>,
     asks: Arc<Asks>,
-    tasks: Tasks,
+    /// Messages of ours on their way that earn no answer.
+    words: Tasks,
     counters: Arc<Counters>,
     /// We have parted from the server, or it from us and its client's side knows.
     parted: AtomicBool,
@@ -110,7 +114,7 @@ impl Duplex {
             pipe: parts.pipe,
             correlator: Mutex::new(Correlator::new(IN_FLIGHT_MAX)),
             asks: Asks::new(parts.back, parts.tasks.clone()),
-            tasks: parts.tasks,
+            words: parts.tasks.child(),
             counters: parts.counters,
             parted: AtomicBool::new(false),
         })
@@ -271,7 +275,7 @@ impl Duplex {
 
     fn spawn_send(&self, line: Bytes) {
         let Some(this) = self.this.upgrade() else { return };
-        self.tasks.spawn_until_stop(async move {
+        self.words.spawn_until_stop(async move {
             if let Err(refusal) = this.pipe.send(line).await {
                 tracing::debug!(upstream = %this.name, %refusal, "a message of ours was not sent");
             }
@@ -290,6 +294,7 @@ impl Duplex {
     /// Ends the pipe from our side.
     pub(crate) async fn close(&self) {
         self.parted.store(true, Ordering::Release);
+        self.words.join(LAST_WORDS_MAX).await;
         self.pipe.close().await;
         self.ended();
     }

@@ -107,7 +107,7 @@ async fn a_client_that_does_not_take_its_replies_holds_up_the_others_once_and_lo
     };
     assert_eq!((taken, end), (REPLIES_WAITING_MAX, RefusalKind::LimitQueue));
     drop((slow, other));
-    duplex.tasks.join(SLOW_CLIENT_GRACE).await;
+    duplex.words.join(SLOW_CLIENT_GRACE).await;
     let cancels = pipe.cancels();
     assert_eq!(cancels.len(), 1, "the server is told once: {cancels:?}");
     assert!(String::from_utf8_lossy(&cancels[0]).contains(r#""requestId":1,"#), "{cancels:?}");

@@ -26,6 +26,11 @@ pub(super) struct Comparison<'t> {
 
 impl Comparison<'_> {
     fn reason(&self) -> Option<String> {
+        let across = ["legacy ", "modern "].iter().any(|era| self.column.starts_with(era));
+        if across && self.through == "SUCCESS" {
+            // Between the eras the suite judges the proxy itself, and may find more than at the server it replaces.
+            return Some("the bridge does what the server of the direct run does not".to_owned());
+        }
         nature::reason(self.column, self.scenario, self.check, &self.through)
     }
 

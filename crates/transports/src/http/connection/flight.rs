@@ -93,7 +93,7 @@ impl Drop for Flight {
             let params = format!(r#"{{"requestId":{},"reason":"no longer awaited"}}"#, self.own);
             let note = Notification::new(method::CANCELLED, Some(&params));
             let this = Arc::clone(&connection);
-            connection.tasks.spawn_until_stop(async move {
+            connection.words.spawn_until_stop(async move {
                 this.post_quietly(note.text().clone(), method::CANCELLED).await;
             });
         }

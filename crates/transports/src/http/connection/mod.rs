@@ -37,6 +37,8 @@ use crate::translation::Translation;
 
 /// Notifications of one client that are on their way at a time.
 const NOTIFICATIONS_MAX: usize = 64;
+/// How long what was said last, such as a cancel, may take to leave before the session is ended.
+const LAST_WORDS_MAX: Duration = Duration::from_millis(500);
 /// How long the end of an upstream session may take.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 /// How long later messages wait for the `initialized` notification to arrive.
@@ -48,6 +50,8 @@ pub(super) struct HttpConnection {
     pub(super) remote: Remote,
     era: Era,
     pub(super) tasks: Tasks,
+    /// Messages on their way that earn no answer.
+    words: Tasks,
     pub(super) asks: Arc<Asks>,
     pub(super) counters: Arc<Counters>,
     pub(super) stamp: Stamp,
@@ -76,6 +80,7 @@ impl HttpConnection {
             remote,
             era: opening.era,
             asks: Asks::new(opening.back, tasks.clone()),
+            words: tasks.child(),
             tasks,
             counters,
             stamp: Stamp::default(),
@@ -288,7 +293,7 @@ impl HttpConnection {
         if settles {
             self.settled.send_replace(false);
         }
-        self.tasks.spawn_until_stop(async move {
+        self.words.spawn_until_stop(async move {
             this.post_quietly(note.text().clone(), note.method()).await;
             if settles {
                 this.anticipate_listening().await;
@@ -361,6 +366,7 @@ impl Connection for HttpConnection {
     }
 
     async fn close(&self, parting: Parting) {
+        self.words.join(LAST_WORDS_MAX).await;
         let session = self.session().is_some();
         if session && self.is_legacy() && parting == Parting::End {
             let ended =
