@@ -1,5 +1,6 @@
 //! The writer thread of a tape: redacts, writes lines, and tells what it has done.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -104,7 +105,8 @@ impl Writer {
 
     fn encode(&self, seq: u64, captured: &Captured, out: &mut Vec<u8>) {
         let text = captured.message.to_line();
-        let message = String::from_utf8_lossy(&text);
+        // Checked first: the lossy way goes character by character, and a parsed message never needs it.
+        let message = str::from_utf8(&text).map_or_else(|_| String::from_utf8_lossy(&text), Cow::Borrowed);
         let method = captured.message.method();
         let redacted = self.redactor.as_ref().map(|redactor| redactor.json(&message));
         let safe_method = method.map(|method| match &self.redactor {

@@ -37,7 +37,11 @@ pub fn string(raw: &str) -> Option<Cow<'_, str>> {
 pub fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
-    for c in text.chars() {
+    let escaped = |byte: u8| byte < b' ' || matches!(byte, b'"' | b'\\');
+    let plain = text.bytes().position(escaped).unwrap_or(text.len());
+    let (plain, rest) = text.split_at(plain);
+    quoted.push_str(plain);
+    for c in rest.chars() {
         match c {
             '"' => quoted.push_str("\\\""),
             '\\' => quoted.push_str("\\\\"),
