@@ -16,8 +16,10 @@
 //! | `tape.rs`, `writer.rs`, `spool` | a tape being written: its handle, its thread, its bytes on the way to the disk |
 //! | `redact/` | what must not reach the disk |
 //! | `reader.rs`, `list.rs` | tapes read back |
+//! | `calls.rs` | frames joined to calls |
 //! | `render.rs` | a frame as one line for people |
 
+mod calls;
 mod clock;
 mod line;
 mod list;
@@ -33,6 +35,7 @@ mod tape;
 mod tests;
 mod writer;
 
+pub use calls::{Call, Calls};
 pub use list::{Listed, State, list};
 pub use reader::{ReadError, Reader};
 pub use record::{Action, ClientSide, End, Frame, Header, Kind, Lost, Record, UpstreamSide};

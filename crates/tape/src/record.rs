@@ -156,3 +156,38 @@ pub struct End {
     /// How many messages it lacks.
     pub lost: u64,
 }
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+    use time::{Date, Month, PrimitiveDateTime, Time};
+
+    /// A frame of a session over HTTP; times are fixed.
+    pub(crate) fn frame(direction: Direction, kind: Kind, method: Option<&str>, message: &str) -> Frame {
+        let date = Date::from_calendar_date(2026, Month::November, 21).unwrap();
+        let time = PrimitiveDateTime::new(date, Time::from_hms_milli(12, 4, 5, 123).unwrap()).assume_utc();
+        Frame {
+            seq: 1,
+            at_us: 0,
+            time,
+            hop: "edge".to_owned(),
+            direction,
+            exchange: 7,
+            related: None,
+            session: Some("a1b2c3d4".to_owned()),
+            client: ClientSide {
+                transport: "http".to_owned(),
+                revision: "2025-11-25".to_owned(),
+                era: "legacy".to_owned(),
+            },
+            upstream: None,
+            kind,
+            method: method.map(str::to_owned),
+            action: Action::Passed,
+            took_us: (kind == Kind::Response).then_some(12_345),
+            redactions: 0,
+            unfolded: false,
+            message: message.to_owned(),
+        }
+    }
+}
