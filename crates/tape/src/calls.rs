@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use shadowcat_pipeline::Direction;
-
 use crate::record::{Frame, Kind};
 
 /// Calls open at one time. A tape of thousands of clients has one for each of their standing subscriptions.
@@ -14,7 +12,7 @@ const OPEN_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// A message of either side, and all that its exchange brought at the same hop.
 ///
-/// A call of the client is asked [`Direction::ToServer`], a question or a word of the server [`Direction::ToClient`].
+/// A call of the client is asked `Direction::ToServer`, a question or a word of the server `Direction::ToClient`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
     /// What opened it: a request, or a notification, which has neither replies nor an answer.
@@ -109,6 +107,7 @@ impl Calls {
 mod tests {
     use super::*;
     use crate::record::testing::frame;
+    use shadowcat_pipeline::Direction;
 
     const UP: Direction = Direction::ToServer;
     const DOWN: Direction = Direction::ToClient;
