@@ -14,6 +14,7 @@
 //! | `recorder.rs` | the interceptor |
 //! | `queue.rs` | between the data path and the writer thread |
 //! | `tape.rs`, `writer.rs`, `spool` | a tape being written: its handle, its thread, its bytes on the way to the disk |
+//! | `file.rs` | a tape written from frames that are there already |
 //! | `redact/` | what must not reach the disk |
 //! | `reader.rs`, `list.rs` | tapes read back |
 //! | `calls.rs` | frames joined to calls |
@@ -21,6 +22,7 @@
 
 mod calls;
 mod clock;
+mod file;
 mod line;
 mod list;
 mod queue;
@@ -36,9 +38,10 @@ mod tests;
 mod writer;
 
 pub use calls::{Call, Calls};
+pub use file::{FileError, TapeFile};
 pub use list::{Listed, State, list};
 pub use reader::{ReadError, Reader};
 pub use record::{Action, ClientSide, End, Frame, Header, Kind, Lost, Record, UpstreamSide};
 pub use recorder::Recorder;
 pub use redact::{Redacted, Redactor, RedactorError};
-pub use tape::{CreateError, Health, Monitor, Settings, Stats, Summary, Tap, Tape};
+pub use tape::{CreateError, Health, Monitor, Settings, Stats, Summary, Tap, Tape, is_being_written};

@@ -1,7 +1,7 @@
 //! A tape being written: the file, the thread that writes it, and the handles that others are given.
 
 use std::fmt;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -160,7 +160,7 @@ impl Tape {
     pub fn create(dir: &Path, settings: Settings) -> Result<Self, CreateError> {
         let redactor = if settings.redact { Some(Redactor::new()?) } else { None };
         let begun = Moment::now();
-        let header = header(begun, settings.redact)?;
+        let header = header(OffsetDateTime::from(begun.wall), settings.redact)?;
         make_dir(dir).map_err(|source| CreateError::Directory { path: dir.to_owned(), source })?;
         let path = dir.join(file_name(&header));
         let (file, bytes) =
@@ -262,15 +262,16 @@ impl Monitor {
     }
 }
 
-fn header(begun: Moment, redacted: bool) -> Result<Header, CreateError> {
+/// The header of a new tape.
+pub(crate) fn header(created: OffsetDateTime, redacted: bool) -> Result<Header, RedactorError> {
     let mut id = [0_u8; 8];
-    getrandom::fill(&mut id).map_err(RedactorError::from)?;
+    getrandom::fill(&mut id)?;
     Ok(Header {
         major: line::MAJOR,
         minor: line::MINOR,
         program: env!("CARGO_PKG_VERSION").to_owned(),
         tape: format!("{:016x}", u64::from_be_bytes(id)),
-        created: OffsetDateTime::from(begun.wall),
+        created,
         redacted,
     })
 }
@@ -295,8 +296,19 @@ fn make_dir(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
+/// Whether some program is writing this tape at present.
+///
+/// # Errors
+/// When the file cannot be opened.
+pub fn is_being_written(path: &Path) -> io::Result<bool> {
+    Ok(matches!(File::open(path)?.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
 fn begin(dir: &Path, path: &Path, header: &Header) -> io::Result<(File, u64)> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    // Tells others that it is being written; the system takes it back from a program that was killed. A file system
+    // that knows no locks says nothing then.
+    file.try_lock().ok();
     let mut first = Vec::new();
     line::header(header, &mut first);
     file.write_all(&first)?;

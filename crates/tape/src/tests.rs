@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::{
-    Action, End, Frame, Health, Kind, ReadError, Reader, Record, Settings, State, Summary, Tap, Tape, list,
-    render,
+    Action, End, Frame, Health, Kind, ReadError, Reader, Record, Settings, State, Summary, Tap, Tape,
+    is_being_written, list, render,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -223,6 +223,15 @@ async fn a_writer_that_cannot_follow_costs_frames_and_the_count_is_exact() {
         .sum();
     assert_eq!((told, frames(tape.path()).len() as u64), (summary.lost, summary.frames));
     assert_eq!(records(tape.path()).last(), Some(&Record::End(End { frames: summary.frames, lost: told })));
+}
+
+#[tokio::test]
+async fn a_tape_says_whether_it_is_being_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let tape = Tape::create(dir.path(), Settings::default()).unwrap();
+    assert!(is_being_written(tape.path()).unwrap());
+    tape.close(DEADLINE).await;
+    assert!(!is_being_written(tape.path()).unwrap());
 }
 
 #[test]

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::clock::{Moment, micros};
-use crate::line::{self, FrameLine};
+use crate::line::{self, FrameLine, SideLine};
 use crate::queue::{Entry, Queue};
 use crate::record::{Kind, Record};
-use crate::recorder::Captured;
+use crate::recorder::{Captured, Passed};
 use crate::redact::Redactor;
 use crate::spool::Spool;
 use crate::tape::Tap;
+use shadowcat_pipeline::ExchangeId;
 use shadowcat_protocol::Message;
 
 /// The longest sleep of a writer that has nothing to do.
@@ -113,17 +114,25 @@ impl Writer {
             Some(redactor) => redactor.text(method).text,
             None => method.into(),
         });
+        let origin = &captured.origin;
         let frame = FrameLine {
             seq,
             at_us: micros(captured.moment.steady.saturating_duration_since(self.begun.steady)),
             time: captured.moment.wall.into(),
             hop: captured.hop,
             direction: captured.direction,
-            origin: &captured.origin,
+            exchange: origin.exchange.get(),
+            related: origin.related.map(ExchangeId::get),
+            session: origin.session.as_ref().map(|session| &*session.0),
+            client: SideLine::new(origin.transport, origin.revision),
+            upstream: origin
+                .upstream
+                .get()
+                .map(|side| (&*side.name, SideLine::new(side.transport, side.revision))),
             kind: kind(&captured.message),
             method: safe_method.as_deref(),
-            passed: captured.passed,
-            refused: captured.refused,
+            action: action(captured),
+            reason: captured.refused,
             took_us: captured.asked.map(|asked| micros(captured.moment.steady.duration_since(asked))),
             redactions: redacted.as_ref().map_or(0, |redacted| redacted.count),
             unfolded: text.len() != captured.message.text().len(),
@@ -173,5 +182,13 @@ fn kind(message: &Message) -> Kind {
         Message::Request(_) => Kind::Request,
         Message::Notification(_) => Kind::Notification,
         Message::Response(_) => Kind::Response,
+    }
+}
+
+fn action(captured: &Captured) -> &'static str {
+    match (captured.refused, captured.passed) {
+        (Some(_), _) => "refused",
+        (None, Passed::AsWritten) => "passed",
+        (None, Passed::Translated) => "translated",
     }
 }

@@ -2,9 +2,9 @@ use shadowcat_pipeline::Direction;
 use time::OffsetDateTime;
 
 use super::*;
-use crate::record::{Action, End, Header, Kind, Lost, Record};
-use crate::recorder::Passed;
-use crate::recorder::testing::{CALL, origin};
+use crate::record::testing;
+use crate::record::{Action, End, Frame, Header, Kind, Lost, Record, UpstreamSide};
+use crate::recorder::testing::CALL;
 
 const TIME: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
@@ -12,26 +12,20 @@ fn read(line: &[u8]) -> Result<Option<Record>, LineError> {
     record(line.strip_suffix(b"\n").unwrap())
 }
 
-fn frame_line(message: &str) -> Vec<u8> {
-    let origin = origin();
-    let line = FrameLine {
-        seq: 9,
-        at_us: 1_000,
-        time: TIME,
-        hop: "edge",
-        direction: Direction::ToServer,
-        origin: &origin,
-        kind: Kind::Request,
-        method: Some("tools/call"),
-        passed: Passed::AsWritten,
-        refused: None,
-        took_us: None,
-        redactions: 0,
-        unfolded: false,
-        message: message.as_bytes(),
+fn frame_of(message: &str) -> Frame {
+    let side = |name: &str| UpstreamSide {
+        name: name.to_owned(),
+        transport: "stdio".to_owned(),
+        revision: "2026-07-28".to_owned(),
+        era: "modern".to_owned(),
     };
+    let frame = testing::frame(Direction::ToServer, Kind::Request, Some("tools/call"), message);
+    Frame { seq: 9, at_us: 1_000, time: TIME, upstream: Some(side("a \"b\"")), ..frame }
+}
+
+fn frame_line(message: &str) -> Vec<u8> {
     let mut out = Vec::new();
-    frame(&line, &mut out);
+    frame(&FrameLine::of(&frame_of(message)), &mut out);
     out
 }
 
@@ -60,9 +54,30 @@ fn a_frame_keeps_the_messages_own_text() {
     let odd = r#"{ "id" : 1.0,"jsonrpc":"2.0" ,"method":"tools\/call","params":{"n":12345678901234567890} }"#;
     let Some(Record::Frame(frame)) = read(&frame_line(odd)).unwrap() else { panic!("a frame") };
     assert_eq!(frame.message, odd);
-    assert_eq!((frame.seq, frame.action, frame.session.as_deref()), (9, Action::Passed, Some("a1b2c3d4")));
-    assert_eq!((frame.client.revision.as_str(), frame.client.era.as_str()), ("2025-11-25", "legacy"));
-    assert_eq!(frame.upstream, None);
+    assert_eq!(*frame, frame_of(odd));
+}
+
+#[test]
+fn a_frame_of_any_kind_reads_as_it_was_written() {
+    let plain = frame_of("{}");
+    let refused = Action::Refused { reason: "limit\n".to_owned() };
+    for action in [Action::Passed, Action::Translated, refused, Action::Other("held".to_owned())] {
+        let rich = Frame {
+            action,
+            related: Some(3),
+            session: None,
+            upstream: None,
+            method: None,
+            kind: Kind::Response,
+            took_us: Some(4),
+            redactions: 2,
+            unfolded: true,
+            ..plain.clone()
+        };
+        let mut line = Vec::new();
+        frame(&FrameLine::of(&rich), &mut line);
+        assert_eq!(read(&line).unwrap(), Some(Record::Frame(Box::new(rich))));
+    }
 }
 
 #[test]

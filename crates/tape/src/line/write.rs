@@ -2,32 +2,89 @@
 
 use std::io::Write as _;
 
-use shadowcat_pipeline::{Direction, Origin, Transport};
+use shadowcat_pipeline::{Direction, Transport};
 use shadowcat_protocol::{Era, Revision, json};
 use time::OffsetDateTime;
 
 use super::{BODY, CLOSE, DIGITS, MAJOR, MINOR, OPEN};
 use crate::clock::push_rfc3339;
-use crate::record::{End, Header, Kind, Lost};
-use crate::recorder::Passed;
+use crate::record::{Action, ClientSide, End, Frame, Header, Kind, Lost, UpstreamSide};
 
-/// What a frame is written from, after redaction.
+/// What a frame is written from, after redaction: words, because a frame may also come from a tape.
 pub(crate) struct FrameLine<'a> {
     pub(crate) seq: u64,
     pub(crate) at_us: u64,
     pub(crate) time: OffsetDateTime,
     pub(crate) hop: &'a str,
     pub(crate) direction: Direction,
-    pub(crate) origin: &'a Origin,
+    pub(crate) exchange: u64,
+    pub(crate) related: Option<u64>,
+    pub(crate) session: Option<&'a str>,
+    pub(crate) client: SideLine<'a>,
+    /// Its name first.
+    pub(crate) upstream: Option<(&'a str, SideLine<'a>)>,
     pub(crate) kind: Kind,
     pub(crate) method: Option<&'a str>,
-    pub(crate) passed: Passed,
-    pub(crate) refused: Option<&'a str>,
+    pub(crate) action: &'a str,
+    pub(crate) reason: Option<&'a str>,
     pub(crate) took_us: Option<u64>,
     pub(crate) redactions: u32,
     pub(crate) unfolded: bool,
     /// One line of JSON.
     pub(crate) message: &'a [u8],
+}
+
+/// How one side speaks.
+pub(crate) struct SideLine<'a> {
+    pub(crate) transport: &'a str,
+    pub(crate) revision: &'a str,
+    pub(crate) era: &'a str,
+}
+
+impl SideLine<'static> {
+    pub(crate) fn new(transport: Transport, revision: Revision) -> Self {
+        let era = match revision.era() {
+            Era::Legacy => "legacy",
+            Era::Modern => "modern",
+        };
+        Self { transport: transport.as_str(), revision: revision.as_str(), era }
+    }
+}
+
+impl<'a> FrameLine<'a> {
+    /// A frame as it was read, with the numbers and the message that it has now.
+    pub(crate) fn of(frame: &'a Frame) -> Self {
+        let (action, reason) = match &frame.action {
+            Action::Passed => ("passed", None),
+            Action::Translated => ("translated", None),
+            Action::Refused { reason } => ("refused", Some(reason.as_str())),
+            Action::Other(word) => (word.as_str(), None),
+        };
+        let ClientSide { transport, revision, era } = &frame.client;
+        Self {
+            seq: frame.seq,
+            at_us: frame.at_us,
+            time: frame.time,
+            hop: &frame.hop,
+            direction: frame.direction,
+            exchange: frame.exchange,
+            related: frame.related,
+            session: frame.session.as_deref(),
+            client: SideLine { transport, revision, era },
+            upstream: frame.upstream.as_ref().map(|side| {
+                let UpstreamSide { name, transport, revision, era } = side;
+                (name.as_str(), SideLine { transport, revision, era })
+            }),
+            kind: frame.kind,
+            method: frame.method.as_deref(),
+            action,
+            reason,
+            took_us: frame.took_us,
+            redactions: frame.redactions,
+            unfolded: frame.unfolded,
+            message: frame.message.as_bytes(),
+        }
+    }
 }
 
 /// Appends a header line.
@@ -50,7 +107,7 @@ pub(crate) fn frame(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
         out.push(b'"');
         text(out, "hop", frame.hop);
         plain(out, "direction", direction(frame.direction));
-        sides(frame.origin, out);
+        sides(frame, out);
         plain(out, "kind", frame.kind.as_str());
         if let Some(method) = frame.method {
             text(out, "method", method);
@@ -76,46 +133,37 @@ pub(crate) fn end(end: End, out: &mut Vec<u8>) {
     });
 }
 
-fn sides(origin: &Origin, out: &mut Vec<u8>) {
-    put(out, format_args!(r#","exchange":{}"#, origin.exchange.get()));
-    if let Some(related) = origin.related {
-        put(out, format_args!(r#","related":{}"#, related.get()));
+fn sides(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
+    put(out, format_args!(r#","exchange":{}"#, frame.exchange));
+    if let Some(related) = frame.related {
+        put(out, format_args!(r#","related":{related}"#));
     }
-    if let Some(session) = &origin.session {
-        text(out, "session", &session.0);
+    if let Some(session) = frame.session {
+        text(out, "session", session);
     }
     out.extend_from_slice(br#","client":{"#);
-    side(origin.transport, origin.revision, out);
+    side(&frame.client, out);
     out.push(b'}');
-    if let Some(upstream) = origin.upstream.get() {
+    if let Some((name, upstream)) = &frame.upstream {
         out.extend_from_slice(br#","upstream":{"name":"#);
-        out.extend_from_slice(json::quote(&upstream.name).as_bytes());
+        quoted(out, name);
         out.push(b',');
-        side(upstream.transport, upstream.revision, out);
+        side(upstream, out);
         out.push(b'}');
     }
 }
 
-fn side(transport: Transport, revision: Revision, out: &mut Vec<u8>) {
-    let era = match revision.era() {
-        Era::Legacy => "legacy",
-        Era::Modern => "modern",
-    };
-    out.extend_from_slice(br#""transport":""#);
-    out.extend_from_slice(transport.as_str().as_bytes());
-    out.push(b'"');
-    plain(out, "revision", revision.as_str());
-    plain(out, "era", era);
+fn side(side: &SideLine<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(br#""transport":"#);
+    quoted(out, side.transport);
+    text(out, "revision", side.revision);
+    text(out, "era", side.era);
 }
 
 fn action(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
-    match (frame.refused, frame.passed) {
-        (None, Passed::AsWritten) => plain(out, "action", "passed"),
-        (None, Passed::Translated) => plain(out, "action", "translated"),
-        (Some(reason), _) => {
-            plain(out, "action", "refused");
-            text(out, "reason", reason);
-        }
+    text(out, "action", frame.action);
+    if let Some(reason) = frame.reason {
+        text(out, "reason", reason);
     }
     if let Some(took) = frame.took_us {
         put(out, format_args!(r#","took_us":{took}"#));
@@ -167,6 +215,10 @@ fn put(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
 /// A string member whose text may need escapes.
 fn text(out: &mut Vec<u8>, name: &str, value: &str) {
     member(out, name);
+    quoted(out, value);
+}
+
+fn quoted(out: &mut Vec<u8>, value: &str) {
     out.extend_from_slice(json::quote(value).as_bytes());
 }
 

@@ -4,6 +4,7 @@
 //! back to its last whole record, further messages are counted, and the same buffer is tried again each second; then
 //! a `lost` record takes the place of what was counted.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 const REASON: &str = "disk";
 
 /// The file, as far as a spool needs one.
-pub(crate) trait Disk: Send {
+pub(crate) trait Disk: fmt::Debug + Send {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
     /// Cuts the file to this length and goes on writing there.
     fn cut(&mut self, len: u64) -> io::Result<()>;
@@ -43,6 +44,7 @@ impl Disk for File {
     }
 }
 
+#[derive(Debug)]
 pub(crate) struct Spool {
     disk: Box<dyn Disk>,
     sync_every: Duration,
@@ -72,6 +74,7 @@ pub(crate) struct Written {
     pub(crate) seq: u64,
 }
 
+#[derive(Debug)]
 struct Fault {
     cause: io::Error,
     retry_at: Instant,
@@ -173,6 +176,11 @@ impl Spool {
         self.written
     }
 
+    /// All that was ever lost here or before.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost
+    }
+
     /// What the disk did not take.
     pub(crate) fn untaken(&self) -> u64 {
         self.untaken
@@ -256,7 +264,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     /// A disk with so much room.
-    #[derive(Clone, Default)]
+    #[derive(Clone, Debug, Default)]
     struct Small(Arc<Mutex<(Vec<u8>, usize)>>);
 
     impl Small {

@@ -10,7 +10,7 @@ use crate::record::Record;
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
 /// A disk, and how much of it has been synced.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 struct Forgetful(Arc<Mutex<(Vec<u8>, usize)>>);
 
 impl Forgetful {
