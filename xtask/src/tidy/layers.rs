@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::failure::Failure;
 
 /// The layer of each crate under `crates/`. A new crate gets its place here first.
-const LAYERS: [(&str, u8); 10] = [
+const LAYERS: [(&str, u8); 11] = [
     ("protocol", 0),
     ("pipeline", 1),
     ("session", 2),
@@ -15,6 +15,7 @@ const LAYERS: [(&str, u8); 10] = [
     ("bridge", 2),
     ("stores", 3),
     ("transports", 3),
+    ("playback", 3),
     ("gateway", 4),
     ("cli", 5),
 ];

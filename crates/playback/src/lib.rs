@@ -1,0 +1,17 @@
+//! Tapes played again: to a server as its client, or to clients as their server.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `path.rs` | where a value stands within a message |
+//! | `run_values.rs` | which values belong to one run of a conversation, and how they are carried over to another |
+//! | `generated.rs` | ids and times within strings, known by their shape |
+//! | `script` | what the clients on a tape said, in the order and at the times they said it |
+
+pub mod generated;
+mod path;
+mod run_values;
+pub mod script;
+
+pub use path::{Path, Segment};
+pub use run_values::{Carried, RunValue, is_redacted, meaning, run_value};
+pub use script::{Client, LoadError, Script};

@@ -1,0 +1,151 @@
+//! What the clients on a tape said, in the order and at the times they said it, and what they were told.
+
+mod load;
+mod rounds;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+pub use load::{LoadError, Loading};
+
+/// All that is to be said again.
+#[derive(Clone, Debug, Default)]
+pub struct Script {
+    /// The clients, in the order of their first words.
+    pub clients: Vec<Client>,
+    /// Messages that passed and are not on the tape.
+    pub lost: u64,
+    /// From the first message to the last.
+    pub length: Duration,
+}
+
+impl Script {
+    /// The calls of all clients.
+    pub fn calls(&self) -> usize {
+        self.clients.iter().map(|client| client.calls().count()).sum()
+    }
+}
+
+/// One client: a session on the tape, or all exchanges that belong to none.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// The hash of its session's id; none for the exchanges of the modern revision.
+    pub session: Option<String>,
+    /// The revision it spoke.
+    pub revision: String,
+    /// What it said, by time.
+    pub steps: Vec<Step>,
+    /// What servers asked it, and what it answered, by time.
+    pub questions: Vec<Question>,
+    /// What servers told it outside of its calls, by time.
+    pub heard: Vec<Heard>,
+    /// When its last message passed.
+    pub ends: Duration,
+}
+
+impl Client {
+    /// Its calls.
+    pub fn calls(&self) -> impl Iterator<Item = &Call> {
+        self.steps.iter().filter_map(|step| match &step.says {
+            Says::Call(call) => Some(&**call),
+            Says::Note(_) => None,
+        })
+    }
+
+    /// When it said its first word.
+    pub fn begins(&self) -> Duration {
+        self.steps.first().map_or(self.ends, |step| step.at)
+    }
+}
+
+/// One thing that a client did.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// The number of its frame.
+    pub seq: u64,
+    /// When, from the beginning of the tape.
+    pub at: Duration,
+    /// What it said.
+    pub says: Says,
+}
+
+/// What a client says of its own accord.
+#[derive(Clone, Debug)]
+pub enum Says {
+    /// A request.
+    Call(Box<Call>),
+    /// A notification.
+    Note(Note),
+}
+
+/// A request, and what came of it.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The number of its frame.
+    pub seq: u64,
+    /// The method.
+    pub method: String,
+    /// The tool, prompt, resource or task.
+    pub name: Option<String>,
+    /// The request as its client wrote it.
+    pub request: Box<str>,
+    /// The request's id as JSON.
+    pub id: Box<str>,
+    /// When it was asked again with what the server wanted to know, for each such round of the modern revision.
+    pub rounds: Vec<Duration>,
+    /// When its last answer came.
+    pub ended: Option<Duration>,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The proxy's own word for why it answered itself, if it did.
+    pub refused: Option<String>,
+}
+
+/// What came of a call, on tape or live.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// The answer, if there was one.
+    pub answer: Option<Box<str>>,
+    /// What came before it, in order.
+    pub between: Vec<Box<str>>,
+    /// How long the server took; over all rounds.
+    pub took: Option<Duration>,
+}
+
+/// A notification of a client.
+#[derive(Clone, Debug)]
+pub struct Note {
+    /// The method.
+    pub method: String,
+    /// The text.
+    pub text: Box<str>,
+}
+
+/// What a server asked, as a request of its own or in an answer that wants more.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The number of the frame that asked.
+    pub seq: u64,
+    /// `method` and `params` without what belongs to one run.
+    pub asked: Value,
+    /// `result` or `error`; none if it was never answered.
+    pub reply: Option<Value>,
+    /// How long the client took to answer.
+    pub took: Duration,
+}
+
+/// What a server told a client outside of its calls.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// The number of its frame.
+    pub seq: u64,
+    /// When.
+    pub at: Duration,
+    /// The method.
+    pub method: String,
+    /// The text.
+    pub text: Box<str>,
+}
