@@ -6,9 +6,11 @@
 //! | `run_values.rs` | which values belong to one run of a conversation, and how they are carried over to another |
 //! | `generated.rs` | ids and times within strings, known by their shape |
 //! | `script` | what the clients on a tape said, in the order and at the times they said it |
+//! | `player` | a tape as a server: which recorded answer a client gets, and what comes with it |
 
 pub mod generated;
 mod path;
+pub mod player;
 mod run_values;
 pub mod script;
 
