@@ -16,13 +16,15 @@
 //! | `tape.rs`, `writer.rs`, `spool` | a tape being written: its handle, its thread, its bytes on the way to the disk |
 //! | `file.rs` | a tape written from frames that are there already |
 //! | `redact/` | what must not reach the disk |
-//! | `reader.rs`, `list.rs` | tapes read back |
+//! | `reader/`, `list.rs` | tapes read back |
+//! | `index/` | where in a tape is what |
 //! | `calls.rs` | frames joined to calls |
 //! | `render.rs` | a frame as one line for people |
 
 mod calls;
 mod clock;
 mod file;
+mod index;
 mod line;
 mod list;
 mod queue;
@@ -39,8 +41,9 @@ mod writer;
 
 pub use calls::{Call, Calls};
 pub use file::{FileError, TapeFile};
+pub use index::{Index, Point, beside as index_beside};
 pub use list::{Listed, State, list};
-pub use reader::{ReadError, Reader};
+pub use reader::{Place, ReadError, Reader};
 pub use record::{Action, ClientSide, End, Frame, Header, Kind, Lost, Record, UpstreamSide};
 pub use recorder::Recorder;
 pub use redact::{Redacted, Redactor, RedactorError};

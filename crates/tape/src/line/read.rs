@@ -26,10 +26,7 @@ pub(crate) enum LineError {
 
 /// The record of a line without its line end; none for a kind of record that is not known here.
 pub(crate) fn record(line: &[u8]) -> Result<Option<Record>, LineError> {
-    let body = checked(line)?;
-    let body = std::str::from_utf8(body).map_err(incomplete)?;
-    // The text after the checksum lacks only its brace to be an object of its own.
-    let object = format!("{{{body}");
+    let object = object(line)?;
     let kind: RecordKind<'_> = parse(&object)?;
     match kind.record {
         "header" => {
@@ -42,6 +39,45 @@ pub(crate) fn record(line: &[u8]) -> Result<Option<Record>, LineError> {
         "end" => Ok(Some(Record::End(parse::<EndLine>(&object)?.into()))),
         _ => Ok(None),
     }
+}
+
+/// The object of a line without the checksum.
+pub(crate) fn object(line: &[u8]) -> Result<String, LineError> {
+    let body = std::str::from_utf8(checked(line)?).map_err(incomplete)?;
+    // The text after the checksum lacks only its brace to be an object of its own.
+    Ok(format!("{{{body}"))
+}
+
+/// Where a line stands in its tape.
+pub(crate) struct Position {
+    /// The number of its message, or of the first of its lost ones.
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) time: Option<OffsetDateTime>,
+}
+
+/// Where a line stands, without a look at its message; none for one that has no number, and for a damaged one.
+pub(crate) fn position(line: &[u8]) -> Option<Position> {
+    let object = object(line).ok()?;
+    let PositionLine { record, seq, time, since, count } = parse(&object).ok()?;
+    match (record, seq, since, count) {
+        ("frame", Some(seq), _, _) => {
+            Some(Position { first: seq, last: seq, time: time.and_then(parse_rfc3339) })
+        }
+        ("lost", _, Some(since), Some(count)) => {
+            Some(Position { first: since, last: since.saturating_add(count).saturating_sub(1), time: None })
+        }
+        _ => None,
+    }
+}
+
+#[derive(Deserialize)]
+struct PositionLine<'a> {
+    record: &'a str,
+    seq: Option<u64>,
+    time: Option<&'a str>,
+    since: Option<u64>,
+    count: Option<u64>,
 }
 
 fn checked(line: &[u8]) -> Result<&[u8], LineError> {

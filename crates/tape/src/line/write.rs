@@ -133,6 +133,12 @@ pub(crate) fn end(end: End, out: &mut Vec<u8>) {
     });
 }
 
+/// Appends any object as a line.
+pub(crate) fn sealed(object: &str, out: &mut Vec<u8>) {
+    let inner = object.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
+    line(out, |out| out.extend_from_slice(inner.as_bytes()));
+}
+
 fn sides(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
     put(out, format_args!(r#","exchange":{}"#, frame.exchange));
     if let Some(related) = frame.related {

@@ -1,49 +1,45 @@
 //! A tape read back: one record at a time in constant memory, with the place of every fault.
 
+mod lines;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Seek};
 use std::path::Path;
 
 use crate::line::{self, LineError};
 use crate::record::Record;
 
-/// The longest line that is read; the proxy's largest message with all its escapes is far below.
-const LINE_BYTES_MAX: usize = 128 * 1024 * 1024;
-const BUFFER_BYTES: usize = 64 * 1024;
-/// A line buffer that grew beyond this for a large message is given back.
-const LINE_BYTES_KEPT: usize = 1024 * 1024;
+pub use lines::Place;
+pub(crate) use lines::{Found, Lines, buffered};
 
 /// Why a line gives no record. All but [`ReadError::Io`], [`ReadError::Newer`] and [`ReadError::Torn`] leave the
 /// reader able to go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The file cannot be read any further.
-    #[error("line {line} at byte {offset} cannot be read")]
+    #[error("{place} cannot be read")]
     Io {
-        /// The line, from 1.
-        line: u64,
-        /// Where it begins.
-        offset: u64,
+        /// The line.
+        place: Place,
         /// What the system said.
         source: io::Error,
     },
     /// The line is not what was written.
-    #[error("line {line} at byte {offset} is damaged: {detail}")]
+    #[error("{place} is damaged: {detail}")]
     Corrupt {
-        /// The line, from 1.
-        line: u64,
-        /// Where it begins.
-        offset: u64,
+        /// The line.
+        place: Place,
         /// In what way.
         detail: String,
     },
     /// The file ends in the middle of a record: its program was killed, or is writing just now.
-    #[error("the tape ends within line {line}, which begins at byte {offset}; all before it is whole")]
+    #[error("the tape ends within {place}; all before it is whole")]
     Torn {
-        /// The line, from 1.
-        line: u64,
-        /// Where it begins: the length of what is whole.
-        offset: u64,
+        /// The line; it begins where what is whole ends.
+        place: Place,
     },
     /// The tape is of a format that this program does not know.
     #[error("the tape has format {major}: use a newer shadowcat")]
@@ -56,14 +52,19 @@ pub enum ReadError {
     NoHeader,
 }
 
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "line {line} at byte {}", self.offset),
+            None => write!(f, "the line at byte {}", self.offset),
+        }
+    }
+}
+
 /// Reads the records of a tape in order. Records of kinds that are not known are passed over.
 #[derive(Debug)]
 pub struct Reader<R> {
-    source: R,
-    line: Vec<u8>,
-    number: u64,
-    /// Where the next line begins.
-    offset: u64,
+    lines: Lines<R>,
     stage: Stage,
 }
 
@@ -80,50 +81,67 @@ impl Reader<BufReader<File>> {
     /// # Errors
     /// What the system says.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self::new(BufReader::with_capacity(BUFFER_BYTES, File::open(path)?)))
+        File::open(path).map(buffered).map(Self::new)
+    }
+
+    /// Goes to the last `count` messages, the lost among them as one each. The header has to be read before.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn seek_last(&mut self, count: u64) -> io::Result<()> {
+        let is_end = |line: &[u8]| matches!(line::record(line), Ok(Some(Record::End(_))));
+        let place = self.lines.last(1)?;
+        let ends = self.lines.read_at(place)?.is_some_and(is_end);
+        let place = self.lines.last(count.saturating_add(ends.into()))?;
+        self.seek(place)
+    }
+}
+
+impl<R: BufRead + Seek> Reader<R> {
+    /// Goes on at a place from the tape's index. The header has to be read before.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn seek(&mut self, place: Place) -> io::Result<()> {
+        let next = self.lines.next();
+        self.lines.seek(if place.offset > next.offset { place } else { next })
     }
 }
 
 impl<R: BufRead> Reader<R> {
     /// Reads from here.
     pub fn new(source: R) -> Self {
-        Self { source, line: Vec::new(), number: 0, offset: 0, stage: Stage::Start }
+        Self { lines: Lines::new(source), stage: Stage::Start }
     }
 
     /// Where the next line begins: after the last record, the length of what was read.
     pub fn offset(&self) -> u64 {
-        self.offset
+        self.lines.next().offset
     }
 
     fn read_line(&mut self) -> Option<Result<Option<Record>, ReadError>> {
-        self.line.clear();
-        self.line.shrink_to(LINE_BYTES_KEPT);
-        let (number, offset) = (self.number + 1, self.offset);
-        let (length, whole) = match self.next_line() {
-            Ok((0, _)) => return self.end_of_file(),
-            Ok(read) => read,
+        let place = self.lines.next();
+        match self.lines.read() {
+            Ok(Found::Line) => Some(self.record(place)),
+            Ok(Found::Torn) => {
+                self.stage = Stage::Done;
+                Some(Err(ReadError::Torn { place }))
+            }
+            Ok(Found::Nothing) => {
+                let is_empty = self.stage == Stage::Start;
+                self.stage = Stage::Done;
+                is_empty.then_some(Err(ReadError::NoHeader))
+            }
             Err(source) => {
                 self.stage = Stage::Done;
-                return Some(Err(ReadError::Io { line: number, offset, source }));
+                Some(Err(ReadError::Io { place, source }))
             }
-        };
-        if !whole {
-            self.stage = Stage::Done;
-            return Some(Err(ReadError::Torn { line: number, offset }));
         }
-        (self.number, self.offset) = (number, offset + length);
-        Some(self.record(offset))
     }
 
-    fn end_of_file(&mut self) -> Option<Result<Option<Record>, ReadError>> {
-        let empty = self.stage == Stage::Start;
-        self.stage = Stage::Done;
-        empty.then_some(Err(ReadError::NoHeader))
-    }
-
-    fn record(&mut self, offset: u64) -> Result<Option<Record>, ReadError> {
+    fn record(&mut self, place: Place) -> Result<Option<Record>, ReadError> {
         let first = std::mem::replace(&mut self.stage, Stage::Body) == Stage::Start;
-        match line::record(&self.line) {
+        match line::record(self.lines.line()) {
             Ok(Some(record)) if first && !matches!(record, Record::Header(_)) => Err(ReadError::NoHeader),
             Ok(record) => Ok(record),
             Err(LineError::Newer { major }) => {
@@ -134,33 +152,7 @@ impl<R: BufRead> Reader<R> {
                 self.stage = Stage::Done;
                 Err(ReadError::NoHeader)
             }
-            Err(fault) => Err(ReadError::Corrupt { line: self.number, offset, detail: fault.to_string() }),
-        }
-    }
-
-    /// Fills `line` with the next line without its end; says how many bytes it took, and whether its end was there.
-    /// Of a line that is too long only the beginning is kept, and its checksum will not fit.
-    fn next_line(&mut self) -> io::Result<(u64, bool)> {
-        let mut length = 0;
-        loop {
-            let available = match self.source.fill_buf() {
-                Ok(available) => available,
-                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => continue,
-                Err(cause) => return Err(cause),
-            };
-            if available.is_empty() {
-                return Ok((length, false));
-            }
-            let end = memchr::memchr(b'\n', available);
-            let piece = available.get(..end.unwrap_or(available.len())).unwrap_or_default();
-            let room = LINE_BYTES_MAX.saturating_sub(self.line.len());
-            self.line.extend_from_slice(piece.get(..room.min(piece.len())).unwrap_or_default());
-            let used = piece.len() + usize::from(end.is_some());
-            self.source.consume(used);
-            length += used as u64;
-            if end.is_some() {
-                return Ok((length, true));
-            }
+            Err(fault) => Err(ReadError::Corrupt { place, detail: fault.to_string() }),
         }
     }
 }
@@ -177,6 +169,3 @@ impl<R: BufRead> Iterator for Reader<R> {
         None
     }
 }
-
-#[cfg(test)]
-mod tests;

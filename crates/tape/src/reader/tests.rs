@@ -63,7 +63,7 @@ fn a_cut_at_every_byte_leaves_what_is_before_and_reports_one_torn_line() {
         assert_eq!(read.iter().flatten().count(), whole, "cut at {cut}");
         let start = tape[..cut].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         match read.last() {
-            Some(Err(ReadError::Torn { offset, .. })) => assert_eq!(*offset, start as u64),
+            Some(Err(ReadError::Torn { place })) => assert_eq!(place.offset, start as u64),
             Some(Err(ReadError::NoHeader)) => assert_eq!(cut, 0),
             last => assert_eq!(start, cut, "{last:?}"),
         }
@@ -91,7 +91,7 @@ fn a_damaged_line_is_reported_with_its_place_and_reading_goes_on() {
     tape[second + 30] ^= 1;
     let read = read(&tape);
     assert!(
-        matches!(read[1], Err(ReadError::Corrupt { line: 2, offset, .. }) if offset == second as u64),
+        matches!(read[1], Err(ReadError::Corrupt { place, .. }) if place == Place { offset: second as u64, line: Some(2) }),
         "{:?}",
         read[1]
     );
