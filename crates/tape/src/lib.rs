@@ -42,7 +42,7 @@ mod writer;
 pub use calls::{Call, Calls};
 pub use file::{FileError, TapeFile};
 pub use index::{Index, Point, beside as index_beside};
-pub use list::{Listed, State, list};
+pub use list::{Listed, State, files, list};
 pub use reader::{Place, ReadError, Reader};
 pub use record::{Action, ClientSide, End, Frame, Header, Kind, Lost, Record, UpstreamSide};
 pub use recorder::Recorder;

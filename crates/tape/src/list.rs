@@ -50,12 +50,11 @@ pub enum State {
     Damaged,
 }
 
-/// The tapes in a directory, oldest first by name. A complete tape is known by its last record; any other is read to
-/// its end.
+/// The files of the tapes in a directory, oldest first by name.
 ///
 /// # Errors
-/// When the directory cannot be read. A file that cannot be is listed as damaged.
-pub fn list(dir: &Path) -> io::Result<Vec<Listed>> {
+/// When the directory cannot be read.
+pub fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
@@ -64,7 +63,16 @@ pub fn list(dir: &Path) -> io::Result<Vec<Listed>> {
         }
     }
     paths.sort();
-    Ok(paths.into_iter().map(look).collect())
+    Ok(paths)
+}
+
+/// The tapes in a directory, in the order of [`files`]. A complete tape is known by its last record; any other is read
+/// to its end.
+///
+/// # Errors
+/// When the directory cannot be read. A file that cannot be is listed as damaged.
+pub fn list(dir: &Path) -> io::Result<Vec<Listed>> {
+    Ok(files(dir)?.into_iter().map(look).collect())
 }
 
 fn look(path: PathBuf) -> Listed {

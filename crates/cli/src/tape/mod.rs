@@ -1,5 +1,6 @@
 //! `shadowcat tape`: the recordings, also while they are written.
 
+pub(crate) mod files;
 mod show;
 
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use crate::data_args::DataArgs;
 use crate::failure::Failure;
 use crate::output::{self, Format, Listing};
 use crate::process::Process;
+use files::TapeFiles;
 
 /// List recordings, and show what is on them
 #[derive(Debug, clap::Args)]
@@ -31,10 +33,10 @@ pub(crate) struct Args {
 enum Action {
     /// List the tapes of a directory
     List(Listing),
-    /// Show the messages on a tape, one line each
+    /// Show the messages on tapes, one line each
     Show {
-        /// A file, or the name of one in the directory
-        tape: PathBuf,
+        #[command(flatten)]
+        tapes: TapeFiles,
         /// `table` is one line a message; `json` prints the records as they are on the tape
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
@@ -48,21 +50,11 @@ impl Args {
                 let dir = self.data.tapes(self.record.as_ref(), process)?;
                 output::print(&list(&dir, listing)?)
             }
-            Action::Show { tape, output } => show::show(&self.find(tape, process)?, *output),
+            Action::Show { tapes, output } => tapes
+                .paths(self.record.as_ref(), &self.data, process)?
+                .iter()
+                .try_for_each(|path| show::show(path, *output)),
         }
-    }
-
-    /// The file itself, or the one of that name among the tapes.
-    fn find(&self, tape: &Path, process: &Process) -> Result<PathBuf, Failure> {
-        if tape.exists() {
-            return Ok(tape.to_owned());
-        }
-        let inside = self.data.tapes(self.record.as_ref(), process).ok().map(|dir| dir.join(tape));
-        inside.filter(|path| path.exists()).ok_or_else(|| {
-            let sentence =
-                "there is no such tape; `shadowcat tape list --record DIR` shows those of a directory";
-            Failure::plain(format!("{}: {sentence}", tape.display()))
-        })
     }
 }
 
@@ -74,7 +66,7 @@ fn list(dir: &Path, listing: &Listing) -> Result<String, Failure> {
 
 fn row(tape: &Listed) -> [String; 6] {
     [
-        name(tape),
+        files::name(&tape.path),
         tape.created.map_or_else(|| "?".to_owned(), time),
         tape.frames.to_string(),
         tape.lost.to_string(),
@@ -94,10 +86,6 @@ fn described(tape: &Listed) -> Value {
         "bytes": tape.bytes,
         "state": word(tape.state),
     })
-}
-
-fn name(tape: &Listed) -> String {
-    tape.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn word(state: State) -> &'static str {

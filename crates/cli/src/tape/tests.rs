@@ -47,17 +47,3 @@ fn a_damaged_tape_is_shown_and_reported() {
     assert!(shown(&path, Format::Json).1);
     assert!(shown(&path, Format::Table).0.is_empty());
 }
-
-#[test]
-fn a_tape_is_found_by_its_name_in_the_directory() {
-    let (dir, path) = tapes();
-    let name = Path::new(path.file_name().unwrap());
-    let args = Args {
-        record: Some(dir.path().to_owned()),
-        data: DataArgs::default(),
-        action: Action::List(Listing::default()),
-    };
-    let process = Process::new([]);
-    assert_eq!(args.find(name, &process).unwrap(), path);
-    assert!(args.find(Path::new("none"), &process).unwrap_err().told().contains("no such tape"));
-}

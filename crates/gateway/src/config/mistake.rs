@@ -100,7 +100,7 @@ fn choices(written: &str, expected: &[&str]) -> String {
 }
 
 /// The known word that was probably meant.
-pub(crate) fn nearest<'w>(written: &str, words: &[&'w str]) -> Option<&'w str> {
+pub fn nearest<'w>(written: &str, words: &[&'w str]) -> Option<&'w str> {
     let written = written.to_lowercase();
     let by_beginning = |word: &str| strsim::jaro_winkler(&written, word);
     let by_edits = |word: &str| strsim::normalized_damerau_levenshtein(&written, word);

@@ -13,8 +13,7 @@ pub use file::{
     BridgeSessions, Environment as UpstreamEnvironment, File, Http, Level, Limits, Log, LogFormat, Record,
     Sessions, Store, Timeouts, Upstream,
 };
-pub use mistake::Mistake;
-pub(crate) use mistake::nearest;
+pub use mistake::{Mistake, nearest};
 pub use secret::Secret;
 pub use units::{ByteSize, Span};
 pub use variables::Variables;
