@@ -146,9 +146,9 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::reader::Reader;
     use crate::record::testing::frame;
     use crate::record::{End, Kind, Record};
+    use crate::{Keys, open};
     use shadowcat_pipeline::Direction;
 
     fn names(dir: &Path) -> Vec<String> {
@@ -168,7 +168,7 @@ mod tests {
         assert!(!path.exists(), "not before it is whole");
         assert_eq!(tape.finish().unwrap(), Summary { frames: 2, lost: 3, complete: true });
 
-        let records: Vec<_> = Reader::open(&path).unwrap().map(Result::unwrap).collect();
+        let records: Vec<_> = open(&path, &Keys::default()).unwrap().map(Result::unwrap).collect();
         let Record::Header(header) = &records[0] else { panic!("{records:?}") };
         assert_eq!((header.created, header.redacted), (OffsetDateTime::UNIX_EPOCH, true));
         let lost = Lost { since: 2, count: 3, reason: "queue".to_owned() };

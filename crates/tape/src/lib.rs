@@ -16,7 +16,8 @@
 //! | `tape.rs`, `writer.rs`, `spool` | a tape being written: its handle, its thread, its bytes on the way to the disk |
 //! | `file.rs` | a tape written from frames that are there already |
 //! | `redact/` | what must not reach the disk |
-//! | `reader/`, `list.rs` | tapes read back |
+//! | `open.rs`, `reader`, `list.rs` | tapes read back, in whatever they are wrapped |
+//! | `sealed`, `keys.rs` | encrypted tapes |
 //! | `index/` | where in a tape is what |
 //! | `calls.rs` | frames joined to calls |
 //! | `render.rs` | a frame as one line for people |
@@ -25,14 +26,17 @@ mod calls;
 mod clock;
 mod file;
 mod index;
+mod keys;
 mod line;
 mod list;
+mod open;
 mod queue;
 mod reader;
 mod record;
 mod recorder;
 mod redact;
 pub mod render;
+mod sealed;
 mod spool;
 mod tape;
 #[cfg(test)]
@@ -42,7 +46,9 @@ mod writer;
 pub use calls::{Call, Calls};
 pub use file::{FileError, TapeFile};
 pub use index::{Index, Point, beside as index_beside};
+pub use keys::{BadKey, Key, Keys};
 pub use list::{Listed, State, files, list};
+pub use open::{OpenError, Source, open};
 pub use reader::{Place, ReadError, Reader};
 pub use record::{Action, ClientSide, End, Frame, Header, Kind, Lost, Record, UpstreamSide};
 pub use recorder::Recorder;

@@ -162,6 +162,18 @@ pub(crate) mod testing {
     use super::*;
     use time::{Date, Month, PrimitiveDateTime, Time};
 
+    /// The header of a tape of this format.
+    pub(crate) fn header() -> Header {
+        Header {
+            major: crate::line::MAJOR,
+            minor: crate::line::MINOR,
+            program: "0.1.0".to_owned(),
+            tape: "00ff".to_owned(),
+            created: OffsetDateTime::UNIX_EPOCH,
+            redacted: true,
+        }
+    }
+
     /// A frame of a session over HTTP; times are fixed.
     pub(crate) fn frame(direction: Direction, kind: Kind, method: Option<&str>, message: &str) -> Frame {
         let date = Date::from_calendar_date(2026, Month::November, 21).unwrap();

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::{
-    Action, End, Frame, Health, Kind, ReadError, Reader, Record, Settings, State, Summary, Tap, Tape,
-    is_being_written, list, render,
+    Action, End, Frame, Health, Keys, Kind, ReadError, Record, Settings, State, Summary, Tap, Tape,
+    is_being_written, open, render,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -18,6 +18,11 @@ use shadowcat_pipeline::{
     Transport, UpstreamSide,
 };
 use shadowcat_protocol::{Limits, Message, Response, Revision};
+
+/// Those of a directory, none of which is encrypted.
+fn list(dir: &Path) -> std::io::Result<Vec<crate::Listed>> {
+    crate::list(dir, &Keys::default())
+}
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -65,7 +70,7 @@ fn chain(tape: &Tape) -> Chain {
 }
 
 fn records(path: &Path) -> Vec<Record> {
-    Reader::open(path).unwrap().map(Result::unwrap).collect()
+    open(path, &Keys::default()).unwrap().map(Result::unwrap).collect()
 }
 
 fn frames(path: &Path) -> Vec<Frame> {
@@ -299,7 +304,8 @@ fn a_killed_writer_leaves_every_acknowledged_frame_and_at_most_one_torn_line() {
         }
         child.wait().unwrap();
         let path = list(dir.path()).unwrap().remove(0).path;
-        let (whole, faults): (Vec<_>, Vec<_>) = Reader::open(&path).unwrap().partition(Result::is_ok);
+        let (whole, faults): (Vec<_>, Vec<_>) =
+            open(&path, &Keys::default()).unwrap().partition(Result::is_ok);
         assert!(faults.len() <= 1 && faults.iter().all(|fault| matches!(fault, Err(ReadError::Torn { .. }))));
         let frames = whole.iter().filter(|record| matches!(record, Ok(Record::Frame(_)))).count() as u64;
         assert!(acknowledged > 0 && frames >= acknowledged, "{frames} of {acknowledged}");

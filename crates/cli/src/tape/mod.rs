@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
-use shadowcat_tape::{Listed, State};
+use shadowcat_tape::{Keys, Listed, State};
 use time::OffsetDateTime;
 
 use crate::data_args::DataArgs;
@@ -59,7 +59,7 @@ impl Args {
 }
 
 fn list(dir: &Path, listing: &Listing) -> Result<String, Failure> {
-    let tapes = shadowcat_tape::list(dir)
+    let tapes = shadowcat_tape::list(dir, &Keys::default())
         .map_err(|cause| Failure::caused(format!("{}: the tapes cannot be listed", dir.display()), cause))?;
     Ok(listing.text(&tapes, ["TAPE", "BEGUN", "MESSAGES", "LOST", "BYTES", "STATE"], row, described))
 }
@@ -94,6 +94,7 @@ fn word(state: State) -> &'static str {
         State::Open => "open",
         State::Torn => "torn",
         State::Damaged => "damaged",
+        State::Locked => "locked",
     }
 }
 

@@ -1,6 +1,6 @@
 //! Listing and showing, on a tape made for it.
 
-use shadowcat_tape::{Settings, Tape};
+use shadowcat_tape::{Keys, Settings, Tape};
 
 use super::show::{Stop, copy};
 use super::*;
@@ -9,7 +9,7 @@ use super::*;
 fn tapes() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     drop(Tape::create(dir.path(), Settings::default()).unwrap());
-    let path = shadowcat_tape::list(dir.path()).unwrap().remove(0).path;
+    let path = shadowcat_tape::list(dir.path(), &Keys::default()).unwrap().remove(0).path;
     (dir, path)
 }
 
@@ -17,7 +17,8 @@ fn shown(path: &Path, format: Format) -> (String, bool) {
     let mut out = Vec::new();
     match copy(path, format, &mut out) {
         Ok(fault) => (String::from_utf8(out).unwrap(), fault.is_some()),
-        Err(Stop::Read(cause) | Stop::Written(cause)) => panic!("{cause}"),
+        Err(Stop::Read(cause)) => panic!("{cause}"),
+        Err(Stop::Written(cause)) => panic!("{cause}"),
     }
 }
 

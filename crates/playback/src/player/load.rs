@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use shadowcat_protocol::Era;
-use shadowcat_tape::{Call, Calls, ReadError, Reader, Record};
+use shadowcat_tape::{Call, Calls, Keys, OpenError, ReadError, Record};
 
 use super::score::Score;
 use super::shelf::Shelf;
@@ -21,8 +21,8 @@ pub enum LoadError {
     Open {
         /// Which.
         path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
+        /// Why not.
+        source: OpenError,
     },
     /// A tape is damaged.
     #[error("{path}: is damaged; `shadowcat tape validate --repair` takes out what is not whole")]
@@ -44,12 +44,12 @@ pub enum LoadError {
 }
 
 impl Player {
-    /// Reads tapes; what a later one has answers for is not taken from the earlier ones.
-    pub fn load(paths: &[PathBuf], settings: Settings) -> Result<Self, LoadError> {
+    /// Reads tapes, encrypted ones with `keys`; what a later one has answers for is not taken from the earlier ones.
+    pub fn load(paths: &[PathBuf], keys: &Keys, settings: Settings) -> Result<Self, LoadError> {
         let mut bytes = 0;
         let mut player = Self::empty(settings);
         for path in paths {
-            let calls = read(path, &mut bytes)?;
+            let calls = read(path, keys, &mut bytes)?;
             let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
             if !player.add(name, &calls) {
                 return Err(LoadError::Empty { path: path.clone() });
@@ -91,8 +91,9 @@ impl Player {
 }
 
 /// The calls of a tape as clients saw them, in the order of their beginning.
-fn read(path: &Path, bytes: &mut usize) -> Result<Vec<Call>, LoadError> {
-    let reader = Reader::open(path).map_err(|source| LoadError::Open { path: path.to_owned(), source })?;
+fn read(path: &Path, keys: &Keys, bytes: &mut usize) -> Result<Vec<Call>, LoadError> {
+    let reader = shadowcat_tape::open(path, keys)
+        .map_err(|source| LoadError::Open { path: path.to_owned(), source })?;
     let (mut calls, mut open) = (Vec::new(), Calls::at("edge"));
     for record in reader {
         match record {

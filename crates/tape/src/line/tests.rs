@@ -2,8 +2,7 @@ use shadowcat_pipeline::Direction;
 use time::OffsetDateTime;
 
 use super::*;
-use crate::record::testing;
-use crate::record::{Action, End, Frame, Header, Kind, Lost, Record, UpstreamSide};
+use crate::record::{Action, End, Frame, Kind, Lost, Record, UpstreamSide, testing};
 use crate::recorder::testing::CALL;
 
 const TIME: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
@@ -36,14 +35,7 @@ fn by_hand(body: &str) -> Vec<u8> {
 
 #[test]
 fn a_header_reads_as_it_was_written() {
-    let written = Header {
-        major: MAJOR,
-        minor: MINOR,
-        program: "0.1.0".to_owned(),
-        tape: "00ff".to_owned(),
-        created: TIME,
-        redacted: true,
-    };
+    let written = testing::header();
     let mut line = Vec::new();
     header(&written, &mut line);
     assert_eq!(read(&line).unwrap(), Some(Record::Header(written)));

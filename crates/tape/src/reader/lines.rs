@@ -1,7 +1,7 @@
 //! The lines of a tape, one at a time in bounded memory, with their places.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read as _, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
 /// The longest line that is read; the proxy's largest message with all its escapes is far below.
 const LINE_BYTES_MAX: usize = 128 * 1024 * 1024;
@@ -136,6 +136,6 @@ fn offset_of_last(file: &mut File, count: u64) -> io::Result<u64> {
     Ok(0)
 }
 
-pub(crate) fn buffered(file: File) -> BufReader<File> {
-    BufReader::with_capacity(BUFFER_BYTES, file)
+pub(crate) fn buffered<R: Read>(source: R) -> BufReader<R> {
+    BufReader::with_capacity(BUFFER_BYTES, source)
 }

@@ -15,8 +15,8 @@ use crate::record::Record;
 pub use lines::Place;
 pub(crate) use lines::{Found, Lines, buffered};
 
-/// Why a line gives no record. All but [`ReadError::Io`], [`ReadError::Newer`] and [`ReadError::Torn`] leave the
-/// reader able to go on.
+/// Why a line gives no record. After [`ReadError::Io`], [`ReadError::Newer`] and [`ReadError::Torn`] there is nothing
+/// more; a plain tape that is damaged elsewhere is read on behind that.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The file cannot be read any further.
@@ -76,7 +76,7 @@ enum Stage {
 }
 
 impl Reader<BufReader<File>> {
-    /// Opens a file.
+    /// Opens a plain tape, to move about in it; [`crate::open`] opens any.
     ///
     /// # Errors
     /// What the system says.
@@ -114,9 +114,15 @@ impl<R: BufRead> Reader<R> {
         Self { lines: Lines::new(source), stage: Stage::Start }
     }
 
-    /// Where the next line begins: after the last record, the length of what was read.
+    /// Where the next line begins: after the last record, the length of what was read. Of a tape that is compressed or
+    /// encrypted it is the place among the lines inside.
     pub fn offset(&self) -> u64 {
         self.lines.next().offset
+    }
+
+    /// The line of the record that was given last, as it stands on the tape, without its end.
+    pub fn text(&self) -> &[u8] {
+        self.lines.line()
     }
 
     fn read_line(&mut self) -> Option<Result<Option<Record>, ReadError>> {
@@ -134,7 +140,7 @@ impl<R: BufRead> Reader<R> {
             }
             Err(source) => {
                 self.stage = Stage::Done;
-                Some(Err(ReadError::Io { place, source }))
+                Some(Err(broken(source, place)))
             }
         }
     }
@@ -154,6 +160,15 @@ impl<R: BufRead> Reader<R> {
             }
             Err(fault) => Err(ReadError::Corrupt { place, detail: fault.to_string() }),
         }
+    }
+}
+
+/// What is compressed or encrypted says in this way that it was cut or changed; there is no next line to go on at.
+fn broken(source: io::Error, place: Place) -> ReadError {
+    match source.kind() {
+        io::ErrorKind::UnexpectedEof => ReadError::Torn { place },
+        io::ErrorKind::InvalidData => ReadError::Corrupt { place, detail: source.to_string() },
+        _ => ReadError::Io { place, source },
     }
 }
 

@@ -1,20 +1,13 @@
-use std::io::Cursor;
+use std::io::{BufReader, Cursor};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::record::{End, Header, Lost};
+use crate::record::{End, Lost, testing};
 
 /// A header, four records that differ in length, and the end.
 fn records() -> Vec<Record> {
-    let mut records = vec![Record::Header(Header {
-        major: 1,
-        minor: 0,
-        program: "0.1.0".to_owned(),
-        tape: "00ff".to_owned(),
-        created: time::OffsetDateTime::UNIX_EPOCH,
-        redacted: true,
-    })];
+    let mut records = vec![Record::Header(testing::header())];
     for since in [1, 20, 300, 4_000] {
         records.push(Record::Lost(Lost { since, count: 1, reason: "é\n\"".repeat(3) }));
     }

@@ -1,0 +1,154 @@
+//! Opens a tape of any kind: plain, compressed, encrypted, or both. Its first bytes say which, not its name.
+
+use std::fs::File;
+use std::io::{self, BufRead, Read};
+use std::path::Path;
+
+use crate::keys::Keys;
+use crate::reader::{Reader, buffered};
+use crate::sealed::{self, Unsealing};
+
+/// How a zstd frame begins.
+const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+/// What decompressing may take in memory, as a power of two. Ours takes 2 MiB, `zstd -19` takes 8.
+const WINDOW_LOG_MAX: u32 = 23;
+/// A tape is encrypted after it was compressed, and each at most once.
+const LAYERS_MAX: usize = 2;
+
+/// The bytes of a tape, whatever it is wrapped in.
+pub type Source = Box<dyn BufRead + Send>;
+
+/// Why a tape cannot be read at all.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// What the system says.
+    #[error(transparent)]
+    File(#[from] io::Error),
+    /// It is encrypted, and the key is not there.
+    #[error("the tape is encrypted, and the key with the id {key} was not given")]
+    Locked {
+        /// The id of its key.
+        key: String,
+    },
+    /// It is encrypted in a way that this program does not know.
+    #[error("the tape is encrypted with {cipher:?} in a format of its own: use a newer shadowcat")]
+    UnknownCipher {
+        /// What it says.
+        cipher: String,
+    },
+    /// It is encrypted, and where it should say how, it is damaged.
+    #[error("the first line of the encrypted tape is damaged: without it nothing of the tape can be read")]
+    FirstLine,
+}
+
+/// Opens a tape; `keys` are for encrypted ones.
+///
+/// # Errors
+/// When the file cannot be read, or its key is not among `keys`. Whatever else is wrong, the reader says.
+pub fn open(path: &Path, keys: &Keys) -> Result<Reader<Source>, OpenError> {
+    source(path, keys).map(Reader::new)
+}
+
+/// The bytes of the records of a tape.
+pub(crate) fn source(path: &Path, keys: &Keys) -> Result<Source, OpenError> {
+    let mut source: Source = Box::new(buffered(File::open(path)?));
+    for _ in 0..LAYERS_MAX {
+        // A fault is told by the reader, who meets it again and knows the place.
+        let Ok(begin) = source.fill_buf() else { break };
+        if begin.starts_with(sealed::MAGIC) {
+            source = Box::new(Unsealing::new(source, keys)?);
+        } else if begin.starts_with(ZSTD_MAGIC) {
+            source = Box::new(buffered(Inflating::new(source)?));
+        } else {
+            break;
+        }
+    }
+    Ok(source)
+}
+
+/// Decompresses. What is no zstd is `InvalidData`, as in other decoders.
+struct Inflating(zstd::stream::read::Decoder<'static, Source>);
+
+impl Inflating {
+    fn new(source: Source) -> io::Result<Self> {
+        let mut decoder = zstd::stream::read::Decoder::with_buffer(source)?;
+        decoder.window_log_max(WINDOW_LOG_MAX)?;
+        Ok(Self(decoder))
+    }
+}
+
+impl Read for Inflating {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).map_err(|cause| match cause.kind() {
+            io::ErrorKind::Other => io::Error::new(io::ErrorKind::InvalidData, cause),
+            _ => cause,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::testing::header;
+    use crate::record::{End, Lost, Record};
+    use crate::{ReadError, line};
+
+    /// A tape of a hundred losses.
+    fn tape() -> Vec<u8> {
+        let mut out = Vec::new();
+        line::header(&header(), &mut out);
+        for since in 0..100 {
+            line::lost(&Lost { since, count: 1, reason: "queue".to_owned() }, &mut out);
+        }
+        line::end(End { frames: 0, lost: 100 }, &mut out);
+        out
+    }
+
+    fn read(bytes: &[u8]) -> Vec<Result<Record, ReadError>> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.tape.jsonl");
+        std::fs::write(&path, bytes).unwrap();
+        open(&path, &Keys::default()).unwrap().collect()
+    }
+
+    fn compressed() -> Vec<u8> {
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 0).unwrap();
+        encoder.include_checksum(true).unwrap();
+        io::copy(&mut tape().as_slice(), &mut encoder).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn a_compressed_tape_reads_like_a_plain_one() {
+        let plain = read(&tape());
+        assert_eq!(format!("{:?}", read(&compressed())), format!("{plain:?}"));
+        assert!(matches!(plain.last(), Some(Ok(Record::End(_)))), "{plain:?}");
+    }
+
+    #[test]
+    fn a_compressed_tape_that_was_cut_is_torn() {
+        let whole = compressed();
+        for cut in 4..whole.len() {
+            let read = read(&whole[..cut]);
+            assert!(matches!(read.last(), Some(Err(ReadError::Torn { .. }))), "{cut}: {:?}", read.last());
+        }
+    }
+
+    #[test]
+    fn a_flip_of_every_bit_of_a_compressed_tape_is_reported() {
+        let whole = compressed();
+        let plain: Vec<Record> = read(&tape()).into_iter().filter_map(Result::ok).collect();
+        for place in 0..whole.len() {
+            let mut flipped = whole.clone();
+            flipped[place] ^= 1 << (place % 8);
+            let read = read(&flipped);
+            let is_told = read.iter().any(Result::is_err);
+            // Some bits of a zstd header mean nothing.
+            assert!(is_told || read.len() == plain.len(), "byte {place}: {read:?}");
+            let mut written = plain.iter();
+            for record in read.iter().flatten() {
+                assert!(written.any(|one| one == record), "{record:?} was not written");
+            }
+        }
+    }
+}
