@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use crate::record::{Frame, Kind};
+use crate::record::{Frame, Kind, UpstreamSide};
 
 /// Calls open at one time. A tape of thousands of clients has one for each of their standing subscriptions.
 const OPEN_MAX: usize = 65_536;
@@ -34,7 +34,13 @@ impl Call {
         std::iter::once(&self.asked).chain(&self.between).chain(&self.answer)
     }
 
-    fn bytes(&self) -> usize {
+    /// The upstream's side; the request itself may be on the tape from before it was known.
+    pub fn upstream(&self) -> Option<&UpstreamSide> {
+        self.frames().find_map(|frame| frame.upstream.as_ref())
+    }
+
+    /// Bytes of its messages.
+    pub(crate) fn bytes(&self) -> usize {
         self.frames().map(|frame| frame.message.len()).sum()
     }
 }

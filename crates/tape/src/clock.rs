@@ -34,6 +34,13 @@ pub(crate) fn push_rfc3339(moment: OffsetDateTime, out: &mut Vec<u8>) {
     push_digits(clock.microsecond(), 6, b'Z', out);
 }
 
+/// The same as text.
+pub(crate) fn rfc3339(moment: OffsetDateTime) -> String {
+    let mut text = Vec::new();
+    push_rfc3339(moment, &mut text);
+    String::from_utf8(text).unwrap_or_default()
+}
+
 /// By hand: this runs seven times for every record.
 fn push_digits(number: u32, digits: u32, end: u8, out: &mut Vec<u8>) {
     for place in (0..digits).rev() {

@@ -20,10 +20,12 @@
 //! | `sealed`, `keys.rs` | encrypted tapes |
 //! | `index/` | where in a tape is what |
 //! | `calls.rs` | frames joined to calls |
+//! | `export/` | tapes in the formats of other tools |
 //! | `render.rs` | a frame as one line for people |
 
 mod calls;
 mod clock;
+pub mod export;
 mod file;
 mod index;
 mod keys;

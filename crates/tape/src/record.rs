@@ -3,7 +3,10 @@
 //! Names of transports, revisions and the like are words here, not enums: a tape from a newer program may know more of
 //! them, and a reader shows what stands there.
 
+use std::borrow::Cow;
+
 use shadowcat_pipeline::Direction;
+use shadowcat_protocol::{json, method};
 use time::OffsetDateTime;
 
 /// One line of a tape.
@@ -73,6 +76,20 @@ pub struct Frame {
     pub unfolded: bool,
     /// The message as its sender wrote it, but for what the two members above say.
     pub message: String,
+}
+
+impl Frame {
+    /// What a request works on: the tool, the prompt, the URI or the task.
+    pub fn name(&self) -> Option<Cow<'_, str>> {
+        let member = method::name_member(self.method.as_deref()?)?;
+        json::get(&self.message, &["params", member]).and_then(json::string)
+    }
+
+    /// Whether it is an error, or the result of a tool that says so itself.
+    pub fn is_failure(&self) -> bool {
+        let is_tool_error = || json::get(&self.message, &["result", "isError"]) == Some("true");
+        self.kind == Kind::Response && (json::get(&self.message, &["error"]).is_some() || is_tool_error())
+    }
 }
 
 /// How the client speaks to the proxy.

@@ -3,11 +3,13 @@
 //! A value here is a piece of its sender's text. Where an object repeats a key, the last one counts, as it does for
 //! the parsers of JavaScript, Python and Rust; messages with repeated keys of their own are refused elsewhere.
 
+mod layout;
 mod scan;
 
 use std::borrow::Cow;
 
 use crate::span::Span;
+pub use layout::{compact, indented};
 pub(crate) use scan::{Fault, Scanner};
 
 /// For text that is a part of a message and so within the message's limit already.

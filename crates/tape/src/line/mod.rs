@@ -7,7 +7,7 @@ mod read;
 mod write;
 
 pub(crate) use read::{LineError, object, position, record};
-pub(crate) use write::{FrameLine, SideLine, end, frame, header, lost, sealed};
+pub(crate) use write::{FrameLine, SideLine, direction, end, frame, header, lost, sealed};
 
 /// A reader refuses a tape whose major version is above this.
 pub(crate) const MAJOR: u32 = 1;

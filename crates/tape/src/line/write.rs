@@ -182,7 +182,7 @@ fn action(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn direction(direction: Direction) -> &'static str {
+pub(crate) fn direction(direction: Direction) -> &'static str {
     match direction {
         Direction::ToServer => "to_server",
         Direction::ToClient => "to_client",

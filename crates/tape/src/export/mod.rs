@@ -1,0 +1,138 @@
+//! Tapes in the formats of other tools: records in, text out, while they are read.
+//!
+//! A format is a file here and a line in [`Format`]. Those that tell of calls are given whole calls of the hop `edge`,
+//! in the order in which they were asked; those that tell of messages are given the frames as they stand on the tape.
+
+mod har;
+mod jsonl;
+mod markdown;
+mod order;
+
+use std::io::{self, Write};
+
+use crate::calls::Call;
+use crate::record::{Frame, Header, Lost, Record};
+use order::Ordered;
+
+/// The formats a tape is exported to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// HTTP Archive 1.2, for the developer tools of browsers.
+    Har,
+    /// One message a line.
+    Jsonl,
+    /// A transcript for people.
+    Markdown,
+}
+
+/// What is written for each message.
+trait Messages {
+    fn tape(&mut self, tape: &Begun<'_>, out: &mut dyn Write) -> io::Result<()>;
+    fn frame(&mut self, frame: &Frame, out: &mut dyn Write) -> io::Result<()>;
+    fn lost(&mut self, lost: &Lost, out: &mut dyn Write) -> io::Result<()>;
+}
+
+/// What is written for each call.
+trait Told {
+    fn begin(&mut self, out: &mut dyn Write) -> io::Result<()>;
+    fn tape(&mut self, tape: &Begun<'_>, out: &mut dyn Write) -> io::Result<()>;
+    fn call(&mut self, call: &Call, out: &mut dyn Write) -> io::Result<()>;
+    fn lost(&mut self, lost: &Lost, out: &mut dyn Write) -> io::Result<()>;
+    fn end(&mut self, out: &mut dyn Write) -> io::Result<()>;
+}
+
+/// A tape at its header.
+struct Begun<'a> {
+    /// The name of its file.
+    name: &'a str,
+    header: &'a Header,
+}
+
+/// An export being written.
+pub struct Export<W> {
+    out: W,
+    form: Form,
+    /// The name of the tape that is read.
+    name: String,
+}
+
+enum Form {
+    Messages(Box<dyn Messages>),
+    Calls { told: Box<dyn Told>, open: Ordered },
+}
+
+impl<W: Write> Export<W> {
+    /// Begins one.
+    ///
+    /// # Errors
+    /// What the output says, as with all the others.
+    pub fn begin(format: &Format, mut out: W) -> io::Result<Self> {
+        let form = match format {
+            Format::Jsonl => Form::Messages(Box::<jsonl::Lines>::default()),
+            Format::Har => Form::calls(har::Har::default()),
+            Format::Markdown => Form::calls(markdown::Transcript::default()),
+        };
+        let mut form = form;
+        if let Form::Calls { told, .. } = &mut form {
+            told.begin(&mut out)?;
+        }
+        Ok(Self { out, form, name: String::new() })
+    }
+
+    /// What follows is from the tape of this name.
+    pub fn tape(&mut self, name: &str) -> io::Result<()> {
+        name.clone_into(&mut self.name);
+        self.form.rest(&mut self.out)
+    }
+
+    /// Takes the next record.
+    pub fn record(&mut self, record: Record) -> io::Result<()> {
+        let out = &mut self.out;
+        match (record, &mut self.form) {
+            (Record::Header(header), form) => {
+                let tape = Begun { name: &self.name, header: &header };
+                match form {
+                    Form::Messages(messages) => messages.tape(&tape, out),
+                    Form::Calls { told, .. } => told.tape(&tape, out),
+                }
+            }
+            (Record::Frame(frame), Form::Messages(messages)) => messages.frame(&frame, out),
+            (Record::Frame(frame), Form::Calls { told, open }) => {
+                open.take(*frame);
+                open.ready().try_for_each(|call| told.call(&call, out))
+            }
+            (Record::Lost(lost), Form::Messages(messages)) => messages.lost(&lost, out),
+            (Record::Lost(lost), Form::Calls { told, .. }) => told.lost(&lost, out),
+            (Record::End(_), _) => Ok(()),
+        }
+    }
+
+    /// Ends it; gives the output back.
+    pub fn end(mut self) -> io::Result<W> {
+        self.form.rest(&mut self.out)?;
+        if let Form::Calls { told, .. } = &mut self.form {
+            told.end(&mut self.out)?;
+        }
+        self.out.flush()?;
+        Ok(self.out)
+    }
+}
+
+impl Form {
+    fn calls(told: impl Told + 'static) -> Self {
+        Self::Calls { told: Box::new(told), open: Ordered::default() }
+    }
+
+    /// At the end of a tape: the calls that never ended.
+    fn rest(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        match self {
+            Self::Messages(_) => Ok(()),
+            Self::Calls { told, open } => {
+                std::mem::take(open).rest().try_for_each(|call| told.call(&call, out))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
