@@ -1,5 +1,6 @@
 //! `shadowcat tape`: the recordings, also while they are written.
 
+mod export;
 pub(crate) mod files;
 mod show;
 
@@ -41,6 +42,8 @@ enum Action {
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
     },
+    /// Write tapes in the formats of other tools
+    Export(export::Args),
 }
 
 impl Args {
@@ -54,6 +57,7 @@ impl Args {
                 .paths(self.record.as_ref(), &self.data, process)?
                 .iter()
                 .try_for_each(|path| show::show(path, *output)),
+            Action::Export(args) => args.run(&args.tapes.paths(self.record.as_ref(), &self.data, process)?),
         }
     }
 }

@@ -1,0 +1,178 @@
+//! `shadowcat tape export`: tapes in the formats of other tools.
+
+use std::fs::File;
+use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use shadowcat_tape::export::{Export, Format};
+use shadowcat_tape::{ReadError, Reader};
+
+use super::files::{self, TapeFiles};
+use crate::failure::Failure;
+
+/// How often the progress of a long export is told.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+/// So many records go by between two looks at the clock.
+const RECORDS_A_LOOK: u64 = 256;
+
+/// What is exported, and to where.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// What is written
+    #[arg(value_enum)]
+    format: Word,
+    #[command(flatten)]
+    pub(super) tapes: TapeFiles,
+    /// Write to this file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Word {
+    /// HTTP Archive 1.2, for the developer tools of browsers
+    Har,
+    /// JSON Lines, a message a line, for `jq` and other programs
+    Jsonl,
+    /// A transcript for people
+    Markdown,
+}
+
+impl Args {
+    pub(super) fn run(&self, tapes: &[PathBuf]) -> Result<(), Failure> {
+        let Some(path) = &self.output else {
+            return match self.write(tapes, io::stdout().lock()) {
+                // A reader that has seen enough is no failure.
+                Err(Stop::Written(cause)) if cause.kind() == ErrorKind::BrokenPipe => Ok(()),
+                done => done.map_err(|stop| stop.failure("standard output")),
+            };
+        };
+        let place = path.display().to_string();
+        if let Some(tape) = tapes.iter().find(|tape| is_same(tape, path)) {
+            return Err(Failure::usage(format!(
+                "{}: this is the tape itself; name another file",
+                tape.display()
+            )));
+        }
+        let file = File::create(path).map_err(|cause| Stop::Written(cause).failure(&place))?;
+        self.write(tapes, file).map_err(|stop| stop.failure(&place))
+    }
+
+    /// Writes all that is whole. What is damaged is told at the end.
+    fn write(&self, tapes: &[PathBuf], out: impl Write) -> Result<(), Stop> {
+        let mut export = Export::begin(&self.format(), BufWriter::new(out)).map_err(Stop::Written)?;
+        let mut progress = Progress::new(tapes);
+        let mut damaged = None;
+        for path in tapes {
+            let fault = copy(path, &mut export, &mut progress)?;
+            damaged = damaged.or(fault.map(|fault| (path.clone(), fault)));
+        }
+        progress.end();
+        export.end().map_err(Stop::Written)?;
+        damaged.map_or(Ok(()), |(path, fault)| Err(Stop::Damaged(path, fault)))
+    }
+
+    fn format(&self) -> Format {
+        match self.format {
+            Word::Har => Format::Har,
+            Word::Jsonl => Format::Jsonl,
+            Word::Markdown => Format::Markdown,
+        }
+    }
+}
+
+/// What ends an export, or is told behind it.
+enum Stop {
+    Read(PathBuf, io::Error),
+    Damaged(PathBuf, ReadError),
+    Written(io::Error),
+}
+
+impl Stop {
+    fn failure(self, place: &str) -> Failure {
+        match self {
+            Self::Read(path, cause) => Failure::caused(format!("{}: cannot be read", path.display()), cause),
+            Self::Damaged(path, cause) => Failure::caused(
+                format!("{}: not all of it can be read; the rest is exported", path.display()),
+                cause,
+            ),
+            Self::Written(cause) => Failure::caused(format!("cannot write to {place}"), cause),
+        }
+    }
+}
+
+fn is_same(tape: &Path, output: &Path) -> bool {
+    match (tape.canonicalize(), output.canonicalize()) {
+        (Ok(tape), Ok(output)) => tape == output,
+        _ => false,
+    }
+}
+
+/// A tape that is still being written may end within a record; that is its state and no fault.
+fn copy<W: Write>(
+    path: &Path,
+    export: &mut Export<W>,
+    progress: &mut Progress,
+) -> Result<Option<ReadError>, Stop> {
+    let read = |cause| Stop::Read(path.to_owned(), cause);
+    let mut reader = Reader::open(path).map_err(read)?;
+    export.tape(&files::name(path)).map_err(Stop::Written)?;
+    let mut fault = None;
+    while let Some(record) = reader.next() {
+        match record {
+            Ok(record) => export.record(record).map_err(Stop::Written)?,
+            Err(ReadError::Torn { .. }) => {}
+            Err(error) => fault = fault.or(Some(error)),
+        }
+        progress.at(reader.offset());
+    }
+    progress.tape(reader.offset());
+    Ok(fault)
+}
+
+/// Tells on a terminal how far a long export is.
+struct Progress {
+    bytes: u64,
+    /// Of the tapes that are done.
+    done: u64,
+    records: u64,
+    told: Instant,
+    is_shown: bool,
+}
+
+impl Progress {
+    fn new(tapes: &[PathBuf]) -> Self {
+        let bytes = tapes.iter().filter_map(|path| path.metadata().ok()).map(|file| file.len()).sum();
+        Self { bytes, done: 0, records: 0, told: Instant::now(), is_shown: false }
+    }
+
+    fn at(&mut self, offset: u64) {
+        self.records += 1;
+        if !self.records.is_multiple_of(RECORDS_A_LOOK) || self.told.elapsed() < TELL_EVERY {
+            return;
+        }
+        self.told = Instant::now();
+        if io::stderr().is_terminal() {
+            self.is_shown = true;
+            let percent = (self.done + offset) * 100 / self.bytes.max(1);
+            write!(
+                io::stderr(),
+                "\r{percent:3} % of {} MB, {} records",
+                self.bytes / 1_000_000,
+                self.records
+            )
+            .ok();
+        }
+    }
+
+    fn tape(&mut self, bytes: u64) {
+        self.done += bytes;
+    }
+
+    fn end(&self) {
+        if self.is_shown {
+            writeln!(io::stderr()).ok();
+        }
+    }
+}
