@@ -9,7 +9,7 @@ use tempfile::TempPath;
 use time::OffsetDateTime;
 
 use crate::line::{self, FrameLine};
-use crate::record::{Frame, Lost};
+use crate::record::{Frame, Header, Lost};
 use crate::redact::RedactorError;
 use crate::spool::Spool;
 use crate::tape::{self, Summary};
@@ -57,9 +57,18 @@ impl TapeFile {
     /// # Errors
     /// Each names the path and what to do.
     pub fn create(path: &Path, created: OffsetDateTime, redacted: bool) -> Result<Self, FileError> {
+        Self::with_header(path, &tape::header(created, redacted)?)
+    }
+
+    pub(crate) fn with_header(path: &Path, header: &Header) -> Result<Self, FileError> {
         let mut first = Vec::new();
-        line::header(&tape::header(created, redacted)?, &mut first);
+        line::header(header, &mut first);
         Self::begun(path, &first)
+    }
+
+    /// With a header that is there already, without its line end.
+    pub(crate) fn with_header_line(path: &Path, line: &[u8]) -> Result<Self, FileError> {
+        Self::begun(path, &[line, b"\n"].concat())
     }
 
     fn begun(path: &Path, first: &[u8]) -> Result<Self, FileError> {
@@ -80,11 +89,31 @@ impl TapeFile {
     /// # Errors
     /// When the disk does not take it.
     pub fn frame(&mut self, frame: &Frame) -> Result<(), FileError> {
-        self.seq += 1;
+        self.seq = self.seq.saturating_add(1);
         self.line.clear();
         line::frame(&FrameLine { seq: self.seq, ..FrameLine::of(frame) }, &mut self.line);
         self.spool.frame(self.seq, &self.line, Instant::now());
         self.checked()
+    }
+
+    /// A line that is kept as it is, without its end, and the number of its frame if it is one.
+    pub(crate) fn line(&mut self, seq: Option<u64>, line: &[u8]) -> Result<(), FileError> {
+        self.line.clear();
+        self.line.extend_from_slice(line);
+        self.line.push(b'\n');
+        match seq {
+            Some(seq) => {
+                self.seq = seq;
+                self.spool.frame(seq, &self.line, Instant::now());
+            }
+            None => self.spool.other(&self.line, Instant::now()),
+        }
+        self.checked()
+    }
+
+    /// The same as [`TapeFile::lost`], for what may be nothing.
+    pub(crate) fn missing(&mut self, count: u64, reason: &str) -> Result<(), FileError> {
+        if count == 0 { Ok(()) } else { self.lost(count, reason) }
     }
 
     /// Writes that the next `count` messages are missing.

@@ -14,6 +14,8 @@
 //! | `recorder.rs` | the interceptor |
 //! | `queue.rs` | between the data path and the writer thread |
 //! | `tape.rs`, `writer.rs`, `spool` | a tape being written: its handle, its thread, its bytes on the way to the disk |
+//! | `validate.rs`, `repair.rs` | what is wrong with a tape, and a copy without it |
+//! | `edit/` | new tapes from old ones |
 //! | `file.rs` | a tape written from frames that are there already |
 //! | `redact/` | what must not reach the disk |
 //! | `open.rs`, `reader`, `list.rs` | tapes read back, in whatever they are wrapped |
@@ -25,6 +27,7 @@
 
 mod calls;
 mod clock;
+mod edit;
 pub mod export;
 mod file;
 mod index;
@@ -38,14 +41,17 @@ mod record;
 mod recorder;
 mod redact;
 pub mod render;
+mod repair;
 mod sealed;
 mod spool;
 mod tape;
 #[cfg(test)]
 mod tests;
+mod validate;
 mod writer;
 
 pub use calls::{Call, Calls};
+pub use edit::{EditError, Input, Selection, cut, merge, redact};
 pub use file::{FileError, TapeFile};
 pub use index::{Index, Point, beside as index_beside};
 pub use keys::{BadKey, Key, Keys};
@@ -55,4 +61,6 @@ pub use reader::{Place, ReadError, Reader};
 pub use record::{Action, ClientSide, End, Frame, Header, Kind, Lost, Record, UpstreamSide};
 pub use recorder::Recorder;
 pub use redact::{Redacted, Redactor, RedactorError};
+pub use repair::{Repaired, repair};
 pub use tape::{CreateError, Health, Monitor, Settings, Stats, Summary, Tap, Tape, is_being_written};
+pub use validate::{Fault, FaultKind, Report, validate};

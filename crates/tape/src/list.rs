@@ -167,7 +167,7 @@ fn count(records: impl Iterator<Item = Result<Record, ReadError>>, listed: &mut 
     for record in records {
         match record {
             Ok(Record::Frame(_)) => listed.frames += 1,
-            Ok(Record::Lost(lost)) => listed.lost += lost.count,
+            Ok(Record::Lost(lost)) => listed.lost = listed.lost.saturating_add(lost.count),
             Ok(_) => {}
             Err(ReadError::Torn { .. }) if listed.state == State::Open => listed.state = State::Torn,
             Err(_) => listed.state = State::Damaged,

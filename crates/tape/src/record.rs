@@ -90,6 +90,12 @@ impl Frame {
         let is_tool_error = || json::get(&self.message, &["result", "isError"]) == Some("true");
         self.kind == Kind::Response && (json::get(&self.message, &["error"]).is_some() || is_tool_error())
     }
+
+    /// When its tape was begun.
+    pub(crate) fn begun(&self) -> OffsetDateTime {
+        let since = i64::try_from(self.at_us).map_or(time::Duration::MAX, time::Duration::microseconds);
+        self.time.checked_sub(since).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    }
 }
 
 /// How the client speaks to the proxy.

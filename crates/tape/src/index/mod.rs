@@ -39,6 +39,14 @@ impl Point {
             Self::Time(time) => frame.time >= *time,
         }
     }
+
+    /// Whether the frame is behind this point.
+    pub fn is_passed_by(&self, frame: &Frame) -> bool {
+        match self {
+            Self::Seq(seq) => frame.seq > *seq,
+            Self::Time(time) => frame.time > *time,
+        }
+    }
 }
 
 /// The index of one tape.

@@ -65,6 +65,8 @@ impl fmt::Display for Place {
 #[derive(Debug)]
 pub struct Reader<R> {
     lines: Lines<R>,
+    /// The line that was read last.
+    place: Place,
     stage: Stage,
 }
 
@@ -111,7 +113,7 @@ impl<R: BufRead + Seek> Reader<R> {
 impl<R: BufRead> Reader<R> {
     /// Reads from here.
     pub fn new(source: R) -> Self {
-        Self { lines: Lines::new(source), stage: Stage::Start }
+        Self { lines: Lines::new(source), place: Place::START, stage: Stage::Start }
     }
 
     /// Where the next line begins: after the last record, the length of what was read. Of a tape that is compressed or
@@ -120,13 +122,23 @@ impl<R: BufRead> Reader<R> {
         self.lines.next().offset
     }
 
+    /// Where the line of the last record or fault begins.
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
     /// The line of the record that was given last, as it stands on the tape, without its end.
     pub fn text(&self) -> &[u8] {
         self.lines.line()
     }
 
-    fn read_line(&mut self) -> Option<Result<Option<Record>, ReadError>> {
+    /// The next line; no record for one of a kind that is not known.
+    pub(crate) fn next_line(&mut self) -> Option<Result<Option<Record>, ReadError>> {
+        if self.stage == Stage::Done {
+            return None;
+        }
         let place = self.lines.next();
+        self.place = place;
         match self.lines.read() {
             Ok(Found::Line) => Some(self.record(place)),
             Ok(Found::Torn) => {
@@ -176,11 +188,10 @@ impl<R: BufRead> Iterator for Reader<R> {
     type Item = Result<Record, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while self.stage != Stage::Done {
-            if let Some(record) = self.read_line()?.transpose() {
+        loop {
+            if let Some(record) = self.next_line()?.transpose() {
                 return Some(record);
             }
         }
-        None
     }
 }

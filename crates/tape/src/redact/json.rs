@@ -125,6 +125,9 @@ impl Walk<'_, '_> {
             return;
         }
         let secret = json::string(raw).unwrap_or(Cow::Borrowed(raw));
+        if Redactor::is_mark(&secret) {
+            return;
+        }
         let mark = self.redactor.mark(&secret);
         self.count += 1;
         self.splice(start, end, &format!("\"{mark}\""));

@@ -81,6 +81,14 @@ impl Redactor {
         Redacted { text, count }
     }
 
+    /// Whether a whole value was replaced already.
+    fn is_mark(value: &str) -> bool {
+        let digits = value.strip_prefix(MARK_OPEN).and_then(|rest| rest.strip_suffix(']'));
+        digits.is_some_and(|digits| {
+            digits.len() == 2 * MARK_BYTES && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+        })
+    }
+
     /// What stands in place of a secret. Free of characters that any level of JSON escapes.
     fn mark(&self, secret: &str) -> String {
         let mut mac = self.mac.clone();

@@ -115,16 +115,24 @@ impl Spool {
         }
     }
 
+    /// Takes a line that stands for no message.
+    pub(crate) fn other(&mut self, line: &[u8], now: Instant) {
+        self.buffer.extend_from_slice(line);
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.flush(now);
+        }
+    }
+
     /// Takes note of messages that were lost here or before.
     pub(crate) fn lose(&mut self, lost: &Lost) {
-        self.lost += lost.count;
+        self.lost = self.lost.saturating_add(lost.count);
         if self.fault.is_none() {
             line::lost(lost, &mut self.buffer);
-            self.buffered_seq = lost.since + lost.count - 1;
+            self.buffered_seq = lost.since.saturating_add(lost.count).saturating_sub(1);
             return;
         }
         match &mut self.missing {
-            Some(missing) => missing.count += lost.count,
+            Some(missing) => missing.count = missing.count.saturating_add(lost.count),
             None => self.missing = Some(Lost { reason: REASON.to_owned(), ..lost.clone() }),
         }
     }

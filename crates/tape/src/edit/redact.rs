@@ -1,0 +1,46 @@
+//! The same tape without what a redactor finds.
+
+use std::io::BufRead;
+use std::path::Path;
+
+use super::{EditError, Input, Piece};
+use crate::file::TapeFile;
+use crate::record::Frame;
+use crate::redact::Redactor;
+use crate::tape::Summary;
+
+/// Writes a copy in which secrets are replaced, and says how many were. What was replaced before stays as it is.
+///
+/// # Errors
+/// When the tape is damaged, or the copy cannot be written.
+pub fn redact<R: BufRead>(
+    mut input: Input<R>,
+    redactor: &Redactor,
+    copy: &Path,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(Summary, u64), EditError> {
+    let mut out = TapeFile::create(copy, input.header.created, true)?;
+    let mut count = 0;
+    while let Some(piece) = input.next()? {
+        match piece {
+            Piece::Frame(frame) => {
+                let redacted = without_secrets(*frame, redactor, &mut count);
+                out.frame(&redacted)?;
+            }
+            Piece::Lost(lost) => out.lost(lost.count, &lost.reason)?,
+        }
+        progress(input.reader.offset());
+    }
+    Ok((out.finish()?, count))
+}
+
+fn without_secrets(mut frame: Frame, redactor: &Redactor, count: &mut u64) -> Frame {
+    let redacted = redactor.json(&frame.message);
+    if redacted.count > 0 {
+        *count += u64::from(redacted.count);
+        frame.redactions = frame.redactions.saturating_add(redacted.count);
+        frame.message = redacted.text.into_owned();
+    }
+    frame.method = frame.method.map(|method| redactor.text(&method).text.into_owned());
+    frame
+}
