@@ -35,6 +35,7 @@ fn summary(plan: &Plan) -> String {
         UpstreamTarget::Stdio(_) => "stdio",
         UpstreamTarget::Http(_) => "Streamable HTTP",
         UpstreamTarget::Sse(_) => "HTTP+SSE",
+        UpstreamTarget::Tape(_) => "a tape",
     };
     format!("the upstream is {} over {kind}", plan.upstream.name)
 }

@@ -12,6 +12,7 @@ mod forward;
 mod guard;
 mod log;
 mod man;
+mod mock;
 mod output;
 mod plan_args;
 mod process;

@@ -58,6 +58,7 @@ impl PlanArgs {
             None => Loaded::default(),
         };
         let flags = Overrides {
+            tape: None,
             listen,
             upstream,
             data: self.data.clone(),

@@ -12,25 +12,24 @@ use shadowcat_bridge::{Eras, ModernServer, Seal, ToLegacy, ToLegacySettings, ToM
 use shadowcat_interceptors::{CallMetrics, Calls, Deadline, Mirror, deadline};
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Chain, Interceptor, Service, Transport, UpstreamSide};
-use shadowcat_protocol::Revision;
+use shadowcat_protocol::{Era, Revision, method};
 use shadowcat_session::{
     Key, Namespace, SessionId, SessionStore, Sessions, SessionsLimits, StreamLimits, Table,
 };
 use shadowcat_stores::{MemoryStore, SqliteStore};
 use shadowcat_tape::{Tap, Tape};
-use shadowcat_transports::http::{EndpointSettings, HttpConnector, HttpListener};
-use shadowcat_transports::http_client::{self, Client, Target};
+use shadowcat_transports::http::{EndpointSettings, HttpListener};
+use shadowcat_transports::http_client;
 use shadowcat_transports::server::{Gate, HttpServer, ServeError, ServerSettings};
-use shadowcat_transports::sse::{SseConnector, SseListener, SseSettings};
-use shadowcat_transports::stdio::{
-    self, Command, Environment, Guard, Launcher, StdioConnector, StdioListener,
-};
+use shadowcat_transports::sse::{SseListener, SseSettings};
+use shadowcat_transports::stdio::{Guard, StdioListener};
 use shadowcat_transports::{Connector, Counters, Front};
 
 use crate::gateway::{Gateway, SessionRules};
 use crate::metrics::Figures;
 use crate::pages::StatusPages;
-use crate::plan::{Limits, Listen, Plan, Program, Record, Remote, Store, Timeouts, UpstreamTarget};
+use crate::plan::{Limits, Listen, Plan, Record, Store, Timeouts, UpstreamTarget};
+use crate::reach::Reach;
 use crate::running::{Running, Signals};
 use crate::upstream::{Bridges, ModernFace, OwnSessions, SharedUpstream};
 
@@ -87,28 +86,35 @@ pub async fn start(plan: Plan, host: Host) -> Result<Running, StartError> {
         // Outermost, so that it sees what any other step refuses, and times what any other step takes.
         Arc::new(Calls::new(CallMetrics::register(&mut registry))),
     ];
-    if let Some(tape) = &tape {
+    if let Some(tape) = tape.as_ref().filter(|_| !records_beyond_only(&plan)) {
         // Outside the deadline, so that an exchange that was ended is on the tape as such.
         steps.push(Arc::new(tape.recorder("edge")));
     }
     let limits = deadline::Settings { idle: plan.timeouts.request, total: plan.timeouts.request_max };
     steps.push(Arc::new(Deadline::new(limits, signals.force.clone())));
 
-    if matches!(plan.upstream.target, UpstreamTarget::Stdio(_)) {
-        // Only before children: a server on HTTP sees the headers and checks them itself.
+    if sees_no_headers(&plan.upstream.target) {
+        // Only before children and tapes: a server on HTTP sees the headers and checks them itself.
         steps.push(Arc::new(Mirror::default()));
     }
 
     // Where it goes: the one upstream.
     let guard =
         host.guard_program.map_or_else(Guard::none, |program| Guard::new(program, vec!["guard".into()]));
-    let upstream = connect(&plan, &host.environment, &guard, &back, &counters)?;
+    let reach = Reach {
+        environment: &host.environment,
+        guard: &guard,
+        tasks: &back,
+        counters: &counters,
+        records: &records,
+        tape: tape.as_ref(),
+    };
+    let upstream = reach.connect(&plan)?;
     let shared = Arc::new(SharedUpstream::new(Arc::clone(&upstream.connector)));
 
     // Between the two where their eras differ. What passes there is on the tape a second time, as the server saw it.
-    let wire = tape.as_ref().map(|tape| Arc::new(tape.recorder("wire").translated()) as Arc<dyn Interceptor>);
     let bridging = Bridging {
-        chain: Chain::new(wire.into_iter().collect()),
+        chain: wire(tape.as_ref()),
         connector: Arc::clone(&upstream.connector),
         counters: Arc::clone(&counters),
         records: Arc::clone(&records),
@@ -206,7 +212,7 @@ fn stream_limits(limits: &Limits, timeouts: &Timeouts) -> StreamLimits {
     }
 }
 
-fn message_limits(limits: &Limits) -> shadowcat_protocol::Limits {
+pub(crate) fn message_limits(limits: &Limits) -> shadowcat_protocol::Limits {
     shadowcat_protocol::Limits {
         message_bytes_max: limits.message_bytes_max,
         depth_max: limits.depth_max,
@@ -215,16 +221,16 @@ fn message_limits(limits: &Limits) -> shadowcat_protocol::Limits {
 }
 
 /// What the bridges stand on.
-struct Bridging {
-    chain: Chain,
-    connector: Arc<dyn Connector>,
-    counters: Arc<Counters>,
-    records: Arc<Sessions>,
-    shared: Arc<SharedUpstream>,
-    tasks: Tasks,
+pub(crate) struct Bridging {
+    pub(crate) chain: Chain,
+    pub(crate) connector: Arc<dyn Connector>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) records: Arc<Sessions>,
+    pub(crate) shared: Arc<SharedUpstream>,
+    pub(crate) tasks: Tasks,
 }
 
-fn bridges(plan: &Plan, on: Bridging) -> Result<Option<Arc<Bridges>>, StartError> {
+pub(crate) fn bridges(plan: &Plan, on: Bridging) -> Result<Option<Arc<Bridges>>, StartError> {
     let Some(rules) = &plan.bridge else { return Ok(None) };
     let figures = Arc::<shadowcat_bridge::Counters>::default();
     let key = Key::new(Namespace::reverse("bridge"), SessionId::generate()?);
@@ -242,7 +248,7 @@ fn bridges(plan: &Plan, on: Bridging) -> Result<Option<Arc<Bridges>>, StartError
     let to_legacy =
         ToLegacy::new(Arc::new(own), on.chain.clone(), seal, settings, Arc::clone(&figures), &on.tasks);
     let transport = match &plan.upstream.target {
-        UpstreamTarget::Stdio(_) => Transport::Stdio,
+        UpstreamTarget::Stdio(_) | UpstreamTarget::Tape(_) => Transport::Stdio,
         UpstreamTarget::Http(_) => Transport::Http,
         UpstreamTarget::Sse(_) => Transport::Sse,
     };
@@ -259,91 +265,28 @@ fn bridges(plan: &Plan, on: Bridging) -> Result<Option<Arc<Bridges>>, StartError
     Ok(Some(Arc::new(Bridges { eras, edge, to_legacy, to_modern, figures })))
 }
 
-/// The upstream as the gateway needs it, and what health and metrics ask about it.
-struct Upstream {
-    connector: Arc<dyn Connector>,
-    launcher: Option<Launcher>,
-    client: Option<Arc<http_client::Stats>>,
+/// What a message passes between the eras: the recorder of what the server is told.
+pub(crate) fn wire(tape: Option<&Tape>) -> Chain {
+    let wire = tape.map(|tape| Arc::new(tape.recorder("wire").translated()) as Arc<dyn Interceptor>);
+    Chain::new(wire.into_iter().collect())
 }
 
-fn connect(
-    plan: &Plan,
-    environment: &[(OsString, OsString)],
-    guard: &Guard,
-    tasks: &Tasks,
-    counters: &Arc<Counters>,
-) -> Result<Upstream, StartError> {
-    let (tasks, counters) = (tasks.clone(), Arc::clone(counters));
-    match &plan.upstream.target {
-        UpstreamTarget::Stdio(program) => {
-            let launcher = launcher(plan, program, environment, guard);
-            let limits = message_limits(&plan.limits);
-            let name = Arc::clone(&plan.upstream.name);
-            let connector = StdioConnector::new(name, launcher.clone(), limits, tasks, counters);
-            Ok(Upstream { connector: Arc::new(connector), launcher: Some(launcher), client: None })
-        }
-        UpstreamTarget::Http(remote) => {
-            let remote = reach(plan, remote, &tasks)?;
-            let client = Some(remote.client.stats());
-            Ok(Upstream {
-                connector: Arc::new(HttpConnector::new(remote, tasks, counters)),
-                launcher: None,
-                client,
-            })
-        }
-        UpstreamTarget::Sse(remote) => {
-            let remote = reach(plan, remote, &tasks)?;
-            let client = Some(remote.client.stats());
-            Ok(Upstream {
-                connector: Arc::new(SseConnector::new(remote, tasks, counters)),
-                launcher: None,
-                client,
-            })
+/// Whether what is on the tapes already is not recorded once more.
+fn records_beyond_only(plan: &Plan) -> bool {
+    matches!(&plan.upstream.target, UpstreamTarget::Tape(playing) if playing.beyond.is_some())
+}
+
+/// Whether the mirrored arguments of a message have to be checked for the server. A player can only be asked for what a
+/// mirrored argument is if the list of tools is on its tapes.
+fn sees_no_headers(target: &UpstreamTarget) -> bool {
+    match target {
+        UpstreamTarget::Stdio(_) => true,
+        UpstreamTarget::Http(_) | UpstreamTarget::Sse(_) => false,
+        UpstreamTarget::Tape(playing) => {
+            let eras = [Era::Legacy, Era::Modern].into_iter().filter(|era| playing.player.speaks(*era));
+            eras.into_iter().all(|era| playing.player.knows(era, method::TOOLS_LIST))
         }
     }
-}
-
-fn launcher(plan: &Plan, program: &Program, environment: &[(OsString, OsString)], guard: &Guard) -> Launcher {
-    let allowed = program.inherit.clone();
-    let names = allowed.as_ref().map(|names| names.iter().map(String::as_str).collect::<Vec<_>>());
-    let names = names.as_deref().unwrap_or(stdio::INHERITED);
-    let inherited = Environment::inherit(environment.iter().cloned(), names.iter().copied());
-    let environment = program
-        .set
-        .iter()
-        .fold(inherited, |environment, (name, value)| environment.with(name, value.reveal()));
-    let command = Command {
-        name: plan.upstream.name.as_ref().into(),
-        program: program.program.clone(),
-        args: program.args.clone(),
-        cwd: program.cwd.clone(),
-        environment,
-    };
-    let settings = stdio::Settings {
-        live_max: program.children_max,
-        waiting_max: program.children_queue,
-        warm: program.warm,
-        limits: stdio::Limits { line_bytes_max: plan.limits.message_bytes_max, ..stdio::Limits::default() },
-        ..stdio::Settings::default()
-    };
-    Launcher::new(command, settings, guard.clone())
-}
-
-fn reach(plan: &Plan, remote: &Remote, tasks: &Tasks) -> Result<shadowcat_transports::Remote, StartError> {
-    let settings = http_client::Settings {
-        connect_timeout: plan.timeouts.connect,
-        ca_file: remote.ca_file.clone(),
-        ..http_client::Settings::default()
-    };
-    Ok(shadowcat_transports::Remote {
-        name: Arc::clone(&plan.upstream.name),
-        target: Target::parse(&remote.url.to_string())?,
-        client: Arc::new(Client::new(settings, tasks.child())?),
-        headers: remote.headers.clone(),
-        limits: message_limits(&plan.limits),
-        first_byte_max: plan.timeouts.request_max,
-        reconnect_base: Duration::from_secs(1),
-    })
 }
 
 /// The store is looked through less often than the table: it is larger, and nothing in it takes memory.

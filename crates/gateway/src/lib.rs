@@ -5,6 +5,7 @@
 //! | `config` | the file exactly as a person wrote it |
 //! | `plan` | what file, environment and flags mean together; after it nothing fails on what a person wrote |
 //! | `build.rs` | the composition root: the one place that knows every part |
+//! | `reach.rs` | how the server is reached: a child, a URL, tapes in its place |
 //! | `running.rs` | a running proxy, and its end in order |
 //! | `gateway.rs` | which session a message belongs to |
 //! | `life.rs` | how a session begins, sleeps and ends, and what its record tells of it |
@@ -19,6 +20,7 @@ mod life;
 mod metrics;
 mod pages;
 mod plan;
+mod reach;
 mod running;
 #[cfg(test)]
 mod testing;
@@ -26,8 +28,8 @@ mod upstream;
 
 pub use build::{Host, StartError, start};
 pub use plan::{
-    Face, Level, Limits, Listen, Log, LogFormat, Overrides, Plan, PlanError, PlanErrors, Program, Record,
-    Remote, SESSION_FILE, Secret, Sessions, Store, TAPES_DIR, Target, Timeouts, Upstream, UpstreamTarget,
-    Variables,
+    Face, Level, Limits, Listen, Log, LogFormat, Overrides, Plan, PlanError, PlanErrors, Playing, Program,
+    Record, Remote, SESSION_FILE, Secret, Sessions, Store, TAPES_DIR, Target, Timeouts, Upstream,
+    UpstreamTarget, Variables,
 };
 pub use running::{Ended, Running};

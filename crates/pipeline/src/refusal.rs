@@ -62,6 +62,8 @@ pub enum RefusalKind {
     PolicyDenied,
     /// The exchange was cancelled by its client.
     Cancelled,
+    /// A tape stands in for the server, and this is not on it.
+    NotRecorded,
     /// The message itself is wrong.
     BadMessage {
         /// The JSON-RPC error code that names what is wrong.
@@ -139,6 +141,7 @@ impl RefusalKind {
             }
             Self::PolicyDenied => ("policy_denied", -31015, 403, "refused by a rule of the proxy", false),
             Self::Cancelled => ("cancelled", -31016, 200, "the request was cancelled", false),
+            Self::NotRecorded => ("not_recorded", -31017, 200, "this is not on the tape", false),
             Self::BadMessage { code, .. } => ("bad_message", *code, 400, "the message is not valid", false),
             Self::Internal => ("internal", -31000, 500, "the proxy failed; its log says why", false),
         };

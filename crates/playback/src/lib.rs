@@ -5,6 +5,7 @@
 //! | `path.rs` | where a value stands within a message |
 //! | `run_values.rs` | which values belong to one run of a conversation, and how they are carried over to another |
 //! | `generated.rs` | ids and times within strings, known by their shape |
+//! | `speed.rs` | how the time on a tape stands to that of the clock |
 //! | `script` | what the clients on a tape said, in the order and at the times they said it |
 //! | `player` | a tape as a server: which recorded answer a client gets, and what comes with it |
 
@@ -13,7 +14,9 @@ mod path;
 pub mod player;
 mod run_values;
 pub mod script;
+mod speed;
 
 pub use path::{Path, Segment};
 pub use run_values::{Carried, RunValue, is_redacted, meaning, run_value};
 pub use script::{Client, LoadError, Script};
+pub use speed::{BadSpeed, Speed};

@@ -4,7 +4,9 @@ use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
 use crate::process::Process;
-use crate::{check, completions, demo, demo_server, forward, guard, man, reverse, schema, sessions, tape};
+use crate::{
+    check, completions, demo, demo_server, forward, guard, man, mock, reverse, schema, sessions, tape,
+};
 
 /// The proxy for the Model Context Protocol.
 ///
@@ -21,6 +23,7 @@ pub(crate) struct Cli {
 enum Command {
     Reverse(reverse::Args),
     Forward(forward::Args),
+    Mock(mock::Args),
     Demo(demo::Args),
     Check(check::Args),
     /// Print the JSON schema of the configuration file
@@ -42,6 +45,7 @@ impl Cli {
         match self.command {
             Command::Reverse(args) => args.run(process),
             Command::Forward(args) => args.run(process),
+            Command::Mock(args) => args.run(process),
             Command::Demo(args) => args.run(process),
             Command::Check(args) => args.run(process),
             Command::Schema => schema::run(),

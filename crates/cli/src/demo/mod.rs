@@ -37,6 +37,7 @@ impl Args {
         let program = Process::program()?;
         let server = vec![program.clone().into_os_string(), "demo-server".into()];
         let flags = Overrides {
+            tape: None,
             listen: Some(self.listen.unwrap_or_else(|| free_address().to_string())),
             upstream: Some(Target::Command(server)),
             record: Some(self.data.join(TAPES_DIR)),

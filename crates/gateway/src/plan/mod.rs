@@ -15,6 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Uri};
+use shadowcat_playback::Speed;
+use shadowcat_playback::player::Player;
 
 pub use crate::config::{Level, LogFormat, Secret, Variables};
 pub use overrides::{Overrides, Target};
@@ -80,6 +82,19 @@ pub enum UpstreamTarget {
     Http(Remote),
     /// The two endpoints of 2024-11-05.
     Sse(Remote),
+    /// No server, but what one did on tapes.
+    Tape(Playing),
+}
+
+/// Tapes that stand in for a server.
+#[derive(Clone, Debug)]
+pub struct Playing {
+    /// What is on them.
+    pub player: Arc<Player>,
+    /// How fast they are played.
+    pub speed: Speed,
+    /// The server that is asked for what is not on them; what it answers is recorded, if anything is.
+    pub beyond: Option<Box<Upstream>>,
 }
 
 /// A program that speaks MCP on its standard input and output.

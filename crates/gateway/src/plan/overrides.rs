@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use super::Playing;
 use crate::config::{Level, LogFormat, Variables};
 
 /// The upstream as it is named on the command line.
@@ -21,6 +22,8 @@ pub struct Overrides {
     pub listen: Option<String>,
     /// `--upstream` or the words after `--`, over `SHADOWCAT_UPSTREAM`.
     pub upstream: Option<Target>,
+    /// Tapes in the place of the upstream, which is then the server asked beyond them, and said by a flag or not at all.
+    pub tape: Option<Playing>,
     /// `--data`, over `SHADOWCAT_DATA`.
     pub data: Option<PathBuf>,
     /// `--record`, over `SHADOWCAT_RECORD`.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::overrides::{Overrides, Said, Target, said, text};
 use super::problems::{PlanErrors, Problems};
 use super::{
-    Bridge, Limits, Listen, Log, Plan, Record, Sessions, Store, Timeouts, Upstream, UpstreamTarget, listen,
-    upstream,
+    Bridge, Limits, Listen, Log, Plan, Playing, Record, Sessions, Store, Timeouts, Upstream, UpstreamTarget,
+    listen, upstream,
 };
 use crate::config::{self, ByteSize, Level, Loaded, LogFormat, Span, Variables, nearest};
 
@@ -25,6 +25,8 @@ const PARKED_MAX: usize = 1_000;
 pub const SESSION_FILE: &str = "sessions.db";
 /// The directory of the tapes in the data directory, unless another is named.
 pub const TAPES_DIR: &str = "tapes";
+/// What logs and errors call tapes that stand in for a server.
+const TAPE_NAME: &str = "tape";
 /// The deepest nesting that the parser of messages can follow.
 const DEPTH_MAX: usize = 128;
 const KIB: usize = 1024;
@@ -145,6 +147,16 @@ impl<'a> Sources<'a> {
 
     fn upstream(&mut self) -> Option<Upstream> {
         let flag = self.flags.upstream.as_ref();
+        let Some(tape) = &self.flags.tape else { return self.server(flag) };
+        let beyond = match flag {
+            Some(_) => Some(Box::new(self.server(flag)?)),
+            None => None,
+        };
+        let playing = Playing { beyond, ..tape.clone() };
+        Some(Upstream { name: TAPE_NAME.into(), target: UpstreamTarget::Tape(playing) })
+    }
+
+    fn server(&mut self, flag: Option<&Target>) -> Option<Upstream> {
         let name =
             if matches!(flag, Some(Target::Command(_))) { "the command after --" } else { "--upstream" };
         let said =

@@ -249,5 +249,6 @@ fn name_of(target: &UpstreamTarget) -> Arc<str> {
             let name = Path::new(&program.program).file_name().unwrap_or(&program.program);
             name.to_string_lossy().into()
         }
+        UpstreamTarget::Tape(_) => "tape".into(),
     }
 }

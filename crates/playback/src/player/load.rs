@@ -1,9 +1,9 @@
-//! Tapes read into a player.
+//! Records of tapes read into a player.
 
-use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use shadowcat_protocol::Era;
-use shadowcat_tape::{Call, Calls, Keys, OpenError, ReadError, Record};
+use shadowcat_tape::{Call, Calls, Record};
 
 use super::score::Score;
 use super::shelf::Shelf;
@@ -12,53 +12,68 @@ use super::{Player, Settings, track};
 
 /// Bytes of the messages of all tapes together.
 const BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// Where client and proxy meet: what is played is what clients were told, not what a bridge made it from.
+const HOP: &str = "edge";
 
 /// Why tapes cannot be played.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
-    /// A tape cannot be opened.
-    #[error("{path}: cannot be opened")]
-    Open {
-        /// Which.
-        path: PathBuf,
-        /// Why not.
-        source: OpenError,
-    },
-    /// A tape is damaged.
-    #[error("{path}: is damaged; `shadowcat tape validate --repair` takes out what is not whole")]
-    Damaged {
-        /// Which.
-        path: PathBuf,
-        /// Where and how.
-        source: ReadError,
-    },
     /// There is more than fits into memory.
-    #[error("the tapes hold more than {} MiB of messages; cut them to what is to be played", BYTES_MAX / 1024 / 1024)]
+    #[error(
+        "the tapes hold more than {} MiB of messages; play a part of them, which `shadowcat tape cut` makes",
+        BYTES_MAX / 1024 / 1024
+    )]
     TooMuch,
     /// There is nothing to play.
-    #[error("{path}: holds no call that a client made")]
+    #[error("{tape}: no call that a client made is on it, with its answer")]
     Empty {
         /// Which.
-        path: PathBuf,
+        tape: String,
     },
 }
 
-impl Player {
-    /// Reads tapes, encrypted ones with `keys`; what a later one has answers for is not taken from the earlier ones.
-    pub fn load(paths: &[PathBuf], keys: &Keys, settings: Settings) -> Result<Self, LoadError> {
-        let mut bytes = 0;
-        let mut player = Self::empty(settings);
-        for path in paths {
-            let calls = read(path, keys, &mut bytes)?;
-            let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-            if !player.add(name, &calls) {
-                return Err(LoadError::Empty { path: path.clone() });
-            }
-        }
-        player.be_honest();
-        Ok(player)
+/// Takes the records of one tape after the other; what a later one has answers for is not taken from the earlier ones.
+#[derive(Debug)]
+pub struct Loading {
+    player: Player,
+    bytes: usize,
+}
+
+impl Loading {
+    /// Nothing is read yet.
+    pub fn new(settings: Settings) -> Self {
+        Self { player: Player::empty(settings), bytes: 0 }
     }
 
+    /// Reads one tape. Errors of its reader end it as they come; its name is what people are told.
+    pub fn read<E>(
+        &mut self,
+        name: &str,
+        records: impl Iterator<Item = Result<Record, E>>,
+    ) -> Result<Result<(), LoadError>, E> {
+        let (mut calls, mut open) = (Vec::new(), Calls::at(HOP));
+        for record in records {
+            let Record::Frame(frame) = record? else { continue };
+            self.bytes += frame.message.len();
+            if self.bytes > BYTES_MAX {
+                return Ok(Err(LoadError::TooMuch));
+            }
+            calls.extend(open.take(*frame));
+        }
+        calls.extend(open.rest());
+        calls.sort_by_key(|call| call.asked.seq);
+        let is_playable = self.player.add(name.to_owned(), &calls);
+        Ok(if is_playable { Ok(()) } else { Err(LoadError::Empty { tape: name.to_owned() }) })
+    }
+
+    /// The player of all that was read.
+    pub fn finish(mut self) -> Player {
+        self.player.be_honest();
+        self.player
+    }
+}
+
+impl Player {
     pub(super) fn empty(settings: Settings) -> Self {
         Self {
             tapes: Vec::new(),
@@ -67,6 +82,7 @@ impl Player {
             settings,
             states: States::default(),
             score: Score::default(),
+            redactor: OnceLock::new(),
         }
     }
 
@@ -74,44 +90,15 @@ impl Player {
     pub(super) fn add(&mut self, name: String, calls: &[Call]) -> bool {
         let tape = self.tapes.len();
         self.tapes.push(name);
-        let mut drafts =
+        let [legacy, mut modern] =
             [Era::Legacy, Era::Modern].map(|era| track::drafts(calls, era, &self.settings.ignored));
-        let [legacy, modern] = &mut drafts;
         // A question that was only a probe for the other era is no sign that the server spoke it.
         if !legacy.is_empty() && modern.iter().all(track::Draft::is_greeting) {
             modern.clear();
         }
-        let has_calls = |drafts: &Vec<track::Draft>| drafts.iter().any(track::Draft::has_end);
-        let is_playable = drafts.iter().any(has_calls);
-        let [legacy, modern] = drafts;
+        let is_playable = legacy.iter().chain(&modern).any(track::Draft::has_end);
         self.legacy.add(tape, legacy);
         self.modern.add(tape, modern);
         is_playable
     }
-}
-
-/// The calls of a tape as clients saw them, in the order of their beginning.
-fn read(path: &Path, keys: &Keys, bytes: &mut usize) -> Result<Vec<Call>, LoadError> {
-    let reader = shadowcat_tape::open(path, keys)
-        .map_err(|source| LoadError::Open { path: path.to_owned(), source })?;
-    let (mut calls, mut open) = (Vec::new(), Calls::at("edge"));
-    for record in reader {
-        match record {
-            Ok(Record::Frame(frame)) => {
-                *bytes += frame.message.len();
-                if *bytes > BYTES_MAX {
-                    return Err(LoadError::TooMuch);
-                }
-                calls.extend(open.take(*frame));
-            }
-            Ok(_) => {}
-            Err(torn @ ReadError::Torn { .. }) => {
-                tracing::warn!(tape = %path.display(), %torn, "what is whole is played");
-            }
-            Err(source) => return Err(LoadError::Damaged { path: path.to_owned(), source }),
-        }
-    }
-    calls.extend(open.rest());
-    calls.sort_by_key(|call| call.asked.seq);
-    Ok(calls)
 }

@@ -28,15 +28,17 @@ mod states;
 mod tests;
 mod track;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use serde_json::Value;
 use shadowcat_protocol::{Era, Request, Response, json, method};
+use shadowcat_tape::Redactor;
 
 use self::asked::Asked;
 use self::shelf::{Found, Shelf};
 use self::states::States;
 pub use cursor::Cursor;
-pub use load::LoadError;
+pub use load::{LoadError, Loading};
 pub use pattern::{BadPattern, Pattern};
 pub use scene::{Act, Live, Question, Scene, Step};
 pub use score::{Report, Score};
@@ -59,6 +61,8 @@ pub struct Player {
     settings: Settings,
     states: States,
     score: Score,
+    /// Made at the first need, which most runs do not have; none if the system has no randomness for it.
+    redactor: OnceLock<Option<Redactor>>,
 }
 
 /// What is to happen for a request.
@@ -140,7 +144,7 @@ impl Player {
 
     /// Notes how a client answered a question of the server.
     pub fn heard(&self, question: &Question, answer: &Response) {
-        if let Some(difference) = nearest::other_answer(question, answer) {
+        if let Some(difference) = nearest::other_answer(self, question, answer) {
             tracing::warn!(question = question.request.method(), %difference, "the client answers otherwise than on the tape");
             self.score.note_surprise();
         }
@@ -178,6 +182,13 @@ impl Player {
         let unused = [&self.legacy, &self.modern].into_iter().flat_map(Shelf::unused);
         let unused = unused.map(|call| format!("{} ({})", call.asked.subject(), self.place(call))).collect();
         self.score.report(unused)
+    }
+
+    /// A live value as it may stand in logs and errors: without what a tape would not show.
+    fn veil(&self, live: &Value) -> Value {
+        let redactor = self.redactor.get_or_init(|| Redactor::new().ok());
+        let Some(redactor) = redactor else { return Value::Null };
+        serde_json::from_str(&redactor.json(&live.to_string()).text).unwrap_or_default()
     }
 
     /// Where a recorded call stands.

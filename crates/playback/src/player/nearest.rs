@@ -5,7 +5,7 @@ use serde_json::Value;
 use shadowcat_protocol::{Era, Response};
 
 use super::Player;
-use super::asked::{Asked, Difference, differences};
+use super::asked::{Asked, Difference, differences, fits};
 use super::scene::Question;
 use super::shelf::Recorded;
 
@@ -40,7 +40,8 @@ pub(super) fn describe(player: &Player, era: Era, asked: &Asked, has_state: bool
         return format!("no client of this era asked {what}; one of the other did ({})", player.place(call));
     }
     let near = candidates().filter(|call| call.asked.name() == asked.name());
-    let near = near.map(|call| (differences(&call.asked.value, &asked.value, DIFFERENCES_MAX), call));
+    let live = player.veil(&asked.value);
+    let near = near.map(|call| (differences(&call.asked.value, &live, DIFFERENCES_MAX), call));
     match near.min_by_key(|(found, _)| found.len()) {
         Some((found, call)) => nearest(&what, &found, &player.place(call)),
         None => elsewhere(&what, asked.method(), candidates()),
@@ -77,14 +78,18 @@ pub(super) fn used_up(player: &Player, era: Era, last: usize) -> String {
 }
 
 /// In what a client's answer to a question differs from the recorded one, if it does.
-pub(super) fn other_answer(question: &Question, answer: &Response) -> Option<String> {
+pub(super) fn other_answer(player: &Player, question: &Question, answer: &Response) -> Option<String> {
     let outcome = |response: &Response| {
         let raw = response.result_json().or_else(|| response.error_json())?;
         serde_json::from_str::<Value>(raw).ok()
     };
-    let found = differences(&outcome(question.answer.as_ref()?)?, &outcome(answer)?, DIFFERENCES_MAX);
+    let (recorded, live) = (outcome(question.answer.as_ref()?)?, outcome(answer)?);
+    if fits(&recorded, &live) {
+        return None;
+    }
+    let found = differences(&recorded, &player.veil(&live), DIFFERENCES_MAX);
     let told: Vec<String> = found.iter().take(TOLD_MAX).map(tell).collect();
-    (!told.is_empty()).then(|| told.join("; "))
+    Some(told.join("; "))
 }
 
 fn tell(difference: &Difference) -> String {

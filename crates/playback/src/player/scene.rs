@@ -113,7 +113,7 @@ impl Scene {
     }
 
     /// Its answer, where the tape has one.
-    pub(super) fn answer(&self) -> Option<&Response> {
+    pub fn answer(&self) -> Option<&Response> {
         self.steps.iter().find_map(|step| match &step.act {
             Act::Answer(response) => Some(response),
             _ => None,

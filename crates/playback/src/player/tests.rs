@@ -227,6 +227,16 @@ fn a_call_that_is_not_there_is_told_the_nearest_and_what_differs() {
 }
 
 #[test]
+fn what_is_told_of_a_missing_call_shows_no_secret_of_its_client() {
+    let tape = Tape::default().call(S, CALL, &echo("a"), &json!(1));
+    let player = player(vec![tape], Settings::default());
+    let secret = json!({"name": "echo", "arguments": {"text": "b", "password": "hunter2-hunter2"}});
+    let told = ask(&player, Era::Legacy, &mut Cursor::default(), CALL, &secret).unwrap_err();
+    assert!(told.contains("$.params.arguments.password: recorded nothing, asked \"[redacted:"), "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
+}
+
+#[test]
 fn a_call_without_its_answer_is_missing_and_one_that_was_cancelled_stays_silent() {
     let mut tape = Tape::default();
     tape.asks(S, CALL, &echo("cancelled"));
