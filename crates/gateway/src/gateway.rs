@@ -218,7 +218,7 @@ impl Front for Gateway {
             Some(live) if live.principal.as_ref() == principal => Ok(live),
             // Somebody else's session looks like none at all.
             Some(_) => Err(RefusalKind::SessionUnknown.into()),
-            None => self.wake(id, principal).await,
+            None => Box::pin(self.wake(id, principal)).await,
         }
     }
 

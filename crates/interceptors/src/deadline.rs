@@ -2,7 +2,7 @@
 //! nothing does. A server that has asked its client something waits for a person, which is no silence of the server.
 
 use std::collections::HashMap;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -60,7 +60,8 @@ impl Interceptor for Deadline {
         // A subscription is meant to stay open, and to be silent.
         let stays = envelope.message.method() == Some(method::LISTEN);
         let stuck = Stuck::new(&envelope);
-        let dispatch = self.asked.in_time(next.run(envelope), peer, limits.idle, end);
+        // By reference: as a value it would be held twice in the future of every exchange.
+        let dispatch = pin!(self.asked.in_time(next.run(envelope), peer, limits.idle, end));
         let Some(dispatched) = self.force.run_until_cancelled(dispatch).await else {
             return Err(RefusalKind::ShuttingDown.into());
         };
@@ -109,7 +110,7 @@ impl Asked {
         idle: Duration,
         end: Instant,
     ) -> Option<T> {
-        let mut work = std::pin::pin!(work);
+        let mut work = pin!(work);
         loop {
             let limit = end.min(Instant::now() + idle);
             if let Ok(done) = timeout_at(limit, &mut work).await {

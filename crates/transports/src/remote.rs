@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::TryFutureExt as _;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -46,16 +47,16 @@ pub struct Remote {
 
 impl Remote {
     /// POSTs one message.
-    pub(crate) async fn post(
-        &self,
-        target: &Target,
+    pub(crate) fn post<'a>(
+        &'a self,
+        target: &'a Target,
         text: Bytes,
         headers: HeaderMap,
-    ) -> Result<Response<Body>, Refusal> {
+    ) -> impl Future<Output = Result<Response<Body>, Refusal>> + Send + 'a {
         let mut request = self.request(Method::POST, target, headers, text);
         request.headers_mut().insert(ACCEPT, BOTH);
         request.headers_mut().insert(CONTENT_TYPE, JSON);
-        self.send(target, request, self.first_byte_max).await
+        self.send(target, request, self.first_byte_max)
     }
 
     /// Opens an event stream whose head comes within `head_max`.
@@ -92,13 +93,14 @@ impl Remote {
         request
     }
 
-    async fn send(
-        &self,
-        target: &Target,
+    /// A combinator, not an `async fn`: that would hold the request a second time, in every exchange.
+    fn send<'a>(
+        &'a self,
+        target: &'a Target,
         request: Request<Full<Bytes>>,
         first_byte_max: Duration,
-    ) -> Result<Response<Body>, Refusal> {
-        let sent = self.client.send(request, target, first_byte_max).await;
+    ) -> impl Future<Output = Result<Response<Body>, Refusal>> + Send + 'a {
+        let sent = self.client.send(request, target, first_byte_max);
         sent.map_err(|error| refuse(error).with_upstream(&self.name))
     }
 

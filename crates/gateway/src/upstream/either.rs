@@ -145,7 +145,7 @@ impl Service for EitherUpstream {
             return Ok(noting(replies, request, Arc::clone(&self.memory), Arc::clone(&self.changed)));
         }
         match (&self.bridges, envelope.message.method()) {
-            (Some(bridges), Some(method::INITIALIZE)) => self.initialize(envelope, bridges).await,
+            (Some(bridges), Some(method::INITIALIZE)) => Box::pin(self.initialize(envelope, bridges)).await,
             _ => self.native.handle(envelope).await,
         }
     }

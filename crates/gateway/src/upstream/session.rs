@@ -85,8 +85,9 @@ impl SessionUpstream {
         self.refuse_if_closed()?;
         let connected = match self.current() {
             Some(connection) if connection.is_alive() => Ok(connection),
-            Some(dead) => self.replace(&dead).await,
-            None => self.first().await,
+            // Rare and large: not a part of the future of every exchange.
+            Some(dead) => Box::pin(self.replace(&dead)).await,
+            None => Box::pin(self.first()).await,
         };
         self.lost_unless(connected)
     }
@@ -222,7 +223,8 @@ impl Service for SessionUpstream {
         let handled = match connection.handle(envelope.clone()).await {
             // The server refused it unread, so that sending it once more is no second execution.
             Err(refusal) if refusal.kind == RefusalKind::SessionLost => {
-                let connection = self.revive(&connection).await?;
+                // Rare and large: not a part of the future of every exchange.
+                let connection = Box::pin(self.revive(&connection)).await?;
                 connection.handle(envelope).await
             }
             other => other,

@@ -64,7 +64,8 @@ impl Answer {
             match events.next(&self.connection.remote).await {
                 Ok(Some(event)) => self.parse(&event.data.unwrap_or_default()),
                 Ok(None) => {
-                    if let Err(refusal) = self.take_up_again().await {
+                    // Rare and large: not a part of the future of every answer.
+                    if let Err(refusal) = Box::pin(self.take_up_again()).await {
                         return Some(Err(refusal));
                     }
                 }

@@ -30,7 +30,7 @@ impl HttpListener {
         };
         let answered = match message {
             Message::Request(request) if request.method() == method::INITIALIZE => {
-                self.initialize(request).await
+                Box::pin(self.initialize(request)).await
             }
             message => self.in_session(&incomer, version, message).await,
         };

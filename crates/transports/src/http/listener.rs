@@ -73,7 +73,9 @@ impl HttpListener {
         };
         match Message::parse(text.clone(), &self.settings.limits) {
             Ok(message) => self.take(request, message).await,
-            Err(error) if error.kind == ParseErrorKind::Batch => self.take_batch(request, &text).await,
+            Err(error) if error.kind == ParseErrorKind::Batch => {
+                Box::pin(self.take_batch(request, &text)).await
+            }
             Err(error) => {
                 let told = ErrorObject { code: error.code(), message: error.to_string(), data: None };
                 let answer = shadowcat_protocol::Response::error(error.id.as_ref(), &told);

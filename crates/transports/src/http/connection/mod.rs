@@ -4,6 +4,7 @@
 mod flight;
 mod standing;
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -150,11 +151,12 @@ impl HttpConnection {
         self.settle().await;
         let fields = self.request_headers(request, origin);
         let text = translation.outbound(request).text().clone();
-        let posted = self.remote.post(&self.remote.target, text, fields);
-        let cancelled = flight.token.clone();
-        let Some(response) = cancelled.run_until_cancelled(posted).await else {
-            return Ok(Replies::none());
+        let posted = {
+            // By reference: as a value it would be held twice in the future of every exchange.
+            let posting = pin!(self.remote.post(&self.remote.target, text, fields));
+            flight.token.run_until_cancelled(posting).await
         };
+        let Some(response) = posted else { return Ok(Replies::none()) };
         self.answer(response?, translation, flight, origin).await
     }
 
@@ -178,13 +180,14 @@ impl HttpConnection {
         }
         if status.is_success() {
             let cancelled = flight.token.clone();
-            let body = cancelled.run_until_cancelled(self.remote.collect(response.into_body()));
-            let Some(text) = body.await else { return Ok(Replies::none()) };
+            let body = pin!(self.remote.collect(response.into_body()));
+            let Some(text) = cancelled.run_until_cancelled(body).await else { return Ok(Replies::none()) };
             flight.finish();
             return self.whole_answer(&text?, &translation);
         }
         flight.finish();
-        self.error_answer(response, &translation).await
+        // Rare and large: not a part of the future of every exchange.
+        Box::pin(self.error_answer(response, &translation)).await
     }
 
     /// An answer that came as one JSON body: a response, or what a batch-speaking server makes of it.
