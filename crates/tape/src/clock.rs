@@ -50,6 +50,17 @@ fn push_digits(number: u32, digits: u32, end: u8, out: &mut Vec<u8>) {
     out.push(end);
 }
 
+/// So many microseconds later, as programs write them that have doubles only; none beyond what a date can be.
+pub(crate) fn later(time: OffsetDateTime, us: f64) -> Option<OffsetDateTime> {
+    // Beyond 2^53 a double is no count of anything.
+    if !(0.0..9_007_199_254_740_992.0).contains(&us) {
+        return None;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "within the range just looked at")]
+    let us = us.round() as i64;
+    time.checked_add(time::Duration::microseconds(us))
+}
+
 pub(crate) fn parse_rfc3339(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()
 }

@@ -23,6 +23,7 @@
 //! | `index/` | where in a tape is what |
 //! | `calls.rs` | frames joined to calls |
 //! | `export/` | tapes in the formats of other tools |
+//! | `import/` | recordings of other tools, made tapes |
 //! | `render.rs` | a frame as one line for people |
 
 mod calls;
@@ -30,6 +31,7 @@ mod clock;
 mod edit;
 pub mod export;
 mod file;
+pub mod import;
 mod index;
 mod keys;
 mod line;

@@ -37,6 +37,8 @@ pub struct Header {
     pub created: OffsetDateTime,
     /// Whether credentials were replaced before they were written.
     pub redacted: bool,
+    /// The format of the recording that it was made from, if it was.
+    pub imported: Option<String>,
 }
 
 /// One message, as it passed one point of the path.
@@ -194,6 +196,7 @@ pub(crate) mod testing {
             tape: "00ff".to_owned(),
             created: OffsetDateTime::UNIX_EPOCH,
             redacted: true,
+            imported: None,
         }
     }
 

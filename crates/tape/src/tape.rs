@@ -273,6 +273,7 @@ pub(crate) fn header(created: OffsetDateTime, redacted: bool) -> Result<Header, 
         tape: format!("{:016x}", u64::from_be_bytes(id)),
         created,
         redacted,
+        imported: None,
     })
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use shadowcat_tape::export::{Export, Format};
-use shadowcat_tape::{ReadError, Reader};
+use shadowcat_tape::{Keys, OpenError, ReadError};
 
 use super::files::{self, TapeFiles};
 use crate::failure::Failure;
@@ -84,7 +84,7 @@ impl Args {
 
 /// What ends an export, or is told behind it.
 enum Stop {
-    Read(PathBuf, io::Error),
+    Read(PathBuf, OpenError),
     Damaged(PathBuf, ReadError),
     Written(io::Error),
 }
@@ -116,7 +116,7 @@ fn copy<W: Write>(
     progress: &mut Progress,
 ) -> Result<Option<ReadError>, Stop> {
     let read = |cause| Stop::Read(path.to_owned(), cause);
-    let mut reader = Reader::open(path).map_err(read)?;
+    let mut reader = shadowcat_tape::open(path, &Keys::default()).map_err(read)?;
     export.tape(&files::name(path)).map_err(Stop::Written)?;
     let mut fault = None;
     while let Some(record) = reader.next() {

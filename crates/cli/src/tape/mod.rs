@@ -2,6 +2,7 @@
 
 mod export;
 pub(crate) mod files;
+mod import;
 mod show;
 
 use std::path::{Path, PathBuf};
@@ -44,6 +45,8 @@ enum Action {
     },
     /// Write tapes in the formats of other tools
     Export(export::Args),
+    /// Make a tape of a recording of another tool
+    Import(import::Args),
 }
 
 impl Args {
@@ -58,6 +61,7 @@ impl Args {
                 .iter()
                 .try_for_each(|path| show::show(path, *output)),
             Action::Export(args) => args.run(&args.tapes.paths(self.record.as_ref(), &self.data, process)?),
+            Action::Import(args) => args.run(self.data.tapes(self.record.as_ref(), process).ok().as_deref()),
         }
     }
 }

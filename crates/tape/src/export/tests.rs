@@ -19,6 +19,7 @@ fn header() -> Header {
         tape: "00ff00ff00ff00ff".to_owned(),
         created: frame(UP, Kind::Request, None, "{}").time,
         redacted: true,
+        imported: None,
     }
 }
 

@@ -6,7 +6,7 @@
 mod read;
 mod write;
 
-pub(crate) use read::{LineError, object, position, record};
+pub(crate) use read::{LineError, object, position, record, unsealed_frame};
 pub(crate) use write::{FrameLine, SideLine, direction, end, frame, header, lost, sealed};
 
 /// A reader refuses a tape whose major version is above this.

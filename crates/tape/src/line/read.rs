@@ -48,6 +48,11 @@ pub(crate) fn object(line: &[u8]) -> Result<String, LineError> {
     Ok(format!("{{{body}"))
 }
 
+/// The frame of an object with the members of one, whatever else it has.
+pub(crate) fn unsealed_frame(object: &str) -> Result<Frame, LineError> {
+    parse::<FrameLine<'_>>(object)?.frame()
+}
+
 /// Where a line stands in its tape.
 pub(crate) struct Position {
     /// The number of its message, or of the first of its lost ones.
@@ -130,13 +135,15 @@ struct HeaderLine {
     tape: String,
     created: String,
     redacted: bool,
+    #[serde(default)]
+    imported: Option<String>,
 }
 
 impl HeaderLine {
     fn header(self, (major, minor): (u32, u32)) -> Result<Header, LineError> {
         let created = moment(&self.created)?;
-        let Self { program, tape, redacted, .. } = self;
-        Ok(Header { major, minor, program, tape, created, redacted })
+        let Self { program, tape, redacted, imported, .. } = self;
+        Ok(Header { major, minor, program, tape, created, redacted, imported })
     }
 }
 

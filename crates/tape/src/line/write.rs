@@ -96,6 +96,9 @@ pub(crate) fn header(header: &Header, out: &mut Vec<u8>) {
         out.extend_from_slice(br#","created":""#);
         push_rfc3339(header.created, out);
         put(out, format_args!(r#"","redacted":{}"#, header.redacted));
+        if let Some(format) = &header.imported {
+            text(out, "imported", format);
+        }
     });
 }
 
