@@ -1,5 +1,6 @@
-//! What the fuzz targets run. The stable toolchain runs the same functions over the corpus, as a test of the protocol
-//! crate.
+//! What the fuzz targets run. The stable toolchain runs the same functions over the corpus, as tests of their crates.
 
+#[path = "../../crates/filter/tests/harness/mod.rs"]
+pub mod filter;
 #[path = "../../crates/protocol/tests/harness/mod.rs"]
 pub mod harness;

@@ -6,9 +6,10 @@ use std::path::Path;
 use crate::failure::Failure;
 
 /// The layer of each crate under `crates/`. A new crate gets its place here first.
-const LAYERS: [(&str, u8); 11] = [
+const LAYERS: [(&str, u8); 12] = [
     ("protocol", 0),
     ("pipeline", 1),
+    ("filter", 1),
     ("session", 2),
     ("interceptors", 2),
     ("tape", 2),

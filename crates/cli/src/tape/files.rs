@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use shadowcat_gateway::config::nearest;
+use shadowcat_filter::nearest;
 
 use crate::data_args::DataArgs;
 use crate::failure::Failure;

@@ -1,13 +1,9 @@
 //! What is wrong with a file, in one sentence with its place and the way out.
 
 use serde_saphyr::Error as Cause;
+use shadowcat_filter::nearest;
 
 use super::outline::Outline;
-
-/// Words less like the written one than this are no suggestion: by a common beginning, which longer keys share, or by
-/// how many letters are wrong or swapped, which tells more about short ones.
-const BEGINNING_MIN: f64 = 0.7;
-const EDITS_MIN: f64 = 0.66;
 
 /// A file that cannot be read: where, why, and what may have been meant. Values of the file are not repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -97,14 +93,4 @@ fn choices(written: &str, expected: &[&str]) -> String {
         Some(word) => format!("did you mean `{word}`?"),
         None => format!("expected one of {}", expected.join(", ")),
     }
-}
-
-/// The known word that was probably meant.
-pub fn nearest<'w>(written: &str, words: &[&'w str]) -> Option<&'w str> {
-    let written = written.to_lowercase();
-    let by_beginning = |word: &str| strsim::jaro_winkler(&written, word);
-    let by_edits = |word: &str| strsim::normalized_damerau_levenshtein(&written, word);
-    let likeness = |word: &str| by_beginning(word).max(by_edits(word));
-    let best = words.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (by_beginning(best) >= BEGINNING_MIN || by_edits(best) >= EDITS_MIN).then_some(best)
 }

@@ -13,7 +13,7 @@ pub use file::{
     BridgeSessions, Environment as UpstreamEnvironment, File, Http, Level, Limits, Log, LogFormat, Record,
     Sessions, Store, Timeouts, Upstream,
 };
-pub use mistake::{Mistake, nearest};
+pub use mistake::Mistake;
 pub use secret::Secret;
 pub use units::{ByteSize, Span};
 pub use variables::Variables;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
+use shadowcat_filter::unit_bytes;
 
 /// Longer waits are mistakes, and would overflow a clock when added to it.
 const SPAN_MAX: Duration = Duration::from_hours(366 * 24);
@@ -51,16 +52,7 @@ impl ByteSize {
         let text = text.trim();
         let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
-        let factor: u64 = match unit.trim_start() {
-            "B" => 1,
-            "kB" | "KB" => 1_000,
-            "MB" => 1_000_000,
-            "GB" => 1_000_000_000,
-            "KiB" => 1 << 10,
-            "MiB" => 1 << 20,
-            "GiB" => 1 << 30,
-            _ => return Err(RIGHT.to_owned()),
-        };
+        let Some(factor) = unit_bytes(unit.trim_start()) else { return Err(RIGHT.to_owned()) };
         let number: u64 = number.parse().map_err(|_| RIGHT.to_owned())?;
         match number.checked_mul(factor) {
             Some(0) => Err("expected a size above zero, such as 4MiB".to_owned()),

@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use shadowcat_filter::nearest;
+
 use super::overrides::{Overrides, Said, Target, said, text};
 use super::problems::{PlanErrors, Problems};
 use super::{
     Bridge, Limits, Listen, Log, Plan, Playing, Record, Sessions, Store, Timeouts, Upstream, UpstreamTarget,
     listen, upstream,
 };
-use crate::config::{self, ByteSize, Level, Loaded, LogFormat, Span, Variables, nearest};
+use crate::config::{self, ByteSize, Level, Loaded, LogFormat, Span, Variables};
 
 const LISTEN: &str = "127.0.0.1:8080";
 const KEEP_ALIVE: Duration = Duration::from_secs(15);

@@ -1,0 +1,123 @@
+//! A filter as a tree: what it matches, and how it is written.
+
+use std::fmt;
+
+use crate::comparison::Comparison;
+use crate::operators::{Operator, Takes};
+use crate::pattern::Pattern;
+use crate::subject::{Field, Flag, Quantity, Subject};
+
+/// A filter or a part of one. Parts joined by one sign are in one list, so that a filter has one tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Expression {
+    All(Vec<Expression>),
+    Any(Vec<Expression>),
+    Not(Box<Expression>),
+    Term(Term),
+}
+
+/// An operator with what stands behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Term {
+    pub(crate) operator: &'static Operator,
+    pub(crate) test: Test,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Test {
+    Is(Flag),
+    Fits(Field, Pattern),
+    Measures(Quantity, Comparison),
+}
+
+impl Expression {
+    pub(crate) fn matches(&self, subject: &(impl Subject + ?Sized)) -> bool {
+        match self {
+            Self::All(parts) => parts.iter().all(|part| part.matches(subject)),
+            Self::Any(parts) => parts.iter().any(|part| part.matches(subject)),
+            Self::Not(part) => !part.matches(subject),
+            Self::Term(term) => match &term.test {
+                Test::Is(flag) => subject.is(*flag),
+                Test::Fits(field, pattern) => subject.any(*field, &mut |text| pattern.fits(text)),
+                Test::Measures(quantity, comparison) => {
+                    subject.amount(*quantity).is_some_and(|amount| comparison.holds(amount))
+                }
+            },
+        }
+    }
+
+    /// `&` of these.
+    pub(crate) fn all(parts: Vec<Self>) -> Self {
+        let flat =
+            parts.into_iter().flat_map(|part| if let Self::All(inner) = part { inner } else { vec![part] });
+        one_or(flat.collect(), Self::All)
+    }
+
+    /// `|` of these.
+    pub(crate) fn any(parts: Vec<Self>) -> Self {
+        let flat =
+            parts.into_iter().flat_map(|part| if let Self::Any(inner) = part { inner } else { vec![part] });
+        one_or(flat.collect(), Self::Any)
+    }
+
+    /// How tightly it holds together: what is looser than its surroundings is put in parentheses.
+    fn tightness(&self) -> u8 {
+        match self {
+            Self::Any(_) => 0,
+            Self::All(_) => 1,
+            Self::Not(_) | Self::Term(_) => 2,
+        }
+    }
+
+    fn print_within(&self, tightness: u8, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.tightness() < tightness { write!(f, "({self})") } else { write!(f, "{self}") }
+    }
+}
+
+fn one_or(mut parts: Vec<Expression>, join: impl FnOnce(Vec<Expression>) -> Expression) -> Expression {
+    match parts.pop() {
+        Some(only) if parts.is_empty() => only,
+        last => {
+            parts.extend(last);
+            join(parts)
+        }
+    }
+}
+
+impl fmt::Display for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let joined = |parts: &[Self], sign: &str, f: &mut fmt::Formatter<'_>| {
+            parts.iter().enumerate().try_for_each(|(place, part)| {
+                f.write_str(if place == 0 { "" } else { sign })?;
+                part.print_within(self.tightness() + 1, f)
+            })
+        };
+        match self {
+            Self::All(parts) => joined(parts, " & ", f),
+            Self::Any(parts) => joined(parts, " | ", f),
+            Self::Not(part) => {
+                f.write_str("!")?;
+                part.print_within(self.tightness(), f)
+            }
+            Self::Term(term) => term.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "~{}", self.operator.name)?;
+        match (&self.test, &self.operator.takes) {
+            (Test::Is(flag), Takes::Word(words)) => {
+                let word = words.iter().find(|(_, known)| known == flag).map_or("", |(word, _)| word);
+                write!(f, " {word}")
+            }
+            (Test::Is(_), _) => Ok(()),
+            (Test::Fits(_, pattern), _) => write!(f, " {pattern}"),
+            (Test::Measures(quantity, comparison), _) => {
+                f.write_str(" ")?;
+                comparison.print(*quantity, f)
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What stands behind an operator that looks at text: a text, one with wildcards, or a regular expression.
+
+use std::fmt;
+
+use regex::{Regex, RegexBuilder};
+
+/// The compiled form of one pattern, and of what its search may keep.
+const REGEX_BYTES_MAX: usize = 256 * 1024;
+
+/// A text, or what stands for many, compiled. Two are equal if they are written the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Pattern {
+    form: Form,
+    /// The text itself; a word with `*` and `?`; the inside of `/.../`.
+    source: String,
+    /// Whether it is looked for within a text, or has to fit the whole.
+    within: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Form {
+    Text,
+    Wildcards(Regex),
+    Regex { regex: Regex, ignore_case: bool },
+}
+
+impl Pattern {
+    /// Exactly this text.
+    pub(crate) fn text(source: &str, within: bool) -> Self {
+        Self { form: Form::Text, source: source.to_owned(), within }
+    }
+
+    /// A word in which `*` stands for any text and `?` for one character; a text if neither is in it.
+    pub(crate) fn word(source: &str, within: bool) -> Result<Self, String> {
+        if !has_wildcard(source) {
+            return Ok(Self::text(source, within));
+        }
+        let mut inside = String::new();
+        for c in source.chars() {
+            match c {
+                '*' => inside.push_str(".*"),
+                '?' => inside.push('.'),
+                c => inside.push_str(&regex::escape(c.encode_utf8(&mut [0; 4]))),
+            }
+        }
+        let whole = if within { inside } else { format!("^{inside}$") };
+        let regex = compile(&format!("(?s){whole}"), false)?;
+        Ok(Self { form: Form::Wildcards(regex), source: source.to_owned(), within })
+    }
+
+    /// What is looked for anywhere in a text.
+    pub(crate) fn regex(source: &str, ignore_case: bool, within: bool) -> Result<Self, String> {
+        let regex = compile(source, ignore_case)?;
+        Ok(Self { form: Form::Regex { regex, ignore_case }, source: source.to_owned(), within })
+    }
+
+    pub(crate) fn fits(&self, text: &str) -> bool {
+        match &self.form {
+            Form::Text if self.within => text.contains(&self.source),
+            Form::Text => text == self.source,
+            Form::Wildcards(regex) | Form::Regex { regex, .. } => regex.is_match(text),
+        }
+    }
+
+    /// Whether it had to be compiled.
+    pub(crate) fn is_compiled(&self) -> bool {
+        !matches!(self.form, Form::Text)
+    }
+}
+
+fn compile(source: &str, ignore_case: bool) -> Result<Regex, String> {
+    RegexBuilder::new(source)
+        .case_insensitive(ignore_case)
+        .size_limit(REGEX_BYTES_MAX)
+        .dfa_size_limit(REGEX_BYTES_MAX)
+        .build()
+        .map_err(|fault| match fault {
+            regex::Error::CompiledTooBig(_) => "is too large when compiled; make it shorter".to_owned(),
+            // The last line says what is wrong; those above it point into the expression.
+            other => {
+                let text = other.to_string();
+                let last = text.lines().last().unwrap_or_default();
+                format!("is wrong: {}", last.trim_start_matches("error: "))
+            }
+        })
+}
+
+fn has_wildcard(word: &str) -> bool {
+    word.contains(['*', '?'])
+}
+
+/// Whether a text needs no quotes: it is read as a word, and as nothing else.
+fn is_plain(text: &str) -> bool {
+    let begins_otherwise = |c: char| matches!(c, '~' | '!' | '/' | '"' | '\'');
+    !text.is_empty()
+        && !text.starts_with(begins_otherwise)
+        && !text.contains(ends_word)
+        && !has_wildcard(text)
+}
+
+/// What a word cannot have in it, and so ends at.
+pub(crate) fn ends_word(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '(' | ')' | '&' | '|')
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        let same_form = match (&self.form, &other.form) {
+            (Form::Text, Form::Text) | (Form::Wildcards(_), Form::Wildcards(_)) => true,
+            (Form::Regex { ignore_case: one, .. }, Form::Regex { ignore_case: other, .. }) => one == other,
+            _ => false,
+        };
+        same_form && self.source == other.source && self.within == other.within
+    }
+}
+
+impl Eq for Pattern {}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.form {
+            Form::Text if !is_plain(&self.source) => {
+                write!(f, "\"{}\"", self.source.replace('\\', "\\\\").replace('"', "\\\""))
+            }
+            Form::Text | Form::Wildcards(_) => f.write_str(&self.source),
+            Form::Regex { ignore_case, .. } => {
+                let flag = if *ignore_case { "i" } else { "" };
+                write!(f, "/{}/{flag}", self.source.replace('/', "\\/"))
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What a filter can ask of a message.
+
+/// A message, or a call: a message together with what came back.
+///
+/// What is not known about it fits nothing.
+pub trait Subject {
+    /// Whether it is of this kind.
+    fn is(&self, flag: Flag) -> bool;
+
+    /// Whether any of its texts of this field passes the test. Fields with several texts pass with one of them.
+    fn any(&self, field: Field, test: &mut dyn FnMut(&str) -> bool) -> bool;
+
+    /// This quantity of it, where it is known.
+    fn amount(&self, quantity: Quantity) -> Option<u64>;
+}
+
+/// What is true of a message or is not. A call is all that its messages are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flag {
+    /// It failed: by a JSON-RPC error, a tool's own error, or a refusal.
+    Failed,
+    /// It is a request.
+    Request,
+    /// It is a notification.
+    Notification,
+    /// It is an answer; a call has one.
+    Answer,
+    /// It goes to the server; a call was asked of the server.
+    ToServer,
+    /// It goes to the client; a call was asked of the client.
+    ToClient,
+}
+
+/// A text of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// The method; an answer has that of its request.
+    Method,
+    /// The name of the tool or prompt, the URI of the resource, the id of the task.
+    Name,
+    /// What kind of failure: the number of a JSON-RPC error, the word of a refusal, `tool` for a tool's own error.
+    Code,
+    /// The JSON text of any of its messages.
+    Text,
+    /// The JSON text of the request or notification.
+    AskedText,
+    /// The JSON text of the answer.
+    AnswerText,
+    /// The JSON-RPC id.
+    Id,
+    /// The tag of the session.
+    Session,
+    /// Who asks.
+    Principal,
+    /// The client's transport, revision and era.
+    Client,
+    /// The upstream's name, transport, revision and era.
+    Upstream,
+}
+
+impl Field {
+    /// Whether patterns are looked for within it; they have to fit the whole of any other field.
+    pub(crate) fn is_text(self) -> bool {
+        matches!(self, Self::Text | Self::AskedText | Self::AnswerText)
+    }
+}
+
+/// A quantity of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quantity {
+    /// Microseconds from the request to its answer.
+    Took,
+    /// Bytes of all its messages.
+    Size,
+    /// When it passed: microseconds since 1970, UTC.
+    Time,
+}
