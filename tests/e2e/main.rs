@@ -10,6 +10,7 @@
 mod belonging;
 mod bridge_life;
 mod bridge_peers;
+mod bridge_tasks;
 mod bridge_to_legacy;
 mod bridge_to_modern;
 mod bridged;

@@ -11,7 +11,7 @@ use shadowcat_tests::proxy::{Proxy, before_command, before_url, program};
 use shadowcat_tests::wait::within;
 
 /// How long an interpreter may take to start on a busy machine.
-const START: Duration = Duration::from_mins(1);
+pub(crate) const START: Duration = Duration::from_mins(1);
 
 fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)

@@ -11,6 +11,7 @@
 //! | `to_modern` | a legacy client's session to a stateless server: asking back, subscriptions |
 //! | `meta` | the members of `_meta` that the modern revision keeps for itself |
 //! | `object` | an object as raw text, its members changed and the rest left as it was written |
+//! | `pace` | how often a task is looked at |
 //! | `seal` | what a client carries for us and must not read or change |
 //!
 //! Transports, stores and the configuration are not known here; the gateway gives each side what it needs.
@@ -19,6 +20,7 @@ mod counters;
 mod era;
 mod meta;
 mod object;
+mod pace;
 mod seal;
 mod to_legacy;
 mod to_modern;

@@ -52,6 +52,12 @@ impl Back for ClientBack {
         }
     }
 
+    fn takes_long(&self, exchange: ExchangeId) {
+        if let Some(live) = self.live.get().and_then(Weak::upgrade) {
+            live.outlet.open_stream(exchange);
+        }
+    }
+
     fn stream_lost(&self) {
         let Some(live) = self.live.get().and_then(Weak::upgrade) else { return };
         self.tasks.spawn_until_stop(async move {

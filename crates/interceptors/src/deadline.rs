@@ -1,5 +1,6 @@
 //! Ends what takes too long: every exchange has an idle limit, which each sign of life resets, and a total one, which
-//! nothing does. A server that has asked its client something waits for a person, which is no silence of the server.
+//! nothing does. A server that has asked its client something waits for a person, which is no silence of the server, and
+//! neither is a life of which only the pulse of the exchange tells.
 
 use std::collections::HashMap;
 use std::pin::{Pin, pin};
@@ -9,7 +10,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{Stream, StreamExt as _};
-use shadowcat_pipeline::{Direction, Envelope, Interceptor, Next, PeerId, Refusal, RefusalKind, Replies};
+use shadowcat_pipeline::{
+    Direction, Envelope, Interceptor, Next, Origin, PeerId, Refusal, RefusalKind, Replies,
+};
 use shadowcat_protocol::{Message, method};
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -53,7 +56,7 @@ impl Interceptor for Deadline {
     }
 
     async fn intercept(&self, envelope: Envelope, next: Next<'_>) -> Result<Replies, Refusal> {
-        let peer = envelope.origin.peer;
+        let origin = Arc::clone(&envelope.origin);
         let question = self.asked.question(&envelope);
         let limits = self.limits(&envelope);
         let end = Instant::now() + limits.total;
@@ -61,7 +64,7 @@ impl Interceptor for Deadline {
         let stays = envelope.message.method() == Some(method::LISTEN);
         let stuck = Stuck::new(&envelope);
         // By reference: as a value it would be held twice in the future of every exchange.
-        let dispatch = pin!(self.asked.in_time(next.run(envelope), peer, limits.idle, end));
+        let dispatch = pin!(self.asked.in_time(next.run(envelope), origin.peer, limits.idle, end));
         let Some(dispatched) = self.force.run_until_cancelled(dispatch).await else {
             return Err(RefusalKind::ShuttingDown.into());
         };
@@ -73,7 +76,9 @@ impl Interceptor for Deadline {
         let timer = Box::pin(sleep_until(end.min(Instant::now() + limits.idle)));
         let force = Box::pin(self.force.clone().cancelled_owned());
         let asked = self.asked.clone();
-        let replies = Replies::stream(Timed { replies, timer, force, limits, end, peer, asked, stuck });
+        let beats = origin.pulse.count();
+        let replies =
+            Replies::stream(Timed { replies, timer, force, limits, end, origin, beats, asked, stuck });
         Ok(replies.with_head(head).hold(question))
     }
 }
@@ -171,9 +176,19 @@ struct Timed {
     force: Pin<Box<WaitForCancellationFutureOwned>>,
     limits: Settings,
     end: Instant,
-    peer: PeerId,
+    origin: Arc<Origin>,
+    /// The beats of its pulse when the timer was set.
+    beats: u64,
     asked: Asked,
     stuck: Stuck,
+}
+
+impl Timed {
+    /// Whether there was a sign of life, or somebody is asked something.
+    fn lives(&mut self) -> bool {
+        let beats = self.origin.pulse.count();
+        std::mem::replace(&mut self.beats, beats) != beats || self.asked.is_open(self.origin.peer)
+    }
 }
 
 impl Stream for Timed {
@@ -191,7 +206,7 @@ impl Stream for Timed {
         }
         while self.timer.as_mut().poll(context).is_ready() {
             let now = Instant::now();
-            if now < self.end && self.asked.is_open(self.peer) {
+            if now < self.end && self.lives() {
                 let next = self.end.min(now + self.limits.idle);
                 self.timer.as_mut().reset(next);
                 continue;
@@ -273,6 +288,30 @@ mod tests {
         assert!(seen >= 19, "{seen}");
         let (seen, took) = ended_after(&Slow { every: Duration::from_millis(500), signs: 3 }).await;
         assert_eq!((seen, took), (3, Duration::from_millis(1500) + IDLE));
+    }
+
+    /// Works in silence, as only the pulse shows, then answers no more.
+    struct Works(u32);
+
+    #[async_trait]
+    impl Service for Works {
+        async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+            let beats = self.0;
+            Ok(Replies::stream(futures_util::stream::once(async move {
+                for _ in 0..beats {
+                    tokio::time::sleep(IDLE / 2).await;
+                    envelope.origin.pulse.beat();
+                }
+                std::future::pending().await
+            })))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pulse_resets_the_idle_limit_and_not_the_total() {
+        let (seen, took) = ended_after(&Works(5)).await;
+        assert_eq!((seen, took), (0, IDLE * 4), "the limit behind the last look at the pulse");
+        assert_eq!(ended_after(&Works(u32::MAX)).await, (0, TOTAL));
     }
 
     struct Hangs;

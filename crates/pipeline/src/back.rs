@@ -23,6 +23,9 @@ pub trait Back: Send + Sync {
     /// as long.
     fn let_go(&self, exchange: ExchangeId, retry: Duration);
 
+    /// The answer to this exchange will take long: its client may be told so, by a stream that is open and alive.
+    fn takes_long(&self, _exchange: ExchangeId) {}
+
     /// The standing stream is gone, although its client asked for it: the server may have lost the session.
     fn stream_lost(&self);
 

@@ -68,6 +68,8 @@ pub struct Origin {
     pub related: Option<ExchangeId>,
     /// The other side, filled in by the connection that takes the message upstream.
     pub upstream: OnceLock<UpstreamSide>,
+    /// What the server does for this exchange that is no message to the client.
+    pub pulse: Pulse,
 }
 
 impl Origin {
@@ -83,7 +85,31 @@ impl Origin {
             headers: Vec::new(),
             related: None,
             upstream: OnceLock::new(),
+            pulse: Pulse::default(),
         }
+    }
+}
+
+/// Signs of life of the server that its client hears nothing of: whoever ends what is silent looks here first.
+#[derive(Debug, Default)]
+pub struct Pulse(AtomicU64);
+
+impl Pulse {
+    /// One more sign.
+    pub fn beat(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The signs so far.
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A copy is the origin of another exchange, which has shown nothing yet.
+impl Clone for Pulse {
+    fn clone(&self) -> Self {
+        Self::default()
     }
 }
 

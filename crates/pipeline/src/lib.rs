@@ -25,7 +25,7 @@ pub mod task;
 pub use back::Back;
 pub use chain::{Chain, Interceptor, Next};
 pub use envelope::{
-    Direction, Envelope, ExchangeId, Origin, PeerId, Principal, SessionTag, Transport, UpstreamSide,
+    Direction, Envelope, ExchangeId, Origin, PeerId, Principal, Pulse, SessionTag, Transport, UpstreamSide,
 };
 pub use refusal::{Refusal, RefusalKind, UpstreamAnswer};
 pub use replies::{Form, Head, Replies};

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
-use shadowcat_protocol::Message;
+use shadowcat_protocol::{Message, Response};
 
 use crate::Refusal;
 
@@ -123,6 +123,19 @@ impl Replies {
         std::future::poll_fn(|context| self.poll_reply(context)).await
     }
 
+    /// The response, past whatever comes before it; none if there is none.
+    ///
+    /// # Errors
+    /// With the refusal that came instead.
+    pub async fn response(&mut self) -> Result<Option<Response>, Refusal> {
+        while let Some(reply) = self.next().await {
+            if let Message::Response(response) = reply? {
+                return Ok(Some(response));
+            }
+        }
+        Ok(None)
+    }
+
     fn poll_reply(&mut self, context: &mut Context<'_>) -> Poll<Option<Reply>> {
         let next = match &mut self.body {
             Body::One(reply) => reply.take(),
@@ -164,7 +177,7 @@ impl std::fmt::Debug for Replies {
 mod tests {
     use super::*;
     use crate::RefusalKind;
-    use shadowcat_protocol::Notification;
+    use shadowcat_protocol::{Id, Notification};
     use std::sync::Arc;
 
     fn note(method: &str) -> Message {
@@ -187,6 +200,16 @@ mod tests {
         let mut replies = Replies::stream(stream);
         assert!(replies.next().await.unwrap().is_err());
         assert!(replies.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn the_response_is_found_behind_what_comes_before_it() {
+        let answer = Response::result(&Id::from_u64(1), "{}");
+        let stream = futures_util::stream::iter([Ok(note("a")), Ok(Message::Response(answer.clone()))]);
+        assert_eq!(Replies::stream(stream).response().await.unwrap().unwrap().text(), answer.text());
+        assert!(Replies::one(note("a")).response().await.unwrap().is_none());
+        let refused = futures_util::stream::iter([Err(RefusalKind::UpstreamTimeout.into())]);
+        assert!(Replies::stream(refused).response().await.is_err());
     }
 
     #[tokio::test]

@@ -64,6 +64,10 @@ pub const TASKS_RESULT: &str = "tasks/result";
 pub const TASKS_UPDATE: &str = "tasks/update";
 /// Ends a task.
 pub const TASKS_CANCEL: &str = "tasks/cancel";
+/// Tells how far a task is (2025-11-25).
+pub const TASK_STATUS: &str = "notifications/tasks/status";
+/// Tells how far a task is, on a subscription (the tasks extension of 2026-07-28).
+pub const TASK_CHANGED: &str = "notifications/tasks";
 
 /// The member of `params` that names what the method works on, and that `Mcp-Name` mirrors.
 pub fn name_member(method: &str) -> Option<&'static str> {

@@ -86,6 +86,14 @@ impl Outlet {
         (fresh.number, fresh.stream)
     }
 
+    /// The answer to this exchange will take long: its stream is open from now on, and kept alive.
+    pub fn open_stream(&self, exchange: ExchangeId) {
+        let open = self.lock().open.get(&exchange).cloned();
+        if let Some(open) = open {
+            open.stream.open();
+        }
+    }
+
     /// The server has let go of the stream of this exchange for a while, so the client may let go of its own: it is to
     /// come back after `retry` (2025-11-25 transports, polling).
     pub fn send_away(&self, exchange: ExchangeId, retry: Duration) {

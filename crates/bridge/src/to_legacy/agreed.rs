@@ -229,7 +229,7 @@ mod tests {
     fn a_missing_resource_is_named_even_if_the_server_did_not_name_it() {
         let request = Request::new(&Id::from_u64(1), method::RESOURCES_READ, Some(r#"{"uri":"a:b"}"#));
         let origin = Origin::new(PeerId::next(), Transport::Http, Revision::V2026_07_28);
-        let round = Round::new(request, &origin);
+        let round = Round::new(request, std::sync::Arc::new(origin));
         for (data, expected) in [(None, r#"{"uri":"a:b"}"#), (Some(r#"{"uri":"A:b"}"#), r#"{"uri":"A:b"}"#)] {
             for code in [codes::RESOURCE_NOT_FOUND, codes::INVALID_PARAMS] {
                 let error = ErrorObject { code, message: "none".to_owned(), data: data.map(str::to_owned) };

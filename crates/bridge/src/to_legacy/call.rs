@@ -24,7 +24,7 @@ use crate::object::Object;
 const GIVING_UP_MAX: Duration = Duration::from_secs(1);
 
 /// What the modern revision has no place for: its client finds out by coming back.
-const LEGACY_ONLY: [&str; 2] = ["notifications/elicitation/complete", "notifications/tasks/status"];
+const LEGACY_ONLY: [&str; 2] = ["notifications/elicitation/complete", method::TASK_STATUS];
 
 type Reply = Result<Message, Refusal>;
 
@@ -135,6 +135,8 @@ impl Call {
             };
             match event {
                 Event::Note(note) => {
+                    // Also what is of no use to the client shows that the server works for it.
+                    self.round.origin.pulse.beat();
                     if let Some(note) = self.note(note) {
                         return Some((Ok(Message::Notification(note)), Some(self)));
                     }
@@ -233,6 +235,8 @@ impl Call {
     /// A notification of the server as this round's client may hear it.
     fn note(&self, note: Notification) -> Option<Notification> {
         match note.method() {
+            // From the bridge itself, which waits for the task in the place of the client.
+            method::TASK_STATUS if self.as_task.as_ref().is_some_and(|task| task.is_followed) => None,
             method::LOG_MESSAGE => {
                 let wanted = self.round.level?;
                 // A level nobody knows is shown rather than lost.
@@ -245,7 +249,7 @@ impl Call {
             _ => {
                 // Changes belong to subscriptions, whatever stream the server has put them on.
                 let lease = self.lease.as_ref()?;
-                if lease.session.listeners.tell(&note) {
+                if lease.session.listeners.tell(&note) || lease.session.handed.tell(&note) {
                     return None;
                 }
                 if LEGACY_ONLY.contains(&note.method()) {

@@ -97,7 +97,7 @@ impl Hearing {
                 if changed == method::TOOLS_CHANGED {
                     self.0.tools.doubt();
                 }
-                if !self.0.listeners.tell(&note) {
+                if !self.0.listeners.tell(&note) && !self.0.handed.tell(&note) {
                     self.0.not_carried(note.method());
                 }
             }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream;
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
 use shadowcat_pipeline::{Form, Head, Refusal, Replies};
 use shadowcat_protocol::{Id, Message, Notification, Response, json, method};
 use tokio::sync::mpsc;
@@ -17,6 +18,7 @@ use super::listeners::Filter;
 use super::pool::Lease;
 use super::round::Round;
 use super::session::{Session, VERDICT_PATIENCE};
+use super::tasks::{Handles, Watched};
 use crate::meta;
 use crate::object::Object;
 
@@ -25,29 +27,36 @@ const SUBSCRIBING_MAX: Duration = Duration::from_secs(30);
 
 /// Opens a subscription. The acknowledgement names what will really be told.
 pub(super) async fn listen(
-    round: &Round,
+    round: Round,
     lease: Lease,
     agreed: Arc<Agreed>,
+    handles: &Handles,
     stop: CancellationToken,
 ) -> Result<Replies, Refusal> {
     let wanted = Filter::read(round.request.params());
     let id = round.id().clone();
     let mut place = Place::enter(lease, id.clone(), &wanted);
-    let granted = place.subscribe(&agreed, wanted).await;
+    let granted = place.subscribe(&agreed, wanted).await.to_json();
+    let watched = Watched::of(&round, handles);
+    let mut granted = Object::parse(&granted);
+    if let Some(tasks) = watched.to_json() {
+        granted.set("taskIds", tasks);
+    }
     let ack = Object::default().with("notifications", granted.to_json()).to_json();
+    place.tasks = watched.told(&Arc::new(round));
     let ack = tagged(&Notification::new(method::LISTEN_ACKNOWLEDGED, Some(&ack)), &id);
     let told = stream::unfold(Some((place, stop)), move |listening| {
         let agreed = Arc::clone(&agreed);
         async move {
             let (mut place, stop) = listening?;
-            let next = stop.run_until_cancelled(place.heard.recv()).await.flatten();
+            let next = stop.run_until_cancelled(place.next()).await.flatten();
             Some(match next {
                 Some(note) => (Ok(tagged(&note, &place.id)), Some((place, stop))),
                 None => (Ok(end(&agreed, &place.id)), None),
             })
         }
     });
-    let replies = stream::StreamExt::chain(stream::iter([Ok(ack)]), told);
+    let replies = stream::iter([Ok(ack)]).chain(told);
     Ok(Replies::stream(replies).with_head(Head { form: Form::Stream, status: None }))
 }
 
@@ -69,6 +78,7 @@ struct Place {
     id: Id,
     number: u64,
     heard: mpsc::Receiver<Notification>,
+    tasks: BoxStream<'static, Notification>,
     resources: Vec<Subscription>,
 }
 
@@ -84,7 +94,16 @@ impl Place {
         let number = shadowcat_pipeline::ExchangeId::next().get();
         // From now on: a change while the server still accepts resources is a change the client has not seen.
         let heard = lease.session.listeners.enter(number, wanted.clone());
-        Self { lease, id, number, heard, resources: Vec::new() }
+        Self { lease, id, number, heard, tasks: stream::empty().boxed(), resources: Vec::new() }
+    }
+
+    /// What is told next; `None` when nothing will be any more.
+    async fn next(&mut self) -> Option<Notification> {
+        tokio::select! {
+            biased;
+            heard = self.heard.recv() => heard,
+            Some(changed) = self.tasks.next() => Some(changed),
+        }
     }
 
     /// Makes the server tell what is wanted; what of it will be told.

@@ -121,7 +121,8 @@ impl ToLegacy {
             Message::Request(request) => {
                 let sealed = ["requestState", "cursor"];
                 let has = |name| request.params().is_some_and(|params| json::get(params, &[name]).is_some());
-                sealed.into_iter().any(has) && self.has_sealed(&Round::new(request.clone(), &envelope.origin))
+                sealed.into_iter().any(has)
+                    && self.has_sealed(&Round::new(request.clone(), Arc::clone(&envelope.origin)))
             }
             Message::Notification(note) => {
                 let key = note.request_id().map(|id| (envelope.origin.peer, id));
@@ -158,17 +159,17 @@ impl ToLegacy {
         if self.tasks.stop_signal().is_cancelled() {
             return Err(RefusalKind::ShuttingDown.into());
         }
-        let round = Round::new(request, &origin);
+        let round = Round::new(request, origin);
         match round.request.method() {
             method::TASKS_GET | method::TASKS_UPDATE | method::TASKS_CANCEL => {
                 self.handles.answer(&round).await
             }
             // Tasks of the modern revision are others than those a legacy server knows by the same name.
-            name if !origin.revision.keeps_method(name) || name.starts_with("tasks/") => {
+            name if !round.origin.revision.keeps_method(name) || name.starts_with("tasks/") => {
                 Ok(refused(&round, codes::METHOD_NOT_FOUND, "this revision has no such method"))
             }
             method::DISCOVER => {
-                let (_lease, agreed) = self.session(&round, Want::Shared, &origin).await?;
+                let (_lease, agreed) = self.session(&round, Want::Shared).await?;
                 let response = Response::result(round.id(), &agreed.discovered());
                 Ok(Replies::one(Message::Response(response)))
             }
@@ -176,47 +177,38 @@ impl ToLegacy {
                 Ok(Replies::one(Message::Response(agreed::needs_tasks(round.id()))))
             }
             method::LISTEN => {
-                let (lease, agreed) = self.session(&round, Want::Shared, &origin).await?;
-                listen::listen(&round, lease, agreed, self.tasks.stop_signal()).await
+                let (lease, agreed) = self.session(&round, Want::Shared).await?;
+                listen::listen(round, lease, agreed, &self.handles, self.tasks.stop_signal()).await
             }
-            _ => self.round(round, &origin).await,
+            _ => self.round(round).await,
         }
     }
 
     /// A session that fits the request, its handshake done.
-    async fn session(
-        &self,
-        round: &Round,
-        want: Want,
-        origin: &Origin,
-    ) -> Result<(Lease, Arc<Agreed>), Refusal> {
-        let found = self.find_session(round, want, origin).await?;
+    async fn session(&self, round: &Round, want: Want) -> Result<(Lease, Arc<Agreed>), Refusal> {
+        let found = self.find_session(round, want).await?;
         found.ok_or_else(|| RefusalKind::SessionLost.into())
     }
 
-    async fn find_session(
-        &self,
-        round: &Round,
-        want: Want,
-        origin: &Origin,
-    ) -> Result<Option<(Lease, Arc<Agreed>)>, Refusal> {
+    async fn find_session(&self, round: &Round, want: Want) -> Result<Option<(Lease, Arc<Agreed>)>, Refusal> {
+        let transport = round.origin.transport;
         let key = Key { principal: round.principal.clone(), declared: round.declared.clone() };
-        let Some(lease) = self.pool.lease(&key, want, origin.transport).await? else { return Ok(None) };
+        let Some(lease) = self.pool.lease(&key, want, transport).await? else { return Ok(None) };
         match lease.ready().await {
             // No room below for another session: one that nobody uses may take it.
             Err(refusal) if is_overloaded(&refusal) && self.pool.make_room().await => {}
             ready => return Ok(Some((lease, ready?))),
         }
         drop(lease);
-        let Some(lease) = self.pool.lease(&key, want, origin.transport).await? else { return Ok(None) };
+        let Some(lease) = self.pool.lease(&key, want, transport).await? else { return Ok(None) };
         let agreed = lease.ready().await?;
         Ok(Some((lease, agreed)))
     }
 
-    async fn round(&self, round: Round, origin: &Arc<Origin>) -> Result<Replies, Refusal> {
-        let Some(state) = round.state() else { return self.begin(round, origin).await };
+    async fn round(&self, round: Round) -> Result<Replies, Refusal> {
+        let Some(state) = round.state() else { return self.begin(round).await };
         match self.parking.open(&round, &state) {
-            Some(State::Again) => self.begin(round, origin).await,
+            Some(State::Again) => self.begin(round).await,
             Some(State::Parked(number)) => match self.parking.take(number).await {
                 Some(call) => Ok(call.resume(round).await),
                 None => Ok(unknown_state(&round)),
@@ -226,9 +218,9 @@ impl ToLegacy {
     }
 
     /// Sends a request to the server for the first time.
-    async fn begin(&self, mut round: Round, origin: &Arc<Origin>) -> Result<Replies, Refusal> {
+    async fn begin(&self, mut round: Round) -> Result<Replies, Refusal> {
         let Some(want) = self.aim(&mut round) else { return Ok(unknown_cursor(&round)) };
-        let Some((lease, agreed)) = self.find_session(&round, want, origin).await? else {
+        let Some((lease, agreed)) = self.find_session(&round, want).await? else {
             return Ok(unknown_cursor(&round));
         };
         if let Some(level) = round.level {
@@ -238,6 +230,7 @@ impl ToLegacy {
             // It may have been lost since the handshake.
             lease.session.stand(HEAD_START).await;
         }
+        let origin = Arc::clone(&round.origin);
         let mut inner = lease.session.origin();
         // The same number on both sides: so a tape and the log show what belongs together.
         inner.exchange = origin.exchange;
@@ -245,7 +238,7 @@ impl ToLegacy {
         let as_task = runs_as_task(&lease, &agreed, &round).await;
         let inbox = Inbox::open(&lease, inner.exchange, &round, as_task);
         tracing::debug!(
-            exchange = %origin.exchange,
+            exchange = %inner.exchange,
             method = round.request.method(),
             session = lease.session.number,
             revision = %agreed.revision,
@@ -254,7 +247,7 @@ impl ToLegacy {
         );
         let request = if as_task { tasks::as_task(&round.to_legacy()) } else { round.to_legacy() };
         let as_task = as_task.then(|| AsTask::new(Arc::clone(&self.handles), inner.exchange));
-        let sending = send(Arc::clone(&lease.session), request, inner, Arc::clone(origin));
+        let sending = send(Arc::clone(&lease.session), request, inner, origin);
         let upstream = if lease.is_own() {
             // A part of the call: the server may ask before it gives a head, or give none before it has its answer.
             Replies::stream(sending.into_stream().try_flatten()).with_head(FREE)

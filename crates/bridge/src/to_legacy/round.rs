@@ -1,5 +1,7 @@
 //! One request of a modern client: what it says about itself, and what of it a legacy server gets.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
@@ -22,6 +24,7 @@ const TASK: &str = "task";
 #[derive(Clone, Debug)]
 pub(super) struct Round {
     pub(super) request: Request,
+    pub(super) origin: Arc<Origin>,
     pub(super) principal: Option<Principal>,
     pub(super) declared: Declared,
     pub(super) level: Option<Level>,
@@ -30,12 +33,13 @@ pub(super) struct Round {
 }
 
 impl Round {
-    pub(super) fn new(request: Request, origin: &Origin) -> Self {
+    pub(super) fn new(request: Request, origin: Arc<Origin>) -> Self {
         let (declared, level) = (Declared::of(&request), Level::of(&request));
         let capabilities = request.meta(meta::CAPABILITIES).unwrap_or_default();
         let tasks = json::get(capabilities, &["extensions", meta::TASKS]);
         let takes_tasks = tasks.is_some_and(|raw| raw.starts_with('{'));
-        Self { request, principal: origin.principal.clone(), declared, level, takes_tasks }
+        let principal = origin.principal.clone();
+        Self { request, origin, principal, declared, level, takes_tasks }
     }
 
     pub(super) fn id(&self) -> &Id {
@@ -145,7 +149,7 @@ mod tests {
 
     fn round(method: &str, params: &str) -> Round {
         let origin = Origin::new(PeerId::next(), Transport::Http, Revision::V2026_07_28);
-        Round::new(Request::new(&Id::from_u64(1), method, Some(params)), &origin)
+        Round::new(Request::new(&Id::from_u64(1), method, Some(params)), Arc::new(origin))
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub(super) struct Call {
     /// What each leg says to the server.
     pub(super) params: String,
     pub(super) origin: Arc<Origin>,
+    /// The client's side of the exchange.
+    pub(super) asked_by: Arc<Origin>,
     pub(super) flight: Flight,
     /// What outlives the call runs here.
     pub(super) tasks: Tasks,

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::meta;
 use crate::object::Object;
+use crate::pace;
 
 use super::asking::Ended;
 use super::call::{ASKED_TOO_OFTEN, Call, ROUNDS_MAX};
@@ -20,10 +21,6 @@ use super::server::ModernServer;
 
 /// How long a task may take, whatever its server says.
 const LIFE_MAX: Duration = Duration::from_hours(1);
-/// How long a task is left alone between two looks at it, unless its server says otherwise, and within which bounds.
-const PAUSE: Duration = Duration::from_secs(1);
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_mins(1);
 /// How long the server may take to say how far a task is.
 const LOOK_MAX: Duration = Duration::from_secs(30);
 
@@ -68,7 +65,8 @@ impl Call {
         let Some(mut task) = Driven::new(self, created) else {
             return self.failed("the server made a task of the call and does not name it");
         };
-        let life = duration(created, "ttlMs").unwrap_or(LIFE_MAX).min(LIFE_MAX);
+        let life = json::get(created, &["ttlMs"]).and_then(pace::millis).unwrap_or(LIFE_MAX).min(LIFE_MAX);
+        self.client.takes_long(self.origin.exchange);
         let ended = tokio::time::timeout_at(Instant::now() + life, task.end(self, created)).await;
         match ended {
             Ok(Ok(answer)) => answer,
@@ -94,10 +92,11 @@ impl Driven {
     }
 
     async fn end(&mut self, call: &Call, created: &str) -> Result<Response, Ended> {
-        let mut pause = duration(created, "pollIntervalMs");
+        let mut pause = pause_of(created);
         loop {
-            tokio::time::sleep(pause.unwrap_or(PAUSE).clamp(PAUSE_MIN, PAUSE_MAX)).await;
+            tokio::time::sleep(pause).await;
             let looked = self.task.look().await?;
+            call.asked_by.pulse.beat();
             let task = looked.result_json().unwrap_or_default();
             match json::get(task, &["status"]).and_then(json::string).as_deref() {
                 Some("input_required") => self.ask(call, task).await?,
@@ -118,7 +117,7 @@ impl Driven {
                 Some("working") => {}
                 _ => return Err("the server does not say how far its task is".to_owned()),
             }
-            pause = duration(task, "pollIntervalMs");
+            pause = pause_of(task);
         }
     }
 
@@ -181,8 +180,8 @@ impl Drop for Driven {
     }
 }
 
-fn duration(task: &str, member: &str) -> Option<Duration> {
-    json::get(task, &[member])?.parse().ok().map(Duration::from_millis)
+fn pause_of(task: &str) -> Duration {
+    pace::pause(json::get(task, &["pollIntervalMs"]))
 }
 
 /// The error that a task has failed with.

@@ -117,7 +117,7 @@ impl ToModern {
         self.agreed().terms.clone()
     }
 
-    async fn request(&self, request: Request, origin: &Origin) -> Result<Replies, Refusal> {
+    async fn request(&self, request: Request, origin: Arc<Origin>) -> Result<Replies, Refusal> {
         let id = request.id();
         match request.method() {
             method::INITIALIZE => return Ok(self.initialize(&request)),
@@ -180,7 +180,12 @@ impl ToModern {
         })
     }
 
-    async fn call(&self, request: Request, terms: Arc<Terms>, origin: &Origin) -> Result<Replies, Refusal> {
+    async fn call(
+        &self,
+        request: Request,
+        terms: Arc<Terms>,
+        asked_by: Arc<Origin>,
+    ) -> Result<Replies, Refusal> {
         let Some(flight) = self.in_flight.enter(request.id()) else {
             return Err(self.server.refusal(RefusalKind::LimitQueue));
         };
@@ -191,13 +196,13 @@ impl ToModern {
         let level = self.agreed().level.clone();
         let params = terms.stamped(request.params(), level.as_deref());
         let own = Origin {
-            session: origin.session.clone(),
-            principal: origin.principal.clone(),
-            ..inner(origin.exchange, self.peer)
+            session: asked_by.session.clone(),
+            principal: asked_by.principal.clone(),
+            ..inner(asked_by.exchange, self.peer)
         };
         let (server, client) = (Arc::clone(&self.server), Arc::clone(&self.client));
         let (origin, tasks) = (Arc::new(own), self.tasks.clone());
-        Call { server, client, terms, request, params, origin, flight, tasks }.run().await
+        Call { server, client, terms, request, params, origin, asked_by, flight, tasks }.run().await
     }
 
     fn notification(&self, note: &Notification) {
@@ -220,7 +225,7 @@ impl Service for ToModern {
         let origin = envelope.origin;
         origin.upstream.get_or_init(|| self.server.settings.side.clone());
         match envelope.message {
-            Message::Request(request) => self.request(request, &origin).await,
+            Message::Request(request) => self.request(request, origin).await,
             Message::Notification(note) => {
                 self.notification(&note);
                 Ok(Replies::none())

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use shadowcat_pipeline::{ExchangeId, Refusal, RefusalKind, Replies};
-use shadowcat_protocol::{Request, Response, json, method};
+use shadowcat_protocol::{Notification, Request, Response, json, method};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -34,6 +34,8 @@ pub(super) struct Handed {
     asked: Mutex<Questions>,
     result: watch::Sender<Fetched>,
     ended: OnceLock<Ended>,
+    /// The server says that it is further.
+    moved: watch::Sender<()>,
     pub(super) until: Instant,
 }
 
@@ -50,6 +52,14 @@ struct Ended {
     /// The result of `tasks/get`.
     told: Box<str>,
     outcome: Option<Response>,
+}
+
+/// How a task is found.
+pub(super) enum Looked {
+    /// As its client knows it, with what belongs to its status, as JSON.
+    Task(String),
+    /// The server tells of no such task.
+    Error(Response),
 }
 
 impl Handed {
@@ -69,6 +79,7 @@ impl Handed {
             asked: Mutex::new(asked),
             result: watch::Sender::new(Fetched::Not),
             ended: OnceLock::new(),
+            moved: watch::Sender::new(()),
             until: Instant::now() + created.life(),
         });
         task.session.handed.lock().insert(task.id.clone(), Arc::downgrade(&task));
@@ -85,6 +96,11 @@ impl Handed {
 
     pub(super) fn has_ended(&self) -> bool {
         self.ended.get().is_some()
+    }
+
+    /// Whether its time is over.
+    pub(super) fn has_expired(&self) -> bool {
+        Instant::now() >= self.until
     }
 
     /// Takes a question of the server.
@@ -105,14 +121,19 @@ impl Handed {
         self.session.ask(method::TASKS_CANCEL, &by_id(&self.id)).await.map(drop)
     }
 
-    /// The answer to `tasks/get`, and whether the server still knows the task.
-    pub(super) async fn look(self: &Arc<Self>, round: &Round) -> Result<(Response, bool), Refusal> {
+    /// Says when the server is further with it than it was.
+    pub(super) fn watch(&self) -> watch::Receiver<()> {
+        self.moved.subscribe()
+    }
+
+    /// Looks how far the task is.
+    pub(super) async fn look(self: &Arc<Self>, round: &Round) -> Result<Looked, Refusal> {
         if let Some(ended) = self.ended.get() {
-            return Ok((self.detailed(round, &ended.told, ended.outcome.as_ref()), true));
+            return Ok(self.detailed(round, &ended.told, ended.outcome.as_ref()));
         }
         let response = self.session.ask(method::TASKS_GET, &by_id(&self.id)).await?;
         let Some(result) = response.result_json() else {
-            return Ok((modern_error(&self.agreed, round, &response), false));
+            return Ok(Looked::Error(modern_error(&self.agreed, round, &response)));
         };
         match Told::got(result).status() {
             Status::Working => {}
@@ -121,10 +142,10 @@ impl Handed {
             Status::Ended => {
                 let outcome = self.outcome().await?;
                 self.end(result, Some(&outcome));
-                return Ok((self.detailed(round, result, Some(&outcome)), true));
+                return Ok(self.detailed(round, result, Some(&outcome)));
             }
         }
-        Ok((self.detailed(round, result, None), true))
+        Ok(self.detailed(round, result, None))
     }
 
     /// Many servers ask what belongs to a task only where somebody waits for its result.
@@ -186,14 +207,13 @@ impl Handed {
     }
 
     /// The task with what belongs to its status.
-    fn detailed(&self, round: &Round, told: &str, outcome: Option<&Response>) -> Response {
+    fn detailed(&self, round: &Round, told: &str, outcome: Option<&Response>) -> Looked {
         let (status, detail) = self.detail(round, told, outcome);
         let mut task = Told::got(told).modern(&self.handle, status);
         if let Some((name, raw)) = detail {
             task.set(name, raw);
         }
-        let result = self.agreed.complete(round.request.method(), &task.to_json());
-        Response::result(round.id(), &result)
+        Looked::Task(task.to_json())
     }
 
     fn detail(
@@ -245,6 +265,14 @@ pub(in super::super) struct HandedOut(Mutex<HashMap<String, Weak<Handed>>>);
 impl HandedOut {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Weak<Handed>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes word of a task to those who listen for it; says whether anybody does.
+    pub(in super::super) fn tell(&self, note: &Notification) -> bool {
+        let named = note.params().filter(|_| note.method() == method::TASK_STATUS);
+        let id = named.and_then(|params| json::get(params, &["taskId"])).and_then(json::string);
+        let task = id.and_then(|id| self.lock().get(&*id)?.upgrade());
+        task.is_some_and(|task| task.moved.send(()).is_ok())
     }
 
     /// Takes a question to the task it belongs to; `None` if that is none of these.

@@ -9,9 +9,11 @@
 //! | `state` | a task in either revision |
 //! | `follow` | a task whose client waits for the result of its call |
 //! | `handed` | a task whose client has a handle |
+//! | `heard` | what a subscription tells of tasks |
 
 mod follow;
 mod handed;
+mod heard;
 mod state;
 mod tools;
 
@@ -32,10 +34,11 @@ use super::round::{Round, owner};
 use crate::object::Object;
 use crate::seal::{NoKey, Seal};
 
-use handed::Handed;
+use handed::{Handed, Looked};
 
 pub(super) use follow::follow;
 pub(super) use handed::{HandedOut, related_task};
+pub(super) use heard::{Watched, are_listened_to};
 pub(super) use state::Told;
 pub(super) use tools::Tools;
 
@@ -68,6 +71,11 @@ impl Handles {
 
     fn table(&self) -> MutexGuard<'_, HashMap<u64, Entry>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.table().is_empty()
     }
 
     /// Gives the client of a call a handle for the task that it became, with the questions that are there.
@@ -138,11 +146,26 @@ impl Handles {
     }
 
     /// The task of this handle, for whoever it was given to.
-    fn find(&self, round: &Round) -> Option<(u64, Arc<Handed>)> {
+    fn find(&self, round: &Round, handle: &str) -> Option<(u64, Arc<Handed>)> {
         let owner = owner(round.principal.as_ref());
-        let number = self.seal.open(&purpose(&owner), &round.request.name()?).ok()?;
+        let number = self.seal.open(&purpose(&owner), handle).ok()?;
         let number = str::from_utf8(&number).ok()?.parse().ok()?;
         self.table().get(&number).map(|entry| (number, Arc::clone(&entry.task)))
+    }
+
+    async fn look(&self, round: &Round, number: u64, task: &Arc<Handed>) -> Result<Response, Refusal> {
+        match task.look(round).await? {
+            Looked::Task(found) => {
+                let result = task.agreed.complete(round.request.method(), &found);
+                Ok(Response::result(round.id(), &result))
+            }
+            Looked::Error(error) if error.error_code() == Some(codes::INVALID_PARAMS) => {
+                self.table().remove(&number);
+                task.forget();
+                Ok(unknown(round))
+            }
+            Looked::Error(error) => Ok(error),
+        }
     }
 
     /// Answers a request about a task.
@@ -152,19 +175,12 @@ impl Handles {
     }
 
     async fn about(&self, round: &Round) -> Result<Response, Refusal> {
-        let Some((number, task)) = self.find(round) else { return Ok(unknown(round)) };
+        let found = round.request.name().and_then(|handle| self.find(round, &handle));
+        let Some((number, task)) = found else { return Ok(unknown(round)) };
         match round.request.method() {
             method::TASKS_UPDATE => task.answer(round),
             method::TASKS_CANCEL => task.cancel().await?,
-            _ => {
-                let (response, known) = task.look(round).await?;
-                if !known && response.error_code() == Some(codes::INVALID_PARAMS) {
-                    self.table().remove(&number);
-                    task.forget();
-                    return Ok(unknown(round));
-                }
-                return Ok(response);
-            }
+            _ => return self.look(round, number, &task).await,
         }
         let result = task.agreed.complete(round.request.method(), "{}");
         Ok(Response::result(round.id(), &result))
@@ -179,12 +195,6 @@ fn unknown(round: &Round) -> Response {
     let message = "there is no such task, or not any more".to_owned();
     let error = ErrorObject { code: codes::INVALID_PARAMS, message, data: None };
     Response::error(Some(round.id()), &error)
-}
-
-/// Whether a subscription is to tell of tasks, among other things.
-pub(super) fn are_listened_to(listen: &Round) -> bool {
-    let params = listen.request.params().unwrap_or_default();
-    json::get(params, &["notifications", "taskIds"]).is_some()
 }
 
 /// The call as one that runs as a task.

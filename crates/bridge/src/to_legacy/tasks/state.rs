@@ -6,14 +6,11 @@ use shadowcat_protocol::{Response, json};
 
 use crate::meta;
 use crate::object::Object;
+use crate::pace;
 use crate::seal::KEY_LIFE;
 
 /// The longest life of a task: its handle is sealed, and a seal is not sure to open later.
 pub(in super::super) const LIFE_MAX: Duration = KEY_LIFE;
-/// How long a task is left alone between two looks at it, unless its server says otherwise, and within which bounds.
-const PAUSE: Duration = Duration::from_secs(1);
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_mins(1);
 
 /// How far a task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,11 +59,11 @@ impl<'a> Told<'a> {
 
     /// How long to wait before the next look at it.
     pub(in super::super) fn pause(self) -> Duration {
-        self.duration("pollInterval").unwrap_or(PAUSE).clamp(PAUSE_MIN, PAUSE_MAX)
+        pace::pause(json::get(self.0, &["pollInterval"]))
     }
 
     fn duration(self, member: &str) -> Option<Duration> {
-        json::get(self.0, &[member])?.parse().ok().map(Duration::from_millis)
+        json::get(self.0, &[member]).and_then(pace::millis)
     }
 
     /// The task for its client, under the name `id`.
@@ -115,7 +112,7 @@ mod tests {
                 + r#"60000,"pollIntervalMs":50}"#
         );
         assert_eq!((told.id().as_str(), told.status()), ("t", Status::Working));
-        assert_eq!((told.life(), told.pause()), (Duration::from_mins(1), PAUSE_MIN));
+        assert_eq!((told.life(), told.pause()), (Duration::from_mins(1), Duration::from_millis(100)));
         assert!(Told::created(r#"{"content":[],"task":{}}"#).is_none());
     }
 

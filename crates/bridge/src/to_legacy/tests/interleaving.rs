@@ -1,5 +1,6 @@
-//! Calls of several clients in any order of questions, retries, cancels and losses.
+//! Calls and tasks of several clients in any order of questions, retries, cancels and losses.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -7,30 +8,41 @@ use serde_json::{Value, json};
 use shadowcat_pipeline::{Envelope, Replies, Service as _, Transport};
 use shadowcat_protocol::{Message, Notification};
 
-use super::peer::{Ask, Pair, call, value};
+use super::peer::{Ask, Pair, ask, call, value};
+use super::tasks::{LIFE, OVER, about_task, taking};
 use crate::to_legacy::ToLegacySettings;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// With whether the client hears at once what comes.
-    Start(&'static str, bool),
+    /// With whether the client takes tasks, and hears at once what comes.
+    Start(&'static str, bool, bool),
     Listen,
     Leave,
     Cancel,
     Retry(&'static str, bool),
+    /// A request about the task that the last call has become.
+    About(&'static str),
+    Subscribe,
+    /// How far the tasks are that have not ended.
+    Jobs(&'static str),
     Wait(u64),
     Lose,
 }
 
 fn step() -> impl Strategy<Value = (usize, Step)> {
-    let tool = prop::sample::select(vec!["ask", "ask_more", "hang", "count", "visit"]);
+    let tool = prop::sample::select(vec!["ask", "ask_more", "hang", "count", "visit", "job", "ask_job"]);
     let answers = prop::sample::select(vec!["all", "all", "one", "none", "wrong"]);
     let step = prop_oneof![
-        4 => (tool, prop::bool::weighted(0.8)).prop_map(|(tool, hears)| Step::Start(tool, hears)),
+        4 => (tool, any::<bool>(), prop::bool::weighted(0.8))
+            .prop_map(|(tool, takes, hears)| Step::Start(tool, takes, hears)),
         1 => Just(Step::Listen),
         1 => Just(Step::Leave),
         1 => Just(Step::Cancel),
         5 => (answers, prop::bool::weighted(0.8)).prop_map(|(answers, hears)| Step::Retry(answers, hears)),
+        2 => prop::sample::select(vec!["tasks/get", "tasks/get", "tasks/update", "tasks/cancel"])
+            .prop_map(Step::About),
+        1 => Just(Step::Subscribe),
+        1 => prop::sample::select(vec!["working", "input_required", "completed"]).prop_map(Step::Jobs),
         1 => (0_u64..40).prop_map(Step::Wait),
         1 => Just(Step::Lose),
     ];
@@ -42,17 +54,28 @@ fn step() -> impl Strategy<Value = (usize, Step)> {
 struct Client {
     call: Option<(Ask, Option<Replies>)>,
     state: Option<Value>,
+    task: Option<Value>,
+    /// A subscription to word of tasks.
+    told: Option<Replies>,
+}
+
+/// One of three clients. Two of them are one principal, and share its sessions.
+fn by(ask: Ask, number: usize) -> Ask {
+    ask.by(["ann", "ann", "bob"][number])
 }
 
 async fn take(pair: &Pair, client: &mut Client, number: usize, step: Step) {
     match step {
-        Step::Start(tool, hears) => {
-            let mut ask = call(tool, &json!({"elicitation": {"form": {}, "url": {}}, "roots": {}}));
-            // Two of the three are one principal, and share its sessions.
-            ask = ask.by(["ann", "ann", "bob"][number]);
+        Step::Start(tool, takes, hears) => {
+            let mut declared = json!({"elicitation": {"form": {}, "url": {}}, "roots": {}});
+            if takes {
+                declared = taking();
+            }
+            let mut ask = by(call(tool, &declared), number);
             ask.origin.transport = Transport::Stdio;
             let replies = ask.send(pair).await.ok();
-            *client = Client { call: Some((ask, replies)), state: None };
+            let told = client.told.take();
+            *client = Client { call: Some((ask, replies)), state: None, task: None, told };
             if hears {
                 listen(client).await;
             }
@@ -87,6 +110,34 @@ async fn take(pair: &Pair, client: &mut Client, number: usize, step: Step) {
                 listen(client).await;
             }
         }
+        Step::About(method) => {
+            let Some(task) = &client.task else { return };
+            let mut ask = by(about_task(method, task), number);
+            ask.params["inputResponses"] = json!({"q1": {"action": "accept"}});
+            let mut replies = ask.send(pair).await.unwrap();
+            // A task whose server was lost is refused.
+            drop(replies.next().await.unwrap());
+        }
+        Step::Subscribe => {
+            let wanted = json!({"notifications": {"taskIds": [client.task.clone().unwrap_or_default()]}});
+            let ask = by(ask("subscriptions/listen", &wanted, &taking()), number);
+            let mut told = ask.send(pair).await.unwrap();
+            for _ in 0..3 {
+                drop(tokio::time::timeout(Duration::from_secs(1), told.next()).await);
+            }
+            client.told = Some(told);
+        }
+        Step::Jobs(status) => {
+            for job in pair.script.jobs.lock().unwrap().values() {
+                job.send_if_modified(|was| {
+                    let goes_on = !OVER.contains(was);
+                    if goes_on {
+                        *was = status;
+                    }
+                    goes_on
+                });
+            }
+        }
         Step::Wait(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
         Step::Lose => {
             pair.script.lost.send_modify(|count| *count += 1);
@@ -104,17 +155,24 @@ async fn listen(client: &mut Client) {
         client.state = Some(heard["result"]["requestState"].clone());
         assert!(replies.next().await.is_none(), "a round ends with its question");
     }
+    if heard["result"]["resultType"] == "task" {
+        client.task = Some(heard["result"]["taskId"].clone());
+    }
 }
 
 async fn play(steps: Vec<(usize, Step)>) {
     let settings = ToLegacySettings { parked_for: Duration::from_mins(1), ..ToLegacySettings::default() };
     let pair = Pair::new(settings);
+    pair.script.distinct.store(true, Ordering::Relaxed);
     let mut clients: [Client; 3] = Default::default();
     for (number, step) in steps {
         take(&pair, &mut clients[number], number, step).await;
     }
     drop(clients);
-    tokio::time::sleep(settings.parked_for + settings.idle * 2).await;
+    tokio::time::sleep(LIFE + settings.parked_for + settings.idle * 2).await;
+    let jobs = pair.script.jobs.lock().unwrap();
+    let left: Vec<_> = jobs.iter().filter(|(_, job)| !OVER.contains(&*job.borrow())).collect();
+    assert!(left.is_empty(), "tasks that nobody ended: {left:?} {:#?}", pair.log());
     let waiting = ["\"ask\"", "\"ask_more\"", "\"hang\""];
     let begun: usize = waiting.iter().map(|tool| pair.log_of(tool).len()).sum();
     let ended: usize = [" done", " lost", " cancelled"].iter().map(|word| pair.log_of(word).len()).sum();
@@ -122,6 +180,7 @@ async fn play(steps: Vec<(usize, Step)>) {
     let open = [&pair.counters.parked, &pair.counters.sessions].map(crate::Count::get);
     assert_eq!(open, [0, 0], "{:#?}", pair.log());
     assert!(pair.bridge.running().is_empty());
+    assert!(pair.bridge.handles.is_empty());
 }
 
 proptest! {

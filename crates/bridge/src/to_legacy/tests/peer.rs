@@ -46,6 +46,9 @@ pub(super) struct Script {
     pub(super) lost: watch::Sender<u32>,
     /// How far every task is.
     pub(super) job: watch::Sender<&'static str>,
+    /// Each task has a name and a state of its own, which are here.
+    pub(super) distinct: std::sync::atomic::AtomicBool,
+    pub(super) jobs: Mutex<HashMap<String, watch::Sender<&'static str>>>,
 }
 
 pub(super) struct ScriptSession {
@@ -242,7 +245,7 @@ impl Service for ScriptSession {
                     "resources": {"subscribe": true}},
                 "serverInfo": {"name": "old", "version": "1"},
             })),
-            "tools/call" if super::tasks::is_job(&request) => Ok(super::tasks::begin(&request)),
+            "tools/call" if super::tasks::is_job(&request) => Ok(super::tasks::begin(&self.script, &request)),
             "tools/call" if self.script.answers_whole.load(Ordering::Relaxed) => {
                 Ok(Replies::one(self.call(&request, exchange).next().await.unwrap()?))
             }
@@ -319,6 +322,8 @@ impl Pair {
             listens: 0.into(),
             lost: watch::Sender::new(0),
             job: watch::Sender::new("working"),
+            distinct: false.into(),
+            jobs: Mutex::default(),
         });
         let server = Arc::new(Scripted(Arc::clone(&script)));
         let seal = Arc::new(Seal::new());

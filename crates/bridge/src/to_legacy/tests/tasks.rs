@@ -5,14 +5,19 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shadowcat_pipeline::{ExchangeId, RefusalKind, Replies};
+use shadowcat_pipeline::{Envelope, ExchangeId, RefusalKind, Replies, Service as _};
 use shadowcat_protocol::{ErrorObject, Message, Request, Response};
 
-use super::peer::{Ask, META, Pair, ScriptSession, ask, call, side, value};
+use tokio::sync::watch;
+
+use super::peer::{Ask, META, Pair, Script, ScriptSession, ask, call, side, value};
 use super::{forms, pair, state_of};
 use crate::to_legacy::ToLegacySettings;
 
-const LIFE: Duration = Duration::from_mins(20);
+pub(super) const LIFE: Duration = Duration::from_mins(20);
+
+/// How a task is when nothing more becomes of it.
+pub(super) const OVER: [&str; 3] = ["completed", "failed", "cancelled"];
 
 /// The tools of the server, as it lists them.
 pub(super) fn tools() -> Value {
@@ -37,9 +42,19 @@ fn task(id: &str, status: &str) -> Value {
         "ttl": LIFE.as_millis(), "pollInterval": 500})
 }
 
-pub(super) fn begin(call: &Request) -> Replies {
-    let id = format!("t-{}", call.name().unwrap());
+pub(super) fn begin(script: &Script, call: &Request) -> Replies {
+    let mut id = format!("t-{}", call.name().unwrap());
+    if script.distinct.load(Ordering::Relaxed) {
+        let mut jobs = script.jobs.lock().unwrap();
+        id = format!("{id}-{}", jobs.len());
+        jobs.insert(id.clone(), watch::Sender::new("working"));
+    }
     one(call, &json!({"task": task(&id, "working")}))
+}
+
+/// How far the task of this name is.
+fn job_of(script: &Script, id: &str) -> watch::Sender<&'static str> {
+    script.jobs.lock().unwrap().get(id).unwrap_or(&script.job).clone()
 }
 
 fn one(request: &Request, result: &Value) -> Replies {
@@ -57,7 +72,7 @@ pub(super) fn about(session: &ScriptSession, request: &Request, exchange: Exchan
         },
         std::borrow::Cow::into_owned,
     );
-    let job = session.script.job.clone();
+    let job = job_of(&session.script, &id);
     match request.method() {
         "tasks/get" if *job.borrow() == "unknown" => {
             let error = ErrorObject { code: -32602, message: "gone".into(), data: None };
@@ -75,22 +90,35 @@ pub(super) fn about(session: &ScriptSession, request: &Request, exchange: Exchan
 /// The result of a task, when it has one. A task that asks does it here.
 fn result(session: &ScriptSession, request: &Request, id: String, exchange: ExchangeId) -> Replies {
     let related = session.script.relates.load(Ordering::Relaxed).then_some(exchange);
-    let (back, job) = (Arc::clone(&session.back), session.script.job.clone());
+    let (back, job) = (Arc::clone(&session.back), job_of(&session.script, &id));
     let request = request.clone();
     Replies::stream(futures_util::stream::once(async move {
         let mut content = json!([]);
         let meta = json!({format!("{META}related-task"): {"taskId": id}});
-        if id == "t-ask_job" {
+        let mut states = job.subscribe();
+        let ended = async { *states.wait_for(|status| OVER.contains(status)).await.unwrap() };
+        if id.starts_with("t-ask_job") {
             let params = json!({"message": "?", "_meta": meta}).to_string();
             let form =
                 Request::new(&shadowcat_protocol::Id::from_u64(9), "elicitation/create", Some(&params));
             let mut replies = back.deliver(Message::Request(form), related, &side()).await.unwrap();
-            let answer = value(&replies.next().await.unwrap().unwrap());
-            content = json!([answer["result"]]);
-            job.send_replace("completed");
+            tokio::select! {
+                answer = replies.next() => {
+                    content = json!([value(&answer.unwrap().unwrap())["result"]]);
+                    job.send_if_modified(|status| {
+                        let goes_on = !OVER.contains(status);
+                        if goes_on {
+                            *status = "completed";
+                        }
+                        goes_on
+                    });
+                }
+                _ = ended => {}
+            }
+        } else {
+            ended.await;
         }
-        job.subscribe().wait_for(|status| ["completed", "failed"].contains(status)).await.unwrap();
-        if id == "t-break_job" {
+        if id == "t-break_job" || *job.borrow() == "cancelled" {
             let error = ErrorObject { code: -32000, message: "broken".into(), data: None };
             return Ok(Message::Response(Response::error(Some(request.id()), &error)));
         }
@@ -99,11 +127,11 @@ fn result(session: &ScriptSession, request: &Request, id: String, exchange: Exch
     }))
 }
 
-fn taking() -> Value {
+pub(super) fn taking() -> Value {
     json!({"elicitation": {"form": {}}, "extensions": {format!("{META}tasks"): {}}})
 }
 
-fn about_task(method: &'static str, handle: &Value) -> Ask {
+pub(super) fn about_task(method: &'static str, handle: &Value) -> Ask {
     ask(method, &json!({"taskId": handle}), &taking())
 }
 
@@ -352,13 +380,96 @@ async fn what_a_client_says_of_tasks_of_the_other_era_does_not_reach_the_server(
     assert_eq!(call.answer(&pair).await["result"]["count"], 1);
 }
 
+/// A subscription to word of these tasks, behind its acknowledgement; what that names.
+async fn listen_to(pair: &Pair, handles: &[&Value]) -> (Replies, Value) {
+    let wanted = json!({"notifications": {"taskIds": handles, "toolsListChanged": true}});
+    let mut replies = ask("subscriptions/listen", &wanted, &taking()).send(pair).await.unwrap();
+    let ack = value(&replies.next().await.unwrap().unwrap());
+    (replies, ack["params"]["notifications"].clone())
+}
+
+/// The next word of a task.
+async fn told(replies: &mut Replies) -> Value {
+    let told = value(&replies.next().await.unwrap().unwrap());
+    assert_eq!(told["method"], "notifications/tasks", "{told}");
+    assert_eq!(told["params"]["_meta"][format!("{META}subscriptionId")], "a");
+    told["params"].clone()
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_listener_is_not_promised_word_of_tasks() {
+async fn a_listener_is_promised_word_of_the_tasks_that_are_its_own() {
     let pair = pair();
-    let wanted = json!({"notifications": {"taskIds": ["t"], "toolsListChanged": true}});
+    let wanted = json!({"notifications": {"taskIds": ["t"]}});
     let undeclared = ask("subscriptions/listen", &wanted, &json!({})).answer(&pair).await;
     assert_eq!(undeclared["error"]["code"], -32021);
-    let mut replies = ask("subscriptions/listen", &wanted, &taking()).send(&pair).await.unwrap();
-    let ack = value(&replies.next().await.unwrap().unwrap());
-    assert_eq!(ack["params"]["notifications"], json!({"toolsListChanged": true}));
+    let foreign = call("job", &taking()).by("bob").answer(&pair).await["result"]["taskId"].clone();
+    let own = handle_of(&pair, "job").await;
+    let (_, granted) = listen_to(&pair, &[&foreign, &own, &json!("t-job"), &json!(7)]).await;
+    assert_eq!(granted, json!({"toolsListChanged": true, "taskIds": [own]}));
+    let (_, granted) = listen_to(&pair, &[&foreign]).await;
+    assert_eq!(granted, json!({"toolsListChanged": true}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_is_told_how_each_task_is_and_what_becomes_of_it() {
+    for says_so in [false, true] {
+        let pair = pair();
+        let handle = handle_of(&pair, "ask_job").await;
+        let (mut replies, _) = listen_to(&pair, &[&handle]).await;
+        assert_eq!(told(&mut replies).await["status"], "working");
+        let begun = tokio::time::Instant::now();
+        pair.script.job.send_replace("input_required");
+        if says_so {
+            let note = shadowcat_protocol::Notification::new(
+                "notifications/tasks/status",
+                Some(r#"{"taskId":"t-ask_job","status":"input_required"}"#),
+            );
+            let back = pair.script.backs.lock().unwrap()[0].clone();
+            back.deliver(Message::Notification(note), None, &side()).await.unwrap();
+        }
+        let asking = told(&mut replies).await;
+        let form = json!({"method": "elicitation/create", "params": {"message": "?"}});
+        assert_eq!(asking["inputRequests"], json!({"q1": form}));
+        assert_eq!(
+            begun.elapsed() < Duration::from_millis(500),
+            says_so,
+            "it looks at its own pace, or at once"
+        );
+        let mut update = about_task("tasks/update", &handle);
+        update.params["inputResponses"] = json!({"q1": {"action": "accept"}});
+        update.answer(&pair).await;
+        let done = told(&mut replies).await;
+        assert_eq!(done["status"], "completed");
+        assert_eq!(done["result"]["content"], json!([{"action": "accept"}]));
+        assert_eq!(done["taskId"], handle);
+        assert_eq!(done.get("resultType"), None);
+        tokio::time::timeout(LIFE, replies.next()).await.expect_err("it stays open, and has no more to tell");
+        assert_eq!(pair.counters.not_carried.get(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_nobody_asks_about_is_not_looked_at() {
+    let pair = pair();
+    let handle = handle_of(&pair, "job").await;
+    let (mut replies, _) = listen_to(&pair, &[&handle]).await;
+    told(&mut replies).await;
+    drop(replies);
+    let looks = pair.log_of("tasks/get").len();
+    tokio::time::sleep(LIFE / 2).await;
+    assert_eq!(pair.log_of("tasks/get").len(), looks);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_task_shows_that_it_lives_to_whoever_waits_for_its_result() {
+    let pair = pair();
+    let first = call("job", &forms());
+    let origin = Arc::new(first.origin.clone());
+    let request = Request::new(&first.id, "tools/call", Some(&first.params.to_string()));
+    let envelope = Envelope::to_server(Message::Request(request), Arc::clone(&origin));
+    let mut replies = pair.bridge.handle(envelope).await.unwrap();
+    let waiting = tokio::time::timeout(Duration::from_mins(5), replies.next());
+    waiting.await.expect_err("the task goes on");
+    assert!(origin.pulse.count() > 100, "{}", origin.pulse.count());
+    assert_eq!(pair.counters.not_carried.get(), 0);
 }

@@ -1,4 +1,4 @@
-//! Calls, questions, answers and withdrawals in any order.
+//! Calls, tasks, questions, answers and withdrawals in any order.
 
 use super::*;
 use futures_util::StreamExt as _;
@@ -14,6 +14,19 @@ enum Fate {
     /// After a question that the client never answers.
     Unheard,
     Silent,
+    /// As a task that comes to its end.
+    Task,
+    /// As a task that does not.
+    Endless,
+}
+
+impl Fate {
+    fn method(self) -> &'static str {
+        match self {
+            Self::Task | Self::Endless => "tools/call",
+            _ => "prompts/get",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +38,8 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let fate = prop::sample::select(vec![Fate::Answered, Fate::Asked, Fate::Unheard, Fate::Silent]);
+    let fates = [Fate::Answered, Fate::Asked, Fate::Unheard, Fate::Silent, Fate::Task, Fate::Endless];
+    let fate = prop::sample::select(fates.to_vec());
     let step = prop_oneof![
         3 => (0..4_u8, fate).prop_map(|(id, fate)| Step::Call(id, fate)),
         1 => (0..4_u8).prop_map(Step::Withdraw),
@@ -42,6 +56,17 @@ fn server(request: &Value) -> Option<Play> {
             json!({"resultType": "input_required", "inputRequests": {"k": form}, "requestState": "s"}),
         )
     };
+    let task = |kind: &str, status: &str| {
+        let id = params.get("name").unwrap_or(&params["taskId"]);
+        Play::Result(json!({"resultType": kind, "taskId": id, "status": status, "pollIntervalMs": 100,
+            "ttlMs": null, "result": {"name": id}}))
+    };
+    match request["method"].as_str().unwrap() {
+        "tools/call" => return Some(task("task", "working")),
+        "tasks/get" if params["taskId"] == "Task" => return Some(task("complete", "completed")),
+        "tasks/get" => return Some(task("complete", "working")),
+        _ => {}
+    }
     (request["method"] == "prompts/get").then(|| match params["name"].as_str().unwrap() {
         _ if params.get("inputResponses").is_some() => Play::Result(json!({"name": params["name"]})),
         "Asked" => asks("please"),
@@ -67,7 +92,7 @@ async fn check(steps: Vec<Step>) {
         match step {
             Step::Call(id, fate) => {
                 let params = json!({"name": format!("{fate:?}")});
-                let mut replies = bench.start(&id.to_string(), "prompts/get", &params).await;
+                let mut replies = bench.start(&id.to_string(), fate.method(), &params).await;
                 calls.push(async move { (id, fate, rest(&mut replies).await) });
                 begun += 1;
             }
@@ -90,9 +115,19 @@ async fn check(steps: Vec<Step>) {
     assert!(unanswered <= withdrawn, "{unanswered} calls ended without an answer");
     bench.session.close().await;
     while let Some(end) = calls.next().await {
-        assert!([Fate::Unheard, Fate::Silent].contains(&end.1) && end.2.is_empty());
+        assert!([Fate::Unheard, Fate::Silent, Fate::Endless].contains(&end.1) && end.2.is_empty());
         ended.push(end);
     }
+    let of = |method, fate: &str| {
+        let names =
+            |sent: &&Value| [&sent["params"]["name"], &sent["params"]["taskId"]].contains(&&json!(fate));
+        bench.server.of(method).iter().filter(names).count()
+    };
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // A task of which the end was not seen is cancelled, once; one whose call was withdrawn first was never heard of.
+    let (tasks, cancelled) = (of("tools/call", "Endless"), of("tasks/cancel", "Endless"));
+    assert!(cancelled <= tasks && tasks - cancelled <= withdrawn, "{cancelled} of {tasks}");
+    assert!(of("tasks/cancel", "Task") <= withdrawn);
     assert_eq!(ended.len(), begun);
     for (id, fate, replies) in ended {
         let answer = json!({"jsonrpc": "2.0", "id": id, "result": {"name": format!("{fate:?}")}});
