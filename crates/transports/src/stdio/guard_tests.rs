@@ -50,6 +50,20 @@ fn guards(mark: &str) -> Vec<i32> {
     .collect()
 }
 
+/// Waits for a guard with this mark that is not the one before it.
+async fn guard_after(before: i32, mark: &str) -> i32 {
+    let found = async {
+        loop {
+            // Of one look: between two of them the one before may die, and there would be none and yet no longer that.
+            if let Some(other) = guards(mark).into_iter().find(|id| *id != before) {
+                return other;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    tokio::time::timeout(LONG, found).await.expect("a guard")
+}
+
 fn wait_until(what: &str, deadline: Duration, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + deadline;
     while !holds() {
@@ -132,14 +146,9 @@ async fn a_guard_that_died_is_replaced_and_told_what_lives() {
     let guard = guard(MARK);
     let (mut child, group) = child();
     guard.add(group);
-    let first = *guards(MARK).first().expect("a guard");
+    let first = guard_after(0, MARK).await;
     rustix::process::kill_process(Pid::from_raw(first).unwrap(), Signal::KILL).unwrap();
-    let replaced = async {
-        while guards(MARK).is_empty() || guards(MARK).contains(&first) {
-            tokio::time::sleep(POLL).await;
-        }
-    };
-    tokio::time::timeout(LONG, replaced).await.expect("another guard");
+    guard_after(first, MARK).await;
     assert!(guard.shutdown(LONG).await);
     let status = tokio::time::timeout(LONG, child.wait()).await.expect("an end").unwrap();
     // SIGTERM is how a guard begins; without one the proxy would have sent SIGKILL.
