@@ -16,6 +16,7 @@ mod mock;
 mod output;
 mod plan_args;
 mod process;
+mod progress;
 mod reverse;
 mod run;
 mod schema;

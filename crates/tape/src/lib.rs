@@ -53,7 +53,7 @@ mod validate;
 mod writer;
 
 pub use calls::{Call, Calls};
-pub use edit::{EditError, Input, Selection, cut, merge, redact};
+pub use edit::{EditError, Selection, cut, header, merge, redact};
 pub use file::{FileError, TapeFile};
 pub use index::{Index, Point, beside as index_beside};
 pub use keys::{BadKey, Key, Keys};
@@ -63,6 +63,6 @@ pub use reader::{Place, ReadError, Reader};
 pub use record::{Action, ClientSide, End, Frame, Header, Kind, Lost, Record, UpstreamSide};
 pub use recorder::Recorder;
 pub use redact::{Redacted, Redactor, RedactorError};
-pub use repair::{Repaired, repair};
+pub use repair::{RepairError, Repaired, repair};
 pub use tape::{CreateError, Health, Monitor, Settings, Stats, Summary, Tap, Tape, is_being_written};
 pub use validate::{Fault, FaultKind, Report, validate};

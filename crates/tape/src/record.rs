@@ -3,6 +3,7 @@
 //! Names of transports, revisions and the like are words here, not enums: a tape from a newer program may know more of
 //! them, and a reader shows what stands there.
 
+use crate::line::{MAJOR, MINOR};
 use std::borrow::Cow;
 
 use shadowcat_pipeline::Direction;
@@ -39,6 +40,13 @@ pub struct Header {
     pub redacted: bool,
     /// The format of the recording that it was made from, if it was.
     pub imported: Option<String>,
+}
+
+impl Header {
+    /// Whether a newer program wrote the tape, which may say things that this one passes over.
+    pub fn is_newer(&self) -> bool {
+        (self.major, self.minor) > (MAJOR, MINOR)
+    }
 }
 
 /// One message, as it passed one point of the path.
@@ -190,8 +198,8 @@ pub(crate) mod testing {
     /// The header of a tape of this format.
     pub(crate) fn header() -> Header {
         Header {
-            major: crate::line::MAJOR,
-            minor: crate::line::MINOR,
+            major: MAJOR,
+            minor: MINOR,
             program: "0.1.0".to_owned(),
             tape: "00ff".to_owned(),
             created: OffsetDateTime::UNIX_EPOCH,

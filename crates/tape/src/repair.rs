@@ -3,8 +3,7 @@
 use std::io::BufRead;
 use std::path::Path;
 
-use crate::edit::EditError;
-use crate::file::TapeFile;
+use crate::file::{FileError, TapeFile};
 use crate::reader::{ReadError, Reader};
 use crate::record::{Header, Record};
 use crate::tape::{self, Summary};
@@ -24,6 +23,17 @@ pub struct Repaired {
     pub summary: Summary,
 }
 
+/// Why no copy was made.
+#[derive(Debug, thiserror::Error)]
+pub enum RepairError {
+    /// Nothing of the tape can be read.
+    #[error("there is nothing of the tape that can be read")]
+    Unreadable(#[source] ReadError),
+    /// The copy cannot be written.
+    #[error(transparent)]
+    Write(#[from] FileError),
+}
+
 /// Writes a copy of a tape without what is damaged. Lines that are kept are kept byte for byte, also those of a newer
 /// program.
 ///
@@ -33,13 +43,13 @@ pub fn repair<R: BufRead>(
     reader: &mut Reader<R>,
     copy: &Path,
     progress: &mut dyn FnMut(u64),
-) -> Result<Repaired, EditError> {
+) -> Result<Repaired, RepairError> {
     let (mut check, mut dropped) = (Check::default(), 0);
     let mut out = None;
     while let Some(line) = reader.next_line() {
         progress(reader.offset());
         if let Err(fault @ ReadError::Newer { .. }) = line {
-            return Err(EditError::Read(fault));
+            return Err(RepairError::Unreadable(fault));
         }
         let record = line.as_ref().ok().cloned().flatten();
         let verdict = check.take(reader.place(), line);
@@ -60,12 +70,12 @@ pub fn repair<R: BufRead>(
             None => out.line(None, reader.text())?,
         }
     }
-    let Some(out) = out else { return Err(EditError::Read(ReadError::NoHeader)) };
+    let Some(out) = out else { return Err(RepairError::Unreadable(ReadError::NoHeader)) };
     Ok(Repaired { report: check.report, dropped, summary: out.finish()? })
 }
 
 /// With the tape's own header, or with one that claims nothing in place of one that is damaged.
-fn begin(copy: &Path, first: Option<&Record>, line: &[u8]) -> Result<TapeFile, EditError> {
+fn begin(copy: &Path, first: Option<&Record>, line: &[u8]) -> Result<TapeFile, RepairError> {
     if let Some(Record::Header(_)) = first {
         return Ok(TapeFile::with_header_line(copy, line)?);
     }
@@ -73,7 +83,7 @@ fn begin(copy: &Path, first: Option<&Record>, line: &[u8]) -> Result<TapeFile, E
         Some(Record::Frame(frame)) => frame.begun(),
         _ => time::OffsetDateTime::UNIX_EPOCH,
     };
-    let header: Header = tape::header(created, false).map_err(crate::file::FileError::from)?;
+    let header: Header = tape::header(created, false).map_err(FileError::from)?;
     Ok(TapeFile::with_header(copy, &header)?)
 }
 
@@ -84,7 +94,7 @@ mod tests {
     use super::*;
     use crate::validate::tests::{lines, report};
 
-    fn repaired(bytes: &[u8]) -> Result<(Vec<u8>, Repaired), EditError> {
+    fn repaired(bytes: &[u8]) -> Result<(Vec<u8>, Repaired), RepairError> {
         let dir = tempfile::tempdir().unwrap();
         let copy = dir.path().join("copy.tape.jsonl");
         let repaired = repair(&mut Reader::new(bytes), &copy, &mut |_| ())?;

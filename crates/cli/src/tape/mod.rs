@@ -3,7 +3,11 @@
 mod export;
 pub(crate) mod files;
 mod import;
+mod make;
+mod range;
+mod remove;
 mod show;
+mod validate;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,7 +23,7 @@ use crate::output::{self, Format, Listing};
 use crate::process::Process;
 use files::TapeFiles;
 
-/// List recordings, and show what is on them
+/// List recordings, show what is on them, check them and make others of them
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Directory of the tapes [env: SHADOWCAT_RECORD] [default: `tapes` in the data directory]
@@ -47,21 +51,31 @@ enum Action {
     Export(export::Args),
     /// Make a tape of a recording of another tool
     Import(import::Args),
+    Validate(validate::Args),
+    Redact(make::Redact),
+    Merge(make::Merge),
+    Cut(make::Cut),
+    Rm(remove::Args),
 }
 
 impl Args {
     pub(crate) fn run(&self, process: &Process) -> Result<(), Failure> {
+        let paths = |tapes: &TapeFiles| tapes.paths(self.record.as_ref(), &self.data, process);
         match &self.action {
             Action::List(listing) => {
                 let dir = self.data.tapes(self.record.as_ref(), process)?;
                 output::print(&list(&dir, listing)?)
             }
-            Action::Show { tapes, output } => tapes
-                .paths(self.record.as_ref(), &self.data, process)?
-                .iter()
-                .try_for_each(|path| show::show(path, *output)),
-            Action::Export(args) => args.run(&args.tapes.paths(self.record.as_ref(), &self.data, process)?),
+            Action::Show { tapes, output } => {
+                paths(tapes)?.iter().try_for_each(|path| show::show(path, *output))
+            }
+            Action::Export(args) => args.run(&paths(&args.tapes)?),
             Action::Import(args) => args.run(self.data.tapes(self.record.as_ref(), process).ok().as_deref()),
+            Action::Validate(args) => args.run(&paths(&args.tapes)?),
+            Action::Redact(args) => args.run(&paths(&args.tapes)?),
+            Action::Merge(args) => args.run(&paths(&args.tapes)?),
+            Action::Cut(args) => args.run(&paths(&args.tapes)?),
+            Action::Rm(args) => args.run(&paths(&args.tapes)?),
         }
     }
 }

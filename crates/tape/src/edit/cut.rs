@@ -8,6 +8,7 @@ use super::{EditError, Input, Piece};
 use crate::calls::{Call, Calls};
 use crate::file::TapeFile;
 use crate::index::Point;
+use crate::keys::Keys;
 use crate::record::Frame;
 use crate::tape::Summary;
 
@@ -42,22 +43,23 @@ impl Selection<'_> {
 }
 
 /// Writes the wanted calls to a new tape: all their frames at both sides of a bridge, and the questions that belong to
-/// them. The tape is read twice, so `open` is called twice.
+/// them. The tape is read twice.
 ///
 /// # Errors
 /// When the tape is damaged, or the new one cannot be written.
-pub fn cut<R: BufRead>(
-    open: &dyn Fn() -> Result<Input<R>, EditError>,
+pub fn cut(
+    tape: &Path,
+    keys: &Keys,
     selection: &Selection<'_>,
     path: &Path,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Summary, EditError> {
-    let mut input = open()?;
+    let mut input = Input::open(tape, keys)?;
     let mut picked = Picked::default();
     pick(&mut input, selection, &mut picked, progress)?;
     let read = input.reader.offset();
 
-    let mut input = open()?;
+    let mut input = Input::open(tape, keys)?;
     let mut out = TapeFile::create(path, input.header.created, input.header.redacted)?;
     let mut within = selection.from.is_none();
     while let Some(piece) = input.next()? {

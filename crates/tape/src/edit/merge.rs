@@ -1,12 +1,13 @@
 //! Several tapes as one, in the order of their times.
 
 use std::io::BufRead;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use time::OffsetDateTime;
 
 use super::{EditError, Input, Piece};
 use crate::file::TapeFile;
+use crate::keys::Keys;
 use crate::record::Frame;
 use crate::tape::Summary;
 
@@ -15,11 +16,13 @@ use crate::tape::Summary;
 ///
 /// # Errors
 /// When a tape is damaged, or the new one cannot be written.
-pub fn merge<R: BufRead>(
-    inputs: Vec<Input<R>>,
+pub fn merge(
+    tapes: &[PathBuf],
+    keys: &Keys,
     path: &Path,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Summary, EditError> {
+    let inputs: Vec<_> = tapes.iter().map(|tape| Input::open(tape, keys)).collect::<Result<_, _>>()?;
     let begun = inputs.iter().map(|input| input.header.created).min().unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let redacted = inputs.iter().all(|input| input.header.redacted);
     let mut out = TapeFile::create(path, begun, redacted)?;

@@ -10,21 +10,37 @@ mod redact;
 mod tests;
 
 use std::io::BufRead;
+use std::path::{Path, PathBuf};
 
 pub use cut::{Selection, cut};
 pub use merge::merge;
 pub use redact::redact;
 
 use crate::file::FileError;
+use crate::keys::Keys;
+use crate::open::{OpenError, Source, open};
 use crate::reader::{ReadError, Reader};
 use crate::record::{Frame, Header, Lost, Record};
 
 /// Why no tape was made.
 #[derive(Debug, thiserror::Error)]
 pub enum EditError {
+    /// A tape cannot be opened.
+    #[error("{path} cannot be read")]
+    Open {
+        /// The tape.
+        path: PathBuf,
+        /// Why.
+        source: OpenError,
+    },
     /// A tape cannot be used as it is.
-    #[error("the tape cannot be used as it is: `shadowcat tape validate --repair` copies what is whole")]
-    Read(#[source] ReadError),
+    #[error("{path} cannot be used as it is: `shadowcat tape validate --repair` copies what is whole of it")]
+    Read {
+        /// The tape.
+        path: PathBuf,
+        /// What is wrong.
+        source: ReadError,
+    },
     /// The new one cannot be written.
     #[error(transparent)]
     Write(#[from] FileError),
@@ -37,8 +53,8 @@ pub enum EditError {
 }
 
 /// A tape that is read for another.
-#[derive(Debug)]
-pub struct Input<R> {
+struct Input<R> {
+    path: PathBuf,
     header: Header,
     reader: Reader<R>,
 }
@@ -50,22 +66,29 @@ enum Piece {
     Lost(Lost),
 }
 
-impl<R: BufRead> Input<R> {
-    /// Reads the header.
-    ///
-    /// # Errors
-    /// When it is no tape.
-    pub fn new(mut reader: Reader<R>) -> Result<Self, EditError> {
-        match reader.next() {
-            Some(Ok(Record::Header(header))) => Ok(Self { header, reader }),
-            Some(Err(fault)) => Err(EditError::Read(fault)),
-            Some(Ok(_)) | None => Err(EditError::Read(ReadError::NoHeader)),
-        }
-    }
+/// The header of a tape.
+///
+/// # Errors
+/// When it is no tape, or cannot be read.
+pub fn header(tape: &Path, keys: &Keys) -> Result<Header, EditError> {
+    Input::open(tape, keys).map(|input| input.header)
+}
 
-    /// The header.
-    pub fn header(&self) -> &Header {
-        &self.header
+impl Input<Source> {
+    fn open(path: &Path, keys: &Keys) -> Result<Self, EditError> {
+        let reader = open(path, keys).map_err(|source| EditError::Open { path: path.to_owned(), source })?;
+        Self::new(path, reader)
+    }
+}
+
+impl<R: BufRead> Input<R> {
+    fn new(path: &Path, mut reader: Reader<R>) -> Result<Self, EditError> {
+        let path = path.to_owned();
+        match reader.next() {
+            Some(Ok(Record::Header(header))) => Ok(Self { path, header, reader }),
+            Some(Err(source)) => Err(EditError::Read { path, source }),
+            Some(Ok(_)) | None => Err(EditError::Read { path, source: ReadError::NoHeader }),
+        }
     }
 
     fn next(&mut self) -> Result<Option<Piece>, EditError> {
@@ -75,7 +98,7 @@ impl<R: BufRead> Input<R> {
                 Some(Ok(Record::Lost(lost))) => return Ok(Some(Piece::Lost(lost))),
                 Some(Ok(Record::Header(_) | Record::End(_))) => {}
                 Some(Err(ReadError::Torn { .. })) | None => return Ok(None),
-                Some(Err(fault)) => return Err(EditError::Read(fault)),
+                Some(Err(source)) => return Err(EditError::Read { path: self.path.clone(), source }),
             }
         }
     }

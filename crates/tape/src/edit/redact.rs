@@ -1,10 +1,10 @@
 //! The same tape without what a redactor finds.
 
-use std::io::BufRead;
 use std::path::Path;
 
 use super::{EditError, Input, Piece};
 use crate::file::TapeFile;
+use crate::keys::Keys;
 use crate::record::Frame;
 use crate::redact::Redactor;
 use crate::tape::Summary;
@@ -13,12 +13,14 @@ use crate::tape::Summary;
 ///
 /// # Errors
 /// When the tape is damaged, or the copy cannot be written.
-pub fn redact<R: BufRead>(
-    mut input: Input<R>,
+pub fn redact(
+    tape: &Path,
+    keys: &Keys,
     redactor: &Redactor,
     copy: &Path,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(Summary, u64), EditError> {
+    let mut input = Input::open(tape, keys)?;
     let mut out = TapeFile::create(copy, input.header.created, true)?;
     let mut count = 0;
     while let Some(piece) = input.next()? {

@@ -1,7 +1,5 @@
 //! Cutting, merging and redacting, on tapes made for it.
 
-use std::path::{Path, PathBuf};
-
 use shadowcat_pipeline::Direction;
 use time::{Duration, OffsetDateTime};
 
@@ -30,10 +28,6 @@ fn write(path: &Path, created: OffsetDateTime, frames: &[Frame]) {
         tape.frame(frame).unwrap();
     }
     tape.finish().unwrap();
-}
-
-fn input(path: &Path) -> Result<Input<impl BufRead + use<>>, EditError> {
-    Input::new(Reader::open(path).unwrap())
 }
 
 fn frames(path: &Path) -> Vec<Frame> {
@@ -78,7 +72,7 @@ fn cut_to(from: Option<u32>, to: Option<u32>, filter: &dyn Fn(&Call) -> bool, ha
     write(&dir.path("a"), BEGUN, &conversation());
     let point = |second: u32| Point::Time(BEGUN + Duration::seconds(second.into()));
     let selection = Selection { from: from.map(point), to: to.map(point), filter, handshakes };
-    cut(&|| input(&dir.path("a")), &selection, &dir.path("b"), &mut |_| ()).unwrap();
+    cut(&dir.path("a"), &Keys::default(), &selection, &dir.path("b"), &mut |_| ()).unwrap();
     let frames = frames(&dir.path("b"));
     assert!(frames.iter().map(|frame| frame.seq).eq(1..=frames.len() as u64));
     frames.iter().map(|frame| frame.at_us / 1_000_000).collect()
@@ -114,7 +108,7 @@ fn what_is_lost_within_a_part_is_lost_in_the_cut() {
     }
     tape.finish().unwrap();
     let selection = Selection { from: Some(Point::Seq(19)), to: None, filter: &|_| true, handshakes: false };
-    let summary = cut(&|| input(&dir.path("a")), &selection, &dir.path("b"), &mut |_| ()).unwrap();
+    let summary = cut(&dir.path("a"), &Keys::default(), &selection, &dir.path("b"), &mut |_| ()).unwrap();
     assert_eq!((summary.frames, summary.lost), (2, 2));
 }
 
@@ -125,8 +119,8 @@ fn tapes_are_merged_by_time_and_their_exchanges_stay_apart() {
     let asked = Frame { related: Some(1), ..message(3, 2, DOWN, Some("c")) };
     write(&dir.path("early"), BEGUN, &early);
     write(&dir.path("late"), BEGUN + Duration::seconds(4), &[message(1, 1, UP, Some("b")), asked]);
-    let inputs = ["late", "early"].map(|name| input(&dir.path(name)).unwrap());
-    merge(inputs.into(), &dir.path("both"), &mut |_| ()).unwrap();
+    let tapes = ["late", "early"].map(|name| dir.path(name));
+    merge(&tapes, &Keys::default(), &dir.path("both"), &mut |_| ()).unwrap();
     let frames = frames(&dir.path("both"));
     let seen: Vec<_> = frames
         .iter()
@@ -146,12 +140,12 @@ fn a_tape_that_was_recorded_openly_is_redacted_and_what_was_redacted_stays() {
     tape.finish().unwrap();
     let redactor = Redactor::new().unwrap();
     let (_, count) =
-        redact(input(&dir.path("open")).unwrap(), &redactor, &dir.path("safe"), &mut |_| ()).unwrap();
+        redact(&dir.path("open"), &Keys::default(), &redactor, &dir.path("safe"), &mut |_| ()).unwrap();
     let text = std::fs::read_to_string(dir.path("safe")).unwrap();
     assert!(!text.contains("hunter2") && !text.contains("canary"), "{text}");
     assert!(text.contains(r#""token":"[redacted:0123456789ab]","n":1.0"#), "{text}");
     assert_eq!((count, frames(&dir.path("safe"))[0].redactions), (1, 1));
-    assert!(input(&dir.path("safe")).unwrap().header().redacted);
+    assert!(header(&dir.path("safe"), &Keys::default()).unwrap().redacted);
 }
 
 #[test]
@@ -163,8 +157,8 @@ fn a_damaged_tape_is_not_made_into_one_that_looks_whole() {
     std::fs::write(dir.path("torn"), &bytes[..torn]).unwrap();
     bytes[torn] ^= 1;
     std::fs::write(dir.path("damaged"), &bytes).unwrap();
-    let merged = |name: &str| merge(vec![input(&dir.path(name)).unwrap()], &dir.path("b"), &mut |_| ());
-    assert!(matches!(merged("damaged"), Err(EditError::Read(ReadError::Corrupt { .. }))));
+    let merged = |name: &str| merge(&[dir.path(name)], &Keys::default(), &dir.path("b"), &mut |_| ());
+    assert!(matches!(merged("damaged"), Err(EditError::Read { source: ReadError::Corrupt { .. }, .. })));
     assert!(!dir.path("b").exists());
     assert!(merged("torn").is_ok());
 }

@@ -1,0 +1,53 @@
+//! How far long work is: a bar on stderr, where a person watches.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Shorter work shows nothing.
+const SHOWN_AFTER: Duration = Duration::from_secs(1);
+/// Looks at the clock are rare beside the work.
+const LOOK_EVERY_BYTES: u64 = 256 * 1024;
+
+/// A bar over bytes, gone when it is dropped.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    begun: Instant,
+    looked_at: u64,
+}
+
+impl Progress {
+    /// For so many bytes, which may turn out to be more.
+    pub(crate) fn over(bytes: u64, what: &'static str) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::hidden());
+        if let Ok(style) = ProgressStyle::with_template("{msg} [{bar:30}] {bytes}/{total_bytes}, {eta} left")
+        {
+            bar.set_style(style);
+        }
+        bar.set_message(what);
+        Self { bar, begun: Instant::now(), looked_at: 0 }
+    }
+
+    /// Tells how many bytes are done.
+    pub(crate) fn at(&mut self, bytes: u64) {
+        if bytes.saturating_sub(self.looked_at) < LOOK_EVERY_BYTES {
+            return;
+        }
+        self.looked_at = bytes;
+        if self.bar.is_hidden() && self.begun.elapsed() >= SHOWN_AFTER {
+            // Draws nothing unless stderr is a terminal.
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        // What is compressed is longer inside than its file is.
+        if self.bar.length().is_some_and(|length| length < bytes) {
+            self.bar.set_length(bytes);
+        }
+        self.bar.set_position(bytes);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

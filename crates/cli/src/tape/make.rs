@@ -1,0 +1,150 @@
+//! `shadowcat tape redact`, `merge` and `cut`: new tapes from old ones, which stay as they are.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use shadowcat_tape::{Call, EditError, FileError, Header, Keys, Redactor, Selection, Summary};
+
+use super::files::TapeFiles;
+use super::range::Range;
+use crate::failure::Failure;
+use crate::output;
+use crate::progress::Progress;
+
+/// Write a copy of a tape without credentials
+///
+/// For a tape that was recorded without redaction, or before a rule was there. What was replaced before stays as it is.
+#[derive(Debug, clap::Args)]
+pub(super) struct Redact {
+    #[command(flatten)]
+    pub(super) tapes: TapeFiles,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Join tapes to one, in the order of their times
+///
+/// Exchanges get new numbers, so that those of two tapes are never taken for one; sessions stay what they are.
+#[derive(Debug, clap::Args)]
+pub(super) struct Merge {
+    #[command(flatten)]
+    pub(super) tapes: TapeFiles,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Write a part of a tape as a tape of its own
+///
+/// Calls stay whole: with their answers, the questions in between and both sides of a bridge, if only one message of
+/// them is within the part. The handshakes of their sessions come along, so that the part can be played.
+#[derive(Debug, clap::Args)]
+pub(super) struct Cut {
+    #[command(flatten)]
+    pub(super) tapes: TapeFiles,
+    #[command(flatten)]
+    range: Range,
+    /// Leave out handshakes that are not within the part
+    #[arg(long)]
+    no_handshakes: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, clap::Args)]
+struct Output {
+    /// The new tape; a file that is there is never replaced
+    #[arg(short, long = "output", value_name = "FILE")]
+    path: PathBuf,
+}
+
+/// Each is an open file.
+const TAPES_MAX: usize = 256;
+
+impl Redact {
+    pub(super) fn run(&self, tapes: &[PathBuf]) -> Result<(), Failure> {
+        let tape = only(tapes, "redact")?;
+        let redactor =
+            Redactor::new().map_err(|cause| Failure::caused("redaction cannot be set up", cause))?;
+        let mut progress = Progress::over(bytes(tape), "redacting");
+        let (keys, told) = (Keys::default(), &mut |at| progress.at(at));
+        header(tape, &keys)?;
+        let done = shadowcat_tape::redact(tape, &keys, &redactor, &self.output.path, told);
+        let (summary, count) = done.map_err(failure)?;
+        self.output.tell(summary, &format!("; {count} pieces replaced"))
+    }
+}
+
+impl Merge {
+    pub(super) fn run(&self, tapes: &[PathBuf]) -> Result<(), Failure> {
+        if tapes.len() > TAPES_MAX {
+            return Err(Failure::usage(format!(
+                "merge: at most {TAPES_MAX} tapes at one time; do it in parts"
+            )));
+        }
+        let mut progress = Progress::over(tapes.iter().map(|tape| bytes(tape)).sum(), "merging");
+        let (keys, told) = (Keys::default(), &mut |at| progress.at(at));
+        tapes.iter().try_for_each(|tape| header(tape, &keys).map(drop))?;
+        let done = shadowcat_tape::merge(tapes, &keys, &self.output.path, told);
+        self.output.tell(done.map_err(failure)?, &format!("; from {} tapes", tapes.len()))
+    }
+}
+
+impl Cut {
+    pub(super) fn run(&self, tapes: &[PathBuf]) -> Result<(), Failure> {
+        let (tape, keys) = (only(tapes, "cut")?, Keys::default());
+        let begun = header(tape, &keys)?.created;
+        let selection = Selection {
+            from: self.range.from(begun),
+            to: self.range.to(begun),
+            filter: &|_: &Call| true,
+            handshakes: !self.no_handshakes,
+        };
+        // It is read twice.
+        let mut progress = Progress::over(2 * bytes(tape), "cutting");
+        let told = &mut |at| progress.at(at);
+        let done = shadowcat_tape::cut(tape, &keys, &selection, &self.output.path, told);
+        self.output.tell(done.map_err(failure)?, "")
+    }
+}
+
+impl Output {
+    fn tell(&self, summary: Summary, more: &str) -> Result<(), Failure> {
+        let path = self.path.display();
+        let lost = if summary.lost > 0 { format!(", {} lost", summary.lost) } else { String::new() };
+        output::print(&format!("{path}: {} messages{lost}{more}\n", summary.frames))
+    }
+}
+
+/// The header; of a tape whose other records may say more than this program writes, that is told.
+fn header(tape: &Path, keys: &Keys) -> Result<Header, Failure> {
+    let header = shadowcat_tape::header(tape, keys).map_err(failure)?;
+    if header.is_newer() {
+        let tape = tape.display();
+        writeln!(
+            io::stderr(),
+            "shadowcat: {tape}: a newer shadowcat wrote it; what only that knows is left out"
+        )
+        .ok();
+    }
+    Ok(header)
+}
+
+fn only<'a>(tapes: &'a [PathBuf], command: &str) -> Result<&'a Path, Failure> {
+    match tapes {
+        [tape] => Ok(tape),
+        _ => Err(Failure::usage(format!(
+            "{command}: one tape at a time; `shadowcat tape merge` joins several"
+        ))),
+    }
+}
+
+fn bytes(tape: &Path) -> u64 {
+    tape.metadata().map_or(0, |file| file.len())
+}
+
+fn failure(cause: EditError) -> Failure {
+    match cause {
+        EditError::Write(FileError::Exists { .. }) => Failure::plain(cause.to_string()),
+        _ => Failure::caused("no tape was written", cause),
+    }
+}
