@@ -11,8 +11,9 @@ use time::OffsetDateTime;
 use crate::line::{self, FrameLine};
 use crate::record::{Frame, Header, Lost};
 use crate::redact::RedactorError;
+use crate::reel;
 use crate::spool::Spool;
-use crate::tape::{self, Summary};
+use crate::tape::Summary;
 
 /// The one sync is at the end: before it there is no file of that name.
 const NO_SYNC: Duration = Duration::MAX;
@@ -57,7 +58,7 @@ impl TapeFile {
     /// # Errors
     /// Each names the path and what to do.
     pub fn create(path: &Path, created: OffsetDateTime, redacted: bool) -> Result<Self, FileError> {
-        Self::with_header(path, &tape::header(created, redacted)?)
+        Self::with_header(path, &reel::header(created, redacted)?)
     }
 
     pub(crate) fn with_header(path: &Path, header: &Header) -> Result<Self, FileError> {

@@ -14,6 +14,7 @@
 //! | `recorder.rs` | the interceptor |
 //! | `queue.rs` | between the data path and the writer thread |
 //! | `tape.rs`, `writer.rs`, `spool` | a tape being written: its handle, its thread, its bytes on the way to the disk |
+//! | `reel.rs`, `keeper.rs` | the tapes of a run, one after the other, and what becomes of closed ones |
 //! | `validate.rs`, `repair.rs` | what is wrong with a tape, and a copy without it |
 //! | `edit/` | new tapes from old ones |
 //! | `file.rs` | a tape written from frames that are there already |
@@ -33,6 +34,7 @@ pub mod export;
 mod file;
 pub mod import;
 mod index;
+mod keeper;
 mod keys;
 mod line;
 mod list;
@@ -42,6 +44,7 @@ mod reader;
 mod record;
 mod recorder;
 mod redact;
+mod reel;
 pub mod render;
 mod repair;
 mod sealed;
@@ -56,6 +59,7 @@ pub use calls::{Call, Calls};
 pub use edit::{EditError, Selection, cut, header, merge, redact};
 pub use file::{FileError, TapeFile};
 pub use index::{Index, Point, beside as index_beside};
+pub use keeper::Keep;
 pub use keys::{BadKey, Key, Keys};
 pub use list::{Listed, State, files, list};
 pub use open::{OpenError, Source, open};
@@ -63,6 +67,7 @@ pub use reader::{Place, ReadError, Reader};
 pub use record::{Action, ClientSide, End, Frame, Header, Kind, Lost, Record, UpstreamSide};
 pub use recorder::Recorder;
 pub use redact::{Redacted, Redactor, RedactorError};
+pub use reel::{Rotate, is_being_written};
 pub use repair::{RepairError, Repaired, repair};
-pub use tape::{CreateError, Health, Monitor, Settings, Stats, Summary, Tap, Tape, is_being_written};
+pub use tape::{CreateError, Health, Monitor, Settings, Stats, Summary, Tap, Tape};
 pub use validate::{Fault, FaultKind, Report, validate};

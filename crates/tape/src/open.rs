@@ -9,7 +9,7 @@ use crate::reader::{Reader, buffered};
 use crate::sealed::{self, Unsealing};
 
 /// How a zstd frame begins.
-const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+pub(crate) const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 /// What decompressing may take in memory, as a power of two. Ours takes 2 MiB, `zstd -19` takes 8.
 const WINDOW_LOG_MAX: u32 = 23;
 /// A tape is encrypted after it was compressed, and each at most once.
@@ -47,6 +47,13 @@ pub enum OpenError {
 /// When the file cannot be read, or its key is not among `keys`. Whatever else is wrong, the reader says.
 pub fn open(path: &Path, keys: &Keys) -> Result<Reader<Source>, OpenError> {
     source(path, keys).map(Reader::new)
+}
+
+/// The bytes of a tape that may be encrypted, and is not compressed.
+pub(crate) fn unsealed(path: &Path, keys: &Keys) -> Result<Source, OpenError> {
+    let mut source: Source = Box::new(buffered(File::open(path)?));
+    let is_sealed = source.fill_buf()?.starts_with(sealed::MAGIC);
+    Ok(if is_sealed { Box::new(Unsealing::new(source, keys)?) } else { source })
 }
 
 /// The bytes of the records of a tape.

@@ -40,6 +40,10 @@ pub struct Header {
     pub redacted: bool,
     /// The format of the recording that it was made from, if it was.
     pub imported: Option<String>,
+    /// The id of the tape before it, of which this one is the continuation.
+    pub previous: Option<String>,
+    /// Whether only some exchanges were to be recorded: those that are not here were left out, and not lost.
+    pub partial: bool,
 }
 
 impl Header {
@@ -205,6 +209,8 @@ pub(crate) mod testing {
             created: OffsetDateTime::UNIX_EPOCH,
             redacted: true,
             imported: None,
+            previous: None,
+            partial: false,
         }
     }
 

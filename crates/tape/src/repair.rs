@@ -6,7 +6,8 @@ use std::path::Path;
 use crate::file::{FileError, TapeFile};
 use crate::reader::{ReadError, Reader};
 use crate::record::{Header, Record};
-use crate::tape::{self, Summary};
+use crate::reel;
+use crate::tape::Summary;
 use crate::validate::{Check, Report, Verdict};
 
 /// The word on the tape for messages that could not be read any more.
@@ -83,7 +84,7 @@ fn begin(copy: &Path, first: Option<&Record>, line: &[u8]) -> Result<TapeFile, R
         Some(Record::Frame(frame)) => frame.begun(),
         _ => time::OffsetDateTime::UNIX_EPOCH,
     };
-    let header: Header = tape::header(created, false).map_err(FileError::from)?;
+    let header: Header = reel::header(created, false).map_err(FileError::from)?;
     Ok(TapeFile::with_header(copy, &header)?)
 }
 

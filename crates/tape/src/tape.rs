@@ -1,26 +1,22 @@
 //! A tape being written: the file, the thread that writes it, and the handles that others are given.
 
 use std::fmt;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
-
-use time::OffsetDateTime;
+use std::time::{Duration, Instant};
 
 use crate::clock::Moment;
-use crate::line;
-use crate::list::SUFFIX;
+use crate::keeper::{Keep, Keeper};
+use crate::keys::Key;
 use crate::queue::{Bounds, Queue};
-use crate::record::{Frame, Header};
+use crate::record::Frame;
 use crate::recorder::Recorder;
 use crate::redact::{Redactor, RedactorError};
-use crate::spool::Spool;
-use crate::writer::{Told, Writer};
+use crate::reel::{Reel, Rotate};
+use crate::writer::{Told, Totals, Writer};
 
 /// How a tape is written.
 #[derive(Clone, Debug)]
@@ -33,6 +29,12 @@ pub struct Settings {
     pub queue_frames_max: usize,
     /// How many bytes may wait for the writer.
     pub queue_bytes_max: usize,
+    /// When the next tape is begun.
+    pub rotate: Rotate,
+    /// What becomes of closed tapes.
+    pub keep: Keep,
+    /// What tapes are encrypted with.
+    pub key: Option<Key>,
     /// Someone who watches.
     pub tap: Option<Tap>,
 }
@@ -44,6 +46,9 @@ impl Default for Settings {
             sync_every: Duration::from_secs(1),
             queue_frames_max: 16_384,
             queue_bytes_max: 64 * 1024 * 1024,
+            rotate: Rotate::default(),
+            keep: Keep::default(),
+            key: None,
             tap: None,
         }
     }
@@ -140,7 +145,6 @@ pub struct Summary {
 /// A tape being written. Dropping it ends it in order, but nobody waits for that: prefer [`Tape::close`].
 #[derive(Debug)]
 pub struct Tape {
-    path: PathBuf,
     monitor: Monitor,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -160,28 +164,44 @@ impl Tape {
     pub fn create(dir: &Path, settings: Settings) -> Result<Self, CreateError> {
         let redactor = if settings.redact { Some(Redactor::new()?) } else { None };
         let begun = Moment::now();
-        let header = header(OffsetDateTime::from(begun.wall), settings.redact)?;
-        make_dir(dir).map_err(|source| CreateError::Directory { path: dir.to_owned(), source })?;
-        let path = dir.join(file_name(&header));
-        let (file, bytes) =
-            begin(dir, &path, &header).map_err(|source| CreateError::File { path: path.clone(), source })?;
+        let keep = settings.keep;
+        let reel = Reel {
+            dir: dir.to_owned(),
+            redacted: settings.redact,
+            partial: false,
+            key: settings.key.clone(),
+            sync_every: settings.sync_every,
+            rotate: settings.rotate,
+        };
+        let current = reel.first(begun)?;
+        let keeper = Keeper::start(dir, keep, settings.key).map_err(CreateError::System)?;
 
         let bounds = Bounds { frames_max: settings.queue_frames_max, bytes_max: settings.queue_bytes_max };
         let queue = Arc::new(Queue::new(bounds));
-        let told = Arc::new(Told::new(bytes));
+        let told = Arc::new(Told::new(current.path.clone(), current.spool.bytes()));
         let monitor = Monitor { queue: Arc::clone(&queue), told: Arc::clone(&told) };
-        let spool = Spool::new(Box::new(file), bytes, settings.sync_every, begun.steady);
-        let writer = Writer { queue, spool, redactor, tap: settings.tap, begun, told };
+        let writer = Writer {
+            queue,
+            reel,
+            current,
+            before: Totals::default(),
+            taken_seq: 0,
+            keeper,
+            redactor,
+            tap: settings.tap,
+            begun,
+            told,
+        };
         let thread = std::thread::Builder::new()
             .name("tape".to_owned())
             .spawn(move || writer.run())
             .map_err(CreateError::System)?;
-        Ok(Self { path, monitor, thread: Mutex::new(Some(thread)) })
+        Ok(Self { monitor, thread: Mutex::new(Some(thread)) })
     }
 
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// The file that is written, or was written last. Of a tape that is closed and compressed it is the compressed one.
+    pub fn path(&self) -> PathBuf {
+        self.monitor.told.path()
     }
 
     /// An interceptor that records onto this tape; `hop` names its place in the chain (`edge`, `wire`).
@@ -204,8 +224,10 @@ impl Tape {
     /// in a chain go on without a tape. Closing twice is fine.
     pub async fn close(&self, deadline: Duration) -> Summary {
         self.monitor.queue.close();
+        let begun = Instant::now();
         let ended = self.monitor.wait(deadline, |progress| progress.ended).await;
-        if ended {
+        // What is not compressed by then, another run compresses.
+        if self.monitor.wait(deadline.saturating_sub(begun.elapsed()), |progress| progress.kept).await {
             self.join();
         }
         let stats = self.monitor.stats();
@@ -260,60 +282,4 @@ impl Monitor {
         let mut progress = self.told.progress.subscribe();
         matches!(tokio::time::timeout(deadline, progress.wait_for(done)).await, Ok(Ok(_)))
     }
-}
-
-/// The header of a new tape.
-pub(crate) fn header(created: OffsetDateTime, redacted: bool) -> Result<Header, RedactorError> {
-    let mut id = [0_u8; 8];
-    getrandom::fill(&mut id)?;
-    Ok(Header {
-        major: line::MAJOR,
-        minor: line::MINOR,
-        program: env!("CARGO_PKG_VERSION").to_owned(),
-        tape: format!("{:016x}", u64::from_be_bytes(id)),
-        created,
-        redacted,
-        imported: None,
-    })
-}
-
-/// Sorts by time; the id tells tapes of one second apart.
-fn file_name(header: &Header) -> String {
-    let (date, clock) = (header.created.date(), header.created.time());
-    format!(
-        "{:04}{:02}{:02}T{:02}{:02}{:02}Z-{:.6}{SUFFIX}",
-        date.year(),
-        u8::from(date.month()),
-        date.day(),
-        clock.hour(),
-        clock.minute(),
-        clock.second(),
-        header.tape
-    )
-}
-
-/// Tapes hold what people said to their tools: nobody else reads them.
-fn make_dir(dir: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)
-}
-
-/// Whether some program is writing this tape at present.
-///
-/// # Errors
-/// When the file cannot be opened.
-pub fn is_being_written(path: &Path) -> io::Result<bool> {
-    Ok(matches!(File::open(path)?.try_lock(), Err(TryLockError::WouldBlock)))
-}
-
-fn begin(dir: &Path, path: &Path, header: &Header) -> io::Result<(File, u64)> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    // Tells others that it is being written; the system takes it back from a program that was killed. A file system
-    // that knows no locks says nothing then.
-    file.try_lock().ok();
-    let mut first = Vec::new();
-    line::header(header, &mut first);
-    file.write_all(&first)?;
-    // So that a crash of the machine does not lose the name.
-    File::open(dir)?.sync_all()?;
-    Ok((file, first.len() as u64))
 }

@@ -227,7 +227,7 @@ pub(crate) mod tests {
     use crate::line::FrameLine;
     use crate::record::testing::frame;
     use crate::record::{Frame, Kind, Lost};
-    use crate::tape::header;
+    use crate::reel::header;
     use shadowcat_pipeline::Direction;
 
     /// A tape of seven lines: header, 1, 2, 3 to 5 lost, 6, 7, end.

@@ -1,6 +1,7 @@
 //! The writer thread of a tape: redacts, writes lines, and tells what it has done.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,11 +9,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::clock::{Moment, micros};
+use crate::keeper::Keeper;
 use crate::line::{self, FrameLine, SideLine};
 use crate::queue::{Entry, Queue};
-use crate::record::{Kind, Record};
+use crate::record::{Kind, Lost, Record};
 use crate::recorder::{Captured, Passed};
 use crate::redact::Redactor;
+use crate::reel::{Current, Reel};
 use crate::spool::Spool;
 use crate::tape::Tap;
 use shadowcat_pipeline::ExchangeId;
@@ -25,11 +28,25 @@ const LINE_BYTES_KEPT: usize = 256 * 1024;
 
 pub(crate) struct Writer {
     pub(crate) queue: Arc<Queue>,
-    pub(crate) spool: Spool,
+    pub(crate) reel: Reel,
+    pub(crate) current: Current,
+    /// Of the tapes before the current one.
+    pub(crate) before: Totals,
+    /// The number in the queue of the message that was taken last.
+    pub(crate) taken_seq: u64,
+    pub(crate) keeper: Option<Keeper>,
     pub(crate) redactor: Option<Redactor>,
     pub(crate) tap: Option<Tap>,
     pub(crate) begun: Moment,
     pub(crate) told: Arc<Told>,
+}
+
+/// Figures of tapes together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Totals {
+    frames: u64,
+    bytes: u64,
+    untaken: u64,
 }
 
 /// What the thread tells of itself.
@@ -40,6 +57,8 @@ pub(crate) struct Told {
     /// Lost by the disk; what the queue lost, it counts itself.
     pub(crate) lost: AtomicU64,
     pub(crate) fault: Mutex<Option<String>>,
+    /// The tape that is written, or was written last.
+    pub(crate) path: Mutex<PathBuf>,
     pub(crate) progress: watch::Sender<Progress>,
 }
 
@@ -48,18 +67,30 @@ pub(crate) struct Told {
 pub(crate) struct Progress {
     /// Every message up to this is in the file or lost.
     pub(crate) seq: u64,
+    /// The last record is written.
     pub(crate) ended: bool,
+    /// Nothing is done to closed tapes any more.
+    pub(crate) kept: bool,
 }
 
 impl Told {
-    pub(crate) fn new(header_bytes: u64) -> Self {
+    pub(crate) fn new(path: PathBuf, header_bytes: u64) -> Self {
         Self {
             frames: AtomicU64::new(0),
             bytes: AtomicU64::new(header_bytes),
             lost: AtomicU64::new(0),
             fault: Mutex::new(None),
+            path: Mutex::new(path),
             progress: watch::Sender::new(Progress::default()),
         }
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.path.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn move_to(&self, path: PathBuf) {
+        *self.path.lock().unwrap_or_else(PoisonError::into_inner) = path;
     }
 
     pub(crate) fn fault(&self) -> Option<String> {
@@ -77,15 +108,41 @@ impl Writer {
             for entry in taken.drain(..) {
                 self.entry(entry, &mut line, now);
             }
-            self.spool.tick(self.queue.depth().frames == 0, now);
-            self.tell(false);
+            self.current.spool.tick(self.queue.depth().frames == 0, now);
+            self.tell();
         }
-        self.spool.finish(Instant::now());
-        self.tell(true);
+        self.current.spool.finish(Instant::now());
+        self.tell();
+        self.told.progress.send_modify(|progress| progress.ended = true);
+        self.leave();
+    }
+
+    /// Lets the file go, so that it counts as closed, and waits for what is done to closed ones.
+    fn leave(self) {
+        let Self { current, keeper, told, .. } = self;
+        let path = current.path.clone();
+        drop(current);
+        if let Some(path) = keeper.and_then(|keeper| keeper.end(&path)) {
+            told.move_to(path);
+        }
+        told.progress.send_modify(|progress| progress.kept = true);
+    }
+
+    /// Goes on to the next tape, if it is time for one.
+    fn turn(&mut self, now: Instant) {
+        let Some(next) = self.reel.next(&mut self.current, now) else { return };
+        self.told.move_to(next.path.clone());
+        let mut last = std::mem::replace(&mut self.current, next);
+        last.spool.finish(now);
+        self.before.add(&last.spool);
+        drop(last);
+        if let Some(keeper) = &self.keeper {
+            keeper.wake();
+        }
     }
 
     fn patience(&self) -> Duration {
-        match self.spool.next_tick() {
+        match self.current.spool.next_tick() {
             Some(due) => due.saturating_duration_since(Instant::now()).min(SLEEP_MAX),
             None => SLEEP_MAX,
         }
@@ -93,15 +150,27 @@ impl Writer {
 
     fn entry(&mut self, entry: Entry, line: &mut Vec<u8>, now: Instant) {
         match entry {
-            Entry::Lost(lost) => self.spool.lose(&lost),
+            Entry::Lost(lost) => {
+                self.taken_seq = lost.since + lost.count - 1;
+                let since = self.current.seq + 1;
+                self.current.seq += lost.count;
+                self.current.spool.lose(&Lost { since, ..lost });
+            }
             Entry::Frame { seq, captured } => {
-                line.clear();
-                self.encode(seq, &captured, line);
-                self.show(line);
-                self.spool.frame(seq, line, now);
-                line.shrink_to(LINE_BYTES_KEPT);
+                self.taken_seq = seq;
+                self.frame(&captured, line, now);
             }
         }
+    }
+
+    fn frame(&mut self, captured: &Captured, line: &mut Vec<u8>, now: Instant) {
+        self.turn(now);
+        self.current.seq += 1;
+        line.clear();
+        self.encode(self.current.seq, captured, line);
+        self.show(line);
+        self.current.spool.frame(self.current.seq, line, now);
+        line.shrink_to(LINE_BYTES_KEPT);
     }
 
     fn encode(&self, seq: u64, captured: &Captured, out: &mut Vec<u8>) {
@@ -151,29 +220,43 @@ impl Writer {
         }
     }
 
-    fn tell(&self, ended: bool) {
-        let written = self.spool.written();
-        self.told.frames.store(written.frames, Ordering::Relaxed);
-        self.told.bytes.store(written.bytes, Ordering::Relaxed);
-        self.told.lost.store(self.spool.untaken(), Ordering::Relaxed);
+    fn tell(&self) {
+        let mut totals = self.before;
+        totals.add(&self.current.spool);
+        self.told.frames.store(totals.frames, Ordering::Relaxed);
+        self.told.bytes.store(totals.bytes, Ordering::Relaxed);
+        self.told.lost.store(totals.untaken, Ordering::Relaxed);
         self.tell_fault();
-        self.told.progress.send_replace(Progress { seq: written.seq, ended });
+        self.told.progress.send_modify(|progress| {
+            if self.current.spool.is_clear() {
+                progress.seq = self.taken_seq;
+            }
+        });
     }
 
     /// Logs the turn of events once, not each failure.
     fn tell_fault(&self) {
-        let now = self.spool.fault().map(ToString::to_string);
+        let now = self.current.spool.fault().map(ToString::to_string);
         let mut told = self.told.fault.lock().unwrap_or_else(PoisonError::into_inner);
         match (&*told, &now) {
             (None, Some(fault)) => {
                 tracing::error!(%fault, "the tape cannot be written: messages pass unrecorded");
             }
             (Some(_), None) => {
-                tracing::warn!(lost = self.spool.untaken(), "the tape is written again");
+                tracing::warn!(lost = self.current.spool.untaken(), "the tape is written again");
             }
             _ => {}
         }
         *told = now;
+    }
+}
+
+impl Totals {
+    fn add(&mut self, spool: &Spool) {
+        let written = spool.written();
+        self.frames += written.frames;
+        self.bytes += written.bytes;
+        self.untaken += spool.untaken();
     }
 }
 

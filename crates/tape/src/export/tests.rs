@@ -20,6 +20,8 @@ fn header() -> Header {
         created: frame(UP, Kind::Request, None, "{}").time,
         redacted: true,
         imported: None,
+        previous: None,
+        partial: false,
     }
 }
 

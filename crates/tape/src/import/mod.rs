@@ -19,7 +19,7 @@ use time::Duration;
 use crate::file::{FileError, TapeFile};
 use crate::record::{Frame, Header};
 use crate::redact::{Redactor, RedactorError};
-use crate::tape;
+use crate::reel;
 
 pub use jsonl::{Mapping, TimeUnit};
 
@@ -142,7 +142,7 @@ pub fn import(source: impl BufRead, settings: &Settings, path: &Path) -> Result<
                 let since = i64::try_from(frame.at_us).unwrap_or(i64::MAX);
                 let created = frame.time.checked_sub(Duration::microseconds(since)).unwrap_or(frame.time);
                 let imported = Some(settings.format.as_str().to_owned());
-                let header = Header { imported, ..tape::header(created, settings.redact)? };
+                let header = Header { imported, ..reel::header(created, settings.redact)? };
                 none.insert(TapeFile::with_header(path, &header)?)
             }
         };

@@ -346,6 +346,8 @@ fn exported(format: &export::Format, frames: &[Frame]) -> String {
         created: frame(Direction::ToServer, Kind::Request, None, "").time,
         redacted: true,
         imported: None,
+        previous: None,
+        partial: false,
     };
     export.record(Record::Header(header)).unwrap();
     for frame in frames {

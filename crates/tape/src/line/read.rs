@@ -137,13 +137,16 @@ struct HeaderLine {
     redacted: bool,
     #[serde(default)]
     imported: Option<String>,
+    previous: Option<String>,
+    #[serde(default)]
+    partial: bool,
 }
 
 impl HeaderLine {
     fn header(self, (major, minor): (u32, u32)) -> Result<Header, LineError> {
         let created = moment(&self.created)?;
-        let Self { program, tape, redacted, imported, .. } = self;
-        Ok(Header { major, minor, program, tape, created, redacted, imported })
+        let Self { program, tape, redacted, imported, previous, partial, .. } = self;
+        Ok(Header { major, minor, program, tape, created, redacted, imported, previous, partial })
     }
 }
 

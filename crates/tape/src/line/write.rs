@@ -99,6 +99,12 @@ pub(crate) fn header(header: &Header, out: &mut Vec<u8>) {
         if let Some(format) = &header.imported {
             text(out, "imported", format);
         }
+        if let Some(previous) = &header.previous {
+            text(out, "previous", previous);
+        }
+        if header.partial {
+            out.extend_from_slice(br#","partial":true"#);
+        }
     });
 }
 

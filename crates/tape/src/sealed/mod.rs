@@ -3,10 +3,10 @@
 //! Each file has a key of its own, derived from the operator's, and each block is bound to the file's first line and to
 //! its place among the blocks: none can be changed, moved or taken out unseen.
 
+mod disk;
 mod read;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
 mod write;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, RandomizedNonceKey};
@@ -16,8 +16,8 @@ use sha2::Sha256;
 
 use crate::keys::Key;
 
+pub(crate) use disk::{SealedDisk, SealedWriter};
 pub(crate) use read::Unsealing;
-#[cfg(test)]
 pub(crate) use write::Sealing;
 
 /// How an encrypted tape begins, and no other.
@@ -26,7 +26,6 @@ const FORMAT: u32 = 1;
 const CIPHER: &str = "AES-256-GCM";
 /// Separates this use of the operator's key from any other.
 const PURPOSE: &[u8] = b"shadowcat sealed tape 1";
-#[cfg(test)]
 const SALT_BYTES: usize = 32;
 const TAG_BYTES: usize = 16;
 /// What one block holds at most, before it is encrypted.
@@ -45,6 +44,7 @@ struct FirstLine {
 }
 
 /// The key of one file.
+#[derive(Debug)]
 struct FileKey {
     key: RandomizedNonceKey,
     first_line: Vec<u8>,

@@ -6,6 +6,7 @@ use super::{BLOCK_BYTES_MAX, CIPHER, FORMAT, FileKey, HEAD_BYTES, SALT_BYTES, TA
 use crate::keys::{Key, to_hex};
 
 /// Encrypts what one file is given.
+#[derive(Debug)]
 pub(crate) struct Sealing {
     key: FileKey,
     /// How many blocks were made.

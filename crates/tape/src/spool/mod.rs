@@ -50,8 +50,6 @@ pub(crate) struct Spool {
     sync_every: Duration,
     buffer: Vec<u8>,
     buffered_frames: u64,
-    /// The number of the last message in the buffer.
-    buffered_seq: u64,
     written: Written,
     flushed_at: Instant,
     synced_at: Instant,
@@ -70,8 +68,6 @@ pub(crate) struct Spool {
 pub(crate) struct Written {
     pub(crate) frames: u64,
     pub(crate) bytes: u64,
-    /// Every message up to this is in the file or lost.
-    pub(crate) seq: u64,
 }
 
 #[derive(Debug)]
@@ -88,7 +84,6 @@ impl Spool {
             sync_every,
             buffer: Vec::with_capacity(BUFFER_BYTES),
             buffered_frames: 0,
-            buffered_seq: 0,
             written: Written { bytes, ..Written::default() },
             flushed_at: now,
             synced_at: now,
@@ -109,7 +104,6 @@ impl Spool {
         }
         self.buffer.extend_from_slice(line);
         self.buffered_frames += 1;
-        self.buffered_seq = seq;
         if self.buffer.len() >= BUFFER_BYTES {
             self.flush(now);
         }
@@ -128,7 +122,6 @@ impl Spool {
         self.lost = self.lost.saturating_add(lost.count);
         if self.fault.is_none() {
             line::lost(lost, &mut self.buffer);
-            self.buffered_seq = lost.since.saturating_add(lost.count).saturating_sub(1);
             return;
         }
         match &mut self.missing {
@@ -184,6 +177,16 @@ impl Spool {
         self.written
     }
 
+    /// How long the file is or will be, as far as it is known.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.written.bytes + self.buffer.len() as u64
+    }
+
+    /// Whether everything that was taken is in the file.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.fault.is_none() && self.buffer.is_empty()
+    }
+
     /// All that was ever lost here or before.
     pub(crate) fn lost(&self) -> u64 {
         self.lost
@@ -210,7 +213,6 @@ impl Spool {
             && let Some(missing) = self.missing.take()
         {
             line::lost(&missing, &mut self.buffer);
-            self.buffered_seq = missing.since + missing.count - 1;
             self.flush(now);
         }
     }
@@ -224,7 +226,6 @@ impl Spool {
             Ok(()) => {
                 self.written.bytes += self.buffer.len() as u64;
                 self.written.frames += std::mem::take(&mut self.buffered_frames);
-                self.written.seq = self.buffered_seq;
                 self.buffer.clear();
                 self.buffer.shrink_to(BUFFER_BYTES);
                 self.unsynced = true;
@@ -250,7 +251,7 @@ impl Spool {
     }
 }
 
-fn write_all(disk: &mut dyn Disk, mut bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_all(disk: &mut dyn Disk, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match disk.write(bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -331,7 +332,7 @@ mod tests {
         assert_eq!(disk.records().len(), 2);
         assert!(spool.fault().is_some());
         assert_eq!(
-            (spool.untaken(), spool.written().seq),
+            (spool.untaken(), spool.written().frames),
             (3, 2),
             "4, 5 and 6 are lost, 3 waits in the buffer"
         );

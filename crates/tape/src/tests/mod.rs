@@ -1,5 +1,7 @@
 //! A tape from the outside: recorded through a chain, read back from its file.
 
+mod rotation;
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -8,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::{
-    Action, End, Frame, Health, Keys, Kind, ReadError, Record, Settings, State, Summary, Tap, Tape,
+    Action, End, Frame, Header, Health, Keys, Kind, ReadError, Record, Settings, State, Summary, Tap, Tape,
     is_being_written, open, render,
 };
 use async_trait::async_trait;
@@ -90,11 +92,11 @@ async fn every_message_of_both_directions_is_on_the_tape() {
     let summary = tape.close(DEADLINE).await;
     assert_eq!(summary, Summary { frames: 5, lost: 0, complete: true });
 
-    let records = records(tape.path());
+    let records = records(&tape.path());
     assert!(matches!(&records[0], Record::Header(header) if header.redacted && header.major == 1));
     assert_eq!(records.last(), Some(&Record::End(End { frames: 5, lost: 0 })));
 
-    let frames = frames(tape.path());
+    let frames = frames(&tape.path());
     assert_eq!(frames.iter().map(|frame| frame.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
     assert!(frames.windows(2).all(|pair| pair[0].at_us <= pair[1].at_us));
     let [call, result, note, refused_call, refusal] = frames.as_slice() else { panic!("five frames") };
@@ -125,7 +127,7 @@ async fn what_was_translated_says_so_beside_what_was_written() {
     let chain = Chain::new(steps.into_iter().map(|step| Arc::new(step) as _).collect());
     send(&chain, r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}"#).await;
     tape.close(DEADLINE).await;
-    let frames = frames(tape.path());
+    let frames = frames(&tape.path());
     let seen: Vec<_> = frames.iter().map(|frame| (frame.hop.as_str(), &frame.action)).collect();
     let (passed, translated) = (&Action::Passed, &Action::Translated);
     assert_eq!(seen, [("edge", passed), ("wire", translated), ("wire", translated), ("edge", passed)]);
@@ -143,7 +145,7 @@ async fn a_secret_never_reaches_the_file_unless_redaction_is_switched_off() {
         tape.close(DEADLINE).await;
         let text = std::fs::read_to_string(tape.path()).unwrap();
         assert_eq!(text.contains("canary"), !redact);
-        assert_eq!(frames(tape.path())[0].redactions, if redact { 2 } else { 0 });
+        assert_eq!(frames(&tape.path())[0].redactions, if redact { 2 } else { 0 });
     }
 }
 
@@ -153,11 +155,11 @@ async fn a_tape_is_private_and_listed_while_it_is_written_and_after() {
     let dir = dir.path().join("deep/tapes");
     let tape = Tape::create(&dir, Settings::default()).unwrap();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode(&dir), mode(tape.path())), (0o700, 0o600));
+    assert_eq!((mode(&dir), mode(&tape.path())), (0o700, 0o600));
     send(&chain(&tape), r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#).await;
     assert!(tape.flush(DEADLINE).await);
     let [open] = list(&dir).unwrap().try_into().unwrap();
-    assert_eq!((open.state, open.frames, open.path.as_path()), (State::Open, 2, tape.path()));
+    assert_eq!((open.state, open.frames, open.path.as_path()), (State::Open, 2, tape.path().as_path()));
     tape.close(DEADLINE).await;
     let [closed] = list(&dir).unwrap().try_into().unwrap();
     assert_eq!((closed.state, closed.frames, closed.lost), (State::Complete, 2, 0));
@@ -183,7 +185,7 @@ async fn a_tap_sees_what_a_reader_will_see() {
     )
     .await;
     tape.close(DEADLINE).await;
-    assert_eq!(*seen.lock().unwrap(), frames(tape.path()));
+    assert_eq!(*seen.lock().unwrap(), frames(&tape.path()));
     let line = render::line(&seen.lock().unwrap()[0]);
     assert!(line.ends_with("  a1b2c3d4  -> tools/call echo  #1"), "{line}");
 }
@@ -222,21 +224,21 @@ async fn a_writer_that_cannot_follow_costs_frames_and_the_count_is_exact() {
     go.send(()).unwrap();
     let summary = tape.close(DEADLINE).await;
     assert_eq!(summary.frames + summary.lost, MESSAGES);
-    let told: u64 = records(tape.path())
+    let told: u64 = records(&tape.path())
         .iter()
         .map(|record| if let Record::Lost(lost) = record { lost.count } else { 0 })
         .sum();
-    assert_eq!((told, frames(tape.path()).len() as u64), (summary.lost, summary.frames));
-    assert_eq!(records(tape.path()).last(), Some(&Record::End(End { frames: summary.frames, lost: told })));
+    assert_eq!((told, frames(&tape.path()).len() as u64), (summary.lost, summary.frames));
+    assert_eq!(records(&tape.path()).last(), Some(&Record::End(End { frames: summary.frames, lost: told })));
 }
 
 #[tokio::test]
 async fn a_tape_says_whether_it_is_being_written() {
     let dir = tempfile::tempdir().unwrap();
     let tape = Tape::create(dir.path(), Settings::default()).unwrap();
-    assert!(is_being_written(tape.path()).unwrap());
+    assert!(is_being_written(&tape.path()).unwrap());
     tape.close(DEADLINE).await;
-    assert!(!is_being_written(tape.path()).unwrap());
+    assert!(!is_being_written(&tape.path()).unwrap());
 }
 
 #[test]
