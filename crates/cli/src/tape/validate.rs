@@ -233,7 +233,7 @@ mod tests {
         let mut bytes = std::fs::read(tape.path()).unwrap();
         bytes.extend_from_slice(b"{\"crc\":");
         std::fs::write(tape.path(), bytes).unwrap();
-        let found = args(true).look(tape.path()).unwrap();
+        let found = args(true).look(&tape.path()).unwrap();
         assert!(!found.is_damaged && told(&found).ends_with("; it is being written\n"), "{}", told(&found));
     }
 }
