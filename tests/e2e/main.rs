@@ -21,6 +21,8 @@ mod faults;
 mod ghosts;
 mod harness;
 mod legacy;
+mod mock;
+mod mock_peers;
 mod modern;
 mod pages;
 mod peers;

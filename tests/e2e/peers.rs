@@ -28,7 +28,7 @@ pub(crate) fn node() -> String {
     peer("node/node_modules/.bin/node")
 }
 
-fn package(name: &str) -> String {
+pub(crate) fn package(name: &str) -> String {
     peer(&format!("node/node_modules/.bin/{name}"))
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn source(path: &str) -> String {
 }
 
 /// The clients, as the start of a command line.
-fn clients() -> [(&'static str, Vec<String>); 3] {
+pub(crate) fn clients() -> [(&'static str, Vec<String>); 3] {
     [
         ("Python 2", vec![python(), source("python/client.py")]),
         ("Python 1", vec![peer("python-mcp1/bin/python"), source("python/client_v1.py")]),

@@ -16,7 +16,7 @@ use crate::modern::tool;
 const NEWEST: &str = "2025-11-25";
 
 /// The one tape in a directory.
-fn tape(directory: &Path) -> Option<PathBuf> {
+pub(crate) fn tape(directory: &Path) -> Option<PathBuf> {
     let mut files: Vec<_> =
         std::fs::read_dir(directory).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.sort();
@@ -41,7 +41,7 @@ fn messages(directory: &Path, hop: &str, direction: &str) -> Vec<String> {
     frames.map(|line| member(&line, "message").unwrap()).collect()
 }
 
-fn recorded(reverse: Reverse, directory: &Path) -> Reverse {
+pub(crate) fn recorded(reverse: Reverse, directory: &Path) -> Reverse {
     reverse.argument("--record").argument(directory.to_str().unwrap())
 }
 

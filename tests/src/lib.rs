@@ -18,6 +18,7 @@
 )]
 
 pub mod client;
+pub mod mock;
 pub mod process;
 pub mod proxy;
 pub mod raw;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Back, ExchangeId, Form, Head, Refusal, Replies, UpstreamSide};
@@ -13,6 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Things that the server does of its own accord at one time, for one client.
 const ASIDES_MAX: usize = 256;
+/// What follows a notification keeps this distance, where it did on the tape: the TypeScript SDK drops progress that comes
+/// in one piece with the answer.
+const BREATH: Duration = Duration::from_millis(2);
 
 /// What everything that is played for one connection stands on.
 pub(super) struct Stage {
@@ -45,7 +49,7 @@ impl Stage {
         let stage = Arc::clone(this);
         this.tasks.spawn_until_stop(async move {
             let _room = room;
-            let mut cast = Cast { stage, side, exchange: None, open: Vec::new() };
+            let mut cast = Cast { stage, side, exchange: None, open: Vec::new(), has_spoken: false };
             for step in steps.iter() {
                 cast.play(step).await;
             }
@@ -61,12 +65,15 @@ struct Cast {
     exchange: Option<ExchangeId>,
     /// Questions by their number, until they are answered.
     open: Vec<Option<(Question, Replies)>>,
+    /// The last thing was a notification in the reply of a call.
+    has_spoken: bool,
 }
 
 impl Cast {
     /// Plays what goes another way than into the replies of a call.
     async fn play(&mut self, step: &Step) {
-        let gap = self.stage.speed.scaled(step.gap);
+        let breath = if std::mem::take(&mut self.has_spoken) { step.gap.min(BREATH) } else { Duration::ZERO };
+        let gap = self.stage.speed.scaled(step.gap).max(breath);
         // An answer of the client comes when it comes.
         if !gap.is_zero() && !matches!(step.act, Act::Answered(_)) {
             tokio::time::sleep(gap).await;
@@ -124,7 +131,7 @@ impl Performance {
         side: UpstreamSide,
         cancelled: CancellationToken,
     ) -> Self {
-        let cast = Cast { stage, side, exchange: Some(exchange), open: Vec::new() };
+        let cast = Cast { stage, side, exchange: Some(exchange), open: Vec::new(), has_spoken: false };
         Self { cast, scene, live, at: 0, cancelled }
     }
 
@@ -146,6 +153,7 @@ impl Performance {
             match &step.act {
                 Act::Reply(note) => {
                     if let Some(note) = self.live.reply(note) {
+                        self.cast.has_spoken = true;
                         return Some(Message::Notification(note));
                     }
                 }
