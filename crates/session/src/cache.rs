@@ -16,7 +16,8 @@ pub struct CacheLimits {
 
 impl Default for CacheLimits {
     fn default() -> Self {
-        Self { records_max: 10_000, bytes_max: 64 * 1024 * 1024 }
+        // Sessions in use are in the live table; this serves those that come back, and a miss costs one read of the store.
+        Self { records_max: 1_000, bytes_max: 16 * 1024 * 1024 }
     }
 }
 
