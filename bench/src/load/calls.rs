@@ -41,6 +41,9 @@ pub(crate) struct Settings {
     /// Let every connection count its ids from 1, so that many calls with one id are in flight on one session.
     #[arg(long)]
     same_ids: bool,
+    /// Give all calls one canary, as those on a tape have.
+    #[arg(long)]
+    one_canary: bool,
     /// Calls that are measured.
     #[arg(long, default_value_t = 10_000)]
     requests: usize,
@@ -151,7 +154,11 @@ impl Worker {
         let answer = settings.answers.iter().cycle().nth(turn % settings.answers.len().max(1));
         Call {
             id: base + self.sent,
-            canary: format!("canary {} of connection {}", self.sent, self.number),
+            canary: if settings.one_canary {
+                "canary".to_owned()
+            } else {
+                format!("canary {} of connection {}", self.sent, self.number)
+            },
             answer: answer.copied().unwrap_or(Answer::Json),
             era: settings.era,
             text_bytes: settings.text_bytes,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::Scale;
-use super::rig::{Bench, System, Upstream};
+use super::rig::{Bench, Rig, System, Upstream};
 use crate::error::BenchError;
 use crate::load::calls::Report;
 use crate::process::Server;
@@ -103,9 +103,14 @@ impl Traffic {
         Self { upstream, era, answers: vec![answer], connections, sessions, same_ids: false }
     }
 
-    /// Whether a system can carry it: stdio has only Shadowcat in front.
+    /// Whether a system can carry it: stdio has only Shadowcat in front, and a tape is one whatever it was recorded on.
     fn suits(&self, system: System) -> bool {
-        self.upstream == Upstream::Http || system.is_shadowcat()
+        self.upstream == Upstream::Http || (system.is_shadowcat() && system != System::Tape)
+    }
+
+    /// One call of each kind, to be recorded.
+    fn once(&self) -> Self {
+        Self { connections: 1, sessions: 1, ..self.clone() }
     }
 
     /// Whether a bare relay of `other` is the yardstick of this traffic.
@@ -169,9 +174,28 @@ async fn measure(
     traffic: &Traffic,
     requests: usize,
 ) -> Result<Run, BenchError> {
-    let rig = bench.start(system, traffic.upstream).await?;
+    if system != System::Tape {
+        let rig = bench.start(system, traffic.upstream).await?;
+        let run = load(bench, &rig, traffic.options(requests)).await?;
+        rig.stop().await?;
+        return Ok(run);
+    }
+    let one_canary = |mut options: Vec<String>| {
+        options.push("--one-canary".to_owned());
+        options
+    };
+    let recording = bench.start(System::On, traffic.upstream).await?;
+    load(bench, &recording, one_canary(traffic.once().options(traffic.answers.len()))).await?;
+    let rig = bench.start_from_tape(recording.stop().await?).await?;
+    let run = load(bench, &rig, one_canary(traffic.options(requests))).await?;
+    rig.stop().await?;
+    Ok(run)
+}
+
+/// Puts a load with these options on a rig.
+async fn load(bench: &Bench, rig: &Rig, options: Vec<String>) -> Result<Run, BenchError> {
     let cpu = || rig.proxy.as_ref().map(Server::cpu).transpose();
-    let mut load = bench.load("load", &rig, &traffic.options(requests))?;
+    let mut load = bench.load("load", rig, &options)?;
     load.reached("warm").await?;
     let before = cpu()?;
     load.go().await?;
@@ -181,7 +205,6 @@ async fn measure(
     load.reached("closing").await?;
     load.go().await?;
     load.finish().await?;
-    rig.stop().await?;
     Ok(Run { report, cpu: after.zip(before).map(|(after, before)| after.saturating_sub(before)), rss })
 }
 

@@ -20,11 +20,13 @@ pub(super) enum System {
     Off,
     /// Shadowcat with a tape.
     On,
+    /// Shadowcat in the place of the mock, from a tape.
+    Tape,
 }
 
 impl System {
     /// In the order of the tables.
-    pub(super) const ALL: [Self; 4] = [Self::Direct, Self::Relay, Self::Off, Self::On];
+    pub(super) const ALL: [Self; 5] = [Self::Direct, Self::Relay, Self::Off, Self::On, Self::Tape];
 
     /// The name in the tables.
     pub(super) fn title(self) -> &'static str {
@@ -33,12 +35,13 @@ impl System {
             Self::Relay => "bare relay",
             Self::Off => "Shadowcat",
             Self::On => "Shadowcat, recording",
+            Self::Tape => "Shadowcat, from a tape",
         }
     }
 
     /// Whether it is the program under test.
     pub(super) fn is_shadowcat(self) -> bool {
-        matches!(self, Self::Off | Self::On)
+        matches!(self, Self::Off | Self::On | Self::Tape)
     }
 }
 
@@ -49,6 +52,7 @@ impl std::fmt::Display for System {
             Self::Relay => "relay",
             Self::Off => "off",
             Self::On => "on",
+            Self::Tape => "tape",
         })
     }
 }
@@ -95,12 +99,22 @@ impl Bench {
                 let role = self.role(Side::Proxy, &["relay", "--upstream", mock.address()]);
                 Some(Server::start(&role).await?)
             }
-            (System::Off | System::On, mock) => {
+            (System::Off | System::On | System::Tape, mock) => {
                 let words = self.shadowcat(system, mock.as_ref(), &data);
                 Some(Server::start(&words).await?)
             }
         };
-        Ok(Rig { mock, proxy, _data: data })
+        Ok(Rig { mock, proxy, data })
+    }
+
+    /// Starts Shadowcat alone, in the place of what is on the tape of an earlier rig.
+    pub(super) async fn start_from_tape(&self, data: TempDir) -> Result<Rig, BenchError> {
+        let mut words = self.cores.words(Side::Proxy, &self.shadowcat);
+        words.extend(["mock", "--listen", "127.0.0.1:0"].map(OsString::from));
+        for tape in std::fs::read_dir(data.path().join("tapes"))? {
+            words.push(tape?.path().into());
+        }
+        Ok(Rig { mock: None, proxy: Some(Server::start(&words).await?), data })
     }
 
     /// Starts a load role in front of a rig.
@@ -140,7 +154,7 @@ pub(super) struct Rig {
     mock: Option<Server>,
     /// The process that is measured; none if there is no proxy.
     pub(super) proxy: Option<Server>,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Rig {
@@ -148,11 +162,11 @@ impl Rig {
         self.proxy.as_ref().or(self.mock.as_ref()).map(Server::url).unwrap_or_default()
     }
 
-    /// Ends the processes, the proxy first.
-    pub(super) async fn stop(self) -> Result<(), BenchError> {
+    /// Ends the processes, the proxy first; gives what they wrote.
+    pub(super) async fn stop(self) -> Result<TempDir, BenchError> {
         for server in [self.proxy, self.mock].into_iter().flatten() {
             server.stop().await?;
         }
-        Ok(())
+        Ok(self.data)
     }
 }

@@ -38,9 +38,11 @@ pub(super) enum Upstream {
     Stdio,
     /// The transport of 2024-11-05, which ended with the legacy eras.
     Sse,
+    /// Over HTTP while the suite is recorded, and then not at all: `shadowcat mock` answers from the tape.
+    Tape,
 }
 
-/// The suite through `shadowcat reverse` to a server.
+/// The suite through `shadowcat` to a server.
 pub(super) struct ServerColumn {
     pub(super) title: &'static str,
     pub(super) part: Part,
@@ -75,6 +77,7 @@ pub(super) const SERVER_MODE: [(&str, &[ServerColumn]); 2] = [
             ServerColumn::new("via http", Part::Http, BOTH_ERAS, Upstream::Http),
             ServerColumn::new("via stdio", Part::Stdio, BOTH_ERAS, Upstream::Stdio),
             ServerColumn::new("via sse", Part::Sse, BOTH_ERAS, Upstream::Sse),
+            ServerColumn::new("from tape", Part::Tape, BOTH_ERAS, Upstream::Tape),
             ServerColumn::new("modern via http", Part::Bridge, MODERN, Upstream::Http),
             ServerColumn::new("modern via stdio", Part::Bridge, MODERN, Upstream::Stdio),
         ],
@@ -84,6 +87,7 @@ pub(super) const SERVER_MODE: [(&str, &[ServerColumn]); 2] = [
         &[
             ServerColumn::new("via http", Part::Http, BOTH_ERAS, Upstream::Http),
             ServerColumn::new("via stdio", Part::Stdio, BOTH_ERAS, Upstream::Stdio),
+            ServerColumn::new("from tape", Part::Tape, BOTH_ERAS, Upstream::Tape),
             ServerColumn::new("legacy via http", Part::Bridge, LEGACY, Upstream::Http),
             ServerColumn::new("legacy via http, standing", Part::Bridge, STANDING, Upstream::Http),
             ServerColumn::new("legacy via stdio", Part::Bridge, LEGACY, Upstream::Stdio),

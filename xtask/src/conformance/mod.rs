@@ -7,6 +7,7 @@ mod nature;
 mod suite;
 mod table;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,6 +37,8 @@ pub(crate) enum Part {
     Stdio,
     /// An upstream over the HTTP+SSE transport of 2024-11-05.
     Sse,
+    /// No upstream, but a tape of one.
+    Tape,
     /// A client over stdio, in front of the suite's mock servers.
     Client,
     /// A client and a server of different eras.
@@ -48,6 +51,7 @@ impl Part {
             "http" => Some(Self::Http),
             "stdio" => Some(Self::Stdio),
             "sse" => Some(Self::Sse),
+            "tape" => Some(Self::Tape),
             "client" => Some(Self::Client),
             "bridge" => Some(Self::Bridge),
             _ => None,
@@ -79,7 +83,7 @@ impl Options {
 }
 
 fn usage() -> Failure {
-    Failure::said("usage: cargo xtask conformance [--binary PATH] [--only http|stdio|sse|client|bridge]")
+    Failure::said("usage: cargo xtask conformance [--binary PATH] [--only http|stdio|sse|tape|client|bridge]")
 }
 
 /// Runs the comparison, prints its tables, keeps them in the documentation, and counts: a check passes when its verdict
@@ -141,38 +145,60 @@ impl Bench {
         let mut verdicts = vec![("direct", direct.verdicts)];
         for column in columns {
             println!("conformance: server mode, {revision}, {}", column.title);
-            verdicts.push((column.title, self.through_reverse(revision, column)?));
+            let folder = self.folder(&format!("server-{revision}-{}", column.folder()))?;
+            verdicts.push((
+                column.title,
+                match column.upstream {
+                    Upstream::Tape => self.through_mock(revision, column, &folder)?,
+                    _ => self.through_reverse(revision, column, &[], &folder)?,
+                },
+            ));
         }
         Ok(Table { title: format!("Server mode, {revision}"), columns: verdicts })
     }
 
-    fn through_reverse(&self, revision: &str, column: &ServerColumn) -> Result<Verdicts, Failure> {
-        let folder = self.folder(&format!("server-{revision}-{}", column.folder()))?;
+    fn through_reverse(
+        &self,
+        revision: &str,
+        column: &ServerColumn,
+        flags: &[&OsStr],
+        folder: &Path,
+    ) -> Result<Verdicts, Failure> {
         let mut reverse = Command::new(&self.binary);
-        reverse.args(["reverse", "--listen", "127.0.0.1:0", "--data"]).arg(folder.join("data"));
+        reverse.args(["reverse", "--listen", "127.0.0.1:0", "--data"]).arg(folder.join("data")).args(flags);
         let upstream = match column.upstream {
             Upstream::Stdio => {
                 reverse.arg("--").arg(tree::node()).args(column.server.words()).arg("--stdio");
                 None
             }
-            Upstream::Http | Upstream::Sse => {
-                let (server, url) = serve(&column.server, column.upstream, &folder)?;
+            Upstream::Http | Upstream::Sse | Upstream::Tape => {
+                let (server, url) = serve(&column.server, column.upstream, folder)?;
                 reverse.args(["--upstream", &url]);
                 Some(server)
             }
         };
-        let proxy = Running::start(&mut reverse, Speaks::Error, &folder.join("shadowcat.log"), |line| {
-            line.split_once("ready on ").map(|(_, url)| url.trim().to_owned())
-        })?;
-        let verdicts = suite::test_server(&proxy.ready()?, revision, &folder)?.verdicts;
-        let status = proxy.end()?;
-        if !status.success() {
-            return Err(Failure::said(format!("shadowcat did not end in order after SIGTERM: {status}")));
-        }
+        let verdicts = through(&mut reverse, revision, folder)?;
         if let Some(server) = upstream {
             server.end()?;
         }
         Ok(verdicts)
+    }
+
+    /// Records the suite through shadowcat, ends the server, and runs the suite once more against the tape.
+    fn through_mock(
+        &self,
+        revision: &str,
+        column: &ServerColumn,
+        folder: &Path,
+    ) -> Result<Verdicts, Failure> {
+        let (recorded, tapes) = (self.folder(&format!("{revision}-recorded"))?, folder.join("tapes"));
+        self.through_reverse(revision, column, &["--record".as_ref(), tapes.as_ref()], &recorded)?;
+        let mut mock = Command::new(&self.binary);
+        mock.arg("mock").args(["--listen", "127.0.0.1:0"]);
+        for tape in fs::read_dir(&tapes).map_err(Failure::file(&tapes))? {
+            mock.arg(tape.map_err(Failure::file(&tapes))?.path());
+        }
+        through(&mut mock, revision, folder)
     }
 
     /// Our client in front of the suite's mock servers: directly, and over stdio through `shadowcat forward`.
@@ -204,11 +230,24 @@ impl Bench {
     }
 }
 
+/// Runs the suite against the address at which this command says it is ready, and ends it in order.
+fn through(shadowcat: &mut Command, revision: &str, folder: &Path) -> Result<Verdicts, Failure> {
+    let proxy = Running::start(shadowcat, Speaks::Error, &folder.join("shadowcat.log"), |line| {
+        line.split_once("ready on ").map(|(_, url)| url.trim().to_owned())
+    })?;
+    let verdicts = suite::test_server(&proxy.ready()?, revision, folder)?.verdicts;
+    let status = proxy.end()?;
+    if !status.success() {
+        return Err(Failure::said(format!("shadowcat did not end in order after SIGTERM: {status}")));
+    }
+    Ok(verdicts)
+}
+
 /// Starts a server of ours on a free port and gives back its address, as shadowcat is told it.
 fn serve(server: &columns::Server, upstream: Upstream, folder: &Path) -> Result<(Running, String), Failure> {
     let (flag, scheme, path) = match upstream {
         Upstream::Sse => ("--sse", "sse+http", "sse"),
-        Upstream::Http | Upstream::Stdio => ("--http", "http", "mcp"),
+        Upstream::Http | Upstream::Stdio | Upstream::Tape => ("--http", "http", "mcp"),
     };
     let mut command = Command::new(tree::node());
     command.args(server.words()).args([flag, "0"]);

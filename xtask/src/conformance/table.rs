@@ -135,6 +135,7 @@ built on the official TypeScript SDK 2.x, over Streamable HTTP. The other column
 same server behind Streamable HTTP, stdio and HTTP+SSE, and across the eras to a server that speaks the other one only:
 `modern` is the same server refusing everything before 2026-07-28, `legacy` one on SDK 1.x that knows nothing of it.
 The legacy one asks its client on the stream of the call; in the column `standing`, on the standing stream.
+`from tape` is the suite recorded once before the first server, and then run against `shadowcat mock` of that tape alone.
 
 Client mode: the suite's mock server speaks the revision of the table. A client on the same SDK calls it directly over
 Streamable HTTP, and over stdio through `shadowcat forward`; `modern` and `legacy` are that client speaking the other
