@@ -296,3 +296,6 @@ impl Connection for TapeConnection {
         self.tasks.stop();
     }
 }
+
+#[cfg(test)]
+mod tests;
