@@ -4,3 +4,5 @@
 pub mod filter;
 #[path = "../../crates/protocol/tests/harness/mod.rs"]
 pub mod harness;
+#[path = "../../crates/tape/tests/harness/mod.rs"]
+pub mod import_harness;

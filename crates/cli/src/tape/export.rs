@@ -2,10 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use shadowcat_tape::export::{Export, Format};
+use shadowcat_tape::export::{Export, Format, Language};
 use shadowcat_tape::{Keys, OpenError, ReadError};
 
 use super::files::{self, TapeFiles};
@@ -24,6 +24,9 @@ pub(super) struct Args {
     format: Word,
     #[command(flatten)]
     pub(super) tapes: TapeFiles,
+    /// What a test is written for
+    #[arg(long, value_enum, value_name = "LANG", required_if_eq("format", "test"))]
+    lang: Option<Lang>,
     /// Write to this file instead of standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -37,10 +40,25 @@ enum Word {
     Jsonl,
     /// A transcript for people
     Markdown,
+    /// A test that repeats the calls against `shadowcat mock` and compares the answers
+    Test,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Lang {
+    /// Python, with the official SDK
+    Pytest,
+    /// JavaScript, with the official SDK
+    Vitest,
+    /// Rust, with `rmcp`
+    Rust,
 }
 
 impl Args {
     pub(super) fn run(&self, tapes: &[PathBuf]) -> Result<(), Failure> {
+        if self.lang.is_some() && self.format != Word::Test {
+            return Err(Failure::usage("`--lang` is for `test`"));
+        }
         let Some(path) = &self.output else {
             return match self.write(tapes, io::stdout().lock()) {
                 // A reader that has seen enough is no failure.
@@ -61,7 +79,7 @@ impl Args {
 
     /// Writes all that is whole. What is damaged is told at the end.
     fn write(&self, tapes: &[PathBuf], out: impl Write) -> Result<(), Stop> {
-        let mut export = Export::begin(&self.format(), BufWriter::new(out)).map_err(Stop::Written)?;
+        let mut export = Export::begin(&self.format(tapes), BufWriter::new(out)).map_err(Stop::Written)?;
         let mut progress = Progress::new(tapes);
         let mut damaged = None;
         for path in tapes {
@@ -73,8 +91,16 @@ impl Args {
         damaged.map_or(Ok(()), |(path, fault)| Err(Stop::Damaged(path, fault)))
     }
 
-    fn format(&self) -> Format {
+    fn format(&self, tapes: &[PathBuf]) -> Format {
+        let dir = self.output.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        let beside = || tapes.iter().map(|tape| relative(tape, dir)).collect();
         match self.format {
+            Word::Test => match self.lang {
+                // `cargo test` starts tests in the package's directory, wherever their file is.
+                Some(Lang::Rust) => Format::Test(Language::Rust, tapes.to_vec()),
+                Some(Lang::Vitest) => Format::Test(Language::Vitest, beside()),
+                Some(Lang::Pytest) | None => Format::Test(Language::Pytest, beside()),
+            },
             Word::Har => Format::Har,
             Word::Jsonl => Format::Jsonl,
             Word::Markdown => Format::Markdown,
@@ -100,6 +126,15 @@ impl Stop {
             Self::Written(cause) => Failure::caused(format!("cannot write to {place}"), cause),
         }
     }
+}
+
+/// The way from a directory to a file, so that both can be moved together.
+fn relative(file: &Path, dir: &Path) -> PathBuf {
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    let (Ok(file), Ok(dir)) = (file.canonicalize(), dir.canonicalize()) else { return file.to_owned() };
+    let common = file.components().zip(dir.components()).take_while(|(one, other)| one == other).count();
+    let up = dir.components().skip(common).map(|_| Path::new("..").as_os_str());
+    up.chain(file.components().skip(common).map(Component::as_os_str)).collect()
 }
 
 fn is_same(tape: &Path, output: &Path) -> bool {

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use shadowcat_pipeline::Direction;
 use shadowcat_protocol::{json, method};
 
-use super::{Begun, Told};
+use super::{Begun, Told, without_meta};
 use crate::calls::Call;
 use crate::clock::rfc3339;
 use crate::record::{Action, Frame, Kind, Lost};
@@ -102,13 +102,6 @@ fn asked(frame: &Frame, out: &mut dyn Write) -> io::Result<()> {
         _ => without_meta(params),
     };
     if json::compact(&shown) == "{}" { Ok(()) } else { block("json", &json::indented(&shown), out) }
-}
-
-fn without_meta(params: &str) -> String {
-    let members = json::members(params).filter(|(name, _)| name != "_meta");
-    let members: Vec<String> =
-        members.map(|(name, value)| format!("{}:{value}", json::quote(&name))).collect();
-    format!("{{{}}}", members.join(","))
 }
 
 /// A notification, and a question that travels in the replies of a call: a line.

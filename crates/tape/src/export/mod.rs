@@ -7,12 +7,18 @@ mod har;
 mod jsonl;
 mod markdown;
 mod order;
+mod produced;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
+
+use shadowcat_protocol::json;
 
 use crate::calls::Call;
 use crate::record::{Frame, Header, Lost, Record};
 use order::Ordered;
+
+pub use produced::Language;
 
 /// The formats a tape is exported to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +29,8 @@ pub enum Format {
     Jsonl,
     /// A transcript for people.
     Markdown,
+    /// A test that repeats the calls; the tapes as it finds them.
+    Test(Language, Vec<PathBuf>),
 }
 
 /// What is written for each message.
@@ -67,12 +75,12 @@ impl<W: Write> Export<W> {
     /// # Errors
     /// What the output says, as with all the others.
     pub fn begin(format: &Format, mut out: W) -> io::Result<Self> {
-        let form = match format {
+        let mut form = match format {
             Format::Jsonl => Form::Messages(Box::<jsonl::Lines>::default()),
             Format::Har => Form::calls(har::Har::default()),
             Format::Markdown => Form::calls(markdown::Transcript::default()),
+            Format::Test(language, tapes) => Form::calls(produced::Test::new(*language, tapes.clone())),
         };
-        let mut form = form;
         if let Form::Calls { told, .. } = &mut form {
             told.begin(&mut out)?;
         }
@@ -132,6 +140,14 @@ impl Form {
             }
         }
     }
+}
+
+/// The members of `params` without the metadata of the protocol.
+fn without_meta(params: &str) -> String {
+    let members = json::members(params).filter(|(name, _)| name != "_meta");
+    let members: Vec<String> =
+        members.map(|(name, value)| format!("{}:{value}", json::quote(&name))).collect();
+    format!("{{{}}}", members.join(","))
 }
 
 #[cfg(test)]

@@ -140,6 +140,16 @@ fn lines_say_what_the_tape_says_and_what_belongs_together() {
 }
 
 #[test]
+fn a_test_repeats_the_calls_in_each_language() {
+    for (language, name) in
+        [(Language::Pytest, "pytest"), (Language::Vitest, "vitest"), (Language::Rust, "rust")]
+    {
+        let format = Format::Test(language, vec!["tapes/a \"b\".tape.jsonl".into()]);
+        insta::assert_snapshot!(name, exported(&format, conversation()));
+    }
+}
+
+#[test]
 fn several_tapes_make_one_document() {
     for format in [Format::Har, Format::Markdown, Format::Jsonl] {
         let mut export = Export::begin(&format, Vec::new()).unwrap();
@@ -181,7 +191,7 @@ fn outside_of_fences(markdown: &str) -> String {
 proptest! {
     #[test]
     fn no_text_of_a_peer_gets_out_of_its_fence(text in "([`\n\r\t #<>a]|\u{2028}|\u{202e}|\u{85}|\u{1b}){0,60}") {
-        let quoted = shadowcat_protocol::json::quote(&text);
+        let quoted = json::quote(&text);
         let call = format!(r#"{{"id":1,"method":"tools/call","params":{{"name":{quoted},"arguments":{{"x":{quoted}}}}}}}"#);
         let answer = format!(r#"{{"id":1,"result":{{"content":[{{"type":"text","text":{quoted}}}]}}}}"#);
         let records = [
@@ -198,7 +208,7 @@ proptest! {
 
     #[test]
     fn a_line_keeps_the_message_and_its_members(message in "[a-z \"\\\\é\u{1}]{0,20}", session in "[a-f0-9]{8}") {
-        let quoted = shadowcat_protocol::json::quote(&message);
+        let quoted = json::quote(&message);
         let text = format!(r#"{{ "id" : 1.0,"method":"x","params":{{"t":{quoted}}} }}"#);
         let Record::Frame(mut frame) = at(7, 9, UP, Some("x"), &text) else { unreachable!() };
         frame.session = Some(session);
