@@ -101,7 +101,7 @@ fn load(paths: &[PathBuf], settings: Settings) -> Result<Player, Failure> {
         let read = loading.read(&files::name(path), whole).map_err(damaged)?;
         read.map_err(|error| Failure::plain(error.to_string()))?;
     }
-    Ok(loading.finish())
+    loading.finish().map_err(|error| Failure::plain(error.to_string()))
 }
 
 /// Says what was played and what was not; where that matters, it is a failure.

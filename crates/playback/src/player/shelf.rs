@@ -9,6 +9,7 @@ use shadowcat_protocol::json;
 
 use super::asked::{Asked, fits};
 use super::cursor::Cursor;
+use super::load::on_tape;
 use super::scene::{Scene, Step, asks_for_input};
 use super::track::{Draft, Role};
 
@@ -56,7 +57,7 @@ pub(super) struct Found {
 }
 
 impl Shelf {
-    /// Puts the calls of one more tape on the shelf. What it has answers for, earlier tapes have no more.
+    /// Puts the calls of one more run on the shelf, whose first tape has this number. What it has answers for, earlier tapes have no more.
     pub(super) fn add(&mut self, tape: usize, drafts: Vec<Draft>) {
         let first = self.calls.len();
         let (mut own, mut greetings, mut strays) = (HashMap::new(), Vec::new(), HashMap::new());
@@ -76,9 +77,10 @@ impl Shelf {
                 }
                 _ => {}
             }
+            let (part, seq) = on_tape(draft.seq);
             self.calls.push(Recorded {
-                tape,
-                seq: draft.seq,
+                tape: tape + part,
+                seq,
                 asked: draft.asked,
                 scene: Arc::new(draft.scene),
                 has_end,

@@ -4,11 +4,11 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use shadowcat_pipeline::Direction;
 use shadowcat_protocol::{Era, Limits, Message, Request, Response};
-use shadowcat_tape::{Action, Call, Calls, ClientSide, Frame, Kind};
+use shadowcat_tape::{Action, Call, Calls, ClientSide, Frame, Header, Kind, Record};
 use time::OffsetDateTime;
 
 use super::scene::{Act, Scene};
-use super::{Cursor, Pattern, Player, Settings, Turn};
+use super::{Cursor, Loading, Pattern, Player, Settings, Turn};
 
 /// A tape being made.
 #[derive(Default)]
@@ -82,7 +82,7 @@ impl Tape {
 fn player(tapes: Vec<Tape>, settings: Settings) -> Player {
     let mut player = Player::empty(settings);
     for (number, tape) in tapes.into_iter().enumerate() {
-        assert!(player.add(format!("{number}.tape"), &tape.calls()));
+        assert!(player.add(vec![format!("{number}.tape")], &tape.calls()));
     }
     player.be_honest();
     player
@@ -187,6 +187,41 @@ fn a_later_tape_takes_the_place_of_an_earlier_one_where_it_has_answers() {
         assert_eq!(ask(&player, Era::Legacy, &mut cursor, CALL, &echo(text)), Ok(json!(expected)));
     }
     assert!(player.report().is_complete(), "what was replaced is not missed");
+}
+
+#[test]
+fn tapes_of_one_run_are_one_and_a_call_may_go_on_from_one_to_the_next() {
+    let header = |tape: &str, previous: Option<&str>| {
+        Record::Header(Header {
+            major: 1,
+            minor: 0,
+            program: "0".to_owned(),
+            tape: tape.to_owned(),
+            created: OffsetDateTime::UNIX_EPOCH,
+            redacted: true,
+            imported: None,
+            previous: previous.map(str::to_owned),
+            partial: false,
+        })
+    };
+    let mut whole = Tape::default().call(S, CALL, &echo("a"), &json!(1));
+    whole.asks(S, CALL, &echo("a"));
+    let mut rest = Tape::default();
+    rest.answers(S, 2, &json!(2));
+    let rest = rest.call(S, CALL, &json!({"name": "echo"}), &json!(3));
+    let records = |header: Record, tape: Tape| {
+        let frames = tape.frames.into_iter().map(|frame| Record::Frame(Box::new(frame)));
+        std::iter::once(header).chain(frames).map(Ok::<_, ()>)
+    };
+    let mut loading = Loading::new(Settings::default());
+    loading.read("one", records(header("1", None), whole)).unwrap().unwrap();
+    loading.read("two", records(header("2", Some("1")), rest)).unwrap().unwrap();
+    let player = loading.finish().unwrap();
+    let mut cursor = Cursor::default();
+    for expected in [1, 2] {
+        assert_eq!(ask(&player, Era::Legacy, &mut cursor, CALL, &echo("a")), Ok(json!(expected)));
+    }
+    assert_eq!(player.report().unused, [r#"tools/call "echo" (two, frame 2)"#]);
 }
 
 #[test]

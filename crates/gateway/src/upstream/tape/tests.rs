@@ -51,7 +51,7 @@ fn player() -> Arc<Player> {
     let mut loading = Loading::new(Settings::default());
     let Ok(read) = loading.read("a.tape", frames.into_iter().map(Ok::<_, Infallible>));
     read.unwrap();
-    Arc::new(loading.finish())
+    Arc::new(loading.finish().unwrap())
 }
 
 struct NoBack;
