@@ -28,7 +28,7 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    fn runtime(&self) -> Result<Runtime, Failure> {
+    pub(crate) fn runtime(&self) -> Result<Runtime, Failure> {
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let count = self.count.map_or_else(|| cores().min(WORKERS_DEFAULT_MAX), NonZeroUsize::get);
         Builder::new_multi_thread()
@@ -51,7 +51,8 @@ impl Run {
     pub(crate) fn until_told(self, process: &Process, ready: impl FnOnce(SocketAddr)) -> Result<(), Failure> {
         log::start(self.plan.log, process);
         let environment = process.environment();
-        let host = Host { guard_program: Some(Process::program()?), environment, tap: self.tap };
+        let guard_program = Some(Process::program()?);
+        let host = Host { guard_program, environment, tap: self.tap, pipe: None };
         let runtime = self.workers.runtime()?;
         let ended = runtime.block_on(serve(self.plan, host, ready));
         runtime.shutdown_timeout(RUNTIME_END_WAIT);

@@ -24,6 +24,7 @@ use shadowcat_transports::server::{Gate, HttpServer, ServeError, ServerSettings}
 use shadowcat_transports::sse::{SseListener, SseSettings};
 use shadowcat_transports::stdio::{Guard, StdioListener};
 use shadowcat_transports::{Connector, Counters, Front};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::gateway::{Gateway, SessionRules};
 use crate::metrics::Figures;
@@ -41,6 +42,22 @@ pub struct Host {
     pub environment: Vec<(OsString, OsString)>,
     /// Sees every frame of the tape as it is written.
     pub tap: Option<Tap>,
+    /// The client of a plan that listens on stdio, if it is not on the process's own standard input and output.
+    pub pipe: Option<Pipe>,
+}
+
+/// A client within this process: what it writes, and where it reads.
+pub struct Pipe {
+    /// Lines of the client.
+    pub input: Box<dyn AsyncRead + Send + Unpin>,
+    /// Lines for the client.
+    pub output: Box<dyn AsyncWrite + Send + Unpin>,
+}
+
+impl Default for Pipe {
+    fn default() -> Self {
+        Self { input: Box::new(tokio::io::stdin()), output: Box::new(tokio::io::stdout()) }
+    }
 }
 
 /// Why a proxy did not start.
@@ -156,7 +173,7 @@ pub async fn start(plan: Plan, host: Host) -> Result<Running, StartError> {
         registry,
         unauthenticated_remote: matches!(plan.listen, Listen::Http { unauthenticated_remote: true, .. }),
     };
-    let address = listen(&plan, &gateway, pages, &front, &signals).await?;
+    let address = listen(&plan, &gateway, host.pipe, pages, &front, &signals).await?;
     Ok(Running {
         address,
         gateway,
@@ -308,6 +325,7 @@ async fn sweep(gateway: Arc<Gateway>, idle: Duration) {
 async fn listen(
     plan: &Plan,
     gateway: &Arc<Gateway>,
+    pipe: Option<Pipe>,
     pages: StatusPages,
     tasks: &Tasks,
     signals: &Signals,
@@ -324,7 +342,7 @@ async fn listen(
             };
             let (signals, own) = (signals.clone(), tasks.child());
             tasks.spawn(async move {
-                let (input, output) = (tokio::io::stdin(), tokio::io::stdout());
+                let Pipe { input, output } = pipe.unwrap_or_default();
                 listener.run(input, output, own, signals.draining).await;
                 signals.finished.cancel();
             });

@@ -268,7 +268,11 @@ impl Drop for HalfOpen<'_> {
     fn drop(&mut self) {
         if let Some(live) = self.live.take() {
             self.gateway.table.remove(&live);
-            self.gateway.tear_down(&live);
+            // A pipe is its client's own, which is still to be told that there is no session, and may ask for another.
+            if live.transport == Transport::Http {
+                live.outlet.close();
+            }
+            self.gateway.let_go(&live);
         }
     }
 }

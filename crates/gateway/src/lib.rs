@@ -26,7 +26,7 @@ mod running;
 mod testing;
 mod upstream;
 
-pub use build::{Host, StartError, start};
+pub use build::{Host, Pipe, StartError, start};
 pub use plan::{
     Face, Level, Limits, Listen, Log, LogFormat, Overrides, Plan, PlanError, PlanErrors, Playing, Program,
     Record, Remote, SESSION_FILE, Secret, Sessions, Store, TAPES_DIR, Target, Timeouts, Upstream,

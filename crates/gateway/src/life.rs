@@ -141,10 +141,15 @@ impl Gateway {
         }
     }
 
-    /// Closes what an ended session has open: a task, so that it happens even if nobody waits for it.
+    /// Closes what an ended session has open.
     pub(crate) fn tear_down(&self, live: &Arc<Live>) {
-        self.closed.begin(&live.standing);
         live.outlet.close();
+        self.let_go(live);
+    }
+
+    /// Closes the server's side of a session: a task, so that it happens even if nobody waits for it.
+    pub(crate) fn let_go(&self, live: &Arc<Live>) {
+        self.closed.begin(&live.standing);
         let (upstream, standing) = (Arc::clone(&live.upstream), Arc::clone(&live.standing));
         let (records, closed) = (Arc::clone(&self.records), Arc::clone(&self.closed));
         self.tasks.spawn(async move {

@@ -70,6 +70,12 @@ impl Running {
         self.signals.finished.cancelled().await;
     }
 
+    /// Whether client and server turned out to be of different eras, so that a bridge translated between them.
+    pub fn has_bridged(&self) -> bool {
+        let figures = self.gateway.bridges.as_ref().map(|bridges| &bridges.figures);
+        figures.is_some_and(|figures| figures.to_legacy.get() + figures.to_modern.get() > 0)
+    }
+
     /// Ends it in order: stop accepting, let what is in flight finish, end the rest at the deadline or at `force`,
     /// stop the children, write what is to be kept.
     pub async fn shutdown(self, force: CancellationToken) -> Ended {
