@@ -11,6 +11,8 @@ pub enum Segment {
     Element(usize),
     /// To the element whose member has this text: `tools[?@.name=='echo']`.
     Named(&'static str, String),
+    /// Into the JSON that a text is.
+    Parsed,
 }
 
 /// The steps from the message to a value in it.
@@ -28,6 +30,16 @@ impl Path {
         &self.0
     }
 
+    /// One step further in.
+    pub(crate) fn push(&mut self, segment: Segment) {
+        self.0.push(segment);
+    }
+
+    /// One step back out.
+    pub(crate) fn pop(&mut self) {
+        self.0.pop();
+    }
+
     /// Does this one step further in.
     pub fn within<T>(&mut self, segment: Segment, work: impl FnOnce(&mut Self) -> T) -> T {
         self.0.push(segment);
@@ -41,7 +53,7 @@ impl Path {
         let fits = |(segment, word): (&Segment, &&str)| match segment {
             _ if *word == "*" => true,
             Segment::Member(name) => name == word,
-            Segment::Element(_) | Segment::Named(..) => false,
+            Segment::Element(_) | Segment::Named(..) | Segment::Parsed => false,
         };
         self.0.len() == pattern.len() && self.0.iter().zip(pattern).all(fits)
     }
@@ -60,6 +72,7 @@ impl fmt::Display for Segment {
             Self::Member(name) if is_plain(name) => write!(f, ".{name}"),
             Self::Member(name) => write!(f, "[{}]", quoted(name)),
             Self::Element(number) => write!(f, "[{number}]"),
+            Self::Parsed => f.write_str(" as JSON $"),
             Self::Named(member, text) => write!(f, "[?@.{member}=={}]", quoted(text)),
         }
     }

@@ -130,6 +130,7 @@ impl Loading {
         let at = self.at(&taken.asked);
         let client = self.client(&taken.asked);
         client.ends = client.ends.max(ended);
+        client.bridged |= taken.frames().any(is_bridged);
         match (taken.asked.direction, taken.asked.kind) {
             (Direction::ToServer, Kind::Request) => {
                 let seq = taken.asked.seq;
@@ -164,6 +165,8 @@ impl Loading {
         let client = || Client {
             session: session.clone(),
             revision: frame.client.revision.clone(),
+            is_modern,
+            bridged: false,
             steps: Vec::new(),
             questions: Vec::new(),
             heard: Vec::new(),
@@ -198,6 +201,11 @@ fn call(taken: Taken, at: Duration) -> Option<Call> {
         outcome,
         refused,
     })
+}
+
+/// Whether the two sides of a message speak different eras.
+fn is_bridged(frame: &Frame) -> bool {
+    frame.upstream.as_ref().is_some_and(|upstream| upstream.era != frame.client.era)
 }
 
 fn question(taken: &Taken) -> Option<Question> {

@@ -3,6 +3,8 @@
 mod load;
 mod rounds;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::time::Duration;
@@ -10,6 +12,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 pub use load::{LoadError, Loading};
+pub(crate) use rounds::wanted;
 
 /// All that is to be said again.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +39,10 @@ pub struct Client {
     pub session: Option<String>,
     /// The revision it spoke.
     pub revision: String,
+    /// Whether it spoke the modern one.
+    pub is_modern: bool,
+    /// Whether a bridge stood between it and a server of the other era.
+    pub bridged: bool,
     /// What it said, by time.
     pub steps: Vec<Step>,
     /// What servers asked it, and what it answered, by time.

@@ -1,0 +1,78 @@
+//! How fast a script is played.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use crate::script::Step;
+
+/// How the time on tape stands to that of the clock.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Speed {
+    /// So many times as fast; 1 is the original.
+    Times(f64),
+    /// As fast as the server answers.
+    Max,
+}
+
+/// How fast a script is played, and who is asked.
+#[derive(Clone)]
+pub struct Pace {
+    /// The speed.
+    pub speed: Speed,
+    /// Is asked before each thing a client says.
+    pub stepper: Option<Arc<dyn Stepper>>,
+    /// How long an answer may take.
+    pub patience: Duration,
+}
+
+/// Decides about each step.
+#[async_trait]
+pub trait Stepper: Send + Sync {
+    /// What becomes of this one.
+    async fn next(&self, step: &Step) -> Go;
+}
+
+/// What becomes of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Go {
+    /// It is said.
+    Say,
+    /// It is left out.
+    Skip,
+    /// Nothing more is said.
+    Stop,
+}
+
+impl Pace {
+    /// When something is due that was said at `at`; none if it need not wait.
+    pub(super) fn due(&self, begun: Instant, at: Duration) -> Option<Instant> {
+        match self.speed {
+            Speed::Times(times) => begun.checked_add(at.div_f64(times)),
+            Speed::Max => None,
+        }
+    }
+
+    /// Waits until it is due.
+    pub(super) async fn until(&self, begun: Instant, at: Duration) {
+        if let Some(due) = self.due(begun, at) {
+            tokio::time::sleep_until(due).await;
+        }
+    }
+
+    /// How long something takes that took `time`.
+    pub(super) fn scaled(&self, time: Duration) -> Duration {
+        match self.speed {
+            Speed::Times(times) => time.div_f64(times),
+            Speed::Max => Duration::ZERO,
+        }
+    }
+}
+
+impl std::fmt::Debug for Pace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pace").field("speed", &self.speed).finish_non_exhaustive()
+    }
+}
