@@ -27,6 +27,7 @@ mod modern;
 mod pages;
 mod peers;
 mod program;
+mod replays;
 mod restart;
 mod rmcp;
 mod secure;

@@ -14,10 +14,10 @@ use crate::process::Process;
 pub(crate) struct DataArgs {
     /// Data directory of the proxy [env: SHADOWCAT_DATA]
     #[arg(long, value_name = "DIR", global = true)]
-    data: Option<PathBuf>,
+    pub(crate) data: Option<PathBuf>,
     /// Configuration file that names the directory [env: SHADOWCAT_CONFIG]
     #[arg(long, value_name = "FILE", global = true)]
-    config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
 }
 
 impl DataArgs {

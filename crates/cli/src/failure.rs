@@ -18,6 +18,11 @@ impl Failure {
         Self { code: 1, sentence: sentence.into(), cause: None }
     }
 
+    /// What was found has been told as the result, and is a failure for whoever asks by the exit code: 1.
+    pub(crate) fn told_already() -> Self {
+        Self::plain("")
+    }
+
     /// It went wrong because something else did: exit code 1.
     pub(crate) fn caused(
         sentence: impl Into<String>,

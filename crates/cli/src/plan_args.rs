@@ -8,6 +8,7 @@ use shadowcat_gateway::config::Loaded;
 use shadowcat_gateway::{Face, Level, LogFormat, Overrides, Plan, Target};
 
 use crate::config_file;
+use crate::data_args::DataArgs;
 use crate::failure::Failure;
 use crate::process::Process;
 use crate::run::Workers;
@@ -69,6 +70,20 @@ impl PlanArgs {
         };
         Plan::resolve(face, &flags, &loaded, &process.variables())
             .map_err(|errors| Failure::usage(errors.to_string()))
+    }
+}
+
+impl PlanArgs {
+    /// Where tapes are found.
+    pub(crate) fn data_args(&self) -> DataArgs {
+        DataArgs { data: self.data.clone(), config: self.config.clone() }
+    }
+
+    /// For commands that are over soon: only what is wrong is logged, unless somebody wants to hear more.
+    pub(crate) fn quieten(&self, plan: &mut Plan, process: &Process) {
+        if self.log.log_level.is_none() && process.variable("SHADOWCAT_LOG").is_none() {
+            plan.log.level = Level::Error;
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::failure::Failure;
 use crate::process::Process;
 use crate::{
-    check, completions, demo, demo_server, forward, guard, man, mock, reverse, schema, sessions, tape,
+    check, completions, demo, demo_server, forward, guard, man, mock, replay, reverse, schema, sessions, tape,
 };
 
 /// The proxy for the Model Context Protocol.
@@ -30,6 +30,8 @@ enum Command {
     Schema,
     Sessions(sessions::Args),
     Tape(tape::Args),
+    Replay(replay::Args),
+    DiffServers(replay::DiffArgs),
     Completions(completions::Args),
     Man(man::Args),
     /// Ends children whose proxy was killed; started by the proxy itself.
@@ -51,6 +53,8 @@ impl Cli {
             Command::Schema => schema::run(),
             Command::Sessions(args) => args.run(process),
             Command::Tape(args) => args.run(process),
+            Command::Replay(args) => args.run(process),
+            Command::DiffServers(args) => args.run(process),
             Command::Completions(args) => args.run(),
             Command::Man(args) => args.run(),
             Command::Guard => {

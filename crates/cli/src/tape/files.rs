@@ -21,6 +21,11 @@ pub(crate) struct TapeFiles {
 }
 
 impl TapeFiles {
+    /// The one that a command names by itself.
+    pub(crate) fn one(tape: PathBuf) -> Self {
+        Self { tapes: vec![tape] }
+    }
+
     /// The files of the tapes, in the order they are named in; at least one has to be. `record` is the flag that names
     /// the directory, where a command has it.
     pub(crate) fn paths(

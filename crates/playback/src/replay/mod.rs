@@ -20,7 +20,7 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use pace::{Go, Pace, Speed, Stepper};
+pub use pace::{Go, Pace, Stepper};
 pub use stock::Surprise;
 
 use crate::script::{Client, Outcome, Script};

@@ -7,15 +7,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use crate::script::Step;
-
-/// How the time on tape stands to that of the clock.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Speed {
-    /// So many times as fast; 1 is the original.
-    Times(f64),
-    /// As fast as the server answers.
-    Max,
-}
+use crate::speed::Speed;
 
 /// How fast a script is played, and who is asked.
 #[derive(Clone)]
@@ -50,7 +42,7 @@ impl Pace {
     /// When something is due that was said at `at`; none if it need not wait.
     pub(super) fn due(&self, begun: Instant, at: Duration) -> Option<Instant> {
         match self.speed {
-            Speed::Times(times) => begun.checked_add(at.div_f64(times)),
+            Speed::Times(_) => begun.checked_add(self.speed.scaled(at)),
             Speed::Max => None,
         }
     }
@@ -59,14 +51,6 @@ impl Pace {
     pub(super) async fn until(&self, begun: Instant, at: Duration) {
         if let Some(due) = self.due(begun, at) {
             tokio::time::sleep_until(due).await;
-        }
-    }
-
-    /// How long something takes that took `time`.
-    pub(super) fn scaled(&self, time: Duration) -> Duration {
-        match self.speed {
-            Speed::Times(times) => time.div_f64(times),
-            Speed::Max => Duration::ZERO,
         }
     }
 }

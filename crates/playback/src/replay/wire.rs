@@ -170,7 +170,7 @@ impl<W: AsyncWrite + Unpin> Wire<W> {
             let asked = serde_json::from_slice(request.text()).unwrap_or(Value::Null);
             stock.lock().unwrap_or_else(PoisonError::into_inner).answer(&asked)
         };
-        tokio::time::sleep(pace.scaled(took)).await;
+        tokio::time::sleep(pace.speed.scaled(took)).await;
         if let Some(response) = response(request.id(), &reply) {
             self.say(&Message::Response(response)).await;
         }
