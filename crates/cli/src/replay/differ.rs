@@ -60,7 +60,7 @@ impl Args {
             runs.push(play_to(plan, &self.plan, &script, &pace, process)?);
         }
         terms.tape = names(&paths);
-        terms.after = "the tape".to_owned();
+        "the tape".clone_into(&mut terms.after);
         let sides = [Some(&self.first), self.second.as_ref()].into_iter().flatten();
         let mut before = Before::Tape;
         let mut report = None;

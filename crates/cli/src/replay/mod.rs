@@ -85,7 +85,7 @@ impl Args {
         let script = load(&paths)?;
         let pace = pace(if self.step { Speed::Max } else { self.speed }, self.step, &plan);
         terms.tape = names(&paths);
-        terms.before = "the tape".to_owned();
+        "the tape".clone_into(&mut terms.before);
         terms.after = server::name(&plan);
         log::start(plan.log, process);
         let server = Server::new(plan, process)?;

@@ -88,9 +88,9 @@ fn error(message: &str) -> Value {
 mod tests {
     use super::*;
 
-    fn question(seq: u64, asked: Value, action: &str) -> Question {
+    fn question(seq: u64, asked: &Value, action: &str) -> Question {
         let reply = Some(json!({"result": {"action": action}}));
-        Question { seq, asked: meaning(&asked), reply, took: Duration::from_millis(3) }
+        Question { seq, asked: meaning(asked), reply, took: Duration::from_millis(3) }
     }
 
     fn ask(message: &str) -> Value {
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn what_means_the_same_is_answered_in_the_order_of_the_tape() {
         let questions =
-            [question(1, ask("a"), "one"), question(2, ask("b"), "two"), question(3, ask("a"), "three")];
+            [question(1, &ask("a"), "one"), question(2, &ask("b"), "two"), question(3, &ask("a"), "three")];
         let mut stock = Stock::new(&questions);
         let mut said = |message| stock.answer(&ask(message)).0["result"]["action"].clone();
         assert_eq!([said("b"), said("a"), said("a")], ["two", "one", "three"]);
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn what_was_never_asked_is_an_error_and_is_told() {
-        let questions = [question(1, ask("a"), "one")];
+        let questions = [question(1, &ask("a"), "one")];
         let mut stock = Stock::new(&questions);
         let (reply, _) = stock.answer(&ask("new"));
         assert!(reply["error"]["message"].as_str().unwrap().contains("elicitation/create"), "{reply}");
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_once_more_gets_the_same_answer_and_is_told() {
-        let questions = [question(1, ask("a"), "one")];
+        let questions = [question(1, &ask("a"), "one")];
         let mut stock = Stock::new(&questions);
         assert_eq!(stock.answer(&ask("a")).0, stock.answer(&ask("a")).0);
         assert!(matches!(&stock.surprises()[..], [Surprise::Again(_)]));
