@@ -11,6 +11,7 @@ mod process;
 mod relay;
 mod server;
 mod suite;
+mod tape;
 mod wire;
 
 use std::process::ExitCode;
@@ -39,6 +40,11 @@ enum Role {
     Load(load::calls::Settings),
     /// Open idle event streams. Prints `open`, waits for a line on stdin, closes them, prints JSON.
     Hold(load::idle::Settings),
+    /// Write and read tapes, and print a table.
+    Tape(tape::Settings),
+    /// Read a tape in one way, and say what that took.
+    #[command(hide = true)]
+    TapeRead(tape::Reading),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +72,8 @@ fn run(role: Role) -> Result<ExitCode, BenchError> {
             Role::Relay(settings) => relay::run(settings).await?,
             Role::Load(settings) => load::calls::run(settings).await?,
             Role::Hold(settings) => load::idle::run(settings).await?,
+            Role::Tape(settings) => tape::run(settings).await?,
+            Role::TapeRead(reading) => tape::be_a_reader(&reading)?,
         }
         Ok(ExitCode::SUCCESS)
     })

@@ -6,3 +6,5 @@ pub mod filter;
 pub mod harness;
 #[path = "../../crates/tape/tests/harness/mod.rs"]
 pub mod import_harness;
+#[path = "../../crates/tape/tests/read_harness/mod.rs"]
+pub mod read_harness;

@@ -58,7 +58,17 @@ impl TapeFile {
     /// # Errors
     /// Each names the path and what to do.
     pub fn create(path: &Path, created: OffsetDateTime, redacted: bool) -> Result<Self, FileError> {
-        Self::with_header(path, &reel::header(created, redacted)?)
+        Self::create_partial(path, created, redacted, false)
+    }
+
+    /// The same, of a tape on which exchanges were left out.
+    pub(crate) fn create_partial(
+        path: &Path,
+        created: OffsetDateTime,
+        redacted: bool,
+        partial: bool,
+    ) -> Result<Self, FileError> {
+        Self::with_header(path, &Header { partial, ..reel::header(created, redacted)? })
     }
 
     pub(crate) fn with_header(path: &Path, header: &Header) -> Result<Self, FileError> {

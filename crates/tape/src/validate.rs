@@ -172,7 +172,7 @@ impl Check {
             return Verdict::Drop;
         }
         let missing = self.gap(place, first - 1);
-        self.seq = first.saturating_add(count).saturating_sub(1);
+        self.seq = (first - 1).saturating_add(count);
         if lost {
             self.report.lost = self.report.lost.saturating_add(count);
         } else {

@@ -53,7 +53,7 @@ pub(super) struct Cut {
 #[derive(Debug, clap::Args)]
 struct Output {
     /// The new tape; a file that is there is never replaced
-    #[arg(short, long = "output", value_name = "FILE")]
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
     path: PathBuf,
 }
 

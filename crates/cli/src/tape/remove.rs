@@ -109,7 +109,7 @@ mod tests {
         let closed = dir.path().join("closed.tape.jsonl");
         TapeFile::create(&closed, OffsetDateTime::UNIX_EPOCH, true).unwrap().finish().unwrap();
         let tape = Tape::create(dir.path(), Settings::default()).unwrap();
-        let both = [closed, tape.path().to_owned()];
+        let both = [closed, tape.path()];
         let told = args(true, false).run(&both).unwrap_err().told();
         assert!(told.contains("is being written") && told.contains("--force"), "{told}");
         assert!(both.iter().all(|path| path.exists()));

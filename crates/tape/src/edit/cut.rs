@@ -60,7 +60,7 @@ pub fn cut(
     let read = input.reader.offset();
 
     let mut input = Input::open(tape, keys)?;
-    let mut out = TapeFile::create(path, input.header.created, input.header.redacted)?;
+    let mut out = TapeFile::create_partial(path, input.header.created, input.header.redacted, true)?;
     let mut within = selection.from.is_none();
     while let Some(piece) = input.next()? {
         match piece {

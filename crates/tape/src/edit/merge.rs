@@ -1,5 +1,6 @@
 //! Several tapes as one, in the order of their times.
 
+use std::collections::HashMap;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
@@ -8,11 +9,11 @@ use time::OffsetDateTime;
 use super::{EditError, Input, Piece};
 use crate::file::TapeFile;
 use crate::keys::Keys;
-use crate::record::Frame;
+use crate::record::{Frame, Header};
 use crate::tape::Summary;
 
 /// Writes one tape of several. Each keeps its own order and its sessions; exchanges get new numbers, so that those of two
-/// tapes are never taken for one. It is called redacted if all are.
+/// tapes are never taken for one; only the tapes of one run count on. It is called redacted if all are.
 ///
 /// # Errors
 /// When a tape is damaged, or the new one cannot be written.
@@ -25,10 +26,12 @@ pub fn merge(
     let inputs: Vec<_> = tapes.iter().map(|tape| Input::open(tape, keys)).collect::<Result<_, _>>()?;
     let begun = inputs.iter().map(|input| input.header.created).min().unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let redacted = inputs.iter().all(|input| input.header.redacted);
-    let mut out = TapeFile::create(path, begun, redacted)?;
+    let partial = inputs.iter().any(|input| input.header.partial);
+    let mut out = TapeFile::create_partial(path, begun, redacted, partial)?;
     let count = inputs.len() as u64;
+    let runs = runs(inputs.iter().map(|input| &input.header));
     let mut strands = Vec::new();
-    for (number, input) in (0..).zip(inputs) {
+    for (number, input) in runs.into_iter().zip(inputs) {
         let late_us = u64::try_from((input.header.created - begun).whole_microseconds()).unwrap_or(0);
         strands.push(Strand::new(input, number, late_us)?);
     }
@@ -47,6 +50,25 @@ pub fn merge(
         progress(strands.iter().map(|strand| strand.input.reader.offset()).sum());
     }
     Ok(out.finish()?)
+}
+
+/// For each tape the number of the first of its run: the tapes of one run count their exchanges together.
+fn runs<'a>(headers: impl Iterator<Item = &'a Header> + Clone) -> Vec<u64> {
+    let firsts: HashMap<&str, Option<&str>> =
+        headers.clone().map(|header| (header.tape.as_str(), header.previous.as_deref())).collect();
+    let first = |header: &'a Header| {
+        let mut tape = header.tape.as_str();
+        // No longer than there are tapes, also where two name each other.
+        for _ in 0..firsts.len() {
+            match firsts.get(tape).copied().flatten() {
+                Some(previous) if firsts.contains_key(previous) => tape = previous,
+                _ => break,
+            }
+        }
+        tape
+    };
+    let numbers: HashMap<&str, u64> = headers.clone().map(|header| header.tape.as_str()).zip(0..).collect();
+    headers.map(|header| numbers.get(first(header)).copied().unwrap_or_default()).collect()
 }
 
 /// One of the tapes, and its next piece.

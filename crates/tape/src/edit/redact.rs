@@ -21,7 +21,7 @@ pub fn redact(
     progress: &mut dyn FnMut(u64),
 ) -> Result<(Summary, u64), EditError> {
     let mut input = Input::open(tape, keys)?;
-    let mut out = TapeFile::create(copy, input.header.created, true)?;
+    let mut out = TapeFile::create_partial(copy, input.header.created, true, input.header.partial)?;
     let mut count = 0;
     while let Some(piece) = input.next()? {
         match piece {

@@ -131,6 +131,30 @@ fn tapes_are_merged_by_time_and_their_exchanges_stay_apart() {
 }
 
 #[test]
+fn tapes_of_one_run_go_on_counting_their_exchanges() {
+    let dir = Dir::new();
+    let piece = |name: &str, previous: Option<&str>, frame: Frame| {
+        let header = Header {
+            tape: name.to_owned(),
+            previous: previous.map(str::to_owned),
+            ..crate::record::testing::header()
+        };
+        let mut tape = TapeFile::with_header(&dir.path(name), &header).unwrap();
+        tape.frame(&frame).unwrap();
+        tape.finish().unwrap();
+        dir.path(name)
+    };
+    let tapes = [
+        piece("two", Some("one"), message(5, 1, DOWN, None)),
+        piece("other", Some("gone"), message(3, 1, UP, Some("b"))),
+        piece("one", Some("zero"), message(1, 1, UP, Some("a"))),
+    ];
+    merge(&tapes, &Keys::default(), &dir.path("all"), &mut |_| ()).unwrap();
+    let exchanges: Vec<_> = frames(&dir.path("all")).iter().map(|frame| frame.exchange).collect();
+    assert_eq!(exchanges, [5, 4, 5]);
+}
+
+#[test]
 fn a_tape_that_was_recorded_openly_is_redacted_and_what_was_redacted_stays() {
     let dir = Dir::new();
     let secret = r#"{"password":"hunter2","token":"[redacted:0123456789ab]","n":1.0}"#;

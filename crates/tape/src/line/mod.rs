@@ -3,10 +3,11 @@
 //! Every line begins with its checksum at a fixed place: `{"crc":"` and eight lower-case hex digits and `",`. The
 //! checksum is the CRC-32 of all that follows up to and without the line end.
 
+mod migrations;
 mod read;
 mod write;
 
-pub(crate) use read::{LineError, object, position, record, unsealed_frame};
+pub(crate) use read::{LineError, object, position, record, record_of, unsealed_frame};
 pub(crate) use write::{FrameLine, SideLine, direction, end, frame, header, lost, sealed};
 
 /// A reader refuses a tape whose major version is above this.

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use shadowcat_pipeline::Direction;
 use time::OffsetDateTime;
 
-use super::{BODY, CLOSE, DIGITS, MAJOR, OPEN};
+use super::{BODY, CLOSE, DIGITS, MAJOR, OPEN, migrations};
 use crate::clock::parse_rfc3339;
 use crate::record::{Action, ClientSide, End, Frame, Header, Kind, Lost, Record, UpstreamSide};
 
@@ -24,14 +24,20 @@ pub(crate) enum LineError {
     Newer { major: u32 },
 }
 
-/// The record of a line without its line end; none for a kind of record that is not known here.
+/// The record of a line without its line end, in a tape of today; none for a kind of record that is not known here.
 pub(crate) fn record(line: &[u8]) -> Result<Option<Record>, LineError> {
-    let object = object(line)?;
+    record_of(line, MAJOR)
+}
+
+/// The same in a tape of a major version. A header says of which it is.
+pub(crate) fn record_of(line: &[u8], major: u32) -> Result<Option<Record>, LineError> {
+    let object = upgraded(object(line)?, major)?;
     let kind: RecordKind<'_> = parse(&object)?;
     match kind.record {
         "header" => {
             // Before anything else: a newer header may look different.
             let version = version(parse::<Format<'_>>(&object)?.format)?;
+            let object = upgraded(object, version.0)?;
             parse::<HeaderLine>(&object)?.header(version).map(|header| Some(Record::Header(header)))
         }
         "frame" => Ok(Some(Record::Frame(Box::new(parse::<FrameLine<'_>>(&object)?.frame()?)))),
@@ -39,6 +45,10 @@ pub(crate) fn record(line: &[u8]) -> Result<Option<Record>, LineError> {
         "end" => Ok(Some(Record::End(parse::<EndLine>(&object)?.into()))),
         _ => Ok(None),
     }
+}
+
+fn upgraded(object: String, major: u32) -> Result<String, LineError> {
+    migrations::upgraded(object, major).map_err(LineError::Incomplete)
 }
 
 /// The object of a line without the checksum.

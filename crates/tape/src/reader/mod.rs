@@ -67,6 +67,8 @@ pub struct Reader<R> {
     lines: Lines<R>,
     /// The line that was read last.
     place: Place,
+    /// The major version of the tape.
+    major: u32,
     stage: Stage,
 }
 
@@ -113,7 +115,7 @@ impl<R: BufRead + Seek> Reader<R> {
 impl<R: BufRead> Reader<R> {
     /// Reads from here.
     pub fn new(source: R) -> Self {
-        Self { lines: Lines::new(source), place: Place::START, stage: Stage::Start }
+        Self { lines: Lines::new(source), place: Place::START, major: line::MAJOR, stage: Stage::Start }
     }
 
     /// Where the next line begins: after the last record, the length of what was read. Of a tape that is compressed or
@@ -159,7 +161,11 @@ impl<R: BufRead> Reader<R> {
 
     fn record(&mut self, place: Place) -> Result<Option<Record>, ReadError> {
         let first = std::mem::replace(&mut self.stage, Stage::Body) == Stage::Start;
-        match line::record(self.lines.line()) {
+        match line::record_of(self.lines.line(), self.major) {
+            Ok(Some(Record::Header(header))) => {
+                self.major = header.major;
+                Ok(Some(Record::Header(header)))
+            }
             Ok(Some(record)) if first && !matches!(record, Record::Header(_)) => Err(ReadError::NoHeader),
             Ok(record) => Ok(record),
             Err(LineError::Newer { major }) => {
