@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, Write as _};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// How much longer the slower tool takes.
 const SLOWER: Duration = Duration::from_millis(150);
@@ -16,24 +16,29 @@ impl Changes {
     }
 
     fn tools(&self) -> Value {
-        let tool = |name: &str, description: &str, argument: &str| {
+        let tool = |name: &str, description: &str, arguments: &[&str]| {
+            let properties: Map<String, Value> = arguments
+                .iter()
+                .map(|argument| ((*argument).to_owned(), json!({"type": "string"})))
+                .collect();
             json!({"name": name, "description": description, "inputSchema": {
-                "type": "object", "properties": {argument: {"type": "string"}}, "required": [argument]
+                "type": "object", "properties": properties, "required": arguments
             }})
         };
         let described = if self.has("description") { "Says hello, warmly" } else { "Says hello" };
-        let mut transfer = tool("transfer", "Moves money", "to");
-        if self.has("required") {
-            transfer["inputSchema"]["properties"]["currency"] = json!({"type": "string"});
-            transfer["inputSchema"]["required"] = json!(["to", "currency"]);
-        }
-        json!([tool("greet", described, "name"), tool("count", "Counts letters", "text"), transfer])
+        let transfer: &[&str] = if self.has("required") { &["to", "currency"] } else { &["to"] };
+        json!([
+            tool("greet", described, &["name"]),
+            tool("count", "Counts letters", &["text"]),
+            tool("transfer", "Moves money", transfer)
+        ])
     }
 
-    fn call(&self, name: &str, arguments: &Value) -> Value {
-        let argument = |name: &str| arguments[name].as_str().unwrap_or_default().to_owned();
+    fn call(&self, params: &Value) -> Value {
+        let given = |name: &str| params.get("arguments").and_then(|arguments| arguments.get(name));
+        let argument = |name: &str| given(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let text = |text: String| json!({"content": [{"type": "text", "text": text}]});
-        match name {
+        match string(params, "name") {
             "greet" => text(format!("hello {}", argument("name"))),
             "count" => {
                 if self.has("slow") {
@@ -46,12 +51,16 @@ impl Changes {
                 let letters = argument("text").len() + usize::from(self.has("answer"));
                 text(json!({"letters": letters, "id": uuid(), "at": "2026-11-21T10:00:00Z"}).to_string())
             }
-            _ if self.has("required") && arguments.get("currency").is_none() => {
+            _ if self.has("required") && given("currency").is_none() => {
                 json!({"isError": true, "content": [{"type": "text", "text": "currency is missing"}]})
             }
             _ => text(format!("sent to {}", argument("to"))),
         }
     }
+}
+
+fn string<'a>(object: &'a Value, name: &str) -> &'a str {
+    object.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Another one in each process.
@@ -64,12 +73,11 @@ fn main() {
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         let Ok(message) = serde_json::from_str::<Value>(&line) else { continue };
         let Some(id) = message.get("id") else { continue };
-        let params = &message["params"];
-        let result = match message["method"].as_str().unwrap_or_default() {
+        let result = match string(&message, "method") {
             "initialize" => json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": {}},
                 "serverInfo": {"name": "altered", "version": "1"}}),
             "tools/list" => json!({"tools": changes.tools()}),
-            "tools/call" => changes.call(params["name"].as_str().unwrap_or_default(), &params["arguments"]),
+            "tools/call" => changes.call(message.get("params").unwrap_or(&Value::Null)),
             _ => json!({}),
         };
         let answer = json!({"jsonrpc": "2.0", "id": id, "result": result});
