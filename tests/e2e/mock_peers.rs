@@ -9,7 +9,7 @@ use shadowcat_tests::proxy::{Reverse, before_command, program};
 use shadowcat_tests::wait::soon;
 use tempfile::TempDir;
 
-use crate::peers::{clients, node, package, peer, progress, python, source, talk};
+use crate::peers::{clients, node, package, peer, progress, python, serve, source, talk};
 use crate::tapes::{recorded, tape};
 
 /// Records what the Python client does, in this era, over Streamable HTTP.
@@ -144,6 +144,41 @@ async fn the_memory_the_files_and_the_time_of_a_recording_are_there_again() {
         for (name, client) in clients() {
             assert_eq!(heard(&talk(&client, options, &mock).await), heard(&said), "{name}");
         }
+    }
+}
+
+#[tokio::test]
+async fn what_a_legacy_tape_lacks_is_asked_of_a_modern_server_for_clients_of_both_eras() {
+    let server = before_command(&[python(), source("python/server.py"), "--stdio".into()]);
+    let (directory, tape, _) = record(server, "legacy", &["--call", "progress", r#"{"steps":1}"#]).await;
+    let (beyond, port) = serve(&[python(), source("python/server.py"), "--modern".into()], "--http").await;
+    let url = format!("http://127.0.0.1:{port}/mcp");
+    let shadowcat = program().to_str().unwrap().to_owned();
+    let client = [python(), source("python/client.py")];
+    let asking = ["--answer", r#"{"answer":"blue"}"#, "--call", "ask", r#"{"question":"Which?"}"#];
+    let new = directory.path().join("new");
+    for mode in ["legacy", "2026-07-28"] {
+        let options: Vec<&str> = ["--mode", mode].into_iter().chain(asking).collect();
+        let (old, new) = (tape.to_str().unwrap(), new.to_str().unwrap());
+        let target = ["--stdio", &shadowcat, "mock", old, "--record", new, "--fallback", &url];
+        let said = talk(&client, &options, &target).await;
+        assert_eq!(
+            (&said["calls"][0]["text"], &said["asked"]),
+            (&json!("blue"), &json!(["Which?"])),
+            "{said}"
+        );
+    }
+    drop(beyond);
+    let mut newer: Vec<PathBuf> =
+        std::fs::read_dir(&new).unwrap().map(|entry| entry.unwrap().path()).collect();
+    newer.sort();
+    let tapes: Vec<&str> = std::iter::once(&tape).chain(&newer).map(|path| path.to_str().unwrap()).collect();
+    for mode in ["legacy", "2026-07-28"] {
+        let options: Vec<&str> = ["--mode", mode].into_iter().chain(asking).collect();
+        let target: Vec<&str> =
+            ["--stdio", &shadowcat, "mock"].into_iter().chain(tapes.iter().copied()).collect();
+        let said = talk(&client, &options, &target).await;
+        assert_eq!(said["calls"][0]["text"], "blue", "{mode}: {said}");
     }
 }
 

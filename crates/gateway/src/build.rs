@@ -131,7 +131,7 @@ pub async fn start(plan: Plan, host: Host) -> Result<Running, StartError> {
 
     // Between the two where their eras differ. What passes there is on the tape a second time, as the server saw it.
     let bridging = Bridging {
-        chain: wire(tape.as_ref()),
+        chain: wire(tape.as_ref().filter(|_| !records_beyond_only(&plan))),
         connector: Arc::clone(&upstream.connector),
         counters: Arc::clone(&counters),
         records: Arc::clone(&records),
