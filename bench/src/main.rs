@@ -60,15 +60,17 @@ fn main() -> ExitCode {
 /// One thread for each role, so that its CPU time is one number and a pinned core is all it can use.
 fn run(role: Role) -> Result<ExitCode, BenchError> {
     raise_descriptor_limit();
-    if let Role::Mock(mock::Settings { stdio: true, out_of_order, .. }) = role {
-        mock::stdio::run(out_of_order)?;
+    if let Role::Mock(mock::Settings { stdio: true, out_of_order, speaks, .. }) = role {
+        mock::stdio::run(out_of_order, speaks)?;
         return Ok(ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match role {
             Role::All(settings) => return suite::run(settings).await,
-            Role::Mock(settings) => mock::http::run(settings.http, settings.post_only).await?,
+            Role::Mock(settings) => {
+                mock::http::run(settings.http, settings.post_only, settings.speaks).await?
+            }
             Role::Relay(settings) => relay::run(settings).await?,
             Role::Load(settings) => load::calls::run(settings).await?,
             Role::Hold(settings) => load::idle::run(settings).await?,

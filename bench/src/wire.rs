@@ -20,6 +20,24 @@ pub(crate) enum Era {
     Modern,
 }
 
+impl Era {
+    /// The one that this is not.
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Legacy => Self::Modern,
+            Self::Modern => Self::Legacy,
+        }
+    }
+
+    /// The word for it on the command line.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Legacy => "legacy",
+            Self::Modern => "modern",
+        }
+    }
+}
+
 /// How a call is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Answer {
@@ -58,6 +76,8 @@ pub(crate) struct Call {
     pub(crate) answer: Answer,
     /// Which form to speak.
     pub(crate) era: Era,
+    /// Whether the server behind the proxy speaks the other era.
+    pub(crate) bridged: bool,
     /// Length of the text in the answer.
     pub(crate) text_bytes: usize,
 }
@@ -91,7 +111,13 @@ impl Call {
         if self.answer == Answer::Progress {
             replies.push(progress(&format!(r#""{}""#, self.token()), &self.canary));
         }
-        replies.push(result(&self.id.to_string(), &self.canary, self.text_bytes, self.era));
+        let mut result = result(&self.id.to_string(), &self.canary, self.text_bytes, self.era);
+        if self.bridged && self.era == Era::Modern {
+            // The name that the server said in its handshake is said with each result.
+            result.truncate(result.len() - "}}".len());
+            result += r#","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"mock","version":"1"}}}}"#;
+        }
+        replies.push(result);
         replies
     }
 
@@ -139,7 +165,7 @@ mod tests {
     fn requests_and_replies_are_json_in_both_eras() {
         for era in [Era::Legacy, Era::Modern] {
             for answer in [Answer::Json, Answer::Sse, Answer::Progress] {
-                let call = Call { id: 7, canary: "c1".into(), answer, era, text_bytes: 64 };
+                let call = Call { id: 7, canary: "c1".into(), answer, era, bridged: false, text_bytes: 64 };
                 let texts = std::iter::once(call.request()).chain(call.replies());
                 for text in texts {
                     serde_json::from_str::<serde_json::Value>(&text).unwrap();

@@ -30,6 +30,9 @@ pub(crate) struct Settings {
     url: Target,
     #[arg(long, value_enum, default_value = "legacy")]
     era: Era,
+    /// The server behind the proxy speaks the other era.
+    #[arg(long)]
+    bridged: bool,
     /// Kinds of answers to ask for, in turn.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "json")]
     answers: Vec<Answer>,
@@ -161,6 +164,7 @@ impl Worker {
             },
             answer: answer.copied().unwrap_or(Answer::Json),
             era: settings.era,
+            bridged: settings.bridged,
             text_bytes: settings.text_bytes,
         }
     }

@@ -102,7 +102,14 @@ mod tests {
     use super::*;
 
     fn call(id: u64, canary: &str) -> Call {
-        Call { id, canary: canary.into(), answer: Answer::Json, era: Era::Legacy, text_bytes: 20 }
+        Call {
+            id,
+            canary: canary.into(),
+            answer: Answer::Json,
+            era: Era::Legacy,
+            bridged: false,
+            text_bytes: 20,
+        }
     }
 
     fn reply(body: String) -> Reply {

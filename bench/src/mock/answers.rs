@@ -53,8 +53,8 @@ struct Meta<'a> {
     version: Option<&'a str>,
 }
 
-/// The answer to one message; `None` where none is due, as for notifications.
-pub(crate) fn answer(text: &[u8]) -> Option<Answers> {
+/// The answer to one message of a mock that speaks one era, or both; `None` where none is due, as for notifications.
+pub(crate) fn answer(text: &[u8], speaks: Option<Era>) -> Option<Answers> {
     let Ok(incoming) = serde_json::from_slice::<Incoming<'_>>(text) else {
         return Some(single(
             r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"parse error"}}"#.into(),
@@ -62,9 +62,11 @@ pub(crate) fn answer(text: &[u8]) -> Option<Answers> {
     };
     let (id, method) = (incoming.id?.get(), incoming.method?);
     Some(match method {
+        "initialize" if speaks == Some(Era::Modern) => single(unsupported(id)),
+        "server/discover" if speaks == Some(Era::Legacy) => single(error(id, -32601, "method not found")),
         "tools/call" => call(id, &incoming.params),
         "initialize" => Answers { opens_session: true, ..single(result(id, &initialize(&incoming.params))) },
-        "server/discover" => single(result(id, &discover())),
+        "server/discover" => single(result(id, &discover(speaks))),
         "tools/list" => single(result(id, &tools(era(&incoming.params)))),
         "ping" => single(result(id, "{}")),
         _ => single(error(id, -32601, "method not found")),
@@ -96,9 +98,10 @@ fn initialize(params: &Params<'_>) -> String {
     )
 }
 
-fn discover() -> String {
+fn discover(speaks: Option<Era>) -> String {
+    let legacy = if speaks.is_none() { format!(r#","{LEGACY}""#) } else { String::new() };
     format!(
-        r#"{{"supportedVersions":["{MODERN}","{LEGACY}"],"capabilities":{{"tools":{{}}}},"resultType":"complete","ttlMs":0,"cacheScope":"private","_meta":{{"io.modelcontextprotocol/serverInfo":{{"name":"mock","version":"1"}}}}}}"#
+        r#"{{"supportedVersions":["{MODERN}"{legacy}],"capabilities":{{"tools":{{}}}},"resultType":"complete","ttlMs":0,"cacheScope":"private","_meta":{{"io.modelcontextprotocol/serverInfo":{{"name":"mock","version":"1"}}}}}}"#
     )
 }
 
@@ -119,6 +122,12 @@ fn result(id: &str, result: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
 }
 
+fn unsupported(id: &str) -> String {
+    format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32022,"message":"unsupported protocol version","data":{{"supported":["{MODERN}"],"requested":"{LEGACY}"}}}}}}"#
+    )
+}
+
 fn error(id: &str, code: i64, message: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":"{message}"}}}}"#)
 }
@@ -136,8 +145,15 @@ mod tests {
     fn every_call_gets_the_replies_it_expects() {
         for era in [Era::Legacy, Era::Modern] {
             for answer_kind in [Answer::Json, Answer::Sse, Answer::Progress] {
-                let call = Call { id: 3, canary: "c3".into(), answer: answer_kind, era, text_bytes: 40 };
-                let answers = answer(call.request().as_bytes()).unwrap();
+                let call = Call {
+                    id: 3,
+                    canary: "c3".into(),
+                    answer: answer_kind,
+                    era,
+                    bridged: false,
+                    text_bytes: 40,
+                };
+                let answers = answer(call.request().as_bytes(), None).unwrap();
                 assert_eq!(answers.messages, call.replies());
                 assert_eq!(answers.streaming, answer_kind != Answer::Json);
             }
@@ -146,16 +162,18 @@ mod tests {
 
     #[test]
     fn notifications_and_responses_get_no_answer() {
-        assert_eq!(answer(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#), None);
-        assert_eq!(answer(br#"{"jsonrpc":"2.0","id":1,"result":{}}"#), None);
+        assert_eq!(answer(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, None), None);
+        assert_eq!(answer(br#"{"jsonrpc":"2.0","id":1,"result":{}}"#, None), None);
     }
 
     #[test]
     fn everything_it_says_is_json() {
         for method in ["initialize", "server/discover", "tools/list", "ping", "nonsense", "tools/call"] {
             let request = format!(r#"{{"jsonrpc":"2.0","id":"x","method":"{method}"}}"#);
-            for message in answer(request.as_bytes()).unwrap().messages {
-                serde_json::from_str::<serde_json::Value>(&message).unwrap();
+            for speaks in [None, Some(Era::Legacy), Some(Era::Modern)] {
+                for message in answer(request.as_bytes(), speaks).unwrap().messages {
+                    serde_json::from_str::<serde_json::Value>(&message).unwrap();
+                }
             }
         }
     }

@@ -16,6 +16,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use super::answers::{Answers, answer};
 use crate::error::BenchError;
 use crate::server;
+use crate::wire::Era;
 
 /// Largest request body read.
 const BODY_BYTES_MAX: usize = 16 << 20;
@@ -23,29 +24,34 @@ const BODY_BYTES_MAX: usize = 16 << 20;
 type Reply = Response<Either<Full<Bytes>, Held>>;
 
 /// Serves until the process ends.
-pub(crate) async fn run(port: u16, post_only: bool) -> Result<(), BenchError> {
+pub(crate) async fn run(port: u16, post_only: bool, speaks: Option<Era>) -> Result<(), BenchError> {
     let sessions = Arc::new(AtomicU64::new(0));
     let service = service_fn(move |request| {
         let sessions = Arc::clone(&sessions);
-        async move { Ok::<_, Infallible>(reply(&sessions, post_only, request).await) }
+        async move { Ok::<_, Infallible>(reply(&sessions, post_only, speaks, request).await) }
     });
     server::serve(port, service).await
 }
 
-async fn reply(sessions: &AtomicU64, post_only: bool, request: Request<Incoming>) -> Reply {
+async fn reply(
+    sessions: &AtomicU64,
+    post_only: bool,
+    speaks: Option<Era>,
+    request: Request<Incoming>,
+) -> Reply {
     match *request.method() {
-        Method::POST => post(sessions, request.into_body()).await,
+        Method::POST => post(sessions, speaks, request.into_body()).await,
         Method::GET if !post_only => event_stream(Either::Right(Held { said_hello: false })),
         Method::DELETE => empty(StatusCode::OK),
         _ => empty(StatusCode::METHOD_NOT_ALLOWED),
     }
 }
 
-async fn post(sessions: &AtomicU64, body: Incoming) -> Reply {
+async fn post(sessions: &AtomicU64, speaks: Option<Era>, body: Incoming) -> Reply {
     let Ok(body) = Limited::new(body, BODY_BYTES_MAX).collect().await else {
         return empty(StatusCode::PAYLOAD_TOO_LARGE);
     };
-    let Some(answers) = answer(&body.to_bytes()) else {
+    let Some(answers) = answer(&body.to_bytes(), speaks) else {
         return empty(StatusCode::ACCEPTED);
     };
     let opens_session = answers.opens_session;

@@ -5,6 +5,8 @@ pub(crate) mod answers;
 pub(crate) mod http;
 pub(crate) mod stdio;
 
+use crate::wire::Era;
+
 /// How the mock is reached.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Settings {
@@ -14,6 +16,9 @@ pub(crate) struct Settings {
     /// Refuse GET with 405, as servers that never speak first do.
     #[arg(long, conflicts_with = "stdio")]
     pub(crate) post_only: bool,
+    /// Speak this era only; else both.
+    #[arg(long, value_enum)]
+    pub(crate) speaks: Option<Era>,
     /// Speak over stdin and stdout instead.
     #[arg(long)]
     pub(crate) stdio: bool,

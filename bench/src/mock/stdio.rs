@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 
 use super::answers::answer;
+use crate::wire::Era;
 
 /// Room for the lines that are read in one go.
 const READ_BYTES: usize = 64 << 10;
@@ -10,12 +11,17 @@ const READ_BYTES: usize = 64 << 10;
 const LINE_BYTES_MAX: u64 = 16 << 20;
 
 /// Answers until stdin ends.
-pub(crate) fn run(out_of_order: bool) -> io::Result<()> {
-    serve(io::stdin().lock(), io::stdout().lock(), out_of_order)
+pub(crate) fn run(out_of_order: bool, speaks: Option<Era>) -> io::Result<()> {
+    serve(io::stdin().lock(), io::stdout().lock(), out_of_order, speaks)
 }
 
 /// Takes every whole line that has already arrived, answers them, flushes once.
-fn serve(input: impl Read, mut output: impl Write, out_of_order: bool) -> io::Result<()> {
+fn serve(
+    input: impl Read,
+    mut output: impl Write,
+    out_of_order: bool,
+    speaks: Option<Era>,
+) -> io::Result<()> {
     let mut input = BufReader::with_capacity(READ_BYTES, input);
     let mut line = Vec::new();
     loop {
@@ -25,7 +31,7 @@ fn serve(input: impl Read, mut output: impl Write, out_of_order: bool) -> io::Re
             if input.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? == 0 {
                 return output.flush();
             }
-            answered.extend(answer(&line));
+            answered.extend(answer(&line, speaks));
             if !input.buffer().contains(&b'\n') {
                 break;
             }
@@ -44,7 +50,7 @@ fn serve(input: impl Read, mut output: impl Write, out_of_order: bool) -> io::Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Answer, Call, Era};
+    use crate::wire::{Answer, Call};
 
     #[test]
     fn lines_that_came_together_can_be_answered_last_one_first() {
@@ -53,12 +59,13 @@ mod tests {
             canary: format!("c{id}"),
             answer: Answer::Progress,
             era: Era::Legacy,
+            bridged: false,
             text_bytes: 10,
         });
         let input: String = calls.iter().map(|call| call.request() + "\n").collect();
         let mut output = Vec::new();
         // The last line ends the input, so the batch is written before the end is seen.
-        serve(input.as_bytes(), &mut output, true).unwrap();
+        serve(input.as_bytes(), &mut output, true, None).unwrap();
         let expected: String = calls.iter().rev().flat_map(Call::replies).map(|reply| reply + "\n").collect();
         assert_eq!(String::from_utf8(output).unwrap(), expected);
     }

@@ -29,6 +29,8 @@ pub(super) struct Traffic {
     pub(super) connections: usize,
     sessions: usize,
     same_ids: bool,
+    /// Whether the server speaks the other era.
+    pub(super) bridged: bool,
 }
 
 /// A system under one traffic.
@@ -72,10 +74,40 @@ pub(super) async fn correctness(bench: &Bench, systems: &[System], scale: Scale)
             connections: CORRECTNESS_CONNECTIONS,
             sessions,
             same_ids: true,
+            bridged: false,
         };
         cells.extend(compare(bench, systems, &traffic, scale.correctness_requests, 1).await);
     }
     cells
+}
+
+/// Calls whose server speaks the other era, each beside the same call to a server that speaks its client's. The two
+/// alternate, for what is compared is their CPU time.
+pub(super) async fn bridged(bench: &Bench, scale: Scale) -> Vec<[Cell; 2]> {
+    let mut pairs = Vec::new();
+    for era in [Era::Modern, Era::Legacy] {
+        for (upstream, answer) in [
+            (Upstream::Http, Answer::Json),
+            (Upstream::Http, Answer::Sse),
+            (Upstream::Stdio, Answer::Json),
+            (Upstream::Stdio, Answer::Progress),
+        ] {
+            let traffic = Traffic::of(upstream, era, answer, MODERN_CONNECTIONS);
+            let cell = |bridged| Cell {
+                system: System::Off,
+                traffic: Traffic { bridged, ..traffic.clone() },
+                runs: Vec::new(),
+            };
+            let mut pair = [cell(false), cell(true)];
+            for _ in 0..scale.repetitions {
+                for cell in &mut pair {
+                    cell.repeat(bench, scale.requests).await;
+                }
+            }
+            pairs.push(pair);
+        }
+    }
+    pairs
 }
 
 fn traffics(scale: Scale) -> Vec<Traffic> {
@@ -100,7 +132,7 @@ impl Traffic {
             Upstream::Http | Upstream::PostOnly => connections,
             Upstream::Stdio => connections.min(STDIO_SESSIONS_MAX),
         };
-        Self { upstream, era, answers: vec![answer], connections, sessions, same_ids: false }
+        Self { upstream, era, answers: vec![answer], connections, sessions, same_ids: false, bridged: false }
     }
 
     /// Whether a system can carry it: stdio has only Shadowcat in front, and a tape is one whatever it was recorded on.
@@ -120,8 +152,9 @@ impl Traffic {
 
     /// What it is, in a few words.
     pub(super) fn name(&self) -> String {
-        let Self { upstream, era, answers, connections, .. } = self;
-        format!("{upstream:?} upstream, {era:?}, {answers:?}, {connections} connections")
+        let Self { upstream, era, answers, connections, bridged, .. } = self;
+        let bridged = if *bridged { ", bridged" } else { "" };
+        format!("{upstream:?} upstream, {era:?}, {answers:?}, {connections} connections{bridged}")
     }
 
     fn options(&self, requests: usize) -> Vec<String> {
@@ -136,6 +169,9 @@ impl Traffic {
             format!("--requests={requests}"),
             format!("--warm-up={}", requests / 5),
         ];
+        if self.bridged {
+            options.push("--bridged".to_owned());
+        }
         if self.same_ids {
             options.push("--same-ids".to_owned());
         }
@@ -160,9 +196,7 @@ async fn compare(
         suited.map(|system| Cell { system: *system, traffic: traffic.clone(), runs: Vec::new() }).collect();
     for _ in 0..repetitions {
         for cell in &mut cells {
-            eprintln!("{}: {}", cell.system.title(), traffic.name());
-            let run = measure(bench, cell.system, traffic, requests).await;
-            cell.runs.push(run.unwrap_or_else(|error| Run::failed(&error, requests)));
+            cell.repeat(bench, requests).await;
         }
     }
     cells
@@ -175,7 +209,8 @@ async fn measure(
     requests: usize,
 ) -> Result<Run, BenchError> {
     if system != System::Tape {
-        let rig = bench.start(system, traffic.upstream).await?;
+        let speaks = traffic.bridged.then(|| traffic.era.other());
+        let rig = bench.start(system, traffic.upstream, speaks).await?;
         let run = load(bench, &rig, traffic.options(requests)).await?;
         rig.stop().await?;
         return Ok(run);
@@ -184,7 +219,7 @@ async fn measure(
         options.push("--one-canary".to_owned());
         options
     };
-    let recording = bench.start(System::On, traffic.upstream).await?;
+    let recording = bench.start(System::On, traffic.upstream, None).await?;
     load(bench, &recording, one_canary(traffic.once().options(traffic.answers.len()))).await?;
     let rig = bench.start_from_tape(recording.stop().await?).await?;
     let run = load(bench, &rig, one_canary(traffic.options(requests))).await?;
@@ -217,6 +252,13 @@ impl Run {
 }
 
 impl Cell {
+    /// Measures it once more.
+    async fn repeat(&mut self, bench: &Bench, requests: usize) {
+        eprintln!("{}: {}", self.system.title(), self.traffic.name());
+        let run = measure(bench, self.system, &self.traffic, requests).await;
+        self.runs.push(run.unwrap_or_else(|error| Run::failed(&error, requests)));
+    }
+
     /// Median requests a second.
     pub(super) fn per_second(&self) -> f64 {
         self.median(|run| Some(run.report.right as f64 / run.report.seconds.max(1e-9))).unwrap_or_default()

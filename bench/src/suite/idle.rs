@@ -50,7 +50,7 @@ async fn measure(
     streams: usize,
     scale: Scale,
 ) -> Result<Row, BenchError> {
-    let rig = bench.start(system, upstream).await?;
+    let rig = bench.start(system, upstream, None).await?;
     tokio::time::sleep(OPEN_SETTLE).await;
     let before_mb = memory_mb(&rig)?;
     let mut load = bench.load("hold", &rig, &[format!("--streams={streams}")])?;

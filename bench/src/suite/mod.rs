@@ -38,6 +38,8 @@ pub(crate) struct Settings {
 enum Part {
     /// Speed and CPU time of calls.
     Calls,
+    /// CPU time of calls between the eras.
+    Bridge,
     /// Memory of idle streams.
     Idle,
     /// 1,000 connections, every answer compared.
@@ -45,13 +47,14 @@ enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 3] = [Self::Calls, Self::Idle, Self::Correctness];
+    const ALL: [Self; 4] = [Self::Calls, Self::Bridge, Self::Idle, Self::Correctness];
 }
 
 impl std::fmt::Display for Part {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Calls => "calls",
+            Self::Bridge => "bridge",
             Self::Idle => "idle",
             Self::Correctness => "correctness",
         })
@@ -109,6 +112,11 @@ pub(crate) async fn run(settings: Settings) -> Result<ExitCode, BenchError> {
         let cells = calls::run(&bench, &settings.systems, scale).await;
         text += &report::calls(&cells);
         faults.extend(cells.iter().flat_map(calls::Cell::faults));
+    }
+    if settings.parts.contains(&Part::Bridge) && settings.systems.contains(&System::Off) {
+        let pairs = calls::bridged(&bench, scale).await;
+        text += &report::bridged(&pairs);
+        faults.extend(pairs.iter().flatten().flat_map(calls::Cell::faults));
     }
     if settings.parts.contains(&Part::Idle) {
         let rows = idle::run(&bench, &settings.systems, scale).await;

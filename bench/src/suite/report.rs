@@ -15,6 +15,8 @@ const CPU_BARS: [(&str, Upstream, System, f64); 3] = [
     ("CPU per request, HTTP upstream, recording", Upstream::Http, System::On, 2.2),
     ("CPU per request, stdio upstream", Upstream::Stdio, System::Off, 2.5),
 ];
+/// Most CPU time of a bridged call, as a multiple of the same call without a bridge.
+const BRIDGE_BAR: f64 = 1.5;
 /// Most kilobytes a stream with its upstream stream may cost.
 const STREAM_KB_BAR: f64 = 40.0;
 /// Most megabytes of the whole proxy when nothing has happened yet.
@@ -126,6 +128,32 @@ fn cpu_bars(cells: &[Cell]) -> String {
         }
     }
     bars(&text)
+}
+
+/// The table of bridged calls beside those without a bridge, and its bar.
+pub(super) fn bridged(pairs: &[[Cell; 2]]) -> String {
+    let mut text = "\n## A server of the other era\n\n\
+        | calls | CPU ms, same era | CPU ms, bridged | x same era | wrong or lost |\n|---|---:|---:|---:|---:|\n"
+        .to_owned();
+    let mut worst: Option<f64> = None;
+    for [same, bridged] in pairs {
+        let ratio = same.cpu_ms().filter(|cpu| *cpu > 0.0).and_then(|cpu| Some(bridged.cpu_ms()? / cpu));
+        let [_, wrong, lost] = bridged.counts();
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} |",
+            same.traffic.name(),
+            number(same.cpu_ms(), 1),
+            number(bridged.cpu_ms(), 1),
+            number(ratio, 2),
+            wrong + lost,
+        );
+        worst = worst.into_iter().chain(ratio).reduce(f64::max);
+    }
+    let Some(worst) = worst else { return text };
+    let measured = format!("{worst:.2} x the same era in the worst row");
+    let bar = format!("{BRIDGE_BAR} x");
+    text + &bars(&bar_row("CPU per bridged call", &measured, &bar, worst <= BRIDGE_BAR))
 }
 
 fn bars(rows: &str) -> String {

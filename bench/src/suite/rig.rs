@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use crate::error::BenchError;
 use crate::process::{Cores, Load, Server, Side};
+use crate::wire::Era;
 
 /// What stands between the load and the mock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -83,13 +84,16 @@ impl Bench {
         Ok(Self { cores, this: std::env::current_exe()?, shadowcat })
     }
 
-    /// Starts a system and what is behind it.
-    pub(super) async fn start(&self, system: System, upstream: Upstream) -> Result<Rig, BenchError> {
+    /// Starts a system and what is behind it, which speaks one era only where that is said.
+    pub(super) async fn start(
+        &self,
+        system: System,
+        upstream: Upstream,
+        speaks: Option<Era>,
+    ) -> Result<Rig, BenchError> {
         let mock = match upstream {
-            Upstream::Http => Some(Server::start(&self.role(Side::Load, &["mock"])).await?),
-            Upstream::PostOnly => {
-                Some(Server::start(&self.role(Side::Load, &["mock", "--post-only"])).await?)
-            }
+            Upstream::Http => Some(Server::start(&self.mock(&[], speaks)).await?),
+            Upstream::PostOnly => Some(Server::start(&self.mock(&["--post-only"], speaks)).await?),
             Upstream::Stdio => None,
         };
         let data = tempfile::tempdir()?;
@@ -100,7 +104,7 @@ impl Bench {
                 Some(Server::start(&role).await?)
             }
             (System::Off | System::On | System::Tape, mock) => {
-                let words = self.shadowcat(system, mock.as_ref(), &data);
+                let words = self.shadowcat(system, mock.as_ref(), speaks, &data);
                 Some(Server::start(&words).await?)
             }
         };
@@ -130,7 +134,21 @@ impl Bench {
         words
     }
 
-    fn shadowcat(&self, system: System, mock: Option<&Server>, data: &TempDir) -> Vec<OsString> {
+    fn mock(&self, arguments: &[&str], speaks: Option<Era>) -> Vec<OsString> {
+        let mut words = self.role(Side::Load, &[&["mock"], arguments].concat());
+        if let Some(era) = speaks {
+            words.extend(["--speaks", era.word()].map(OsString::from));
+        }
+        words
+    }
+
+    fn shadowcat(
+        &self,
+        system: System,
+        mock: Option<&Server>,
+        speaks: Option<Era>,
+        data: &TempDir,
+    ) -> Vec<OsString> {
         let mut words = self.cores.words(Side::Proxy, &self.shadowcat);
         words.extend(["reverse", "--listen", "127.0.0.1:0", "--data"].map(OsString::from));
         words.push(data.path().join("data").into());
@@ -142,7 +160,7 @@ impl Bench {
         } else {
             words.push("--".into());
             // A child inherits the proxy's core, where it would take time from what is measured.
-            words.extend(self.role(Side::Load, &["mock", "--stdio", "--out-of-order"]));
+            words.extend(self.mock(&["--stdio", "--out-of-order"], speaks));
         }
         words
     }
