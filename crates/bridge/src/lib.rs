@@ -9,6 +9,7 @@
 //! | `era` | which eras a server speaks, found out and remembered for a while |
 //! | `to_legacy` | a modern client's exchanges to a server with sessions: parked calls, sealed state |
 //! | `to_modern` | a legacy client's session to a stateless server: asking back, subscriptions |
+//! | `level` | the levels of log messages |
 //! | `meta` | the members of `_meta` that the modern revision keeps for itself |
 //! | `object` | an object as raw text, its members changed and the rest left as it was written |
 //! | `pace` | how often a task is looked at |
@@ -18,6 +19,7 @@
 
 mod counters;
 mod era;
+mod level;
 mod meta;
 mod object;
 mod pace;
@@ -29,4 +31,4 @@ pub use counters::{Count, Counters};
 pub use era::{Eras, Evidence, PROBE_MAX, Probe, evidence};
 pub use seal::{NoKey, Seal, Unsealed};
 pub use to_legacy::{LegacyServer, LegacySession, ToLegacy, ToLegacySettings};
-pub use to_modern::{Known, ModernServer, ToModern, ToModernSettings};
+pub use to_modern::{ModernServer, Resumed, ToModern, ToModernSettings};

@@ -62,12 +62,7 @@ impl Mirror {
             let asking = Origin::new(PeerId::next(), origin.transport, origin.revision);
             let envelope = Envelope::to_server(Message::Request(request), Arc::new(asking));
             let mut replies = next.run(envelope).await?;
-            cursor = None;
-            while let Some(reply) = replies.next().await {
-                if let Message::Response(response) = reply? {
-                    cursor = self.tools.learn(&response);
-                }
-            }
+            cursor = replies.response().await?.and_then(|response| self.tools.learn(&response));
             if cursor.is_none() {
                 return Ok(());
             }

@@ -20,3 +20,5 @@ pub const UNSUPPORTED_VERSION: i64 = -32022;
 pub const RESOURCE_NOT_FOUND: i64 = -32002;
 /// The user must visit a URL first (2025-11-25).
 pub const URL_ELICITATION: i64 = -32042;
+/// The user does not want it (legacy revisions, client/sampling).
+pub const USER_REFUSED: i64 = -1;

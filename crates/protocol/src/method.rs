@@ -69,6 +69,22 @@ pub const TASK_STATUS: &str = "notifications/tasks/status";
 /// Tells how far a task is, on a subscription (the tasks extension of 2026-07-28).
 pub const TASK_CHANGED: &str = "notifications/tasks";
 
+/// Whether a request may be answered by a question to its client (2026-07-28 basic/patterns/mrtr).
+pub fn takes_questions(method: &str) -> bool {
+    [TOOLS_CALL, PROMPTS_GET, RESOURCES_READ].contains(&method)
+}
+
+/// The member of its result in which a list is; none if the method asks for no list.
+pub fn list_member(method: &str) -> Option<&'static str> {
+    match method {
+        TOOLS_LIST => Some("tools"),
+        PROMPTS_LIST => Some("prompts"),
+        RESOURCES_LIST => Some("resources"),
+        RESOURCE_TEMPLATES_LIST => Some("resourceTemplates"),
+        _ => None,
+    }
+}
+
 /// The member of `params` that names what the method works on, and that `Mcp-Name` mirrors.
 pub fn name_member(method: &str) -> Option<&'static str> {
     match method {

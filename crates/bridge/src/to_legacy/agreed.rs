@@ -10,15 +10,6 @@ use crate::object::Object;
 const RESULT_TYPE: &str = "resultType";
 const COMPLETE: &str = r#""complete""#;
 
-/// Results that say for how long and for whom they hold.
-const CACHEABLE: [&str; 5] = [
-    method::TOOLS_LIST,
-    method::PROMPTS_LIST,
-    method::RESOURCES_LIST,
-    method::RESOURCE_TEMPLATES_LIST,
-    method::RESOURCES_READ,
-];
-
 /// The result of one handshake.
 #[derive(Debug)]
 pub(super) struct Agreed {
@@ -77,7 +68,7 @@ impl Agreed {
     /// A result of the server as the modern revision has it.
     pub(super) fn complete(&self, asked: &str, result: &str) -> String {
         let mut object = Object::parse(result).with(RESULT_TYPE, COMPLETE);
-        if CACHEABLE.contains(&asked) {
+        if is_cacheable(asked) {
             object = with_cache_terms(object);
         }
         self.signed(object).to_json()
@@ -113,6 +104,11 @@ impl Agreed {
         }
         result.with("_meta", meta.to_json())
     }
+}
+
+/// Whether results say for how long and for whom they hold.
+fn is_cacheable(asked: &str) -> bool {
+    method::list_member(asked).is_some() || asked == method::RESOURCES_READ
 }
 
 /// Nobody but the operator can say how long a legacy server's answer holds.

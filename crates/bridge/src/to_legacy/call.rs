@@ -12,12 +12,12 @@ use super::agreed::{Agreed, missing_capability, modern_error};
 use super::asked::Questions;
 use super::cursor;
 use super::inbox::{Heard, Inbox};
-use super::level::Level;
 use super::parking::Parking;
 use super::pool::Lease;
 use super::question::{Question, url_question};
 use super::round::Round;
 use super::tasks::{Handles, Told, follow, unwanted};
+use crate::level::Level;
 use crate::object::Object;
 
 /// How long the answers that a call is given up with may take to leave, before the call itself is withdrawn.

@@ -10,13 +10,11 @@ use crate::seal::{NoKey, Seal};
 
 const CURSOR: &str = "cursor";
 const NEXT_CURSOR: &str = "nextCursor";
-const LISTS: [&str; 4] =
-    [method::TOOLS_LIST, method::PROMPTS_LIST, method::RESOURCES_LIST, method::RESOURCE_TEMPLATES_LIST];
 
 /// The cursor of a list request, as its client has it.
 pub(super) fn of(round: &Round) -> Option<String> {
     let raw = json::get(round.request.params()?, &[CURSOR])?;
-    let cursor = LISTS.contains(&round.request.method()).then(|| json::string(raw))?;
+    let cursor = is_list(round).then(|| json::string(raw))?;
     cursor.map(std::borrow::Cow::into_owned)
 }
 
@@ -27,7 +25,7 @@ pub(super) fn seal(
     lease: &Lease,
     result: &str,
 ) -> Result<Option<String>, Refusal> {
-    if lease.is_for_one_request() || !LISTS.contains(&round.request.method()) {
+    if lease.is_for_one_request() || !is_list(round) {
         return Ok(None);
     }
     let Some(cursor) = json::get(result, &[NEXT_CURSOR]).and_then(json::string) else { return Ok(None) };
@@ -50,6 +48,10 @@ pub(super) fn open(seal: &Seal, round: &Round, cursor: &str) -> Option<(u64, Str
 pub(super) fn replace(round: &mut Round, cursor: &str) {
     let params = Object::of(round.request.params()).with(CURSOR, json::quote(cursor)).to_json();
     round.request = round.request.with_params(&params);
+}
+
+fn is_list(round: &Round) -> bool {
+    method::list_member(round.request.method()).is_some()
 }
 
 fn purpose<'a>(round: &'a Round, owner: &'a str) -> [&'a str; 3] {

@@ -7,9 +7,6 @@ use tokio::sync::oneshot;
 use crate::meta;
 use crate::object::Object;
 
-/// Error code of a client whose user does not want it (legacy revisions, client/sampling).
-const USER_REJECTED: i64 = -1;
-
 /// A question of the server that waits for its answer.
 #[derive(Debug)]
 pub(super) struct Question {
@@ -110,7 +107,7 @@ pub(super) fn nobody_there(question: &Request) -> Response {
     };
     match question.method() {
         method::ELICITATION => Response::result(question.id(), r#"{"action":"cancel"}"#),
-        method::SAMPLING => error(USER_REJECTED, "no user interaction available"),
+        method::SAMPLING => error(codes::USER_REFUSED, "no user interaction available"),
         method::ROOTS_LIST => error(codes::INTERNAL_ERROR, "the client's roots cannot be asked for now"),
         other => error(codes::METHOD_NOT_FOUND, &format!("the client has no method {other}")),
     }

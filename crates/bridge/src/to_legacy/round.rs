@@ -9,7 +9,7 @@ use shadowcat_pipeline::{Origin, Principal};
 use shadowcat_protocol::{Id, Request, json, method};
 
 use super::declared::Declared;
-use super::level::Level;
+use crate::level::Level;
 use crate::meta;
 use crate::object::Object;
 
@@ -48,7 +48,7 @@ impl Round {
 
     /// Whether a server may ask something in the middle of this.
     pub(super) fn takes_questions(&self) -> bool {
-        allows_questions(self.request.method())
+        method::takes_questions(self.request.method())
     }
 
     /// Whether the answer may be a question: the method allows it, and the client declared that it can be asked.
@@ -75,7 +75,7 @@ impl Round {
     pub(super) fn to_legacy(&self) -> Request {
         let Some(raw) = self.request.params() else { return self.request.clone() };
         let mut params = Object::parse(raw);
-        if allows_questions(self.request.method()) {
+        if self.takes_questions() {
             params = params.without(&[INPUT_RESPONSES, REQUEST_STATE, TASK]);
         }
         if let Some(meta) = json::get(raw, &["_meta"]) {
@@ -102,11 +102,6 @@ impl Round {
 /// A name for whoever asks that no principal can have who is somebody else.
 pub(super) fn owner(principal: Option<&Principal>) -> String {
     principal.map_or_else(String::new, |principal| format!("={}", principal.0))
-}
-
-/// 2026-07-28 basic/patterns/mrtr: only these may be answered by a question.
-fn allows_questions(name: &str) -> bool {
-    [method::TOOLS_CALL, method::PROMPTS_GET, method::RESOURCES_READ].contains(&name)
 }
 
 /// Takes in a JSON text so that the order of members and the blanks between tokens make no difference.

@@ -15,11 +15,11 @@ use super::agreed::Agreed;
 use super::declared::Declared;
 use super::from_server::FromServer;
 use super::inbox::Inboxes;
-use super::level::Level;
 use super::listeners::Listeners;
 use super::server::{LegacyServer, LegacySession};
 use super::tasks::{HandedOut, Tools};
 use crate::counters::Counters;
+use crate::level::Level;
 use crate::object::Object;
 
 /// How long the handshake may take; a child has to start in it.
@@ -288,12 +288,7 @@ impl Session {
         let origin = Origin { exchange, ..self.origin() };
         let request = Request::new(&Id::from_u64(origin.exchange.get()), method, Some(params));
         let mut replies = self.send(Message::Request(request), Arc::new(origin)).await?;
-        while let Some(reply) = replies.next().await {
-            if let Message::Response(response) = reply? {
-                return Ok(response);
-            }
-        }
-        Err(RefusalKind::UpstreamProtocol.into())
+        replies.response().await?.ok_or_else(|| RefusalKind::UpstreamProtocol.into())
     }
 
     /// Sends a message to the server, past whoever records this side.

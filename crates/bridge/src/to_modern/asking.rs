@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
-use shadowcat_pipeline::{Back, ExchangeId, Refusal};
+use shadowcat_pipeline::{Back, ExchangeId, Refusal, RefusalKind};
 use shadowcat_protocol::{Message, Request, Response, codes, json, method};
 
 use crate::object::Object;
@@ -15,8 +15,6 @@ use super::terms::Terms;
 
 /// Questions of one round.
 const QUESTIONS_MAX: usize = 32;
-/// What clients answer when their user said no (2025-11-25 sampling, error handling).
-const USER_REFUSED: i64 = -1;
 const DECLINED: &str = r#"{"action":"decline"}"#;
 const CANCELLED: &str = r#"{"action":"cancel"}"#;
 
@@ -100,20 +98,17 @@ impl Asking<'_> {
     async fn deliver(&self, request: Request) -> Result<Response, Refusal> {
         let side = &self.server.settings.side;
         let mut replies = self.client.deliver(Message::Request(request), Some(self.exchange), side).await?;
-        while let Some(reply) = replies.next().await {
-            if let Message::Response(response) = reply? {
-                return Ok(response);
-            }
-        }
-        Err(Refusal::new(shadowcat_pipeline::RefusalKind::Cancelled)
-            .with_detail("the client withdrew its answer"))
+        replies
+            .response()
+            .await?
+            .ok_or_else(|| Refusal::new(RefusalKind::Cancelled).with_detail("the client withdrew its answer"))
     }
 }
 
 /// What an error to a form says: the client would not, or it could not.
 fn no(error: &Response) -> &'static str {
     match error.error_code() {
-        Some(USER_REFUSED | codes::METHOD_NOT_FOUND | codes::INVALID_PARAMS) => DECLINED,
+        Some(codes::USER_REFUSED | codes::METHOD_NOT_FOUND | codes::INVALID_PARAMS) => DECLINED,
         _ => CANCELLED,
     }
 }

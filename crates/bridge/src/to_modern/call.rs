@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::stream::unfold;
 use shadowcat_pipeline::task::Tasks;
-use shadowcat_pipeline::{Back, Form, Head, Origin, Refusal, RefusalKind, Replies};
+use shadowcat_pipeline::{Back, Form, Head, Origin, Refusal, Replies};
 use shadowcat_protocol::{Message, Request, Response, codes, json, method};
 
 use crate::object::Object;
@@ -24,8 +24,6 @@ pub(super) const ROUNDS_MAX: usize = 10;
 pub(super) const ASKED_TOO_OFTEN: &str = "the server asked again and again and did not come to a result";
 /// The pause before a leg that brings the server nothing but its own state.
 const STATE_ONLY_PAUSE: Duration = Duration::from_millis(250);
-/// The requests to which a server may answer that it wants something first (2026-07-28 MRTR).
-const INTERACTIVE: [&str; 3] = [method::TOOLS_CALL, method::PROMPTS_GET, method::RESOURCES_READ];
 
 type Reply = Result<Message, Refusal>;
 
@@ -180,10 +178,7 @@ impl Running {
                 // The modern revision has no requests of servers.
                 Some(Ok(Message::Request(_))) => self.call.server.counters.not_carried.add(),
                 Some(Err(refusal)) => return Err(refusal),
-                None => {
-                    let detail = "the server ended its answer before the result";
-                    return Err(self.call.server.refusal(RefusalKind::UpstreamProtocol).with_detail(detail));
-                }
+                None => return Err(self.call.server.ended_early()),
             }
         }
     }
@@ -194,7 +189,7 @@ impl Running {
         let asked = self.call.request.method();
         match down::result_type(result) {
             ResultType::Complete => Some(self.call.complete(result)),
-            ResultType::InputRequired if INTERACTIVE.contains(&asked) => {
+            ResultType::InputRequired if method::takes_questions(asked) => {
                 self.rounds += 1;
                 if self.rounds > ROUNDS_MAX {
                     return Some(self.call.failed(ASKED_TOO_OFTEN));

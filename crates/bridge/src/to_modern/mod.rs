@@ -47,17 +47,16 @@ use self::in_flight::InFlight;
 use self::reading::Reader;
 use self::server::{Discovered, inner};
 use self::terms::Terms;
+use crate::level::Level;
 use crate::object::Object;
 
-/// The log levels there are (all legacy revisions, logging).
-const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 /// What a legacy client may be offered; extensions and tasks are made in another way by either era.
 const OFFERED: [&str; 5] = ["tools", "prompts", "resources", "completions", "logging"];
 const EMPTY: &str = "{}";
 
 /// What is known of a session that an earlier process began; nothing of a new one.
 #[derive(Clone, Debug, Default)]
-pub struct Known {
+pub struct Resumed {
     /// The parameters of `initialize` and its result, as JSON.
     pub handshake: Option<(String, String)>,
     /// The log level the client has set.
@@ -72,28 +71,34 @@ pub struct ToModern {
     client: Arc<dyn Back>,
     /// The scope of the session's requests upstream.
     peer: PeerId,
-    agreed: Mutex<Agreed>,
+    settled: Mutex<Settled>,
     in_flight: Arc<InFlight>,
     feed: Arc<Feed>,
     tasks: Tasks,
 }
 
+/// What the client has settled for its session.
 #[derive(Default)]
-struct Agreed {
+struct Settled {
     terms: Option<Arc<Terms>>,
     level: Option<String>,
 }
 
 impl ToModern {
     /// A session of the client behind `client`, new or gone on with.
-    pub fn new(server: Arc<ModernServer>, client: Arc<dyn Back>, known: Known, tasks: &Tasks) -> Arc<Self> {
-        let terms = known.handshake.map(|(params, result)| Arc::new(Terms::agreed(&params, &result)));
+    pub fn new(
+        server: Arc<ModernServer>,
+        client: Arc<dyn Back>,
+        resumed: Resumed,
+        tasks: &Tasks,
+    ) -> Arc<Self> {
+        let terms = resumed.handshake.map(|(params, result)| Arc::new(Terms::agreed(&params, &result)));
         let peer = PeerId::next();
         let feed =
-            Feed::new(Arc::clone(&server), Arc::clone(&client), tasks.child(), peer, known.subscriptions);
-        let agreed = Mutex::new(Agreed { terms, level: known.log_level });
+            Feed::new(Arc::clone(&server), Arc::clone(&client), tasks.child(), peer, resumed.subscriptions);
+        let settled = Mutex::new(Settled { terms, level: resumed.log_level });
         let tasks = tasks.child();
-        Arc::new(Self { server, client, peer, agreed, in_flight: Arc::default(), feed, tasks })
+        Arc::new(Self { server, client, peer, settled, in_flight: Arc::default(), feed, tasks })
     }
 
     /// The client has opened its standing stream: from now on it can be told what changes.
@@ -109,12 +114,12 @@ impl ToModern {
         self.feed.close().await;
     }
 
-    fn agreed(&self) -> MutexGuard<'_, Agreed> {
-        self.agreed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn settled(&self) -> MutexGuard<'_, Settled> {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn terms(&self) -> Option<Arc<Terms>> {
-        self.agreed().terms.clone()
+        self.settled().terms.clone()
     }
 
     async fn request(&self, request: Request, origin: Arc<Origin>) -> Result<Replies, Refusal> {
@@ -145,7 +150,7 @@ impl ToModern {
 
     fn initialize(&self, request: &Request) -> Replies {
         let terms = Arc::new(Terms::asked(request.params()));
-        *self.agreed() = Agreed { terms: Some(Arc::clone(&terms)), level: None };
+        *self.settled() = Settled { terms: Some(Arc::clone(&terms)), level: None };
         let (server, id) = (Arc::clone(&self.server), request.id().clone());
         later(async move {
             let discovered = server.discover().await?;
@@ -154,10 +159,10 @@ impl ToModern {
     }
 
     fn set_level(&self, request: &Request) -> Response {
-        let level = request.params().and_then(|params| json::get(params, &["level"])).and_then(json::string);
-        match level.filter(|level| LEVELS.contains(&&**level)) {
+        let level = request.params().and_then(|params| json::get(params, &["level"])).and_then(Level::parse);
+        match level {
             Some(level) => {
-                self.agreed().level = Some(level.into_owned());
+                self.settled().level = Some(level.as_str().to_owned());
                 Response::result(request.id(), EMPTY)
             }
             None => down::fault(request.id(), codes::INVALID_PARAMS, "there is no such log level"),
@@ -193,7 +198,7 @@ impl ToModern {
             // 2025-11-25 tasks: a receiver that offers none ignores it.
             self.server.counters.not_carried.add();
         }
-        let level = self.agreed().level.clone();
+        let level = self.settled().level.clone();
         let params = terms.stamped(request.params(), level.as_deref());
         let own = Origin {
             session: asked_by.session.clone(),

@@ -12,14 +12,6 @@ use crate::object::Object;
 
 use super::schema;
 
-/// The lists that name things, by the member of their result.
-const LISTS: [(&str, &str); 4] = [
-    (method::TOOLS_LIST, "tools"),
-    (method::PROMPTS_LIST, "prompts"),
-    (method::RESOURCES_LIST, "resources"),
-    (method::RESOURCE_TEMPLATES_LIST, "resourceTemplates"),
-];
-
 /// Makes results readable for one revision.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'c> {
@@ -39,8 +31,8 @@ impl Reader<'_> {
                     None => message,
                 }
             }),
-            _ => match LISTS.iter().find(|(list, _)| *list == asked) {
-                Some((_, member)) => list(result, member, |item| self.item(item)),
+            _ => match method::list_member(asked) {
+                Some(member) => list(result, member, |item| self.item(item)),
                 None => result,
             },
         }

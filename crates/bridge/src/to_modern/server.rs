@@ -156,18 +156,18 @@ impl ModernServer {
     /// The response to a request, past whatever comes before it. The caller sets the deadline.
     pub(super) async fn response(&self, request: Request, origin: Arc<Origin>) -> Result<Response, Refusal> {
         let mut replies = self.send(Message::Request(request), origin).await?;
-        while let Some(reply) = replies.next().await {
-            if let Message::Response(response) = reply? {
-                return Ok(response);
-            }
-        }
-        let detail = "the server ended its answer before the result";
-        Err(self.refusal(RefusalKind::UpstreamProtocol).with_detail(detail))
+        replies.response().await?.ok_or_else(|| self.ended_early())
     }
 
     /// The origin of a request of ours.
     pub(super) fn own_origin(&self) -> Origin {
         inner(ExchangeId::next(), self.peer)
+    }
+
+    /// An answer was no answer.
+    pub(super) fn ended_early(&self) -> Refusal {
+        let detail = "the server ended its answer before the result";
+        self.refusal(RefusalKind::UpstreamProtocol).with_detail(detail)
     }
 
     pub(super) fn refusal(&self, kind: RefusalKind) -> Refusal {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use shadowcat_bridge::{Known, ToModern};
+use shadowcat_bridge::{Resumed, ToModern};
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Back, Envelope, Head, Refusal, RefusalKind, Replies, Service};
 use shadowcat_protocol::{Message, Response, Revision, method};
@@ -53,7 +53,7 @@ impl EitherUpstream {
         let bridges = self.bridges.as_ref()?;
         let modern = self.modern.get_or_init(|| {
             let said = self.memory.said();
-            let known = Known {
+            let resumed = Resumed {
                 handshake: said
                     .handshake
                     .map(|handshake| (handshake.params().to_owned(), handshake.result().to_owned())),
@@ -61,7 +61,7 @@ impl EitherUpstream {
                 subscriptions: said.subscriptions.into_iter().collect(),
             };
             let server = Arc::clone(&bridges.to_modern);
-            ToModern::new(server, Arc::clone(&self.back), known, &self.tasks)
+            ToModern::new(server, Arc::clone(&self.back), resumed, &self.tasks)
         });
         Some(Arc::clone(modern))
     }

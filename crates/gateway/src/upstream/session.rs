@@ -327,12 +327,7 @@ async fn ask(
 ) -> Result<Response, Refusal> {
     let request = Request::new(&Id::from_u64(0), method, Some(params));
     let mut replies = connection.handle(envelope(peer, Message::Request(request))).await?;
-    while let Some(reply) = replies.next().await {
-        if let Message::Response(response) = reply? {
-            return Ok(response);
-        }
-    }
-    Err(RefusalKind::SessionLost.into())
+    replies.response().await?.ok_or_else(|| RefusalKind::SessionLost.into())
 }
 
 /// A message of the proxy's own, in the name of no client.

@@ -86,12 +86,7 @@ impl Probe for SharedUpstream {
                 let answer = UpstreamAnswer { status, headers: Vec::new(), body: Bytes::new() };
                 return Err(RefusalKind::UpstreamStatus(Box::new(answer)).into());
             }
-            while let Some(reply) = replies.next().await {
-                if let Message::Response(response) = reply? {
-                    return Ok(response);
-                }
-            }
-            Err(RefusalKind::UpstreamProtocol.into())
+            replies.response().await?.ok_or_else(|| RefusalKind::UpstreamProtocol.into())
         };
         let answered = tokio::time::timeout(PROBE_MAX, answered).await;
         answered.unwrap_or_else(|_| Err(RefusalKind::UpstreamTimeout.into()))

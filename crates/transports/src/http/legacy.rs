@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
-use shadowcat_pipeline::{Envelope, Form, Refusal, RefusalKind, Replies, Transport};
+use shadowcat_pipeline::{Envelope, Form, Refusal, RefusalKind, Transport};
 use shadowcat_protocol::{Message, Request, Revision, codes, headers, method};
 use shadowcat_session::{EventId, Live, SessionId};
 use tokio::sync::oneshot;
@@ -76,7 +76,8 @@ impl HttpListener {
         let (live, mut replies) = self.front.open(opening).await?;
         let streaming = replies.head().form == Form::Stream;
         let status = replies.head().status;
-        let answer = handshake_answer(&mut replies).await?;
+        // What else comes before the answer has no stream yet to be put on.
+        let answer = replies.response().await?.ok_or(RefusalKind::Cancelled)?;
         if answer.result_json().is_none() {
             return Ok(json(status.unwrap_or(200), answer.text().clone()));
         }
@@ -255,16 +256,6 @@ impl HttpListener {
             Err(fault) => refusal(&fault, None),
         }
     }
-}
-
-/// The response to `initialize`; what else comes before it has no stream yet to be put on.
-async fn handshake_answer(replies: &mut Replies) -> Result<shadowcat_protocol::Response, Refusal> {
-    while let Some(reply) = replies.next().await {
-        if let Message::Response(response) = reply? {
-            return Ok(response);
-        }
-    }
-    Err(RefusalKind::Cancelled.into())
 }
 
 fn too_many() -> Refusal {

@@ -73,7 +73,7 @@ impl Service for Literal {
 async fn the_state_is_given_back_as_it_was_written() {
     let service = Arc::new(Literal::default());
     let params = json!({"protocolVersion": "2025-11-25"}).to_string();
-    let known = Known { handshake: Some((params, "{}".into())), ..Known::default() };
+    let known = Resumed { handshake: Some((params, "{}".into())), ..Resumed::default() };
     let bench = Bench::new(plain(), unasked);
     let settings = bench.shared.settings.clone();
     let server = ModernServer::new(

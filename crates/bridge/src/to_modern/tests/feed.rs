@@ -223,10 +223,10 @@ async fn a_tool_list_that_has_changed_passes_again_before_the_next_call() {
 #[tokio::test]
 async fn a_resource_whose_subscription_was_given_up_is_not_said_to_be_followed() {
     let params = json!({"protocolVersion": "2025-11-25"}).to_string();
-    let known = Known {
+    let known = Resumed {
         handshake: Some((params, "{}".into())),
         subscriptions: vec!["a:1".into()],
-        ..Known::default()
+        ..Resumed::default()
     };
     let script = offering(|request| {
         (request["method"] == "subscriptions/listen").then(|| Play::Error(-32601, json!(null)))
@@ -268,8 +268,11 @@ async fn a_server_that_does_not_acknowledge_is_asked_again_at_growing_pauses() {
 async fn a_restored_session_follows_what_it_did_once_its_client_listens() {
     let listens = Listens::default();
     let params = json!({"protocolVersion": "2025-11-25"}).to_string();
-    let known =
-        Known { handshake: Some((params, "{}".into())), log_level: None, subscriptions: vec!["a:1".into()] };
+    let known = Resumed {
+        handshake: Some((params, "{}".into())),
+        log_level: None,
+        subscriptions: vec!["a:1".into()],
+    };
     let bench = Bench::restored(known, listens.granting_all_but(""), unasked);
     bench.session.listen();
     until(|| listens.len() == 2).await;

@@ -19,7 +19,7 @@ use shadowcat_pipeline::{
 use shadowcat_protocol::{Id, Limits, Message, Notification, Request, Response, Revision};
 use tokio::sync::mpsc;
 
-use super::{Known, ModernServer, ToModern, ToModernSettings};
+use super::{ModernServer, Resumed, ToModern, ToModernSettings};
 use crate::Counters;
 
 /// How long a test waits for a state.
@@ -169,11 +169,11 @@ impl Bench {
         server: impl FnMut(&Value) -> Play + Send + 'static,
         client: impl FnMut(&Value) -> Play + Send + 'static,
     ) -> Self {
-        Self::restored(Known::default(), server, client)
+        Self::restored(Resumed::default(), server, client)
     }
 
     fn restored(
-        known: Known,
+        resumed: Resumed,
         server: impl FnMut(&Value) -> Play + Send + 'static,
         client: impl FnMut(&Value) -> Play + Send + 'static,
     ) -> Self {
@@ -186,7 +186,7 @@ impl Bench {
         let figures = Arc::clone(&counters);
         let shared = ModernServer::new(service, Chain::default(), settings, figures, Tasks::new());
         let tasks = Tasks::new();
-        let session = ToModern::new(Arc::clone(&shared), Arc::clone(&client) as _, known, &tasks);
+        let session = ToModern::new(Arc::clone(&shared), Arc::clone(&client) as _, resumed, &tasks);
         Self { server, client, counters, shared, session, tasks, peer: PeerId::next() }
     }
 
@@ -194,7 +194,8 @@ impl Bench {
     fn beside(&self, client: impl FnMut(&Value) -> Play + Send + 'static) -> Self {
         let client = Peer::new(client);
         let (shared, tasks) = (Arc::clone(&self.shared), Tasks::new());
-        let session = ToModern::new(Arc::clone(&shared), Arc::clone(&client) as _, Known::default(), &tasks);
+        let session =
+            ToModern::new(Arc::clone(&shared), Arc::clone(&client) as _, Resumed::default(), &tasks);
         let (server, counters) = (Arc::clone(&self.server), Arc::clone(&self.counters));
         Self { server, client, counters, shared, session, tasks, peer: PeerId::next() }
     }

@@ -119,7 +119,7 @@ async fn before_the_handshake_there_is_only_ping() {
 #[tokio::test]
 async fn a_restored_session_works_at_once() {
     let params = json!({"protocolVersion": "2024-11-05", "capabilities": {"sampling": {}}});
-    let known = Known {
+    let known = Resumed {
         handshake: Some((params.to_string(), json!({"protocolVersion": "2024-11-05"}).to_string())),
         log_level: Some("error".into()),
         subscriptions: Vec::new(),

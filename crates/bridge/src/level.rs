@@ -4,31 +4,32 @@ use shadowcat_protocol::{Notification, Request, json};
 
 use crate::meta;
 
-/// From the most talkative to the quietest.
+/// The levels there are (all revisions, logging), from the most talkative to the quietest.
 const NAMES: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 
 /// A level; a lower one says more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Level(usize);
+pub(crate) struct Level(usize);
 
 impl Level {
     /// What a request wants to hear; nothing without it.
-    pub(super) fn of(request: &Request) -> Option<Self> {
+    pub(crate) fn of(request: &Request) -> Option<Self> {
         Self::parse(request.meta(meta::LOG_LEVEL)?)
     }
 
     /// How important a log message is.
-    pub(super) fn of_message(note: &Notification) -> Option<Self> {
+    pub(crate) fn of_message(note: &Notification) -> Option<Self> {
         Self::parse(json::get(note.params()?, &["level"])?)
     }
 
-    fn parse(raw: &str) -> Option<Self> {
+    /// The level of this name, as JSON.
+    pub(crate) fn parse(raw: &str) -> Option<Self> {
         let name = json::string(raw)?;
         NAMES.iter().position(|known| *known == name).map(Self)
     }
 
     /// The name on the wire.
-    pub(super) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         NAMES.get(self.0).copied().unwrap_or("emergency")
     }
 }
