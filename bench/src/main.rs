@@ -69,7 +69,7 @@ fn run(role: Role) -> Result<ExitCode, BenchError> {
         match role {
             Role::All(settings) => return suite::run(settings).await,
             Role::Mock(settings) => {
-                mock::http::run(settings.http, settings.post_only, settings.speaks).await?
+                mock::http::run(settings.http, settings.post_only, settings.speaks).await?;
             }
             Role::Relay(settings) => relay::run(settings).await?,
             Role::Load(settings) => load::calls::run(settings).await?,

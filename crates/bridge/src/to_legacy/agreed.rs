@@ -17,6 +17,8 @@ pub(super) struct Agreed {
     /// The result of `initialize`, as JSON.
     pub(super) result: Box<str>,
     server: Option<Box<str>>,
+    /// Whether a tool of the server can run as a task; asked with every call.
+    runs_tasks: bool,
 }
 
 impl Agreed {
@@ -33,7 +35,9 @@ impl Agreed {
             .filter(|revision| !revision.is_modern())
             .ok_or_else(|| protocol(format!("the server speaks the unknown revision {version:?}")))?;
         let server = json::get(result, &["serverInfo"]).map(Into::into);
-        Ok(Self { revision, result: result.into(), server })
+        let agreed = Self { revision, result: result.into(), server, runs_tasks: false };
+        let runs_tasks = agreed.can(&["tools"]) && agreed.can(&["tasks", "requests", "tools", "call"]);
+        Ok(Self { runs_tasks, ..agreed })
     }
 
     /// Whether the server declared this capability: an object, or `true`.
@@ -44,7 +48,7 @@ impl Agreed {
 
     /// Whether a tool of the server can run as a task.
     pub(super) fn runs_tasks(&self) -> bool {
-        self.can(&["tools"]) && self.can(&["tasks", "requests", "tools", "call"])
+        self.runs_tasks
     }
 
     /// The result of `server/discover`.

@@ -31,7 +31,8 @@ pub(super) struct Inboxes(Mutex<HashMap<ExchangeId, Entry>>);
 
 #[derive(Debug)]
 struct Entry {
-    heard: mpsc::Sender<Heard>,
+    /// None for a request that is only to know whether a question was refused.
+    heard: Option<mpsc::Sender<Heard>>,
     /// The request that occupies the session: what the server asks without saying for whom, it asks this one.
     occupies: bool,
     /// Whether what it occupies the session for may have become a task.
@@ -55,7 +56,7 @@ impl Inboxes {
             Some(exchange) => inboxes.get(&exchange).filter(is_asked),
             None => inboxes.values().find(is_asked),
         };
-        let Some(heard) = entry.map(|entry| entry.heard.clone()) else {
+        let Some(heard) = entry.and_then(|entry| entry.heard.clone()) else {
             tracing::debug!(method = request.method(), "a question of the legacy server belongs to no call");
             return Ok(Replies::one(Message::Response(nobody_there(&request))));
         };
@@ -90,8 +91,8 @@ impl Inboxes {
             None => entry.logs,
         });
         let entry = wanting.next().filter(|_| wanting.next().is_none()).map(|(_, entry)| entry);
-        let Some(entry) = entry else { return };
-        if entry.heard.capacity() <= QUESTIONS_MAX || entry.heard.try_send(Heard::Note(note)).is_err() {
+        let Some(heard) = entry.and_then(|entry| entry.heard.as_ref()) else { return };
+        if heard.capacity() <= QUESTIONS_MAX || heard.try_send(Heard::Note(note)).is_err() {
             tracing::debug!("a log message or progress of the legacy server found no room");
         }
     }
@@ -113,17 +114,18 @@ impl Inboxes {
 pub(super) struct Inbox {
     session: Arc<Session>,
     exchange: ExchangeId,
-    heard: mpsc::Receiver<Heard>,
+    heard: Option<mpsc::Receiver<Heard>>,
 }
 
 impl Inbox {
     /// An inbox for a request that the server may say something to; none for others.
     pub(super) fn open(lease: &Lease, exchange: ExchangeId, round: &Round, as_task: bool) -> Option<Self> {
         let (occupies, logs) = (lease.is_own(), round.level.is_some());
-        if !occupies && !logs && !round.takes_questions() && round.request.progress_token().is_none() {
+        let is_told = occupies || logs || round.request.progress_token().is_some();
+        if !is_told && !round.takes_questions() {
             return None;
         }
-        let (sender, heard) = mpsc::channel(NOTES_MAX + QUESTIONS_MAX);
+        let (sender, heard) = is_told.then(|| mpsc::channel(NOTES_MAX + QUESTIONS_MAX)).unzip();
         let entry = Entry { heard: sender, occupies, as_task, logs, undeclared: None };
         lease.session.inboxes.lock().insert(exchange, entry);
         Some(Self { session: Arc::clone(&lease.session), exchange, heard })
@@ -131,12 +133,12 @@ impl Inbox {
 
     /// What comes next. Cancel safe.
     pub(super) async fn next(&mut self) -> Option<Heard> {
-        self.heard.recv().await
+        self.heard.as_mut()?.recv().await
     }
 
     /// What is there already.
     pub(super) fn take_waiting(&mut self) -> Option<Heard> {
-        self.heard.try_recv().ok()
+        self.heard.as_mut()?.try_recv().ok()
     }
 
     pub(super) fn set_logs(&self, logs: bool) {
