@@ -174,10 +174,19 @@ async fn a_tape_is_listed_and_shown_while_it_is_written() {
         listed(dir).filter(|(_, messages, state)| *messages >= 5 && state == "open").map(|(name, ..)| name)
     })
     .await;
-    let table = tape(&["show", &name], dir);
+    let table = tape(&["show", &name, "--messages"], dir);
     assert!(table.status.success(), "{}", text(&table.stderr));
     let shown = text(&table.stdout);
     assert!(shown.lines().count() >= 5 && shown.contains("tools/call"), "{shown}");
+    let calls = text(&tape(&["show", &name, "--filter", "~t echo"], dir).stdout);
+    assert!(calls.lines().count() == 1 && calls.contains("tools/call echo  #echo-1  result"), "{calls}");
+    let found = tape(&["search", "~t echo & ~id echo-1 & !~e"], dir);
+    assert!(found.status.success() && text(&found.stdout).starts_with(&name), "{}", text(&found.stdout));
+    let none = tape(&["search", "~t echo & ~e"], dir);
+    assert_eq!(
+        (none.status.code(), text(&none.stdout), text(&none.stderr)),
+        (Some(1), String::new(), String::new())
+    );
     let records = tape(&["show", &name, "-o", "json"], dir);
     assert!(records.status.success(), "{}", text(&records.stderr));
     let records = text(&records.stdout);

@@ -127,7 +127,7 @@ async fn r2_f22_after_kill_9_every_whole_frame_is_read_and_at_most_one_is_torn()
         let torn = text.lines().filter(|line| member(line, "record").is_none()).count();
         assert!(torn <= 1, "{torn} torn lines");
         let shown = Command::new(program())
-            .args(["tape", "show"])
+            .args(["tape", "show", "--messages"])
             .arg(tape(directory.path()).unwrap())
             .output()
             .unwrap();

@@ -18,7 +18,8 @@ impl Failure {
         Self { code: 1, sentence: sentence.into(), cause: None }
     }
 
-    /// What was found has been told as the result, and is a failure for whoever asks by the exit code: 1.
+    /// What was found, or that nothing was, has been told as the result, and is a failure for whoever asks by the exit
+    /// code: 1.
     pub(crate) fn told_already() -> Self {
         Self::plain("")
     }

@@ -52,7 +52,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 }
 
 /// Columns as wide as their widest cell, under their names.
-fn table<const N: usize>(names: [&str; N], rows: &[[String; N]]) -> String {
+pub(crate) fn table<const N: usize>(names: [&str; N], rows: &[[String; N]]) -> String {
     let header = names.map(str::to_owned);
     let all = || std::iter::once(&header).chain(rows);
     let widths: [usize; N] = std::array::from_fn(|column| {

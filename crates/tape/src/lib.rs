@@ -25,7 +25,9 @@
 //! | `calls.rs` | frames joined to calls |
 //! | `export/` | tapes in the formats of other tools |
 //! | `import/` | recordings of other tools, made tapes |
-//! | `render.rs` | a frame as one line for people |
+//! | `outcome.rs` | how an answer turned out |
+//! | `subject.rs` | what a filter can ask of a call |
+//! | `render.rs` | frames and calls as lines for people |
 
 mod calls;
 mod clock;
@@ -39,6 +41,7 @@ mod keys;
 mod line;
 mod list;
 mod open;
+mod outcome;
 mod queue;
 mod reader;
 mod record;
@@ -49,6 +52,7 @@ pub mod render;
 mod repair;
 mod sealed;
 mod spool;
+mod subject;
 mod tape;
 #[cfg(test)]
 mod tests;
@@ -63,6 +67,7 @@ pub use keeper::Keep;
 pub use keys::{BadKey, Key, Keys};
 pub use list::{Listed, State, files, list};
 pub use open::{OpenError, Source, open};
+pub use outcome::Outcome;
 pub use reader::{Place, ReadError, Reader};
 pub use record::{Action, ClientSide, End, Frame, Header, Kind, Lost, Record, UpstreamSide};
 pub use recorder::Recorder;

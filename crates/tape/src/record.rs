@@ -101,8 +101,7 @@ impl Frame {
 
     /// Whether it is an error, or the result of a tool that says so itself.
     pub fn is_failure(&self) -> bool {
-        let is_tool_error = || json::get(&self.message, &["result", "isError"]) == Some("true");
-        self.kind == Kind::Response && (json::get(&self.message, &["error"]).is_some() || is_tool_error())
+        self.outcome().is_some_and(|outcome| outcome.is_failure())
     }
 
     /// When its tape was begun.

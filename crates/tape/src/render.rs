@@ -1,42 +1,144 @@
-//! A frame as one line for people: live in a terminal and from a file, the same.
+//! Frames and calls as lines for people: live in a terminal and from a file, the same.
 
 use std::fmt::Write as _;
 
 use shadowcat_pipeline::Direction;
 use shadowcat_protocol::json;
 
-use crate::record::{Action, Frame, Kind};
+use crate::calls::Call;
+use crate::outcome::Outcome;
+use crate::record::{Action, Frame};
 
 /// Longer names and error texts are cut: a line stays a line.
 const TEXT_CHARS_MAX: usize = 80;
 
+/// A call as people read it: one line of three parts, and what came in between below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallText {
+    /// `12:04:05.123  a1b2c3d4  `: when it was asked, and in which session.
+    pub head: String,
+    /// `-> tools/call echo  #3`: what was asked.
+    pub asked: String,
+    /// `result 12 ms 88 B`; empty for notifications.
+    pub outcome: String,
+    /// What came in between, by kind: `notifications/progress x 3`.
+    pub between: Vec<String>,
+}
+
+/// A call, its message and its answer together.
+pub fn call(call: &Call) -> CallText {
+    let asked = &call.asked;
+    let mut outcome = String::new();
+    match &call.answer {
+        Some(answer) => ended(answer, &mut outcome),
+        None if call.is_unanswered() => outcome.push_str("no answer"),
+        None => {}
+    }
+    let mut between: Vec<(String, usize)> = Vec::new();
+    for frame in &call.between {
+        let what = format!("{} {}", arrow(frame), visible(frame.method.as_deref().unwrap_or("?")));
+        match between.iter_mut().find(|(known, _)| *known == what) {
+            Some((_, count)) => *count += 1,
+            None => between.push((what, 1)),
+        }
+    }
+    let counted = |(what, count)| if count == 1 { what } else { format!("{what} x {count}") };
+    CallText {
+        head: head(asked),
+        asked: said(asked),
+        outcome,
+        between: between.into_iter().map(counted).collect(),
+    }
+}
+
 /// `12:04:05.123  a1b2c3d4  -> tools/call echo  #3`; the arrow is `~>` where the message was translated for a server of
 /// another era.
 pub fn line(frame: &Frame) -> String {
+    head(frame) + &said(frame)
+}
+
+fn head(frame: &Frame) -> String {
     let clock = frame.time.time();
     let session = frame.session.as_deref().unwrap_or("-");
-    let arrow = match (frame.direction, &frame.action) {
+    format!(
+        "{:02}:{:02}:{:02}.{:03}  {:<8.8}  ",
+        clock.hour(),
+        clock.minute(),
+        clock.second(),
+        clock.millisecond(),
+        visible(session)
+    )
+}
+
+fn arrow(frame: &Frame) -> &'static str {
+    match (frame.direction, &frame.action) {
         (Direction::ToServer, Action::Translated) => "~>",
         (Direction::ToClient, Action::Translated) => "<~",
         (Direction::ToServer, _) => "->",
         (Direction::ToClient, _) => "<-",
-    };
-    let mut line = format!(
-        "{:02}:{:02}:{:02}.{:03}  {session:<8.8}  {arrow} ",
-        clock.hour(),
-        clock.minute(),
-        clock.second(),
-        clock.millisecond()
-    );
-    match (&frame.action, frame.kind) {
-        (Action::Refused { reason }, _) => refused(frame, reason, &mut line),
-        (_, Kind::Response) => response(frame, &mut line),
-        (_, Kind::Request | Kind::Notification) => call(frame, &mut line),
     }
+}
+
+/// The arrow and what was said.
+fn said(frame: &Frame) -> String {
+    let mut line = format!("{} ", arrow(frame));
+    if frame.outcome().is_some() {
+        ended(frame, &mut line);
+    } else {
+        opened(frame, &mut line);
+    }
+    id(frame, &mut line);
     line
 }
 
-fn call(frame: &Frame, line: &mut String) {
+/// A message as indented JSON, in its sender's order and digits, for a terminal.
+pub fn pretty(message: &str) -> String {
+    let (mut text, mut depth, mut in_string, mut is_escaped) = (String::new(), 0_usize, false, false);
+    let mut characters = message.chars().peekable();
+    while let Some(c) = characters.next() {
+        if in_string {
+            in_string = c != '"' || is_escaped;
+            is_escaped = c == '\\' && !is_escaped;
+            text.push(shown(c));
+            continue;
+        }
+        match c {
+            ' ' | '\t' | '\r' | '\n' => {}
+            '{' | '[' => {
+                text.push(c);
+                while characters.next_if(char::is_ascii_whitespace).is_some() {}
+                if characters.peek().is_some_and(|next| !matches!(next, '}' | ']')) {
+                    depth += 1;
+                    new_line(&mut text, depth);
+                } else {
+                    text.extend(characters.next());
+                }
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                new_line(&mut text, depth);
+                text.push(c);
+            }
+            ',' => {
+                text.push(c);
+                new_line(&mut text, depth);
+            }
+            ':' => text.push_str(": "),
+            c => {
+                in_string = c == '"';
+                text.push(shown(c));
+            }
+        }
+    }
+    text
+}
+
+fn new_line(text: &mut String, depth: usize) {
+    text.push('\n');
+    text.extend(std::iter::repeat_n("  ", depth));
+}
+
+fn opened(frame: &Frame, line: &mut String) {
     line.push_str(&visible(frame.method.as_deref().unwrap_or("?")));
     for path in [["params", "name"], ["params", "uri"], ["params", "taskId"]] {
         if let Some(name) = json::get(&frame.message, &path).and_then(json::string) {
@@ -45,38 +147,27 @@ fn call(frame: &Frame, line: &mut String) {
             break;
         }
     }
-    id(frame, line);
 }
 
-fn response(frame: &Frame, line: &mut String) {
-    match json::get(&frame.message, &["error"]) {
-        Some(error) => failure(error, line),
-        None if is_tool_error(frame) => line.push_str("tool error"),
-        None => line.push_str("result"),
-    }
+/// How it turned out, how long it took, and its size.
+fn ended(frame: &Frame, line: &mut String) {
+    let (what, sentence) = match frame.outcome() {
+        Some(Outcome::Error { code, sentence }) => {
+            (format!("error {}", visible(code)), sentence.map(|sentence| format!(" {}", visible(&sentence))))
+        }
+        Some(Outcome::Refused { reason, sentence }) => (
+            format!("refused {}", visible(reason)),
+            sentence.map(|sentence| format!(": {}", visible(&sentence))),
+        ),
+        Some(Outcome::ToolError) => ("tool error".to_owned(), None),
+        Some(Outcome::Result) | None => ("result".to_owned(), None),
+    };
+    line.push_str(&what);
+    line.push_str(&sentence.unwrap_or_default());
     took(frame, line);
-    let _ = write!(line, " {}", size(frame.message.len()));
-    id(frame, line);
-}
-
-fn refused(frame: &Frame, reason: &str, line: &mut String) {
-    let _ = write!(line, "refused {}", visible(reason));
-    if let Some(sentence) = json::get(&frame.message, &["error", "message"]).and_then(json::string) {
-        let _ = write!(line, ": {}", visible(&sentence));
+    if !matches!(frame.action, Action::Refused { .. }) {
+        let _ = write!(line, " {}", size(frame.message.len()));
     }
-    took(frame, line);
-    id(frame, line);
-}
-
-fn failure(error: &str, line: &mut String) {
-    let _ = write!(line, "error {}", json::get(error, &["code"]).unwrap_or("?"));
-    if let Some(sentence) = json::get(error, &["message"]).and_then(json::string) {
-        let _ = write!(line, " {}", visible(&sentence));
-    }
-}
-
-fn is_tool_error(frame: &Frame) -> bool {
-    json::get(&frame.message, &["result", "isError"]) == Some("true")
 }
 
 fn id(frame: &Frame, line: &mut String) {
@@ -92,15 +183,22 @@ fn id(frame: &Frame, line: &mut String) {
 }
 
 fn took(frame: &Frame, line: &mut String) {
-    let Some(us) = frame.took_us else { return };
-    let _ = match us {
-        0..1_000 => write!(line, " {us} us"),
-        1_000..10_000_000 => write!(line, " {} ms", us / 1_000),
-        _ => write!(line, " {} s", us / 1_000_000),
-    };
+    if let Some(us) = frame.took_us {
+        let _ = write!(line, " {}", duration(us));
+    }
 }
 
-fn size(bytes: usize) -> String {
+/// `12 ms`: microseconds for people.
+pub fn duration(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us} us"),
+        1_000..10_000_000 => format!("{} ms", us / 1_000),
+        _ => format!("{} s", us / 1_000_000),
+    }
+}
+
+/// `12 kB`: bytes for people.
+pub fn size(bytes: usize) -> String {
     match bytes {
         0..10_000 => format!("{bytes} B"),
         10_000..10_000_000 => format!("{} kB", bytes / 1_000),
@@ -109,18 +207,27 @@ fn size(bytes: usize) -> String {
 }
 
 /// What came off the wire must not steer a terminal, nor break the line.
-fn visible(text: &str) -> String {
-    let mut shown: String =
-        text.chars().take(TEXT_CHARS_MAX).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+pub fn visible(text: &str) -> String {
+    let mut shown: String = text.chars().take(TEXT_CHARS_MAX).map(shown).collect();
     if text.chars().nth(TEXT_CHARS_MAX).is_some() {
         shown.push('…');
     }
     shown
 }
 
+fn shown(c: char) -> char {
+    if c.is_control() || steers_direction(c) { '\u{fffd}' } else { c }
+}
+
+/// What makes a terminal show text in another order than it is in.
+fn steers_direction(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Kind;
     use crate::record::testing::frame;
 
     #[test]
@@ -157,5 +264,47 @@ mod tests {
             line(&refused),
             "12:04:05.123  -         <- refused upstream_timeout: the server did not answer in time 12 ms  #3"
         );
+    }
+
+    #[test]
+    fn a_call_is_one_line_with_its_answer_and_what_came_between_below() {
+        let (up, down) = (Direction::ToServer, Direction::ToClient);
+        let asked = r#"{"id":3,"method":"tools/call","params":{"name":"slow"}}"#;
+        let progress = || frame(down, Kind::Notification, Some("notifications/progress"), "{}");
+        let question = frame(down, Kind::Request, Some("roots/list"), "{}");
+        let text = call(&Call {
+            asked: frame(up, Kind::Request, Some("tools/call"), asked),
+            between: vec![progress(), question, progress()],
+            answer: Some(frame(down, Kind::Response, None, r#"{"id":3,"result":{}}"#)),
+        });
+        assert_eq!(text.head, "12:04:05.123  a1b2c3d4  ");
+        assert_eq!(text.asked, "-> tools/call slow  #3");
+        assert_eq!(text.outcome, "result 12 ms 20 B");
+        assert_eq!(text.between, ["<- notifications/progress x 2", "<- roots/list"]);
+    }
+
+    #[test]
+    fn a_call_without_an_answer_says_so_and_a_notification_does_not() {
+        let of = |kind| Call {
+            asked: frame(Direction::ToServer, kind, Some("ping"), "{}"),
+            between: Vec::new(),
+            answer: None,
+        };
+        assert_eq!(call(&of(Kind::Request)).outcome, "no answer");
+        assert_eq!(call(&of(Kind::Notification)).outcome, "");
+    }
+
+    #[test]
+    fn a_message_is_indented_as_it_was_written() {
+        let message = r#"{"b":[1.0, {"a":"x: [,]\"\\"}],"e":{ },"f":[],"z":null}"#;
+        let expected = "{\n  \"b\": [\n    1.0,\n    {\n      \"a\": \"x: [,]\\\"\\\\\"\n    }\n  ],\n  \"e\": {},\n  \
+                        \"f\": [],\n  \"z\": null\n}";
+        assert_eq!(pretty(message), expected);
+    }
+
+    #[test]
+    fn nothing_from_the_wire_steers_a_terminal() {
+        let text = "\"\u{1b}[2J\u{9b}1m\u{202e}\"";
+        assert_eq!(pretty(text), "\"\u{fffd}[2J\u{fffd}1m\u{fffd}\"");
     }
 }

@@ -41,6 +41,20 @@ impl TapeFiles {
         }
         self.tapes.iter().map(|tape| find(tape, || data.tapes(record, process))).collect()
     }
+
+    /// The same; all tapes of the directory if none is named.
+    pub(crate) fn paths_or_all(
+        &self,
+        record: Option<&PathBuf>,
+        data: &DataArgs,
+        process: &Process,
+    ) -> Result<Vec<PathBuf>, Failure> {
+        if self.tapes.is_empty() {
+            all(&data.tapes(record, process)?)
+        } else {
+            self.paths(record, data, process)
+        }
+    }
 }
 
 /// The file itself, or the one of that name in the directory.
@@ -57,9 +71,12 @@ fn find(tape: &Path, dir: impl FnOnce() -> Result<PathBuf, Failure>) -> Result<P
             "there is no such file; for the name of a tape give `--record DIR` or `--data DIR` too";
         return Err(Failure::plain(format!("{}: {sentence}", tape.display())));
     };
-    let files = shadowcat_tape::files(&dir)
-        .map_err(|cause| Failure::caused(format!("{}: the tapes cannot be listed", dir.display()), cause))?;
-    choose(&tape.to_string_lossy(), &files, &dir)
+    choose(&tape.to_string_lossy(), &all(&dir)?, &dir)
+}
+
+fn all(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
+    shadowcat_tape::files(dir)
+        .map_err(|cause| Failure::caused(format!("{}: the tapes cannot be listed", dir.display()), cause))
 }
 
 /// The tape of this name; else the only one with this part in its name.

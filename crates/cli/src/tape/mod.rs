@@ -5,8 +5,11 @@ pub(crate) mod files;
 mod import;
 mod make;
 mod range;
+mod reading;
 mod remove;
+mod search;
 mod show;
+mod stats;
 mod validate;
 
 use std::path::{Path, PathBuf};
@@ -14,12 +17,12 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
-use shadowcat_tape::{Keys, Listed, State};
+use shadowcat_tape::{Keys, Listed, State, render};
 use time::OffsetDateTime;
 
 use crate::data_args::DataArgs;
 use crate::failure::Failure;
-use crate::output::{self, Format, Listing};
+use crate::output::{self, Listing};
 use crate::process::Process;
 use files::TapeFiles;
 
@@ -39,14 +42,9 @@ pub(crate) struct Args {
 enum Action {
     /// List the tapes of a directory
     List(Listing),
-    /// Show the messages on tapes, one line each
-    Show {
-        #[command(flatten)]
-        tapes: TapeFiles,
-        /// `table` is one line a message; `json` prints the records as they are on the tape
-        #[arg(short, long, value_enum, default_value_t)]
-        output: Format,
-    },
+    Show(show::Args),
+    Search(search::Args),
+    Stats(stats::Args),
     /// Write tapes in the formats of other tools
     Export(export::Args),
     /// Make a tape of a recording of another tool
@@ -61,14 +59,15 @@ enum Action {
 impl Args {
     pub(crate) fn run(&self, process: &Process) -> Result<(), Failure> {
         let paths = |tapes: &TapeFiles| tapes.paths(self.record.as_ref(), &self.data, process);
+        let paths_or_all = |tapes: &TapeFiles| tapes.paths_or_all(self.record.as_ref(), &self.data, process);
         match &self.action {
             Action::List(listing) => {
                 let dir = self.data.tapes(self.record.as_ref(), process)?;
                 output::print(&list(&dir, listing)?)
             }
-            Action::Show { tapes, output } => {
-                paths(tapes)?.iter().try_for_each(|path| show::show(path, *output))
-            }
+            Action::Show(args) => args.run(&paths(&args.tapes)?, process),
+            Action::Search(args) => args.run(&paths_or_all(&args.tapes)?, process),
+            Action::Stats(args) => args.run(&paths_or_all(&args.tapes)?),
             Action::Export(args) => args.run(&paths(&args.tapes)?),
             Action::Import(args) => args.run(self.data.tapes(self.record.as_ref(), process).ok().as_deref()),
             Action::Validate(args) => args.run(&paths(&args.tapes)?),
@@ -83,7 +82,7 @@ impl Args {
 fn list(dir: &Path, listing: &Listing) -> Result<String, Failure> {
     let tapes = shadowcat_tape::list(dir, &Keys::default())
         .map_err(|cause| Failure::caused(format!("{}: the tapes cannot be listed", dir.display()), cause))?;
-    Ok(listing.text(&tapes, ["TAPE", "BEGUN", "MESSAGES", "LOST", "BYTES", "STATE"], row, described))
+    Ok(listing.text(&tapes, ["TAPE", "BEGUN", "MESSAGES", "LOST", "SIZE", "STATE"], row, described))
 }
 
 fn row(tape: &Listed) -> [String; 6] {
@@ -92,7 +91,7 @@ fn row(tape: &Listed) -> [String; 6] {
         tape.created.map_or_else(|| "?".to_owned(), time),
         tape.frames.to_string(),
         tape.lost.to_string(),
-        tape.bytes.to_string(),
+        render::size(usize::try_from(tape.bytes).unwrap_or(usize::MAX)),
         word(tape.state).to_owned(),
     ]
 }

@@ -1,54 +1,118 @@
-//! The messages of one tape, in constant memory however long it is.
+//! `shadowcat tape show`: the calls on tapes, in constant memory however long they are.
 
-use std::io::{self, BufWriter, ErrorKind, Write};
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
-use shadowcat_tape::{Keys, OpenError, ReadError, Record, render};
+use shadowcat_filter::Filter;
+use shadowcat_tape::{OpenError, ReadError, Reader, Record, render};
 
+use super::files::TapeFiles;
+use super::reading::{self, Damage, Event, Paint, Stop};
 use crate::failure::Failure;
 use crate::output::Format;
+use crate::process::Process;
 
-/// Prints a tape to its end. What is damaged is told at the end; what is whole is shown all the same.
-pub(super) fn show(path: &Path, format: Format) -> Result<(), Failure> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    match copy(path, format, &mut out).and_then(|fault| out.flush().map(|()| fault).map_err(Stop::Written)) {
-        Ok(None) => Ok(()),
-        Ok(Some(fault)) => {
-            Err(Failure::caused(format!("{}: not all of it can be read", path.display()), fault))
+/// Show the calls on tapes with their answers, one line each
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    pub(super) tapes: TapeFiles,
+    /// Show the calls that fit this expression; `shadowcat tape search --help` lists its operators
+    #[arg(long, value_name = "EXPR", conflicts_with = "messages")]
+    filter: Option<Filter>,
+    /// Show the messages themselves below each call
+    #[arg(long, conflicts_with = "messages")]
+    full: bool,
+    /// Show each message on a line of its own, in the order in which they passed
+    #[arg(long)]
+    messages: bool,
+    /// Begin with the last COUNT messages of each tape
+    #[arg(long, value_name = "COUNT")]
+    tail: Option<u64>,
+    /// `table` is one line a call; `json` prints the records as they are on the tape
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(super) output: Format,
+}
+
+impl Args {
+    pub(super) fn run(&self, tapes: &[PathBuf], process: &Process) -> Result<(), Failure> {
+        if self.output == Format::Json && self.filter.is_some() {
+            let way_out =
+                "prints all records of a tape; for calls that fit use `shadowcat tape search EXPR -o json`";
+            return Err(Failure::usage(format!("tape show: `-o json` {way_out}")));
         }
-        // A reader that has seen enough is no failure.
-        Err(Stop::Written(cause)) if cause.kind() == ErrorKind::BrokenPipe => Ok(()),
-        Err(Stop::Written(cause)) => Err(Failure::caused("cannot write to standard output", cause)),
-        Err(Stop::Read(cause)) => Err(Failure::caused(format!("{}: cannot be read", path.display()), cause)),
-    }
-}
-
-/// What ends the printing before the tape ends.
-pub(super) enum Stop {
-    Read(OpenError),
-    Written(io::Error),
-}
-
-/// Writes all that is whole, and says what the first fault was. A tape that is still being written may end within a
-/// record; that is its state and no fault.
-pub(super) fn copy(path: &Path, format: Format, out: &mut impl Write) -> Result<Option<ReadError>, Stop> {
-    let mut reader = shadowcat_tape::open(path, &Keys::default()).map_err(Stop::Read)?;
-    let mut fault = None;
-    while let Some(record) = reader.next() {
-        match (record, format) {
-            // As it was written, with the members that this program does not know.
-            (Ok(_), Format::Json) => line(out, &String::from_utf8_lossy(reader.text()))?,
-            (Ok(Record::Frame(frame)), Format::Table) => line(out, &render::line(&frame))?,
-            (Ok(Record::Lost(lost)), Format::Table) => {
-                line(out, &format!("… {} messages are missing here ({})", lost.count, lost.reason))?;
+        let paint = Paint::of(process);
+        reading::printing(|out| {
+            let mut damage = None;
+            for (place, path) in tapes.iter().enumerate() {
+                if tapes.len() > 1 && self.output == Format::Table {
+                    reading::write_name(out, path, paint, place == 0)?;
+                }
+                let found = self.tape(path, paint, out)?;
+                damage = damage.or(found);
             }
-            (Ok(Record::Header(_) | Record::End(_)), Format::Table) | (Err(ReadError::Torn { .. }), _) => (),
-            (Err(error), _) => fault = fault.or(Some(error)),
+            Ok(damage)
+        })
+    }
+
+    /// Writes all that is whole, and says what the first fault was.
+    pub(super) fn tape(
+        &self,
+        path: &Path,
+        paint: Paint,
+        out: &mut dyn Write,
+    ) -> Result<Option<Damage>, Stop> {
+        match self.tail {
+            Some(count) => self.rest(path, at_tail(path, count)?, paint, out),
+            None => self.rest(path, reading::open(path)?, paint, out),
         }
     }
-    Ok(fault)
+
+    fn rest<R: std::io::BufRead>(
+        &self,
+        path: &Path,
+        reader: Reader<R>,
+        paint: Paint,
+        out: &mut dyn Write,
+    ) -> Result<Option<Damage>, Stop> {
+        if self.output == Format::Json || self.messages {
+            return reading::records(path, reader, |record, text| Ok(self.record(&record, text, out)?));
+        }
+        reading::calls(path, reader, |event| {
+            match event {
+                Event::Call(call) if self.filter.as_ref().is_none_or(|filter| filter.matches(&*call)) => {
+                    reading::write_call(out, &call, paint, self.full)?;
+                }
+                Event::Lost(lost) if self.filter.is_none() => reading::write_lost(out, &lost)?,
+                Event::Call(_) | Event::Lost(_) => {}
+            }
+            Ok(())
+        })
+    }
+
+    fn record(&self, record: &Record, text: &[u8], out: &mut dyn Write) -> std::io::Result<()> {
+        match (record, self.output) {
+            // As it was written, with the members that this program does not know.
+            (_, Format::Json) => writeln!(out, "{}", String::from_utf8_lossy(text)),
+            (Record::Frame(frame), Format::Table) => writeln!(out, "{}", render::line(frame)),
+            (Record::Lost(lost), Format::Table) => reading::write_lost(out, lost),
+            (Record::Header(_) | Record::End(_), Format::Table) => Ok(()),
+        }
+    }
 }
 
-fn line(out: &mut impl Write, text: &str) -> Result<(), Stop> {
-    writeln!(out, "{text}").map_err(Stop::Written)
+/// A reader before the last messages. Only a plain tape can be read from its end.
+fn at_tail(path: &Path, count: u64) -> Result<Reader<std::io::BufReader<std::fs::File>>, Stop> {
+    let read = |cause: std::io::Error| Stop::Read(path.to_owned(), OpenError::File(cause));
+    let mut reader = Reader::open(path).map_err(read)?;
+    match reader.next() {
+        Some(Ok(Record::Header(_))) => reader.seek_last(count).map_err(read)?,
+        Some(Err(ReadError::NoHeader)) => {
+            let sentence = "only a tape that is neither compressed nor encrypted can be read from its end; leave \
+                            `--tail` out";
+            return Err(read(std::io::Error::other(sentence)));
+        }
+        _ => {}
+    }
+    Ok(reader)
 }

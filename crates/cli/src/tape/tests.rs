@@ -2,8 +2,9 @@
 
 use shadowcat_tape::{Keys, Settings, Tape};
 
-use super::show::{Stop, copy};
+use super::reading::{Paint, Stop};
 use super::*;
+use crate::output::Format;
 
 /// A directory with one tape on which nothing was said.
 fn tapes() -> (tempfile::TempDir, PathBuf) {
@@ -13,11 +14,13 @@ fn tapes() -> (tempfile::TempDir, PathBuf) {
     (dir, path)
 }
 
-fn shown(path: &Path, format: Format) -> (String, bool) {
+fn shown(path: &Path, output: Format) -> (String, bool) {
     let mut out = Vec::new();
-    match copy(path, format, &mut out) {
-        Ok(fault) => (String::from_utf8(out).unwrap(), fault.is_some()),
-        Err(Stop::Read(cause)) => panic!("{cause}"),
+    let mut args = show::Args::default();
+    args.output = output;
+    match args.tape(path, Paint::of(&Process::new([])), &mut out) {
+        Ok(damage) => (String::from_utf8(out).unwrap(), damage.is_some()),
+        Err(Stop::Read(_, cause)) => panic!("{cause}"),
         Err(Stop::Written(cause)) => panic!("{cause}"),
     }
 }
