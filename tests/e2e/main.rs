@@ -26,6 +26,7 @@ mod mock_peers;
 mod modern;
 mod pages;
 mod peers;
+mod ported;
 mod program;
 mod replays;
 mod restart;

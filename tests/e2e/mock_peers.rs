@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use shadowcat_tests::mock::Mock;
 use shadowcat_tests::proxy::{Reverse, before_command, program};
-use shadowcat_tests::wait::soon;
 use tempfile::TempDir;
 
-use crate::peers::{clients, node, package, peer, progress, python, serve, source, talk};
+use crate::peers::{clients, node, package, passes, progress, pytest, python, serve, source, talk, vitest};
 use crate::tapes::{recorded, tape};
 
 /// Records what the Python client does, in this era, over Streamable HTTP.
@@ -130,7 +129,7 @@ async fn the_memory_the_files_and_the_time_of_a_recording_are_there_again() {
             &["--call", "read_graph", "{}", "--call", "create_entities", ada, "--call", "read_graph", "{}"],
         ),
         (
-            before_command(&[peer("python-mcp2/bin/python"), "-m".into(), "mcp_server_time".into()]),
+            before_command(&[python(), "-m".into(), "mcp_server_time".into()]),
             &["--call", "get_current_time", r#"{"timezone":"Europe/Berlin"}"#],
         ),
     ];
@@ -186,18 +185,9 @@ fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/testing").canonicalize().unwrap()
 }
 
-async fn passes(command: &mut tokio::process::Command) {
-    let command = command.env("SHADOWCAT_BIN", program()).kill_on_drop(true);
-    let output = soon(format!("the end of {command:?}"), command.output()).await.unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
-}
-
 #[tokio::test]
 async fn the_example_for_pytest_passes() {
-    let mut command = tokio::process::Command::new(python());
-    command.args(["-B", "-m", "pytest", "-q", "-p", "no:cacheprovider"]).arg(examples().join("pytest"));
-    passes(&mut command).await;
+    passes(pytest(&examples().join("pytest"))).await;
 }
 
 #[tokio::test]
@@ -208,9 +198,5 @@ async fn the_example_for_vitest_passes() {
     for file in ["memory.tape.jsonl", "vitest/agent.test.mjs"] {
         std::fs::copy(examples().join(file), directory.path().join(file)).unwrap();
     }
-    std::os::unix::fs::symlink(peer("node/node_modules"), directory.path().join("node_modules")).unwrap();
-    let mut command = tokio::process::Command::new(node());
-    command.arg(peer("node/node_modules/vitest/vitest.mjs")).arg("run");
-    command.args(["--no-cache", "--root"]).arg(directory.path().join("vitest"));
-    passes(&mut command).await;
+    passes(vitest(&directory.path().join("vitest"))).await;
 }

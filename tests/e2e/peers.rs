@@ -40,6 +40,40 @@ pub(crate) fn source(path: &str) -> String {
     here("peers").join(path).to_str().unwrap().to_owned()
 }
 
+/// Runs the tests of a file or directory.
+pub(crate) fn pytest(path: &Path) -> tokio::process::Command {
+    let mut command = tokio::process::Command::new(python());
+    command.args(["-B", "-m", "pytest", "-q", "-p", "no:cacheprovider"]).arg(path);
+    command
+}
+
+/// Runs the tests of a directory, which is made a place where the packages are found.
+pub(crate) fn vitest(directory: &Path) -> tokio::process::Command {
+    let packages = directory.join("node_modules");
+    if !packages.exists() {
+        std::os::unix::fs::symlink(peer("node/node_modules"), packages).unwrap();
+    }
+    let mut command = tokio::process::Command::new(node());
+    command
+        .arg(peer("node/node_modules/vitest/vitest.mjs"))
+        .args(["run", "--no-cache", "--root"])
+        .arg(directory);
+    command
+}
+
+/// What a runner of tests prints, and whether they passed.
+pub(crate) async fn tested(mut command: tokio::process::Command) -> (bool, String) {
+    command.env("SHADOWCAT_BIN", program()).kill_on_drop(true);
+    let output = within(START, format!("the end of {command:?}"), command.output()).await.unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+pub(crate) async fn passes(command: tokio::process::Command) {
+    let (passed, said) = tested(command).await;
+    assert!(passed, "{said}");
+}
+
 /// The clients, as the start of a command line.
 pub(crate) fn clients() -> [(&'static str, Vec<String>); 3] {
     [
