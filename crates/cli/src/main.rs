@@ -17,6 +17,7 @@ mod output;
 mod plan_args;
 mod process;
 mod progress;
+mod record;
 mod replay;
 mod reverse;
 mod run;

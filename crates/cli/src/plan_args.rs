@@ -1,11 +1,11 @@
 //! The flags of every command that starts a proxy, and the plan they lead to.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use shadowcat_gateway::config::Loaded;
-use shadowcat_gateway::{Face, Level, LogFormat, Overrides, Plan, Target};
+use shadowcat_gateway::{Face, Level, LogFormat, Overrides, Plan, TAPES_DIR, Target};
 
 use crate::config_file;
 use crate::data_args::DataArgs;
@@ -54,21 +54,48 @@ impl PlanArgs {
         upstream: Option<Target>,
         process: &Process,
     ) -> Result<Plan, Failure> {
-        let loaded = match process.path(self.config.as_ref(), config_file::VARIABLE) {
-            Some(path) => config_file::read(&path)?,
-            None => Loaded::default(),
-        };
-        let flags = Overrides {
-            tape: None,
-            listen,
-            upstream,
+        let loaded = self.loaded(process)?;
+        Self::resolved(face, &Overrides { listen, upstream, ..self.flags() }, &loaded, process)
+    }
+
+    /// The same without a listener, recorded in any case: in `otherwise` where nobody names a directory.
+    pub(crate) fn recording(
+        &self,
+        face: Face,
+        upstream: Option<Target>,
+        otherwise: &Path,
+        process: &Process,
+    ) -> Result<Plan, Failure> {
+        let loaded = self.loaded(process)?;
+        let written = loaded.file.record.as_ref().and_then(|record| record.dir.clone());
+        let data = process.path(self.data.as_ref(), "SHADOWCAT_DATA").or_else(|| loaded.file.data.clone());
+        let record = process
+            .path(self.record.as_ref(), "SHADOWCAT_RECORD")
+            .or(written)
+            .unwrap_or_else(|| data.map_or_else(|| otherwise.to_owned(), |data| data.join(TAPES_DIR)));
+        Self::resolved(face, &Overrides { upstream, record: Some(record), ..self.flags() }, &loaded, process)
+    }
+
+    fn loaded(&self, process: &Process) -> Result<Loaded, Failure> {
+        match process.path(self.config.as_ref(), config_file::VARIABLE) {
+            Some(path) => config_file::read(&path),
+            None => Ok(Loaded::default()),
+        }
+    }
+
+    fn flags(&self) -> Overrides {
+        Overrides {
             data: self.data.clone(),
             record: self.record.clone(),
             request_timeout: self.request_timeout.clone(),
             log_level: self.log.log_level,
             log_format: self.log.log_format,
-        };
-        Plan::resolve(face, &flags, &loaded, &process.variables())
+            ..Overrides::default()
+        }
+    }
+
+    fn resolved(face: Face, flags: &Overrides, loaded: &Loaded, process: &Process) -> Result<Plan, Failure> {
+        Plan::resolve(face, flags, loaded, &process.variables())
             .map_err(|errors| Failure::usage(errors.to_string()))
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use shadowcat_gateway::{Host, Plan, Running, start};
@@ -49,6 +50,15 @@ pub(crate) struct Run {
 impl Run {
     /// Runs until the client on stdio is gone or a signal comes; `ready` is told the address.
     pub(crate) fn until_told(self, process: &Process, ready: impl FnOnce(SocketAddr)) -> Result<(), Failure> {
+        self.until_recorded(process, ready).map(drop)
+    }
+
+    /// The same; says where the tape is and how many messages were recorded, if any were to be.
+    pub(crate) fn until_recorded(
+        self,
+        process: &Process,
+        ready: impl FnOnce(SocketAddr),
+    ) -> Result<Option<(PathBuf, u64)>, Failure> {
         log::start(self.plan.log, process);
         let environment = process.environment();
         let guard_program = Some(Process::program()?);
@@ -60,7 +70,11 @@ impl Run {
     }
 }
 
-async fn serve(plan: Plan, host: Host, ready: impl FnOnce(SocketAddr)) -> Result<(), Failure> {
+async fn serve(
+    plan: Plan,
+    host: Host,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<Option<(PathBuf, u64)>, Failure> {
     // Before anything is started, so that no signal finds the process half made.
     let mut signals = Signals::new()?;
     let running = start(plan, host).await.map_err(|cause| Failure::caused("cannot start", cause))?;
@@ -74,7 +88,7 @@ async fn serve(plan: Plan, host: Host, ready: impl FnOnce(SocketAddr)) -> Result
     end(running, &mut signals).await
 }
 
-async fn end(running: Running, signals: &mut Signals) -> Result<(), Failure> {
+async fn end(running: Running, signals: &mut Signals) -> Result<Option<(PathBuf, u64)>, Failure> {
     let force = CancellationToken::new();
     let mut shutdown = std::pin::pin!(running.shutdown(force.clone()));
     let ended = tokio::select! {
@@ -85,7 +99,7 @@ async fn end(running: Running, signals: &mut Signals) -> Result<(), Failure> {
         }
     };
     if ended.saved {
-        return Ok(());
+        return Ok(ended.recorded);
     }
     Err(Failure::plain("the last sessions or messages could not be written to the disk; the log says why"))
 }

@@ -29,7 +29,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::gateway::{Gateway, SessionRules};
 use crate::metrics::Figures;
 use crate::pages::StatusPages;
-use crate::plan::{Limits, Listen, Plan, Record, Store, Timeouts, UpstreamTarget};
+use crate::plan::{KeyError, Limits, Listen, Plan, Record, Store, TapeKey, Timeouts, UpstreamTarget};
 use crate::reach::Reach;
 use crate::running::{Running, Signals};
 use crate::upstream::{Bridges, ModernFace, OwnSessions, SharedUpstream};
@@ -78,6 +78,9 @@ pub enum StartError {
     /// The tape cannot be created.
     #[error("the tape cannot be created")]
     Tape(#[from] shadowcat_tape::CreateError),
+    /// The key of the tapes cannot be had.
+    #[error("the tapes cannot be encrypted; `record.encrypt` says with what")]
+    TapeKey(#[from] KeyError),
     /// The upstream's URL is of no use.
     #[error("the upstream's URL is of no use")]
     Target(#[from] http_client::TargetError),
@@ -200,8 +203,15 @@ fn sessions(plan: &Plan, storing: &Tasks) -> Result<Arc<Sessions>, StartError> {
 }
 
 fn tape(record: &Record, tap: Option<Tap>) -> Result<Tape, StartError> {
-    let settings =
-        shadowcat_tape::Settings { redact: record.redact, tap, ..shadowcat_tape::Settings::default() };
+    let settings = shadowcat_tape::Settings {
+        redact: record.redact,
+        sample: record.sample,
+        rotate: record.rotate,
+        keep: record.keep,
+        key: record.key.as_ref().map(TapeKey::read).transpose()?,
+        tap,
+        ..shadowcat_tape::Settings::default()
+    };
     Ok(Tape::create(&record.dir, settings)?)
 }
 

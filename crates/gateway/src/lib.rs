@@ -28,8 +28,8 @@ mod upstream;
 
 pub use build::{Host, Pipe, StartError, start};
 pub use plan::{
-    Face, Level, Limits, Listen, Log, LogFormat, Overrides, Plan, PlanError, PlanErrors, Playing, Program,
-    Record, Remote, SESSION_FILE, Secret, Sessions, Store, TAPES_DIR, Target, Timeouts, Upstream,
-    UpstreamTarget, Variables,
+    Face, KeyError, Level, Limits, Listen, Log, LogFormat, Overrides, Plan, PlanError, PlanErrors, Playing,
+    Program, Record, Remote, SESSION_FILE, Secret, Sessions, Store, TAPES_DIR, TapeKey, Target, Timeouts,
+    Upstream, UpstreamTarget, Variables,
 };
 pub use running::{Ended, Running};

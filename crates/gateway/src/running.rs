@@ -1,6 +1,7 @@
 //! A running proxy, and its end in order: no new work, then the work there is, then what it stood on.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,12 +47,14 @@ pub(crate) struct Signals {
 }
 
 /// How a proxy ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
     /// Every exchange was finished in time.
     pub in_order: bool,
     /// Everything that was to be kept is on disk.
     pub saved: bool,
+    /// The tape, and how many messages were recorded.
+    pub recorded: Option<(PathBuf, u64)>,
 }
 
 /// How long a step may take: hardly anything once somebody has lost patience.
@@ -104,7 +107,8 @@ impl Running {
         self.guard.shutdown(step(&force)).await;
         self.back.join(step(&force)).await;
         let saved = self.close_disks().await && saved;
-        Ended { in_order: finished, saved }
+        let recorded = self.tape.as_ref().map(|tape| (tape.path(), tape.monitor().stats().frames));
+        Ended { in_order: finished, saved, recorded }
     }
 
     /// A stream that waits for messages of the server would keep its connection open for ever.

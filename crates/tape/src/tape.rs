@@ -16,6 +16,7 @@ use crate::record::Frame;
 use crate::recorder::Recorder;
 use crate::redact::{Redactor, RedactorError};
 use crate::reel::{Reel, Rotate};
+use crate::select::{Sample, Select};
 use crate::writer::{Told, Totals, Writer};
 
 /// How a tape is written.
@@ -29,6 +30,8 @@ pub struct Settings {
     pub queue_frames_max: usize,
     /// How many bytes may wait for the writer.
     pub queue_bytes_max: usize,
+    /// Which exchanges are recorded, if not all.
+    pub sample: Option<Sample>,
     /// When the next tape is begun.
     pub rotate: Rotate,
     /// What becomes of closed tapes.
@@ -46,6 +49,7 @@ impl Default for Settings {
             sync_every: Duration::from_secs(1),
             queue_frames_max: 16_384,
             queue_bytes_max: 64 * 1024 * 1024,
+            sample: None,
             rotate: Rotate::default(),
             keep: Keep::default(),
             key: None,
@@ -123,8 +127,10 @@ pub struct Stats {
     pub frames: u64,
     /// Bytes of the file.
     pub bytes: u64,
-    /// Messages that are not on the tape.
+    /// Messages that are not on the tape, and should be.
     pub lost: u64,
+    /// Messages of exchanges that were not to be recorded.
+    pub skipped: u64,
     /// Messages that wait for the writer.
     pub queued_frames: usize,
     /// Their bytes.
@@ -168,7 +174,7 @@ impl Tape {
         let reel = Reel {
             dir: dir.to_owned(),
             redacted: settings.redact,
-            partial: false,
+            partial: settings.sample.is_some(),
             key: settings.key.clone(),
             sync_every: settings.sync_every,
             rotate: settings.rotate,
@@ -187,6 +193,7 @@ impl Tape {
             before: Totals::default(),
             taken_seq: 0,
             keeper,
+            select: settings.sample.map(Select::new),
             redactor,
             tap: settings.tap,
             begun,
@@ -256,12 +263,15 @@ impl Monitor {
         let depth = self.queue.depth();
         let frames = self.told.frames.load(Ordering::Relaxed);
         let lost = self.told.lost.load(Ordering::Relaxed) + depth.lost;
+        let skipped = self.told.skipped.load(Ordering::Relaxed);
         Stats {
             frames,
             bytes: self.told.bytes.load(Ordering::Relaxed),
             lost,
+            skipped,
             // Not only those in the queue: while a disk is full, the writer holds some as well.
-            queued_frames: usize::try_from(depth.offered.saturating_sub(frames + lost)).unwrap_or(usize::MAX),
+            queued_frames: usize::try_from(depth.offered.saturating_sub(frames + lost + skipped))
+                .unwrap_or(usize::MAX),
             queued_bytes: depth.bytes,
         }
     }

@@ -16,6 +16,7 @@ use crate::record::{Kind, Lost, Record};
 use crate::recorder::{Captured, Passed};
 use crate::redact::Redactor;
 use crate::reel::{Current, Reel};
+use crate::select::Select;
 use crate::spool::Spool;
 use crate::tape::Tap;
 use shadowcat_pipeline::ExchangeId;
@@ -35,6 +36,7 @@ pub(crate) struct Writer {
     /// The number in the queue of the message that was taken last.
     pub(crate) taken_seq: u64,
     pub(crate) keeper: Option<Keeper>,
+    pub(crate) select: Option<Select>,
     pub(crate) redactor: Option<Redactor>,
     pub(crate) tap: Option<Tap>,
     pub(crate) begun: Moment,
@@ -56,6 +58,8 @@ pub(crate) struct Told {
     pub(crate) bytes: AtomicU64,
     /// Lost by the disk; what the queue lost, it counts itself.
     pub(crate) lost: AtomicU64,
+    /// Left out on purpose.
+    pub(crate) skipped: AtomicU64,
     pub(crate) fault: Mutex<Option<String>>,
     /// The tape that is written, or was written last.
     pub(crate) path: Mutex<PathBuf>,
@@ -79,6 +83,7 @@ impl Told {
             frames: AtomicU64::new(0),
             bytes: AtomicU64::new(header_bytes),
             lost: AtomicU64::new(0),
+            skipped: AtomicU64::new(0),
             fault: Mutex::new(None),
             path: Mutex::new(path),
             progress: watch::Sender::new(Progress::default()),
@@ -111,6 +116,7 @@ impl Writer {
             self.current.spool.tick(self.queue.depth().frames == 0, now);
             self.tell();
         }
+        self.rest(&mut line);
         self.current.spool.finish(Instant::now());
         self.tell();
         self.told.progress.send_modify(|progress| progress.ended = true);
@@ -158,8 +164,30 @@ impl Writer {
             }
             Entry::Frame { seq, captured } => {
                 self.taken_seq = seq;
-                self.frame(&captured, line, now);
+                self.select(captured, line, now);
             }
+        }
+    }
+
+    fn select(&mut self, captured: Captured, line: &mut Vec<u8>, now: Instant) {
+        let Some(select) = &mut self.select else {
+            self.frame(&captured, line, now);
+            return;
+        };
+        let mut chosen = Vec::new();
+        select.take(captured, &mut chosen);
+        for captured in &chosen {
+            self.frame(captured, line, now);
+        }
+    }
+
+    fn rest(&mut self, line: &mut Vec<u8>) {
+        let mut chosen = Vec::new();
+        if let Some(select) = &mut self.select {
+            select.rest(&mut chosen);
+        }
+        for captured in &chosen {
+            self.frame(captured, line, Instant::now());
         }
     }
 
@@ -226,6 +254,8 @@ impl Writer {
         self.told.frames.store(totals.frames, Ordering::Relaxed);
         self.told.bytes.store(totals.bytes, Ordering::Relaxed);
         self.told.lost.store(totals.untaken, Ordering::Relaxed);
+        let skipped = self.select.as_ref().map_or(0, Select::skipped);
+        self.told.skipped.store(skipped, Ordering::Relaxed);
         self.tell_fault();
         self.told.progress.send_modify(|progress| {
             if self.current.spool.is_clear() {

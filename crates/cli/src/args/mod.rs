@@ -5,7 +5,8 @@ use clap::{Parser, Subcommand};
 use crate::failure::Failure;
 use crate::process::Process;
 use crate::{
-    check, completions, demo, demo_server, forward, guard, man, mock, replay, reverse, schema, sessions, tape,
+    check, completions, demo, demo_server, forward, guard, man, mock, record, replay, reverse, schema,
+    sessions, tape,
 };
 
 /// The proxy for the Model Context Protocol.
@@ -24,6 +25,7 @@ enum Command {
     Reverse(reverse::Args),
     Forward(forward::Args),
     Mock(mock::Args),
+    Record(record::Args),
     Demo(demo::Args),
     Check(check::Args),
     /// Print the JSON schema of the configuration file
@@ -48,6 +50,7 @@ impl Cli {
             Command::Reverse(args) => args.run(process),
             Command::Forward(args) => args.run(process),
             Command::Mock(args) => args.run(process),
+            Command::Record(args) => args.run(process),
             Command::Demo(args) => args.run(process),
             Command::Check(args) => args.run(process),
             Command::Schema => schema::run(),

@@ -124,6 +124,73 @@ pub struct Record {
     pub dir: Option<PathBuf>,
     /// Whether credentials are blanked before they reach the disk.
     pub redact: Option<bool>,
+    /// Recording of a part of the exchanges only.
+    pub sample: Option<Sample>,
+    /// When a tape is closed and the next one begun.
+    #[serde(default)]
+    pub rotate: Rotate,
+    /// When closed tapes are removed; without it they stay.
+    #[serde(default)]
+    pub keep: Keep,
+    /// Whether closed tapes are compressed (zstd).
+    #[serde(default)]
+    pub compress: bool,
+    /// Encryption of the tapes (AES-256-GCM); either `key_file` or `key`.
+    pub encrypt: Option<Encrypt>,
+}
+
+/// Recording of a part of the exchanges only. Handshakes are always recorded.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sample {
+    /// How many of the exchanges, from 0 (none) to 1 (all).
+    pub share: f64,
+    /// What is recorded besides.
+    #[serde(default)]
+    pub always: Always,
+}
+
+/// What is recorded besides the sample.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Always {
+    /// Exchanges that fail: by an error of the protocol, a tool's own error or a refusal.
+    #[serde(default)]
+    pub errors: bool,
+    /// Exchanges that take longer than this.
+    pub slower_than: Option<Span>,
+}
+
+/// When a tape is closed and the next one begun, by the next message.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rotate {
+    /// When it has this size.
+    pub bytes: Option<ByteSize>,
+    /// When it is this old.
+    pub every: Option<Span>,
+}
+
+/// When closed tapes are removed, the oldest first. A tape that is being written is not, and nothing that is no tape.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Keep {
+    /// When they were not written to for this long.
+    pub age: Option<Span>,
+    /// When all in the directory together have more bytes.
+    pub bytes: Option<ByteSize>,
+    /// When there are more in the directory.
+    pub tapes: Option<usize>,
+}
+
+/// Encryption of the tapes.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Encrypt {
+    /// A file with a key of 32 bytes, as 64 hex digits or as base64.
+    pub key_file: Option<PathBuf>,
+    /// The key itself, which `${VAR}` takes from a variable.
+    pub key: Option<Secret>,
 }
 
 /// How a client of one era of MCP is joined to a server of the other.

@@ -10,8 +10,8 @@ mod units;
 mod variables;
 
 pub use file::{
-    BridgeSessions, Environment as UpstreamEnvironment, File, Http, Level, Limits, Log, LogFormat, Record,
-    Sessions, Store, Timeouts, Upstream,
+    Always, BridgeSessions, Encrypt, Environment as UpstreamEnvironment, File, Http, Keep, Level, Limits,
+    Log, LogFormat, Record, Rotate, Sample, Sessions, Store, Timeouts, Upstream,
 };
 pub use mistake::Mistake;
 pub use secret::Secret;

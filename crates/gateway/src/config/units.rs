@@ -10,8 +10,8 @@ use shadowcat_filter::unit_bytes;
 
 /// Longer waits are mistakes, and would overflow a clock when added to it.
 const SPAN_MAX: Duration = Duration::from_hours(366 * 24);
-/// The largest size is one that a 32-bit address space could not hold either.
-const SIZE_MAX: u64 = 1 << 32;
+/// More is a mistake, for a disk as well.
+const SIZE_MAX: u64 = 1 << 50;
 
 /// A length of time with its unit; never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl ByteSize {
         match number.checked_mul(factor) {
             Some(0) => Err("expected a size above zero, such as 4MiB".to_owned()),
             Some(size) if size <= SIZE_MAX => Ok(Self(size)),
-            _ => Err("expected at most 4GiB".to_owned()),
+            _ => Err("expected at most 1048576GiB".to_owned()),
         }
     }
 
@@ -131,7 +131,7 @@ mod tests {
     fn sizes_have_units() {
         assert_eq!(ByteSize::parse("4MiB").unwrap().bytes(), 4 << 20);
         assert_eq!(ByteSize::parse("10 kB").unwrap().bytes(), 10_000);
-        for wrong in ["", "4", "MiB", "-1B", "4 mib", "0B", "5GiB", "99999999999999999999B"] {
+        for wrong in ["", "4", "MiB", "-1B", "4 mib", "0B", "1048577GiB", "99999999999999999999B"] {
             assert!(ByteSize::parse(wrong).is_err(), "{wrong}");
         }
     }

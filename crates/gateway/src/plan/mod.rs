@@ -5,6 +5,7 @@
 mod listen;
 mod overrides;
 mod problems;
+mod record;
 mod resolve;
 mod upstream;
 
@@ -17,10 +18,12 @@ use std::time::Duration;
 use http::{HeaderMap, Uri};
 use shadowcat_playback::Speed;
 use shadowcat_playback::player::Player;
+use shadowcat_tape::{Keep, Key, Rotate, Sample};
 
 pub use crate::config::{Level, LogFormat, Secret, Variables};
 pub use overrides::{Overrides, Target};
 pub use problems::{PlanError, PlanErrors};
+pub use record::KeyError;
 pub use resolve::{Face, SESSION_FILE, TAPES_DIR};
 
 /// Everything the program does, decided.
@@ -151,13 +154,30 @@ pub enum Store {
     Sqlite(PathBuf),
 }
 
-/// Where every message is recorded.
+/// Where and how messages are recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// The directory of the tapes.
     pub dir: PathBuf,
     /// Whether credentials are blanked before they reach the disk.
     pub redact: bool,
+    /// Which exchanges are recorded, if not all.
+    pub sample: Option<Sample>,
+    /// When the next tape is begun.
+    pub rotate: Rotate,
+    /// What becomes of closed tapes.
+    pub keep: Keep,
+    /// What they are encrypted with.
+    pub key: Option<TapeKey>,
+}
+
+/// Where the key of encrypted tapes comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TapeKey {
+    /// It was given.
+    Given(Key),
+    /// It is in this file.
+    File(PathBuf),
 }
 
 /// How a client of one era of MCP is joined to a server of the other.

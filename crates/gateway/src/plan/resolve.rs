@@ -9,7 +9,7 @@ use super::overrides::{Overrides, Said, Target, said, text};
 use super::problems::{PlanErrors, Problems};
 use super::{
     Bridge, Limits, Listen, Log, Plan, Playing, Record, Sessions, Store, Timeouts, Upstream, UpstreamTarget,
-    listen, upstream,
+    listen, record, upstream,
 };
 use crate::config::{self, ByteSize, Level, Loaded, LogFormat, Span, Variables};
 
@@ -192,17 +192,7 @@ impl<'a> Sources<'a> {
             said(("--record", self.flags.record.as_ref()), ("SHADOWCAT_RECORD", self.variables), |value| {
                 PathBuf::from(value)
             });
-        let written = self.file().record.as_ref();
-        let redact = written.and_then(|record| record.redact).unwrap_or(true);
-        if let Some(said) = said {
-            return Some(Record { dir: said.value, redact });
-        }
-        let dir = written?.dir.clone().or_else(|| data.map(|data| data.join(TAPES_DIR)));
-        if dir.is_none() {
-            let place = self.place("record");
-            self.problems.add(place, "needs a directory; give `record.dir`, `--record DIR` or `--data DIR`");
-        }
-        dir.map(|dir| Record { dir, redact })
+        record::resolve(said, data, self.loaded, self.variables, &mut self.problems)
     }
 
     fn bridge(&mut self, upstream: Option<&Upstream>) -> Option<Bridge> {
