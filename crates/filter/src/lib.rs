@@ -30,6 +30,7 @@ use std::str::FromStr;
 
 pub use nearest::nearest;
 pub use operators::{OPERATORS, Operator, help};
+pub use pattern::Pattern;
 pub use subject::{Field, Flag, Quantity, Subject};
 pub use units::unit_bytes;
 

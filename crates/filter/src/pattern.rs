@@ -9,7 +9,7 @@ const REGEX_BYTES_MAX: usize = 256 * 1024;
 
 /// A text, or what stands for many, compiled. Two are equal if they are written the same.
 #[derive(Clone, Debug)]
-pub(crate) struct Pattern {
+pub struct Pattern {
     form: Form,
     /// The text itself; a word with `*` and `?`; the inside of `/.../`.
     source: String,
@@ -25,6 +25,27 @@ enum Form {
 }
 
 impl Pattern {
+    /// Reads a pattern that stands by itself and has to fit the whole: `/.../` and `/.../i` are regular expressions,
+    /// which may fit anywhere; else it is a text, with `*` and `?` for others.
+    ///
+    /// # Errors
+    /// The rest of a sentence that begins with what is meant.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (body, ignore_case) = match text.strip_suffix("/i") {
+            Some(body) => (Some(body), true),
+            None => (text.strip_suffix('/'), false),
+        };
+        match body.and_then(|body| body.strip_prefix('/')).filter(|source| !source.is_empty()) {
+            Some(source) => Self::regex(source, ignore_case, false),
+            None => Self::word(text, false),
+        }
+    }
+
+    /// The one text that fits, where no other does.
+    pub fn only_text(&self) -> Option<&str> {
+        matches!(self.form, Form::Text).then_some(self.source.as_str()).filter(|_| !self.within)
+    }
+
     /// Exactly this text.
     pub(crate) fn text(source: &str, within: bool) -> Self {
         Self { form: Form::Text, source: source.to_owned(), within }
@@ -49,12 +70,16 @@ impl Pattern {
     }
 
     /// What is looked for anywhere in a text.
-    pub(crate) fn regex(source: &str, ignore_case: bool, within: bool) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// The rest of a sentence that begins with what is meant.
+    pub fn regex(source: &str, ignore_case: bool, within: bool) -> Result<Self, String> {
         let regex = compile(source, ignore_case)?;
         Ok(Self { form: Form::Regex { regex, ignore_case }, source: source.to_owned(), within })
     }
 
-    pub(crate) fn fits(&self, text: &str) -> bool {
+    /// Whether this text is meant.
+    pub fn fits(&self, text: &str) -> bool {
         match &self.form {
             Form::Text if self.within => text.contains(&self.source),
             Form::Text => text == self.source,

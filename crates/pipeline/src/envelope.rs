@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use shadowcat_protocol::Direction;
 use shadowcat_protocol::{Id, Message, Revision};
 
 /// One message and where it came from.
@@ -36,15 +37,6 @@ impl Envelope {
             Message::Notification(_) | Message::Response(_) => None,
         }
     }
-}
-
-/// Which way a message travels. JSON-RPC is symmetric, and so are we.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Direction {
-    /// From the client to the server.
-    ToServer,
-    /// From the server to the client.
-    ToClient,
 }
 
 /// Where an envelope came from: the client's side of an exchange.

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `json` | the scanner, and reading and quoting of raw JSON text |
 //! | `message` | requests, notifications, responses, batches, and why a text is none of them |
-//! | `id`, `method`, `codes`, `limits` | the small words of JSON-RPC and MCP |
+//! | `id`, `method`, `codes`, `limits`, `direction` | the small words of JSON-RPC and MCP |
 //! | `revision` | what each revision of the protocol can do; the only file that compares revisions |
 //! | `headers` | the HTTP header rules of both eras, without an HTTP library |
 //! | `sse`, `lines` | framing: bytes in, events or lines out |
@@ -16,6 +16,7 @@
 //! What a message means for a session, and where it goes, is for the crates above.
 
 pub mod codes;
+mod direction;
 pub mod headers;
 mod id;
 pub mod json;
@@ -27,6 +28,7 @@ mod revision;
 mod span;
 pub mod sse;
 
+pub use direction::Direction;
 pub use id::Id;
 pub use limits::Limits;
 pub use message::{

@@ -6,10 +6,11 @@ use std::path::Path;
 use crate::failure::Failure;
 
 /// The layer of each crate under `crates/`. A new crate gets its place here first.
-const LAYERS: [(&str, u8); 12] = [
+const LAYERS: [(&str, u8); 13] = [
     ("protocol", 0),
+    ("filter", 0),
     ("pipeline", 1),
-    ("filter", 1),
+    ("rules", 1),
     ("session", 2),
     ("interceptors", 2),
     ("tape", 2),

@@ -6,7 +6,6 @@ mod file;
 mod mistake;
 mod outline;
 mod secret;
-mod units;
 mod variables;
 
 pub use file::{
@@ -15,7 +14,7 @@ pub use file::{
 };
 pub use mistake::Mistake;
 pub use secret::Secret;
-pub use units::{ByteSize, Span};
+pub use shadowcat_rules::written::{ByteSize, Span};
 pub use variables::Variables;
 pub(crate) use variables::expand;
 

@@ -1,0 +1,101 @@
+//! JSONPath (RFC 9535) over values, with a short way for the paths that nearly everybody writes: `$.arguments.path`.
+
+use serde_json::Value;
+use serde_json_path::JsonPath;
+
+/// A path, read once.
+#[derive(Debug)]
+pub(crate) struct Path {
+    path: JsonPath,
+    plain: Option<Vec<Step>>,
+}
+
+/// One step of a path that leads to one place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    Member(Box<str>),
+    Element(usize),
+}
+
+impl Path {
+    /// # Errors
+    /// A sentence with what is wrong and the way out.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let path = JsonPath::parse(text).map_err(|fault| {
+            format!("`{text}` is no JSONPath: {fault}; write it like `$.arguments.path` or `$..token`")
+        })?;
+        Ok(Self { path, plain: plain(text) })
+    }
+
+    /// The values that it finds.
+    pub(crate) fn find<'v>(&self, value: &'v Value) -> Vec<&'v Value> {
+        match &self.plain {
+            Some(steps) => steps
+                .iter()
+                .try_fold(value, |value, step| match step {
+                    Step::Member(name) => value.as_object()?.get(&**name),
+                    Step::Element(index) => value.as_array()?.get(*index),
+                })
+                .into_iter()
+                .collect(),
+            None => self.path.query(value).all(),
+        }
+    }
+}
+
+/// The steps of `$.name`, `$['name']`, `$[0]` and what is made of these; none for anything that may find more than one.
+fn plain(text: &str) -> Option<Vec<Step>> {
+    let mut rest = text.strip_prefix('$')?;
+    let mut steps = Vec::new();
+    while !rest.is_empty() {
+        let (step, behind) = step(rest)?;
+        steps.push(step);
+        rest = behind;
+    }
+    Some(steps)
+}
+
+fn step(text: &str) -> Option<(Step, &str)> {
+    if let Some(name) = text.strip_prefix('.') {
+        let end = name.find(['.', '[', ' ']).unwrap_or(name.len());
+        let (name, behind) = name.split_at(end);
+        let is_plain = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
+        return is_plain.then(|| (Step::Member(name.into()), behind));
+    }
+    let inside = text.strip_prefix('[')?;
+    for quote in ['\'', '"'] {
+        if let Some(name) = inside.strip_prefix(quote) {
+            let (name, behind) = name.split_once(quote)?;
+            let behind = behind.strip_prefix(']')?;
+            return (!name.contains('\\')).then(|| (Step::Member(name.into()), behind));
+        }
+    }
+    let (index, behind) = inside.split_once(']')?;
+    let is_index = !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit());
+    is_index.then(|| index.parse().ok())?.map(|index| (Step::Element(index), behind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_short_way_finds_what_the_long_one_does() {
+        let value = json!({"a": {"b c": [{"d": 1}, {"d": 2}]}, "é": null});
+        for text in ["$", "$.a", "$.a['b c'][1].d", r#"$["a"]["b c"][7]"#, "$.é", "$.a.nothing"] {
+            let path = Path::parse(text).unwrap();
+            assert!(path.plain.is_some(), "{text}");
+            assert_eq!(path.find(&value), path.path.query(&value).all(), "{text}");
+        }
+        for text in ["$.a.*", "$..d", "$.a['b c'][-1]", "$[?@.a]", "$['a','b']", "$.a['b c'][0:1]"] {
+            assert!(Path::parse(text).unwrap().plain.is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_path_is_told_with_an_example() {
+        let told = Path::parse("arguments.path").unwrap_err();
+        assert!(told.contains("no JSONPath") && told.contains("`$.arguments.path`"), "{told}");
+    }
+}

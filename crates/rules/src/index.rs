@@ -1,0 +1,122 @@
+//! Which rules a message could fit, told by its kind, direction, method and name alone.
+//!
+//! A rule that can only fit one method is in no other method's list, and one that asks for a name is found by that name:
+//! a thousand rules for a thousand tools cost a call as much as the one rule for its tool.
+
+use std::collections::HashMap;
+
+use shadowcat_protocol::Direction;
+
+use crate::condition::{Chance, Condition, Known, Shape};
+use crate::scene::Kind;
+
+/// Methods with a list of their own at most; rules for others share a list, and are told apart by looking.
+const METHODS_MAX: usize = 64;
+
+const DIRECTIONS: [Direction; 2] = [Direction::ToServer, Direction::ToClient];
+
+/// The rules by what they could fit. Rules are numbers in the order in which they are looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    lists: HashMap<(Kind, Direction), Methods>,
+}
+
+/// The rules for one kind of message in one direction.
+#[derive(Debug, Default)]
+struct Methods {
+    known: HashMap<String, List>,
+    others: List,
+}
+
+/// Rules in their order: those that any message could fit, and those that need one of these names.
+#[derive(Debug, Default)]
+pub(crate) struct List {
+    general: Vec<u32>,
+    named: HashMap<String, Vec<u32>>,
+}
+
+impl Index {
+    pub(crate) fn of(conditions: &[&Condition]) -> Self {
+        let mut written: Vec<&str> = Vec::new();
+        for condition in conditions {
+            condition.methods(&mut written);
+        }
+        written.sort_unstable();
+        written.dedup();
+        let methods: Vec<String> = written.into_iter().take(METHODS_MAX).map(str::to_owned).collect();
+        let mut lists = HashMap::new();
+        for kind in Kind::ALL {
+            for direction in DIRECTIONS {
+                let list = |method| List::of(conditions, &Shape { kind, direction, method });
+                let known = methods.iter().map(|method| (method.clone(), list(Known::Is(method))));
+                let known = known.filter(|(_, list)| !list.is_empty()).collect();
+                lists.insert((kind, direction), Methods { known, others: list(Known::NoneOf(&methods)) });
+            }
+        }
+        Self { lists }.with_methods(&methods)
+    }
+
+    /// A method whose list is empty is known all the same: what fits no method in particular is not for it.
+    fn with_methods(mut self, methods: &[String]) -> Self {
+        for lists in self.lists.values_mut().filter(|lists| !lists.others.is_empty()) {
+            for method in methods {
+                lists.known.entry(method.clone()).or_default();
+            }
+        }
+        self
+    }
+
+    pub(crate) fn list(&self, kind: Kind, direction: Direction, method: Option<&str>) -> Option<&List> {
+        let lists = self.lists.get(&(kind, direction))?;
+        Some(method.and_then(|method| lists.known.get(method)).unwrap_or(&lists.others))
+    }
+
+    /// Whether any message of this kind could fit a rule.
+    pub(crate) fn has(&self, kind: Kind, direction: Direction) -> bool {
+        self.lists.get(&(kind, direction)).is_some_and(|lists| {
+            !lists.others.is_empty() || lists.known.values().any(|list| !list.is_empty())
+        })
+    }
+}
+
+impl List {
+    fn of(conditions: &[&Condition], shape: &Shape<'_>) -> Self {
+        let mut list = Self::default();
+        for (number, condition) in (0..).zip(conditions) {
+            if condition.chance(shape) == Chance::Never {
+                continue;
+            }
+            match condition.names() {
+                None => list.general.push(number),
+                Some(names) => {
+                    for name in names {
+                        let rules = list.named.entry(name.to_owned()).or_default();
+                        if rules.last() != Some(&number) {
+                            rules.push(number);
+                        }
+                    }
+                }
+            }
+        }
+        list
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.general.is_empty() && self.named.is_empty()
+    }
+
+    /// Whether a message of this name could fit any of them.
+    pub(crate) fn has(&self, name: Option<&str>) -> bool {
+        self.next(0, name).is_some()
+    }
+
+    /// The first rule from this number on that a message of this name could fit.
+    pub(crate) fn next(&self, from: u32, name: Option<&str>) -> Option<u32> {
+        let first = |list: &[u32]| list.get(list.partition_point(|number| *number < from)).copied();
+        let named = name.and_then(|name| self.named.get(name)).and_then(|list| first(list));
+        match (first(&self.general), named) {
+            (Some(general), Some(named)) => Some(general.min(named)),
+            (general, named) => general.or(named),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! One message on its way through the rules.
+
+use shadowcat_protocol::Message;
+
+use crate::action::Step;
+use crate::index::Index;
+use crate::rules::Rule;
+use crate::scene::Scene;
+use crate::view::{Body, View};
+use crate::world::World;
+
+/// A message and the rules that are still to be looked at. What a rule asks for is carried out before the next rule is
+/// looked at, so that later rules see what earlier ones made of the message.
+#[derive(Debug)]
+pub struct Judgement<'r> {
+    rules: &'r [Rule],
+    index: &'r Index,
+    message: Message,
+    scene: Scene<'r>,
+    headers: Option<Vec<(Box<str>, Box<str>)>>,
+    body: Body,
+    /// The next rule to look at.
+    next: u32,
+    /// The rule that fits, and which of its actions is next.
+    current: Option<(u32, usize)>,
+    ended: bool,
+}
+
+/// What a rule asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fired<'r> {
+    /// The name of the rule.
+    pub rule: &'r str,
+    /// Whether it is the first that this rule asks for, for this message.
+    pub first: bool,
+    /// What it is.
+    pub step: Step,
+}
+
+impl<'r> Judgement<'r> {
+    pub(crate) fn new(rules: &'r [Rule], index: &'r Index, message: Message, scene: Scene<'r>) -> Self {
+        Self {
+            rules,
+            index,
+            message,
+            scene,
+            headers: None,
+            body: Body::new(),
+            next: 0,
+            current: None,
+            ended: false,
+        }
+    }
+
+    /// The next thing that a rule asks for; none when no rule is left, or one has ended the message's way.
+    pub fn next(&mut self, world: &dyn World) -> Option<Fired<'r>> {
+        while !self.ended {
+            if let Some((number, action)) = self.current {
+                if let Some(fired) = self.carry_out(number, action, world) {
+                    return Some(fired);
+                }
+            } else {
+                let number = self.candidate(world)?;
+                self.next = number + 1;
+                if let Some(fired) = self.look_at(number, world) {
+                    return Some(fired);
+                }
+            }
+        }
+        None
+    }
+
+    /// The message as it is now.
+    pub fn message(&self) -> &Message {
+        &self.message
+    }
+
+    /// Puts another message in the place of this one: somebody edited it while it was held.
+    pub fn replace(&mut self, message: Message) {
+        self.message = message;
+        self.body = Body::new();
+    }
+
+    /// The headers that travel with the message, if a rule has changed them.
+    pub fn headers(&self) -> Option<&[(Box<str>, Box<str>)]> {
+        self.headers.as_deref()
+    }
+
+    /// The message as it is now.
+    pub fn into_message(self) -> Message {
+        self.message
+    }
+
+    fn view<'v>(&'v self, world: &'v dyn World) -> View<'v> {
+        let headers = self.headers.as_deref().unwrap_or(self.scene.facts.headers);
+        View::new(&self.message, &self.scene, headers, &self.body, world)
+    }
+
+    /// The next rule that the message could fit.
+    fn candidate(&mut self, world: &dyn World) -> Option<u32> {
+        let view = self.view(world);
+        let list = self.index.list(view.kind, self.scene.direction, view.method);
+        let number = list.and_then(|list| list.next(self.next, view.name.as_deref()));
+        drop(view);
+        self.ended = number.is_none();
+        number
+    }
+
+    /// Whether the message fits the rule; then its actions are next.
+    fn look_at(&mut self, number: u32, world: &dyn World) -> Option<Fired<'r>> {
+        let rule = rule(self.rules, number)?;
+        match rule.condition.holds(&self.view(world)) {
+            Ok(true) if rule.counting.as_ref().is_none_or(|counting| counting.takes(world)) => {
+                self.current = Some((number, 0));
+                None
+            }
+            Ok(_) => None,
+            Err(unreadable) => Some(self.failed(rule, true, unreadable.to_string())),
+        }
+    }
+
+    fn carry_out(&mut self, number: u32, action: usize, world: &dyn World) -> Option<Fired<'r>> {
+        let rule = rule(self.rules, number)?;
+        let fired = |step| Fired { rule: &rule.name, first: action == 0, step };
+        let Some(wanted) = rule.actions.get(action) else {
+            self.current = None;
+            self.ended = rule.stop;
+            return rule.stop.then(|| fired(Step::Stop));
+        };
+        self.current = Some((number, action + 1));
+        let step = wanted.carry_out(&self.view(world));
+        self.ended = step.is_last();
+        Some(fired(step))
+    }
+
+    fn failed(&mut self, rule: &'r Rule, first: bool, sentence: String) -> Fired<'r> {
+        let open = rule.fails_open;
+        self.current = None;
+        self.ended = !open;
+        Fired { rule: &rule.name, first, step: Step::Failed { sentence, open } }
+    }
+}
+
+fn rule(rules: &[Rule], number: u32) -> Option<&Rule> {
+    rules.get(number as usize)
+}

@@ -1,0 +1,90 @@
+//! What is known around a message.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde_json::Value;
+use shadowcat_protocol::{Direction, Message, Request};
+
+use crate::strict::{self, Unreadable};
+
+/// The kinds of message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Asks for an answer.
+    Request,
+    /// Asks for none.
+    Notification,
+    /// Is the answer.
+    Answer,
+}
+
+impl Kind {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Request, Self::Notification, Self::Answer];
+
+    /// The kind of this message.
+    pub fn of(message: &Message) -> Self {
+        match message {
+            Message::Request(_) => Self::Request,
+            Message::Notification(_) => Self::Notification,
+            Message::Response(_) => Self::Answer,
+        }
+    }
+}
+
+/// What is known around a message.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene<'a> {
+    /// Which way it travels.
+    pub direction: Direction,
+    /// The exchange.
+    pub facts: &'a Facts<'a>,
+    /// The request that an answer answers, or whose replies a notification is among.
+    pub asked: Option<&'a Asked>,
+    /// Of an answer: since its request.
+    pub took: Option<Duration>,
+}
+
+/// What is known of an exchange. What is not known fits no pattern.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Facts<'a> {
+    /// The tag of the session.
+    pub session: Option<&'a str>,
+    /// Who asks.
+    pub principal: Option<&'a str>,
+    /// The name of the server behind the proxy.
+    pub server: Option<&'a str>,
+    /// `stdio`, `sse` or `http`.
+    pub transport: &'a str,
+    /// The revision that the client speaks.
+    pub revision: &'a str,
+    /// `legacy` or `modern`.
+    pub era: &'a str,
+    /// Headers that travel with the message, names in lower case.
+    pub headers: &'a [(Box<str>, Box<str>)],
+}
+
+/// A request whose replies are judged; what is inside is read once for all of them.
+#[derive(Debug)]
+pub struct Asked {
+    request: Request,
+    params: OnceLock<Result<Value, Unreadable>>,
+}
+
+impl Asked {
+    /// Keeps a request for as long as its replies come.
+    pub fn new(request: Request) -> Self {
+        Self { request, params: OnceLock::new() }
+    }
+
+    /// The request.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    pub(crate) fn params(&self) -> Result<&Value, Unreadable> {
+        let params = self.params.get_or_init(|| strict::parse(self.request.params().unwrap_or("{}")));
+        params.as_ref().map_err(Clone::clone)
+    }
+}

@@ -1,0 +1,204 @@
+//! One message as rules see it: its kind, what names it, and its content, read when it is asked for.
+
+use std::borrow::Cow;
+use std::sync::OnceLock;
+
+use serde_json::Value;
+use shadowcat_filter::{Field, Flag, Quantity, Subject};
+use shadowcat_protocol::{Direction, Id, Message, Request, json, method};
+
+use crate::scene::{Kind, Scene};
+use crate::strict::{self, Unreadable};
+use crate::world::World;
+
+/// The content of a message, read once at most: params, result or error.
+pub(crate) type Body = OnceLock<Result<Value, Unreadable>>;
+
+pub(crate) struct View<'a> {
+    pub(crate) message: &'a Message,
+    pub(crate) scene: &'a Scene<'a>,
+    pub(crate) headers: &'a [(Box<str>, Box<str>)],
+    pub(crate) world: &'a dyn World,
+    pub(crate) kind: Kind,
+    /// The method; an answer has that of its request.
+    pub(crate) method: Option<&'a str>,
+    /// The tool, prompt, resource or task that it is about; replies have that of their request.
+    pub(crate) name: Option<Cow<'a, str>>,
+    body: &'a Body,
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn new(
+        message: &'a Message,
+        scene: &'a Scene<'a>,
+        headers: &'a [(Box<str>, Box<str>)],
+        body: &'a Body,
+        world: &'a dyn World,
+    ) -> Self {
+        let asked = scene.asked.map(super::Asked::request);
+        let (method, name) = match message {
+            Message::Request(request) => (Some(request.method()), request.name().or_else(|| uri(message))),
+            Message::Notification(notification) => {
+                (Some(notification.method()), asked.and_then(Request::name).or_else(|| uri(message)))
+            }
+            Message::Response(_) => (asked.map(Request::method), asked.and_then(Request::name)),
+        };
+        Self { message, scene, headers, world, kind: Kind::of(message), method, name, body }
+    }
+
+    /// The name, where it is that of what this method works on.
+    pub(crate) fn name_of(&self, kind: Named) -> Option<&str> {
+        let asked = self.scene.asked.map(|asked| asked.request().method());
+        let about = if self.kind == Kind::Notification { asked.or(self.method) } else { self.method };
+        self.name.as_deref().filter(|_| about.is_some_and(|method| kind.is_of(method)))
+    }
+
+    /// The params of the request or notification; an answer has those of its request.
+    pub(crate) fn params(&self) -> Result<Option<&Value>, Unreadable> {
+        match (self.message, self.scene.asked) {
+            (Message::Response(_), None) => Ok(None),
+            (Message::Response(_), Some(asked)) => asked.params().map(Some),
+            _ => self.body().map(Some),
+        }
+    }
+
+    /// The result of an answer.
+    pub(crate) fn result(&self) -> Result<Option<&Value>, Unreadable> {
+        match self.message {
+            Message::Response(response) if response.result_json().is_some() => self.body().map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The error of an answer.
+    pub(crate) fn error(&self) -> Result<Option<&Value>, Unreadable> {
+        match self.message {
+            Message::Response(response) if response.error_json().is_some() => self.body().map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn body(&self) -> Result<&Value, Unreadable> {
+        self.body.get_or_init(|| strict::parse(content(self.message))).as_ref().map_err(Clone::clone)
+    }
+
+    fn text(&self) -> &str {
+        std::str::from_utf8(self.message.text()).unwrap_or_default()
+    }
+
+    fn asked_text(&self) -> Option<&str> {
+        match self.kind {
+            Kind::Answer => {
+                self.scene.asked.and_then(|asked| std::str::from_utf8(asked.request().text()).ok())
+            }
+            _ => Some(self.text()),
+        }
+    }
+
+    fn id(&self) -> Option<&Id> {
+        match self.message {
+            Message::Request(request) => Some(request.id()),
+            Message::Response(response) => response.id(),
+            Message::Notification(_) => None,
+        }
+    }
+
+    /// How an answer failed: the number of its error, or `tool`.
+    fn failure(&self) -> Option<String> {
+        let Message::Response(response) = self.message else { return None };
+        if response.error_json().is_some() {
+            return Some(response.error_code().map_or_else(String::new, |code| code.to_string()));
+        }
+        let is_tool_error = json::get(response.result_json()?, &["isError"]) == Some("true");
+        is_tool_error.then(|| "tool".to_owned())
+    }
+}
+
+/// The raw content of a message: what `$` is to the paths of rules.
+pub(crate) fn content(message: &Message) -> &str {
+    match message {
+        Message::Request(request) => request.params(),
+        Message::Notification(notification) => notification.params(),
+        Message::Response(response) => response.result_json().or_else(|| response.error_json()),
+    }
+    .unwrap_or("{}")
+}
+
+/// The resource that is subscribed to, or has changed: `Mcp-Name` does not mirror it, and rules are about it all the same.
+fn uri(message: &Message) -> Option<Cow<'_, str>> {
+    let by_uri = [method::RESOURCES_SUBSCRIBE, method::RESOURCES_UNSUBSCRIBE, method::RESOURCE_UPDATED];
+    if !by_uri.contains(&message.method()?) {
+        return None;
+    }
+    json::get(content(message), &["uri"]).and_then(json::string)
+}
+
+/// What a name may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    Tool,
+    Prompt,
+    Resource,
+    Any,
+}
+
+impl Named {
+    pub(crate) fn is_of(self, name: &str) -> bool {
+        match self {
+            Self::Tool => name == method::TOOLS_CALL,
+            Self::Prompt => name == method::PROMPTS_GET,
+            Self::Resource => matches!(
+                name,
+                method::RESOURCES_READ
+                    | method::RESOURCES_SUBSCRIBE
+                    | method::RESOURCES_UNSUBSCRIBE
+                    | method::RESOURCE_UPDATED
+            ),
+            Self::Any => true,
+        }
+    }
+}
+
+impl Subject for View<'_> {
+    fn is(&self, flag: Flag) -> bool {
+        match flag {
+            Flag::Failed => self.failure().is_some(),
+            Flag::Request => self.kind == Kind::Request,
+            Flag::Notification => self.kind == Kind::Notification,
+            Flag::Answer => self.kind == Kind::Answer,
+            Flag::ToServer => self.scene.direction == Direction::ToServer,
+            Flag::ToClient => self.scene.direction == Direction::ToClient,
+        }
+    }
+
+    fn any(&self, field: Field, test: &mut dyn FnMut(&str) -> bool) -> bool {
+        let facts = self.scene.facts;
+        match field {
+            Field::Method => self.method.is_some_and(test),
+            Field::Name => self.name.as_deref().is_some_and(test),
+            Field::Code => self.failure().as_deref().is_some_and(test),
+            Field::Text => test(self.text()),
+            Field::AskedText => self.asked_text().is_some_and(test),
+            Field::AnswerText => self.kind == Kind::Answer && test(self.text()),
+            Field::Id => self.id().is_some_and(|id| {
+                let raw = id.as_json();
+                test(&json::string(raw).unwrap_or(Cow::Borrowed(raw)))
+            }),
+            Field::Session => facts.session.is_some_and(test),
+            Field::Principal => facts.principal.is_some_and(test),
+            Field::Client => [facts.transport, facts.revision, facts.era].into_iter().any(test),
+            Field::Upstream => facts.server.is_some_and(test),
+        }
+    }
+
+    fn amount(&self, quantity: Quantity) -> Option<u64> {
+        let micros = |span: std::time::Duration| u64::try_from(span.as_micros()).ok();
+        match quantity {
+            Quantity::Took => micros(self.scene.took?),
+            Quantity::Size => Some(self.message.text().len() as u64),
+            Quantity::Time => {
+                micros(self.world.now().duration_since(std::time::SystemTime::UNIX_EPOCH).ok()?)
+            }
+        }
+    }
+}

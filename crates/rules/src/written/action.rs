@@ -1,0 +1,112 @@
+//! What is done with a message, as it is written.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{OneOrMany, Span};
+
+/// One thing to do with a message.
+///
+/// Paths are JSONPaths from `$`: the params of requests and notifications, the result of answers. Texts may be
+/// templates, such as `{{ request.params.arguments.path }}`.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Refuses the message, for this reason.
+    Block(String),
+    /// Answers a request in place of the server, or stands in place of an answer.
+    Mock(Mock),
+    /// Lets the message wait: `200ms`, or a time at random: `{from: 1s, to: 2s}`.
+    Delay(Delay),
+    /// Lets the message vanish; written `drop: true`.
+    Drop(bool),
+    /// Breaks the answer.
+    Fault(Broken),
+    /// Holds the message until a person lets it go.
+    Pause(Pause),
+    /// Marks the exchange with these words, in logs and on tapes.
+    Tag(OneOrMany<String>),
+    /// Writes a line to the log.
+    Log(String),
+}
+
+impl Action {
+    /// The word it is written with.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Block(_) => "block",
+            Self::Mock(_) => "mock",
+            Self::Delay(_) => "delay",
+            Self::Drop(_) => "drop",
+            Self::Fault(_) => "fault",
+            Self::Pause(_) => "pause",
+            Self::Tag(_) => "tag",
+            Self::Log(_) => "log",
+        }
+    }
+}
+
+/// An answer that is not the server's. Texts in it may be templates.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mock {
+    /// A result.
+    Result(Value),
+    /// An error.
+    Error(MockError),
+}
+
+/// An error of JSON-RPC.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MockError {
+    /// What went wrong, as a number.
+    pub code: i64,
+    /// What went wrong, as a sentence.
+    pub message: String,
+    /// More.
+    pub data: Option<Value>,
+}
+
+/// How an answer is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Broken {
+    /// The connection ends before the answer is whole.
+    Cut,
+    /// The answer is no JSON.
+    Malformed,
+    /// No answer comes until the time is over.
+    Timeout,
+}
+
+/// How long a message waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delay {
+    /// At least this long.
+    pub from: Span,
+    /// And no longer than this.
+    pub to: Span,
+}
+
+/// How a message is held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pause {
+    /// No longer than this.
+    #[serde(rename = "for")]
+    pub held_for: Option<Span>,
+    /// What becomes of it when nobody has let it go by then.
+    pub then: Option<Then>,
+}
+
+/// What becomes of a message that nobody has let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Then {
+    /// It goes on.
+    Continue,
+    /// It is refused.
+    Block,
+}
