@@ -9,9 +9,6 @@ use crate::failure::Failure;
 use crate::output;
 use crate::process::Process;
 
-/// Read a configuration file and say what is wrong with it, or what it means
-///
-/// Nothing is started. The environment counts as it does for `reverse`, so `${VAR}` has to be set here too.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The configuration file [env: SHADOWCAT_CONFIG] [default: shadowcat.yaml]

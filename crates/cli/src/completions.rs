@@ -7,7 +7,6 @@ use crate::args::Cli;
 use crate::failure::Failure;
 use crate::output;
 
-/// Print the completion script for a shell
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The shell

@@ -9,10 +9,6 @@ use crate::plan_args::{PlanArgs, target};
 use crate::process::Process;
 use crate::run;
 
-/// Stand between one client on standard input and output, and one server
-///
-/// This is what goes into an editor's `mcpServers`. Nothing but MCP is written to standard output. It ends when the
-/// client closes its side.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "shadowcat forward [OPTIONS] URL\n       shadowcat forward [OPTIONS] -- COMMAND [ARGS]..."

@@ -6,7 +6,6 @@ use crate::args::Cli;
 use crate::failure::Failure;
 use crate::output;
 
-/// Print a manual page, for `man -l -`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The command the page is about; the whole program unless one is named

@@ -18,11 +18,6 @@ use crate::process::Process;
 use crate::run::{self, Run, Workers};
 use crate::tape::files::{self, TapeFiles};
 
-/// Answer clients from tapes, without the server
-///
-/// On standard input and output, or with --listen over HTTP; in both eras, whatever the tapes were recorded on. A call is
-/// found by what it asks, and equal calls are answered in their order. One that is not on the tapes is an error that names
-/// the nearest that is. Later tapes stand over earlier ones.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "shadowcat mock [OPTIONS] TAPE...\n       shadowcat mock [OPTIONS] TAPE... --fallback URL\n       shadowcat mock [OPTIONS] TAPE... -- COMMAND [ARGS]..."

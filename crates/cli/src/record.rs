@@ -14,10 +14,6 @@ use crate::run::Run;
 /// Where tapes go if nobody says where.
 const DATA_DIR: &str = ".shadowcat";
 
-/// Record one conversation: like `forward`, onto a tape whose name is told at the end
-///
-/// Stands between one client on standard input and output, and one server. The tape is in `.shadowcat/tapes` unless
-/// `--record DIR`, `--data DIR`, their variables or the configuration file name another directory.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "shadowcat record [OPTIONS] URL\n       shadowcat record [OPTIONS] -- COMMAND [ARGS]..."

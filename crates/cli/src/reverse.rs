@@ -9,10 +9,6 @@ use crate::plan_args::{PlanArgs, target};
 use crate::process::Process;
 use crate::run;
 
-/// Serve MCP over HTTP in front of one server
-///
-/// Streamable HTTP at /mcp (every revision), the older HTTP+SSE pair at /sse and /messages, and /health, /ready and
-/// /metrics. One line on stderr says when it is ready. SIGTERM ends it in order.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "shadowcat reverse [OPTIONS] --upstream URL\n       shadowcat reverse [OPTIONS] -- COMMAND [ARGS]..."

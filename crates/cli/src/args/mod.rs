@@ -20,21 +20,60 @@ pub(crate) struct Cli {
     command: Command,
 }
 
+// Deferred, because what a start touches stays resident: a proxy needs the options of one command, not of all.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 enum Command {
+    /// Serve MCP over HTTP in front of one server
+    ///
+    /// Streamable HTTP at /mcp (every revision), the older HTTP+SSE pair at /sse and /messages, and /health, /ready and
+    /// /metrics. One line on stderr says when it is ready. SIGTERM ends it in order.
     Reverse(reverse::Args),
+    /// Stand between one client on standard input and output, and one server
+    ///
+    /// This is what goes into an editor's `mcpServers`. Nothing but MCP is written to standard output. It ends when the
+    /// client closes its side.
     Forward(forward::Args),
+    /// Answer clients from tapes, without the server
+    ///
+    /// On standard input and output, or with --listen over HTTP; in both eras, whatever the tapes were recorded on. A call is
+    /// found by what it asks, and equal calls are answered in their order. One that is not on the tapes is an error that names
+    /// the nearest that is. Later tapes stand over earlier ones.
     Mock(mock::Args),
+    /// Record one conversation: like `forward`, onto a tape whose name is told at the end
+    ///
+    /// Stands between one client on standard input and output, and one server. The tape is in `.shadowcat/tapes` unless
+    /// `--record DIR`, `--data DIR`, their variables or the configuration file name another directory.
     Record(record::Args),
+    /// Try it out: a proxy in front of a built-in server, recording on
+    ///
+    /// Prints what to give a client and a request to paste, then one line for each message that passes.
     Demo(demo::Args),
+    /// Read a configuration file and say what is wrong with it, or what it means
+    ///
+    /// Nothing is started. The environment counts as it does for `reverse`, so `${VAR}` has to be set here too.
     Check(check::Args),
     /// Print the JSON schema of the configuration file
     Schema,
+    /// List, show and kill the sessions in a data directory
+    ///
+    /// Session ids are credentials: they are shown as an 8-digit tag, and a tag or an id is taken.
     Sessions(sessions::Args),
+    /// List recordings, show what is on them, check them and make others of them
     Tape(tape::Args),
+    /// Make the calls of a tape again, as the clients that made them
+    ///
+    /// A client for each recorded session says what it said, at the times it said it, to any server on any transport and
+    /// of either era. What the server asks is answered from the tape. With --verify its answers are compared with those on
+    /// the tape.
     Replay(replay::Args),
+    /// Make the calls of a tape to two servers, and compare their answers
+    ///
+    /// A server is a URL, or a command in quotes. With one server its answers are compared with the tape.
     DiffServers(replay::DiffArgs),
+    /// Print the completion script for a shell
     Completions(completions::Args),
+    /// Print a manual page, for `man -l -`
     Man(man::Args),
     /// Ends children whose proxy was killed; started by the proxy itself.
     #[command(hide = true)]

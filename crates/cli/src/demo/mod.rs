@@ -17,9 +17,6 @@ use crate::run::{self, Run, Workers};
 /// Where the demo is found if nobody else is there.
 const PORT: u16 = 8910;
 
-/// Try it out: a proxy in front of a built-in server, recording on
-///
-/// Prints what to give a client and a request to paste, then one line for each message that passes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Where to listen [default: 127.0.0.1:8910, or a free port if that is taken]

@@ -15,9 +15,6 @@ use crate::plan_args::PlanArgs;
 use crate::process::Process;
 use crate::tape::files::TapeFiles;
 
-/// Make the calls of a tape to two servers, and compare their answers
-///
-/// A server is a URL, or a command in quotes. With one server its answers are compared with the tape.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit codes: 0 the same, 1 something differs, 2 it could not be played.\n\nExample: shadowcat diff-servers a1b2c3 http://127.0.0.1:3001/mcp 'npx my-server@next stdio'"

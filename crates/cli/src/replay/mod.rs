@@ -35,11 +35,6 @@ pub(crate) use differ::Args as DiffArgs;
 /// What the proxy may add to its longest request before an answer is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Make the calls of a tape again, as the clients that made them
-///
-/// A client for each recorded session says what it said, at the times it said it, to any server on any transport and
-/// of either era. What the server asks is answered from the tape. With --verify its answers are compared with those on
-/// the tape.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "shadowcat replay [OPTIONS] TAPE... --to URL\n       shadowcat replay [OPTIONS] TAPE... -- COMMAND [ARGS]...",

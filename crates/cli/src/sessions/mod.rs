@@ -16,9 +16,6 @@ use crate::process::Process;
 /// Records read at one time.
 const PAGE: usize = 200;
 
-/// List, show and kill the sessions in a data directory
-///
-/// Session ids are credentials: they are shown as an 8-digit tag, and a tag or an id is taken.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -26,7 +26,6 @@ use crate::output::{self, Listing};
 use crate::process::Process;
 use files::TapeFiles;
 
-/// List recordings, show what is on them, check them and make others of them
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Directory of the tapes [env: SHADOWCAT_RECORD] [default: `tapes` in the data directory]
