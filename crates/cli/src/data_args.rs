@@ -9,7 +9,7 @@ use crate::config_file;
 use crate::failure::Failure;
 use crate::process::Process;
 
-/// Flags that name the data directory.
+// Flags that name the data directory.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct DataArgs {
     /// Data directory of the proxy [env: SHADOWCAT_DATA]

@@ -17,7 +17,7 @@ pub(crate) enum Format {
     Json,
 }
 
-/// How a list is asked for, and printed: a row or a JSON value for each thing.
+// How a list is asked for, and printed: a row or a JSON value for each thing.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Listing {
     /// How the list is printed

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::process::Process;
 use crate::run::Workers;
 
-/// Flags of `reverse` and `forward`.
+// Flags of `reverse` and `forward`.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct PlanArgs {
     /// Configuration file [env: SHADOWCAT_CONFIG]
@@ -34,7 +34,7 @@ pub(crate) struct PlanArgs {
     pub(crate) workers: Workers,
 }
 
-/// Flags about the program's own log.
+// Flags about the program's own log.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct LogArgs {
     /// The least important kind of line in the log on stderr [env: SHADOWCAT_LOG]

@@ -20,7 +20,7 @@ const WORKERS_DEFAULT_MAX: usize = 4;
 /// A blocked read of standard input cannot be ended, and is left behind.
 const RUNTIME_END_WAIT: Duration = Duration::from_millis(200);
 
-/// How many threads carry the traffic.
+// How many threads carry the traffic.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Workers {
     /// Threads that carry the traffic [default: the number of cores, at most 4]

@@ -20,7 +20,8 @@ pub(crate) struct Cli {
     command: Command,
 }
 
-// Deferred, because what a start touches stays resident: a proxy needs the options of one command, not of all.
+// Deferred, because what a start touches stays resident: a proxy needs the options of one command, not of all. So what a
+// command is stands here, and the structs of options that commands share have no `///`: clap would take it for that.
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 enum Command {

@@ -9,7 +9,7 @@ use shadowcat_playback::report::{Form, Report, Terms};
 use crate::failure::Failure;
 use crate::output;
 
-/// Flags about the comparison of answers.
+// Flags about the comparison of answers.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct TermsArgs {
     /// How alike answers have to be [default: values]

@@ -12,7 +12,7 @@ use crate::process::Process;
 /// So many candidates are named to choose from.
 const CANDIDATES_MAX: usize = 5;
 
-/// The tapes that a command is about.
+// The tapes that a command is about.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct TapeFiles {
     /// Tapes: files, or names of those in the directory, or a part of a name that only one has

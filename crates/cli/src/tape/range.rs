@@ -6,7 +6,7 @@ use shadowcat_tape::Point;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Which part of a tape.
+// Which part of a tape.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Range {
     /// From here on: a message's number, a time (`12:04:05.5` or `2026-11-21T12:04:05Z`), or how long after the
