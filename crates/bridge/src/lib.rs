@@ -9,6 +9,7 @@
 //! | `era` | which eras a server speaks, found out and remembered for a while |
 //! | `to_legacy` | a modern client's exchanges to a server with sessions: parked calls, sealed state |
 //! | `to_modern` | a legacy client's session to a stateless server: asking back, subscriptions |
+//! | `in_flight` | requests that may be withdrawn |
 //! | `level` | the levels of log messages |
 //! | `meta` | the members of `_meta` that the modern revision keeps for itself |
 //! | `object` | an object as raw text, its members changed and the rest left as it was written |
@@ -19,6 +20,7 @@
 
 mod counters;
 mod era;
+mod in_flight;
 mod level;
 mod meta;
 mod object;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
-use shadowcat_pipeline::{Form, Head, Refusal, Replies};
+use shadowcat_pipeline::{Form, Head, Refusal, RefusalKind, Replies};
 use shadowcat_protocol::{Id, Message, Notification, Response, json, method};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -24,6 +24,8 @@ use crate::object::Object;
 
 /// How long the server may take to accept the resources of one subscription. The rest is left out.
 const SUBSCRIBING_MAX: Duration = Duration::from_secs(30);
+/// Resources that the listeners of one session are told of, all together. The rest is left out.
+const SESSION_RESOURCES_MAX: usize = 10_000;
 
 /// Opens a subscription. The acknowledgement names what will really be told.
 pub(super) async fn listen(
@@ -35,7 +37,7 @@ pub(super) async fn listen(
 ) -> Result<Replies, Refusal> {
     let wanted = Filter::read(round.request.params());
     let id = round.id().clone();
-    let mut place = Place::enter(lease, id.clone(), &wanted);
+    let mut place = Place::enter(lease, id.clone(), &wanted)?;
     let granted = place.subscribe(&agreed, wanted).await.to_json();
     let watched = Watched::of(&round, handles);
     let mut granted = Object::parse(&granted);
@@ -90,11 +92,11 @@ struct Subscription {
 }
 
 impl Place {
-    fn enter(lease: Lease, id: Id, wanted: &Filter) -> Self {
+    fn enter(lease: Lease, id: Id, wanted: &Filter) -> Result<Self, Refusal> {
         let number = shadowcat_pipeline::ExchangeId::next().get();
         // From now on: a change while the server still accepts resources is a change the client has not seen.
-        let heard = lease.session.listeners.enter(number, wanted.clone());
-        Self { lease, id, number, heard, tasks: stream::empty().boxed(), resources: Vec::new() }
+        let heard = lease.session.listeners.enter(number, wanted.clone()).ok_or(RefusalKind::LimitQueue)?;
+        Ok(Self { lease, id, number, heard, tasks: stream::empty().boxed(), resources: Vec::new() })
     }
 
     /// What is told next; `None` when nothing will be any more.
@@ -144,23 +146,27 @@ impl Drop for Subscription {
     }
 }
 
-/// Enters one more subscription to a resource; the server is told of the first.
+/// Enters one more listener of a resource; the server is asked until it has accepted one.
 async fn subscribe(session: &Arc<Session>, uri: String) -> Option<Subscription> {
     let mut resources = session.listeners.resources.lock().await;
-    let count = resources.entry(uri.clone()).or_default();
-    *count += 1;
-    let is_first = *count == 1;
+    if resources.len() >= SESSION_RESOURCES_MAX && !resources.contains_key(&uri) {
+        return None;
+    }
+    let resource = resources.entry(uri.clone()).or_default();
+    resource.listeners += 1;
     let subscription = Subscription { session: Arc::clone(session), uri };
-    let accepted = !is_first || tell(session, method::RESOURCES_SUBSCRIBE, &subscription.uri).await;
-    accepted.then_some(subscription)
+    if !resource.accepted {
+        resource.accepted = tell(session, method::RESOURCES_SUBSCRIBE, &subscription.uri).await;
+    }
+    resource.accepted.then_some(subscription)
 }
 
-/// Takes out one subscription to a resource; the server is told of the last.
+/// Takes out one listener of a resource; the server is told of the last.
 async fn unsubscribe(session: &Session, uri: &str) {
     let mut resources = session.listeners.resources.lock().await;
-    let Some(count) = resources.get_mut(uri) else { return };
-    *count -= 1;
-    if *count == 0 {
+    let Some(resource) = resources.get_mut(uri) else { return };
+    resource.listeners -= 1;
+    if resource.listeners == 0 {
         resources.remove(uri);
         tell(session, method::RESOURCES_UNSUBSCRIBE, uri).await;
     }

@@ -8,8 +8,10 @@ use tokio::sync::mpsc;
 
 /// Notifications that wait for one listener. One that does not read loses its subscription, and can open another.
 const WAITING_MAX: usize = 256;
+/// The most subscriptions on one session.
+const LISTENERS_MAX: usize = 10_000;
 /// The most resources of one subscription.
-pub(super) const RESOURCES_MAX: usize = 1_000;
+const RESOURCES_MAX: usize = 1_000;
 /// What comes between a resource's name and the name of its part.
 const PART: [char; 3] = ['/', '?', '#'];
 
@@ -57,8 +59,16 @@ impl Filter {
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
     open: Mutex<HashMap<u64, Listener>>,
-    /// How many subscriptions each resource has at the server; held while the server is told.
-    pub(super) resources: tokio::sync::Mutex<HashMap<String, usize>>,
+    /// The resources that the server is told of; held while it is.
+    pub(super) resources: tokio::sync::Mutex<HashMap<String, Resource>>,
+}
+
+/// One resource that somebody listens to, or wants to.
+#[derive(Debug, Default)]
+pub(super) struct Resource {
+    pub(super) listeners: usize,
+    /// The server has said that it tells of changes.
+    pub(super) accepted: bool,
 }
 
 #[derive(Debug)]
@@ -72,11 +82,15 @@ impl Listeners {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a subscription; what comes for it ends when it is taken out.
-    pub(super) fn enter(&self, number: u64, filter: Filter) -> mpsc::Receiver<Notification> {
+    /// Enters a subscription; what comes for it ends when it is taken out. None if there are too many.
+    pub(super) fn enter(&self, number: u64, filter: Filter) -> Option<mpsc::Receiver<Notification>> {
+        let mut open = self.lock();
+        if open.len() >= LISTENERS_MAX {
+            return None;
+        }
         let (notes, heard) = mpsc::channel(WAITING_MAX);
-        self.lock().insert(number, Listener { filter, notes });
-        heard
+        open.insert(number, Listener { filter, notes });
+        Some(heard)
     }
 
     /// Changes what a subscription is for.
@@ -154,8 +168,8 @@ mod tests {
     #[test]
     fn an_update_goes_to_those_who_asked_for_the_resource_or_what_it_is_a_part_of() {
         let listeners = Listeners::default();
-        let mut one = listeners.enter(1, filter(r#"{"resourceSubscriptions":["file:///a"]}"#));
-        let mut other = listeners.enter(2, filter(r#"{"resourceSubscriptions":["file:///b"]}"#));
+        let mut one = listeners.enter(1, filter(r#"{"resourceSubscriptions":["file:///a"]}"#)).unwrap();
+        let mut other = listeners.enter(2, filter(r#"{"resourceSubscriptions":["file:///b"]}"#)).unwrap();
         assert!(listeners.tell(&updated("file:///a/part")));
         assert!(one.try_recv().is_ok() && other.try_recv().is_err());
         assert!(listeners.tell(&updated("other:x")));
@@ -168,7 +182,7 @@ mod tests {
     #[test]
     fn a_listener_that_does_not_read_loses_its_subscription() {
         let listeners = Listeners::default();
-        let mut heard = listeners.enter(1, filter(r#"{"toolsListChanged":true}"#));
+        let mut heard = listeners.enter(1, filter(r#"{"toolsListChanged":true}"#)).unwrap();
         for _ in 0..=WAITING_MAX {
             listeners.tell(&Notification::new(method::TOOLS_CHANGED, None));
         }

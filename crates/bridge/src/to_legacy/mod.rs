@@ -34,8 +34,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -45,7 +44,6 @@ use shadowcat_pipeline::{
     Chain, Envelope, Form, Head, Origin, PeerId, Refusal, RefusalKind, Replies, Service, Transport,
 };
 use shadowcat_protocol::{ErrorObject, Id, Message, Notification, Request, Response, codes, json, method};
-use tokio_util::sync::CancellationToken;
 
 use agreed::Agreed;
 use call::{AsTask, Call};
@@ -57,6 +55,7 @@ use session::{HEAD_START, Key, Maker, Session};
 use tasks::Handles;
 
 use crate::counters::Counters;
+use crate::in_flight::InFlight;
 use crate::seal::Seal;
 
 pub use server::{LegacyServer, LegacySession};
@@ -79,7 +78,7 @@ pub struct ToLegacy {
     counters: Arc<Counters>,
     tasks: Tasks,
     /// Requests whose client may withdraw them by a message.
-    running: Mutex<HashMap<(PeerId, Id), CancellationToken>>,
+    running: Arc<InFlight<(PeerId, Id)>>,
 }
 
 impl ToLegacy {
@@ -101,7 +100,7 @@ impl ToLegacy {
             parking: Parking::new(settings, seal, Arc::clone(&counters), tasks.clone()),
             counters,
             tasks,
-            running: Mutex::default(),
+            running: Arc::default(),
         })
     }
 
@@ -125,7 +124,7 @@ impl ToLegacy {
             }
             Message::Notification(note) => {
                 let key = note.request_id().map(|id| (envelope.origin.peer, id));
-                key.is_some_and(|key| self.running().contains_key(&key))
+                key.is_some_and(|key| self.running.has(&key))
             }
             Message::Response(_) => false,
         }
@@ -137,10 +136,6 @@ impl ToLegacy {
             || cursor::of(round).is_some_and(opens)
     }
 
-    fn running(&self) -> MutexGuard<'_, HashMap<(PeerId, Id), CancellationToken>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     async fn request(&self, request: Request, origin: Arc<Origin>) -> Result<Replies, Refusal> {
         let this = self.this.upgrade().ok_or(RefusalKind::ShuttingDown)?;
         self.counters.to_legacy.add();
@@ -148,10 +143,12 @@ impl ToLegacy {
             return this.answer(request, origin).await;
         }
         // On a pipe the next message may be the one this request waits for, or its cancel, so it must not be awaited.
-        let running = Running::enter(&this, &origin, request.id());
-        let cancelled = running.token.clone().cancelled_owned();
+        let Some(flight) = self.running.enter((origin.peer, request.id().clone())) else {
+            return Err(RefusalKind::LimitQueue.into());
+        };
+        let withdrawn = flight.withdrawn.clone().cancelled_owned();
         let answer = async move { this.answer(request, origin).await }.into_stream().try_flatten();
-        Ok(Replies::stream(answer.take_until(cancelled)).with_head(FREE).hold(running))
+        Ok(Replies::stream(answer.take_until(withdrawn)).with_head(FREE).hold(flight))
     }
 
     async fn answer(self: Arc<Self>, request: Request, origin: Arc<Origin>) -> Result<Replies, Refusal> {
@@ -279,9 +276,8 @@ impl ToLegacy {
             self.counters.not_carried.add();
             return;
         }
-        let Some(id) = note.request_id() else { return };
-        if let Some(token) = self.running().get(&(origin.peer, id)) {
-            token.cancel();
+        if let Some(id) = note.request_id() {
+            self.running.withdraw(&(origin.peer, id));
         }
     }
 }
@@ -351,27 +347,4 @@ async fn streamed_unless_soon(mut replies: Replies) -> Replies {
 
 fn unknown_cursor(round: &Round) -> Replies {
     refused(round, codes::INVALID_PARAMS, "the cursor is not valid, or not any more")
-}
-
-/// A request under way whose client may withdraw it.
-struct Running {
-    bridge: Weak<ToLegacy>,
-    key: (PeerId, Id),
-    token: CancellationToken,
-}
-
-impl Running {
-    fn enter(bridge: &Arc<ToLegacy>, origin: &Origin, id: &Id) -> Self {
-        let (key, token) = ((origin.peer, id.clone()), CancellationToken::new());
-        bridge.running().insert(key.clone(), token.clone());
-        Self { bridge: Arc::downgrade(bridge), key, token }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(bridge) = self.bridge.upgrade() {
-            bridge.running().remove(&self.key);
-        }
-    }
 }

@@ -7,14 +7,14 @@ use std::time::Duration;
 use futures_util::stream::unfold;
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Back, Form, Head, Origin, Refusal, Replies};
-use shadowcat_protocol::{Message, Request, Response, codes, json, method};
+use shadowcat_protocol::{Id, Message, Request, Response, codes, json, method};
 
+use crate::in_flight::Flight;
 use crate::object::Object;
 
 use super::asking::{Asking, Ended};
 use super::down::{self, ResultType};
 use super::driving::{declaring_tasks, needs_tasks};
-use super::in_flight::Flight;
 use super::reading::Reader;
 use super::server::ModernServer;
 use super::terms::Terms;
@@ -39,7 +39,7 @@ pub(super) struct Call {
     pub(super) origin: Arc<Origin>,
     /// The client's side of the exchange.
     pub(super) asked_by: Arc<Origin>,
-    pub(super) flight: Flight,
+    pub(super) flight: Flight<Id>,
     /// What outlives the call runs here.
     pub(super) tasks: Tasks,
 }

@@ -13,14 +13,12 @@
 //! | `lists` | changes in the server's lists, told to all sessions |
 //! | `feed` | changes at the server, told to one client |
 //! | `subscription` | one subscription at the server, and keeping it open |
-//! | `in_flight` | requests that may be withdrawn |
 
 mod asking;
 mod call;
 mod down;
 mod driving;
 mod feed;
-mod in_flight;
 mod lists;
 mod questions;
 mod reading;
@@ -37,16 +35,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Back, Envelope, Origin, PeerId, Refusal, RefusalKind, Replies, Service};
-use shadowcat_protocol::{Message, Notification, Request, Response, codes, json, method};
+use shadowcat_protocol::{Id, Message, Notification, Request, Response, codes, json, method};
 
 pub use self::server::{ModernServer, ToModernSettings};
 
 use self::call::Call;
 use self::feed::Feed;
-use self::in_flight::InFlight;
 use self::reading::Reader;
 use self::server::{Discovered, inner};
 use self::terms::Terms;
+use crate::in_flight::InFlight;
 use crate::level::Level;
 use crate::object::Object;
 
@@ -72,7 +70,7 @@ pub struct ToModern {
     /// The scope of the session's requests upstream.
     peer: PeerId,
     settled: Mutex<Settled>,
-    in_flight: Arc<InFlight>,
+    in_flight: Arc<InFlight<Id>>,
     feed: Arc<Feed>,
     tasks: Tasks,
 }
@@ -191,7 +189,7 @@ impl ToModern {
         terms: Arc<Terms>,
         asked_by: Arc<Origin>,
     ) -> Result<Replies, Refusal> {
-        let Some(flight) = self.in_flight.enter(request.id()) else {
+        let Some(flight) = self.in_flight.enter(request.id().clone()) else {
             return Err(self.server.refusal(RefusalKind::LimitQueue));
         };
         if request.params().is_some_and(|params| json::get(params, &["task"]).is_some()) {

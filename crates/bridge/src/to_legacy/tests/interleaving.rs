@@ -179,7 +179,7 @@ async fn play(steps: Vec<(usize, Step)>) {
     assert_eq!(begun, ended, "{:#?}", pair.log());
     let open = [&pair.counters.parked, &pair.counters.sessions].map(crate::Count::get);
     assert_eq!(open, [0, 0], "{:#?}", pair.log());
-    assert!(pair.bridge.running().is_empty());
+    assert!(pair.bridge.running.is_empty());
     assert!(pair.bridge.handles.is_empty());
 }
 

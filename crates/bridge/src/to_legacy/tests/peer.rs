@@ -268,6 +268,10 @@ impl Service for ScriptSession {
             }
             "resources/subscribe" => {
                 self.script.is_slow().await;
+                if request.params() == Some(r#"{"uri":"a:no"}"#) {
+                    let error = ErrorObject { code: -32602, message: "not this".to_owned(), data: None };
+                    return Ok(Replies::one(Message::Response(Response::error(Some(request.id()), &error))));
+                }
                 one(json!({}))
             }
             _ => one(json!({})),

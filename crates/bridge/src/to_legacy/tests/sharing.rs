@@ -1,10 +1,11 @@
 //! Who gets which session, when, and after whom.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde_json::json;
-use shadowcat_pipeline::RefusalKind;
-use shadowcat_protocol::{Id, Message, Request};
+use shadowcat_pipeline::{Envelope, RefusalKind, Service as _, Transport};
+use shadowcat_protocol::{Id, Message, Notification, Request};
 
 use super::peer::{Pair, ask, call, side, value};
 use super::{forms, pair, state_of};
@@ -106,4 +107,43 @@ async fn an_idle_session_makes_room_for_another_where_the_server_has_no_more() {
     let _busy = call("hang", &forms()).send(&pair).await.unwrap();
     let refusal = call("count", &json!({})).send(&pair).await.err().unwrap();
     assert!(matches!(refusal.kind, RefusalKind::Overloaded { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_that_is_used_again_stands_for_the_newer_request() {
+    let pair = pair();
+    let on_pipe = |tool| {
+        let mut call = call(tool, &forms());
+        call.origin.transport = Transport::Stdio;
+        call
+    };
+    let (older, mut newer) = (on_pipe("count"), on_pipe("hang"));
+    newer.origin.peer = older.origin.peer;
+    let mut answered = older.send(&pair).await.unwrap();
+    assert!(answered.next().await.is_some());
+    let mut replies = newer.send(&pair).await.unwrap();
+    drop(answered);
+    let note = Notification::new("notifications/cancelled", Some(r#"{"requestId":"a"}"#));
+    let cancel = Envelope::to_server(Message::Notification(note), Arc::new(newer.origin.clone()));
+    let (ended, ()) = tokio::join!(replies.next(), async {
+        pair.logged("hang").await;
+        assert!(pair.bridge.owns(&cancel));
+        pair.bridge.handle(cancel).await.unwrap();
+    });
+    assert!(ended.is_none());
+    pair.logged("cancelled").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resource_that_the_server_refuses_is_promised_to_nobody() {
+    let pair = pair();
+    pair.script.slowness.store(1, Ordering::Relaxed);
+    let wanted = json!({"notifications": {"resourceSubscriptions": ["a:no"]}});
+    let listen = || async {
+        let mut replies = ask("subscriptions/listen", &wanted, &json!({})).send(&pair).await.unwrap();
+        let ack = value(&replies.next().await.unwrap().unwrap());
+        ack["params"]["notifications"].clone()
+    };
+    let granted = tokio::join!(listen(), listen(), listen());
+    assert_eq!(granted, (json!({}), json!({}), json!({})));
 }

@@ -1,32 +1,36 @@
-//! The requests of one client that are being answered, found again when it withdraws one.
+//! The requests that are being answered, found again when their client withdraws one.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use shadowcat_protocol::Id;
 use tokio_util::sync::CancellationToken;
 
-/// Requests of one client at a time.
+/// Requests at a time.
 const IN_FLIGHT_MAX: usize = 4096;
 
-/// The requests of one client by what it calls them; the last of equal ones is the newest.
-#[derive(Default)]
-pub(super) struct InFlight(Mutex<Entries>);
+/// Requests by what their clients call them; the last of equal ones is the newest.
+pub(crate) struct InFlight<K>(Mutex<Entries<K>>);
 
-#[derive(Default)]
-struct Entries {
-    by_id: HashMap<Id, Vec<(u64, CancellationToken)>>,
+struct Entries<K> {
+    by_key: HashMap<K, Vec<(u64, CancellationToken)>>,
     number: u64,
     len: usize,
 }
 
-impl InFlight {
-    fn lock(&self) -> MutexGuard<'_, Entries> {
+impl<K> Default for InFlight<K> {
+    fn default() -> Self {
+        Self(Mutex::new(Entries { by_key: HashMap::new(), number: 0, len: 0 }))
+    }
+}
+
+impl<K: Clone + Eq + Hash> InFlight<K> {
+    fn lock(&self) -> MutexGuard<'_, Entries<K>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a request in; `None` when too many are being answered.
-    pub(super) fn enter(self: &Arc<Self>, id: &Id) -> Option<Flight> {
+    pub(crate) fn enter(self: &Arc<Self>, key: K) -> Option<Flight<K>> {
         let mut entries = self.lock();
         if entries.len >= IN_FLIGHT_MAX {
             return None;
@@ -34,49 +38,54 @@ impl InFlight {
         entries.number += 1;
         entries.len += 1;
         let (number, withdrawn) = (entries.number, CancellationToken::new());
-        entries.by_id.entry(id.clone()).or_default().push((number, withdrawn.clone()));
-        Some(Flight { all: Arc::downgrade(self), id: id.clone(), number, withdrawn })
+        entries.by_key.entry(key.clone()).or_default().push((number, withdrawn.clone()));
+        Some(Flight { all: Arc::downgrade(self), key, number, withdrawn })
     }
 
-    /// Withdraws the newest request of this id.
-    pub(super) fn withdraw(&self, id: &Id) {
-        if let Some((_, newest)) = self.lock().by_id.get(id).and_then(|same| same.last()) {
+    /// Whether there is a request of this name.
+    pub(crate) fn has(&self, key: &K) -> bool {
+        self.lock().by_key.contains_key(key)
+    }
+
+    /// Withdraws the newest request of this name.
+    pub(crate) fn withdraw(&self, key: &K) {
+        if let Some((_, newest)) = self.lock().by_key.get(key).and_then(|same| same.last()) {
             newest.cancel();
         }
     }
 
     #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         let entries = self.lock();
-        entries.by_id.is_empty() && entries.len == 0
+        entries.by_key.is_empty() && entries.len == 0
     }
 
     /// Withdraws all of them.
-    pub(super) fn withdraw_all(&self) {
-        for (_, withdrawn) in self.lock().by_id.values().flatten() {
+    pub(crate) fn withdraw_all(&self) {
+        for (_, withdrawn) in self.lock().by_key.values().flatten() {
             withdrawn.cancel();
         }
     }
 }
 
 /// One request that is being answered, for as long as it is.
-pub(super) struct Flight {
-    all: Weak<InFlight>,
-    id: Id,
+pub(crate) struct Flight<K: Clone + Eq + Hash> {
+    all: Weak<InFlight<K>>,
+    key: K,
     number: u64,
     /// The client does not want the answer any more.
-    pub(super) withdrawn: CancellationToken,
+    pub(crate) withdrawn: CancellationToken,
 }
 
-impl Drop for Flight {
+impl<K: Clone + Eq + Hash> Drop for Flight<K> {
     fn drop(&mut self) {
         let Some(all) = self.all.upgrade() else { return };
         let mut entries = all.lock();
         entries.len -= 1;
-        if let Some(same) = entries.by_id.get_mut(&self.id) {
+        if let Some(same) = entries.by_key.get_mut(&self.key) {
             same.retain(|(number, _)| *number != self.number);
             if same.is_empty() {
-                entries.by_id.remove(&self.id);
+                entries.by_key.remove(&self.key);
             }
         }
     }
@@ -85,12 +94,13 @@ impl Drop for Flight {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use shadowcat_protocol::Id;
 
     #[test]
     fn of_two_requests_with_one_id_the_newest_is_withdrawn_first() {
         let all = Arc::new(InFlight::default());
         let id = Id::from_u64(1);
-        let (older, newer) = (all.enter(&id).unwrap(), all.enter(&id).unwrap());
+        let (older, newer) = (all.enter(id.clone()).unwrap(), all.enter(id.clone()).unwrap());
         all.withdraw(&Id::parse_json(r#""1""#).unwrap());
         assert!(!newer.withdrawn.is_cancelled(), "another id");
         all.withdraw(&id);
