@@ -192,3 +192,16 @@ async fn t3_forward_writes_nothing_but_messages_to_stdout() {
         assert!(member(&text, "jsonrpc").is_some(), "{text:?} is no message");
     }
 }
+
+#[tokio::test]
+async fn content_that_the_clients_revision_does_not_have_is_told_as_text() {
+    everywhere(async |mut client, pair| {
+        client.handshake("2024-11-05").await;
+        let answer = client.request(&call("1", "media", "{}", "")).await;
+        let content = path(&answer, &["result", "content"]).unwrap_or_default();
+        assert!(!content.contains("resource_link") && !content.contains(r#""audio""#), "{pair}: {answer}");
+        assert!(content.contains("[audio audio/wav, about 3 bytes"), "{pair}: {answer}");
+        assert!(content.contains(r#"{"type":"text","text":"[n](a:b)"}"#), "{pair}: {answer}");
+    })
+    .await;
+}

@@ -9,6 +9,7 @@
 //! | `era` | which eras a server speaks, found out and remembered for a while |
 //! | `to_legacy` | a modern client's exchanges to a server with sessions: parked calls, sealed state |
 //! | `to_modern` | a legacy client's session to a stateless server: asking back, subscriptions |
+//! | `content` | content of later revisions, for clients of earlier ones |
 //! | `in_flight` | requests that may be withdrawn |
 //! | `level` | the levels of log messages |
 //! | `meta` | the members of `_meta` that the modern revision keeps for itself |
@@ -18,6 +19,7 @@
 //!
 //! Transports, stores and the configuration are not known here; the gateway gives each side what it needs.
 
+mod content;
 mod counters;
 mod era;
 mod in_flight;
@@ -29,6 +31,7 @@ mod seal;
 mod to_legacy;
 mod to_modern;
 
+pub use content::Readable;
 pub use counters::{Count, Counters};
 pub use era::{Eras, Evidence, PROBE_MAX, Probe, evidence};
 pub use seal::{NoKey, Seal, Unsealed};

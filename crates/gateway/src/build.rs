@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
-use shadowcat_bridge::{Eras, ModernServer, Seal, ToLegacy, ToLegacySettings, ToModernSettings};
+use shadowcat_bridge::{Eras, ModernServer, Readable, Seal, ToLegacy, ToLegacySettings, ToModernSettings};
 use shadowcat_interceptors::{CallMetrics, Calls, Deadline, Mirror, deadline};
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Chain, Interceptor, Service, Transport, UpstreamSide};
@@ -142,6 +142,11 @@ pub async fn start(plan: Plan, host: Host) -> Result<Running, StartError> {
         tasks: back.child(),
     };
     let bridges = bridges(&plan, bridging)?;
+
+    if let Some(bridges) = &bridges {
+        // Innermost, so that the tape has what the client was told.
+        steps.push(Arc::new(Readable::new(Arc::clone(&bridges.figures))));
+    }
 
     let gateway = Arc::new(Gateway {
         upstream_name: Arc::clone(&plan.upstream.name),

@@ -126,6 +126,11 @@ impl Revision {
         !matches!(self, Self::V2024_11_05 | Self::V2025_03_26)
     }
 
+    /// Whether it has every kind of content that there is.
+    pub fn has_all_content(self) -> bool {
+        self.has_audio() && self.has_structured_content()
+    }
+
     /// Whether structured content may be any value, and not only an object.
     pub fn has_structured_values(self) -> bool {
         self.is_modern()
@@ -198,6 +203,7 @@ mod tests {
         assert_eq!(those(Revision::mirrors_body_in_headers), ["2026-07-28"]);
         assert_eq!(those(Revision::disconnect_cancels), ["2026-07-28"]);
         assert_eq!(those(Revision::has_audio), ["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"]);
+        assert_eq!(those(Revision::has_all_content), ["2025-06-18", "2025-11-25", "2026-07-28"]);
         assert_eq!(those(Revision::has_structured_content), ["2025-06-18", "2025-11-25", "2026-07-28"]);
         assert_eq!(those(Revision::has_structured_values), ["2026-07-28"]);
         assert_eq!(those(Revision::has_elicitation), ["2025-06-18", "2025-11-25", "2026-07-28"]);

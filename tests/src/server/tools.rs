@@ -83,6 +83,7 @@ impl Call<'_> {
             "\"url\"" => self.send_to_page().await,
             "\"log\"" => self.log().await,
             "\"array\"" => self.result(ARRAY).await,
+            "\"media\"" => self.result(MEDIA).await,
             "\"count\"" => {
                 let count = self.fake.count(self.connection, "count");
                 self.result(&format!(r#"{{"content":[],"count":{count}}}"#)).await;
@@ -293,6 +294,7 @@ const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 const MISSING: &str = "\"test://missing\"";
 pub(super) const DONE: &str = r#"{"resultType":"complete","content":[]}"#;
+const MEDIA: &str = r#"{"content":[{"type":"audio","data":"AAAA","mimeType":"audio/wav"},{"type":"resource_link","uri":"a:b","name":"n"},{"type":"text","text":"x"}]}"#;
 const ARRAY: &str =
     r#"{"resultType":"complete","content":[{"type":"text","text":"[1,2]"}],"structuredContent":[1,2]}"#;
 const HANDSHAKE_LEGACY: &str = r#"{"protocolVersion":VERSION,"capabilities":{"tools":{"listChanged":true},"resources":{"subscribe":true},"logging":{},"tasks":{"list":{}}},"serverInfo":{"name":"fake","version":"1.0.0"},"instructions":"be kind","x-unknown":[9007199254740993,1.0,1e400]}"#;

@@ -6,10 +6,10 @@ use futures_util::future::try_join_all;
 use shadowcat_pipeline::{Back, ExchangeId, Refusal, RefusalKind};
 use shadowcat_protocol::{Message, Request, Response, codes, json, method};
 
+use crate::content::Reader;
 use crate::object::Object;
 
 use super::questions;
-use super::reading::Reader;
 use super::server::ModernServer;
 use super::terms::Terms;
 

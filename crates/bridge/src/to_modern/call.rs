@@ -9,13 +9,13 @@ use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Back, Form, Head, Origin, Refusal, Replies};
 use shadowcat_protocol::{Id, Message, Request, Response, codes, json, method};
 
+use crate::content::Reader;
 use crate::in_flight::Flight;
 use crate::object::Object;
 
 use super::asking::{Asking, Ended};
 use super::down::{self, ResultType};
 use super::driving::{declaring_tasks, needs_tasks};
-use super::reading::Reader;
 use super::server::ModernServer;
 use super::terms::Terms;
 

@@ -3,10 +3,9 @@
 use shadowcat_pipeline::{Refusal, RefusalKind};
 use shadowcat_protocol::{ErrorObject, Id, Response, codes, json, method};
 
+use crate::content::Reader;
 use crate::meta;
 use crate::object::Object;
-
-use super::reading::Reader;
 
 /// What the modern revision has in its results and the legacy ones have not.
 const MODERN_ONLY: [&str; 3] = ["resultType", "ttlMs", "cacheScope"];

@@ -9,6 +9,7 @@ use std::time::Duration;
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Back, PeerId, Refusal, RefusalKind};
 use shadowcat_protocol::codes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::lists::{Following, Heard};
@@ -16,11 +17,31 @@ use super::server::ModernServer;
 use super::subscription::{Filter, Opened, SUBSCRIPTIONS_MAX, Subscriber, Subscription, tell};
 use super::terms::Terms;
 
-/// The longest URI of one: all of them are said again with each change.
+/// The most sessions with one server that follow resources: half of what a connection carries at a time, because a
+/// subscription takes a place of it for as long as it lasts, and calls need some.
+pub(super) const SUBSCRIBERS_MAX: usize = 2_048;
+/// The most of them that change their subscriptions at a time, for which each needs another place.
+const CHANGING_MAX: usize = 64;
+/// The longest URI, and all that one session follows together: they are said again with each change.
 const URI_BYTES_MAX: usize = 8 * 1024;
+const URIS_BYTES_MAX: usize = 256 * 1024;
+/// When a session that found no room to follow resources may come again.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
 /// How long a change of subscriptions may take, with those before it: less than a client's request may be silent.
 const CHANGE_MAX: Duration = Duration::from_secs(30);
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The room that one server has for sessions which follow resources.
+pub(super) struct Room {
+    places: Arc<Semaphore>,
+    changing: Semaphore,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { places: Arc::new(Semaphore::new(SUBSCRIBERS_MAX)), changing: Semaphore::new(CHANGING_MAX) }
+    }
+}
 
 /// The changes that one client is told of.
 pub(super) struct Feed {
@@ -36,6 +57,8 @@ struct Current {
     uris: BTreeSet<String>,
     /// Ends the subscription to them; is cancelled where that has ended by itself.
     end: Option<CancellationToken>,
+    /// The session's place among those that follow resources, while it follows any.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Feed {
@@ -48,7 +71,7 @@ impl Feed {
         subscriptions: Vec<String>,
     ) -> Arc<Self> {
         let uris = subscriptions.into_iter().take(SUBSCRIPTIONS_MAX).collect();
-        let current = tokio::sync::Mutex::new(Current { uris, end: None });
+        let current = tokio::sync::Mutex::new(Current { uris, end: None, place: None });
         Arc::new(Self { server, client, tasks, peer, started: AtomicBool::new(false), current })
     }
 
@@ -63,6 +86,13 @@ impl Feed {
         self.tasks.spawn_until_stop(Box::pin(async move {
             let mut current = feed.current.lock().await;
             if !current.uris.is_empty() && !current.is_followed() {
+                current.place = feed.place().ok();
+                if current.place.is_none() {
+                    tracing::warn!(
+                        "a session goes on without the changes of its resources: too many follow some"
+                    );
+                    return;
+                }
                 let subscription = feed.subscription(terms, &current.uris);
                 feed.follow(&mut current, subscription, None);
             }
@@ -94,19 +124,21 @@ impl Feed {
                 let detail = "the server offers no subscriptions to resources";
                 return Err(Refusal::bad_message(codes::METHOD_NOT_FOUND, detail));
             }
-            if current.uris.len() >= SUBSCRIPTIONS_MAX || uri.len() > URI_BYTES_MAX {
+            if !current.has_room_for(&uri) {
                 let detail = "the session is subscribed to too many resources, or the uri is too long";
                 return Err(Refusal::bad_message(codes::INVALID_PARAMS, detail));
             }
+            let place = if current.place.is_some() { None } else { Some(self.place()?) };
             let mut uris = current.uris.clone();
             uris.insert(uri.clone());
             let subscription = self.subscription(terms, &uris);
-            let opened = subscription.open().await?;
+            let opened = self.open(&subscription).await?;
             if !opened.as_ref().is_some_and(|opened| opened.granted.uris.contains(&uri)) {
                 let detail = "the server does not tell of changes of this resource";
                 return Err(Refusal::bad_message(codes::INVALID_PARAMS, detail));
             }
             current.uris = uris;
+            current.place = current.place.take().or(place);
             self.follow(&mut current, subscription, opened);
             Ok(())
         })
@@ -122,11 +154,13 @@ impl Feed {
                 return Ok(());
             }
             let subscription = self.subscription(terms, &uris);
-            let opened = if uris.is_empty() { None } else { subscription.open().await? };
+            let opened = if uris.is_empty() { None } else { self.open(&subscription).await? };
             current.uris = uris;
-            match opened {
-                Some(opened) => self.follow(&mut current, subscription, Some(opened)),
-                None => current.replace(None),
+            if let Some(opened) = opened {
+                self.follow(&mut current, subscription, Some(opened));
+            } else {
+                current.replace(None);
+                current.place = None;
             }
             Ok(())
         })
@@ -137,6 +171,9 @@ impl Feed {
     pub(super) async fn close(&self) {
         self.tasks.stop();
         self.tasks.join(CLOSE_DEADLINE).await;
+        if let Ok(mut current) = self.current.try_lock() {
+            current.place = None;
+        }
     }
 
     async fn in_time(&self, change: impl Future<Output = Result<(), Refusal>> + Send) -> Result<(), Refusal> {
@@ -148,6 +185,18 @@ impl Feed {
         let client = Arc::clone(&self.client);
         let subscriber = Subscriber::One { peer: self.peer, terms, client, uris: uris.clone() };
         Subscription::new(Arc::clone(&self.server), subscriber)
+    }
+
+    fn place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        Arc::clone(&self.server.room.places).try_acquire_owned().map_err(|_| {
+            let refusal = self.server.refusal(RefusalKind::Overloaded { retry_after: RETRY_AFTER });
+            refusal.with_detail("too many sessions follow resources of this server")
+        })
+    }
+
+    async fn open(&self, subscription: &Subscription) -> Result<Option<Opened>, Refusal> {
+        let _changing = self.server.room.changing.acquire().await;
+        subscription.open().await
     }
 
     /// Puts a subscription in the place of the one there is, which goes on until then.
@@ -165,6 +214,12 @@ impl Feed {
 impl Current {
     fn is_followed(&self) -> bool {
         self.end.as_ref().is_some_and(|end| !end.is_cancelled())
+    }
+
+    fn has_room_for(&self, uri: &str) -> bool {
+        let bytes: usize = self.uris.iter().map(String::len).sum();
+        let fits = uri.len() <= URI_BYTES_MAX && bytes + uri.len() <= URIS_BYTES_MAX;
+        fits && self.uris.len() < SUBSCRIPTIONS_MAX
     }
 
     fn replace(&mut self, end: Option<CancellationToken>) {

@@ -41,9 +41,9 @@ pub use self::server::{ModernServer, ToModernSettings};
 
 use self::call::Call;
 use self::feed::Feed;
-use self::reading::Reader;
 use self::server::{Discovered, inner};
 use self::terms::Terms;
+use crate::content::Reader;
 use crate::in_flight::InFlight;
 use crate::level::Level;
 use crate::object::Object;

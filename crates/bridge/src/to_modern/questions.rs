@@ -2,9 +2,9 @@
 
 use shadowcat_protocol::{json, method};
 
+use crate::content::Reader;
 use crate::object::Object;
 
-use super::reading::Reader;
 use super::terms::is_url;
 
 /// The parameters of a question as the client's revision has them; `None` if it has no way to ask this. `elicitation`

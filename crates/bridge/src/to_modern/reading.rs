@@ -1,36 +1,20 @@
-//! What a client of a legacy revision can read: content and members of later revisions become what it knows.
-//!
-//! Unknown members are passed over by nearly every parser; unknown kinds of content and wrong types are not. So only
-//! these are changed, and a text says what stood there.
+//! What a client of a legacy revision can read: beside content, members of later revisions become what it knows.
 
 use std::borrow::Cow;
 
-use shadowcat_protocol::{Revision, json, method};
+use shadowcat_protocol::{json, method};
 
-use crate::Counters;
+use crate::content::{Reader, changed};
 use crate::object::Object;
 
 use super::schema;
-
-/// Makes results readable for one revision.
-#[derive(Clone, Copy)]
-pub(super) struct Reader<'c> {
-    pub(super) revision: Revision,
-    /// Counts what is lost.
-    pub(super) counters: &'c Counters,
-}
 
 impl Reader<'_> {
     /// A result without what the revision has no word for. `wraps` says that the tool's output schema is wrapped.
     pub(super) fn result<'a>(&self, asked: &str, result: Object<'a>, wraps: bool) -> Object<'a> {
         match asked {
             method::TOOLS_CALL => self.tool_result(result, wraps),
-            method::PROMPTS_GET => list(result, "messages", |message| {
-                match message.get("content").map(|raw| self.block(raw).into_owned()) {
-                    Some(content) => message.with("content", content),
-                    None => message,
-                }
-            }),
+            method::PROMPTS_GET => self.readable(asked, result),
             _ => match method::list_member(asked) {
                 Some(member) => list(result, member, |item| self.item(item)),
                 None => result,
@@ -38,21 +22,12 @@ impl Reader<'_> {
         }
     }
 
-    /// A block of content.
-    pub(super) fn block<'a>(&self, raw: &'a str) -> Cow<'a, str> {
-        let block = Object::parse(raw);
-        let kind = block.get("type").and_then(json::string);
-        let note = match kind.as_deref() {
-            Some("audio") if !self.revision.has_audio() => sound(&block),
-            Some("resource_link") if !self.revision.has_structured_content() => link(&block),
-            _ => return Cow::Borrowed(raw),
-        };
-        self.counters.not_carried.add();
-        let text = Object::default().with("type", r#""text""#).with("text", json::quote(&note));
-        Cow::Owned(match block.get("annotations") {
-            Some(annotations) => text.with("annotations", annotations).to_json(),
-            None => text.to_json(),
-        })
+    /// The result with content that the client can read.
+    fn readable<'a>(&self, asked: &str, result: Object<'a>) -> Object<'a> {
+        match self.content(asked, &result) {
+            Some((member, content)) => result.with(member, content),
+            None => result,
+        }
     }
 
     /// A server's description of itself or of what it offers, without a title where there are none.
@@ -78,7 +53,7 @@ impl Reader<'_> {
     }
 
     fn tool_result<'a>(&self, result: Object<'a>, wraps: bool) -> Object<'a> {
-        let result = list_of(result, "content", |raw| self.block(raw));
+        let result = self.readable(method::TOOLS_CALL, result);
         let Some(structured) = result.get("structuredContent").map(str::to_owned) else { return result };
         if !self.revision.has_structured_content() {
             self.counters.not_carried.add();
@@ -108,29 +83,25 @@ fn list<'a>(
     member: &'a str,
     change: impl for<'b> Fn(Object<'b>) -> Object<'b>,
 ) -> Object<'a> {
-    list_of(result, member, |raw| {
-        if !raw.starts_with('{') {
-            return Cow::Borrowed(raw);
-        }
-        let (before, after) = (Object::parse(raw), change(Object::parse(raw)));
-        // What did not change keeps even its blanks.
-        if before.members().eq(after.members()) { Cow::Borrowed(raw) } else { Cow::Owned(after.to_json()) }
-    })
-}
-
-/// The result with each element of a list changed.
-fn list_of<'a>(
-    result: Object<'a>,
-    member: &'a str,
-    change: impl for<'b> Fn(&'b str) -> Cow<'b, str>,
-) -> Object<'a> {
-    let Some(raw) = result.get(member).filter(|raw| raw.starts_with('[')) else { return result };
-    let elements: Vec<Cow<'_, str>> = json::elements(raw).map(change).collect();
-    if elements.iter().all(|element| matches!(element, Cow::Borrowed(_))) {
-        return result;
+    let elements = result.get(member).filter(|raw| raw.starts_with('['));
+    let list = elements.and_then(|raw| {
+        changed(raw, |raw| {
+            if !raw.starts_with('{') {
+                return Cow::Borrowed(raw);
+            }
+            let (before, after) = (Object::parse(raw), change(Object::parse(raw)));
+            // What did not change keeps even its blanks.
+            if before.members().eq(after.members()) {
+                Cow::Borrowed(raw)
+            } else {
+                Cow::Owned(after.to_json())
+            }
+        })
+    });
+    match list {
+        Some(list) => result.with(member, list),
+        None => result,
     }
-    let list = format!("[{}]", elements.join(","));
-    result.with(member, list)
 }
 
 /// A tool's result whose content tells what its structured content said, if it tells nothing else.
@@ -142,26 +113,11 @@ fn told<'a>(result: Object<'a>, structured: &str) -> Object<'a> {
     result.with("content", format!(r#"[{{"type":"text","text":{}}}]"#, json::quote(structured)))
 }
 
-fn sound(block: &Object<'_>) -> String {
-    let kind = block.get("mimeType").and_then(json::string).unwrap_or_default();
-    let size = block.get("data").map_or(0, |data| data.len().saturating_sub(2)) / 4 * 3;
-    format!("[audio {kind}, about {size} bytes, which this version of the protocol cannot carry]")
-}
-
-fn link(block: &Object<'_>) -> String {
-    let text = |member| block.get(member).and_then(json::string).unwrap_or_default();
-    let (name, uri, about) = (text("name"), text("uri"), text("description"));
-    let mut told = format!("[{name}]({uri})");
-    if !about.is_empty() {
-        told.push_str(": ");
-        told.push_str(&about);
-    }
-    told
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Counters;
+    use shadowcat_protocol::Revision;
 
     const LEGACY: [Revision; 4] =
         [Revision::V2024_11_05, Revision::V2025_03_26, Revision::V2025_06_18, Revision::V2025_11_25];

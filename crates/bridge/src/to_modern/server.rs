@@ -16,6 +16,7 @@ use crate::Counters;
 use crate::meta;
 use crate::object::Object;
 
+use super::feed::Room;
 use super::lists::Lists;
 use super::tools::Tools;
 
@@ -51,6 +52,7 @@ pub struct ModernServer {
     discovered: tokio::sync::Mutex<Option<Kept>>,
     pub(super) tools: Tools,
     pub(super) lists: Lists,
+    pub(super) room: Room,
     peer: PeerId,
     ids: AtomicU64,
 }
@@ -102,6 +104,7 @@ impl ModernServer {
             discovered: tokio::sync::Mutex::default(),
             tools: Tools::default(),
             lists: Lists::new(tasks),
+            room: Room::default(),
             peer: PeerId::next(),
             ids: AtomicU64::new(1),
         })

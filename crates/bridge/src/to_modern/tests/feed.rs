@@ -4,6 +4,8 @@ use super::*;
 use serde_json::json;
 use shadowcat_pipeline::RefusalKind;
 
+use crate::to_modern::feed::SUBSCRIBERS_MAX;
+
 const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 
 /// The parameters of a subscription, and the way to its stream.
@@ -289,4 +291,36 @@ async fn a_closed_session_leaves_nothing_behind() {
     assert_eq!(bench.tasks.running(), 0);
     until(|| bench.server.awaited() == 0).await;
     assert!(listens.stream(0).is_closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_that_follow_resources_leave_calls_their_room_at_the_server() {
+    let listens = Listens::default();
+    let bench = Bench::new(listens.granting_all_but(""), unasked);
+    let subscribe = |session: Bench| async move {
+        session.initialize("2025-11-25", json!({})).await;
+        let mut replies = session.start("1", "resources/subscribe", &json!({"uri": "a:1"})).await;
+        (replies.next().await.unwrap(), session)
+    };
+    let mut following = Vec::new();
+    for _ in 0..SUBSCRIBERS_MAX {
+        let (answer, session) = subscribe(bench.beside(unasked)).await;
+        answer.unwrap();
+        following.push(session);
+    }
+    let (answer, refused) = subscribe(bench.beside(unasked)).await;
+    assert!(matches!(answer.unwrap_err().kind, RefusalKind::Overloaded { .. }));
+    assert_eq!(bench.server.awaited(), SUBSCRIBERS_MAX);
+    assert_eq!(refused.ask("tools/call", json!({"name": "t"})).await["result"], json!({"x": 1}));
+
+    // Whoever follows some may follow others, and whoever follows none or is gone makes room.
+    let changed = following[0].ask("resources/subscribe", json!({"uri": "a:2"})).await;
+    assert_eq!(changed["result"], json!({}));
+    following[0].ask("resources/unsubscribe", json!({"uri": "a:1"})).await;
+    following[0].ask("resources/unsubscribe", json!({"uri": "a:2"})).await;
+    let (answer, _late) = subscribe(bench.beside(unasked)).await;
+    answer.unwrap();
+    following.remove(1).session.close().await;
+    assert_eq!(refused.ask("resources/subscribe", json!({"uri": "a:1"})).await["result"], json!({}));
+    until(|| bench.server.awaited() == SUBSCRIBERS_MAX).await;
 }
