@@ -8,15 +8,15 @@ use std::sync::Arc;
 use shadowcat_gateway::config::Loaded;
 use shadowcat_gateway::{Face, Overrides, Plan, Playing};
 use shadowcat_playback::Speed;
-use shadowcat_playback::player::{Loading, Pattern, Player, Settings};
-use shadowcat_tape::{Keys, ReadError};
+use shadowcat_playback::player::{Pattern, Player, Settings};
 
 use crate::data_args::DataArgs;
 use crate::failure::Failure;
 use crate::plan_args::{LogArgs, target};
 use crate::process::Process;
 use crate::run::{self, Run, Workers};
-use crate::tape::files::{self, TapeFiles};
+use crate::tape::files::TapeFiles;
+use crate::tape::played;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -60,7 +60,9 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, process: &Process) -> Result<(), Failure> {
         let paths = self.tapes.paths(self.record.as_ref(), &self.data, process)?;
-        let player = Arc::new(load(&paths, Settings { ignored: self.ignore, is_strict: self.strict })?);
+        let settings = Settings { ignored: self.ignore, is_strict: self.strict };
+        let player = Player::new(played::load(&paths)?, settings);
+        let player = Arc::new(player.map_err(|error| Failure::plain(error.to_string()))?);
         let fallback = target(self.fallback, self.command);
         let beside = paths.last().and_then(|path| path.parent()).map(Path::to_owned);
         let record = match (&fallback, process.path(self.record.as_ref(), "SHADOWCAT_RECORD")) {
@@ -83,20 +85,6 @@ impl Args {
         Run { plan, tap: None, workers: self.workers }.until_told(process, run::announce)?;
         conclude(&player, self.strict)
     }
-}
-
-/// Reads the tapes. One that ends within a record is being written, and is played as far as it is whole.
-fn load(paths: &[PathBuf], settings: Settings) -> Result<Player, Failure> {
-    let mut loading = Loading::new(settings);
-    for path in paths {
-        let reader = shadowcat_tape::open(path, &Keys::default())
-            .map_err(|cause| Failure::caused(format!("{}: cannot be opened", path.display()), cause))?;
-        let whole = reader.filter(|record| !matches!(record, Err(ReadError::Torn { .. })));
-        let damaged = |cause| Failure::caused(format!("{}: cannot be played", path.display()), cause);
-        let read = loading.read(&files::name(path), whole).map_err(damaged)?;
-        read.map_err(|error| Failure::plain(error.to_string()))?;
-    }
-    loading.finish().map_err(|error| Failure::plain(error.to_string()))
 }
 
 /// Says what was played and what was not; where that matters, it is a failure.

@@ -2,6 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `tapes.rs` | tapes in memory, and where a message stands on them |
 //! | `path.rs` | where a value stands within a message |
 //! | `run_values.rs` | which values belong to one run of a conversation, and how they are carried over to another |
 //! | `generated.rs` | ids and times within strings, known by their shape |
@@ -21,8 +22,10 @@ pub mod report;
 mod run_values;
 pub mod script;
 mod speed;
+mod tapes;
 
 pub use path::{Path, Segment};
 pub use run_values::{Carried, RunValue, is_redacted, meaning, run_value};
-pub use script::{Client, LoadError, Script};
+pub use script::{Client, Script};
 pub use speed::{BadSpeed, Speed};
+pub use tapes::{LoadError, Place, Tapes};

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use serde_json::Value;
+use shadowcat_protocol::method;
 
 use crate::generated;
 use crate::path::{Path, Segment};
@@ -83,14 +84,19 @@ pub fn is_redacted(text: &str) -> bool {
     text.contains(REDACTED)
 }
 
-/// A request or notification without what belongs to one run or to how its sender speaks: what is left decides whether
+/// A request or notification without what belongs to one run, to how its sender speaks, or goes without saying: what is left decides whether
 /// two of them ask the same. Its members are in the order of their names, so that its text can be compared.
 pub fn meaning(message: &Value) -> Value {
     let mut meant = message.clone();
     let Some(members) = meant.as_object_mut() else { return meant };
     members.remove("id");
     members.remove("jsonrpc");
+    let is_elicitation = members.get("method").is_some_and(|name| name == method::ELICITATION);
     let Some(params) = members.get_mut("params").and_then(Value::as_object_mut) else { return meant };
+    if is_elicitation && params.get("mode").is_some_and(|mode| mode == "form") {
+        // 2025-11-25 elicitation: without a mode it is a form, and before that there was no other.
+        params.remove("mode");
+    }
     params.remove("requestState");
     params.remove("progressToken");
     if let Some(meta) = params.get_mut("_meta").and_then(Value::as_object_mut) {

@@ -8,7 +8,7 @@ use shadowcat_playback::Speed;
 use shadowcat_playback::report::{Before, judge};
 
 use super::terms::TermsArgs;
-use super::{load, names, pace, play_to};
+use super::{load, pace, play_to};
 use crate::failure::Failure;
 use crate::log;
 use crate::plan_args::PlanArgs;
@@ -56,7 +56,6 @@ impl Args {
             // One behind the other, so that neither slows the other down.
             runs.push(play_to(plan, &self.plan, &script, &pace, process)?);
         }
-        terms.tape = names(&paths);
         "the tape".clone_into(&mut terms.after);
         let sides = [Some(&self.first), self.second.as_ref()].into_iter().flatten();
         let mut before = Before::Tape;

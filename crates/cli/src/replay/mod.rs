@@ -10,7 +10,7 @@ mod tests;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,8 +18,7 @@ use shadowcat_gateway::{Face, Plan};
 use shadowcat_playback::Speed;
 use shadowcat_playback::replay::{Pace, Run, play};
 use shadowcat_playback::report::{Before, judge};
-use shadowcat_playback::script::{Loading, Script};
-use shadowcat_tape::{Keys, ReadError};
+use shadowcat_playback::script::Script;
 
 use self::server::Server;
 use self::stepper::Terminal;
@@ -28,6 +27,7 @@ use crate::failure::Failure;
 use crate::plan_args::{PlanArgs, target};
 use crate::process::Process;
 use crate::tape::files::{self, TapeFiles};
+use crate::tape::played;
 use crate::{log, output};
 
 pub(crate) use differ::Args as DiffArgs;
@@ -79,7 +79,6 @@ impl Args {
         self.plan.quieten(&mut plan, process);
         let script = load(&paths)?;
         let pace = pace(if self.step { Speed::Max } else { self.speed }, self.step, &plan);
-        terms.tape = names(&paths);
         "the tape".clone_into(&mut terms.before);
         terms.after = server::name(&plan);
         log::start(plan.log, process);
@@ -106,33 +105,13 @@ fn pace(speed: Speed, step: bool, plan: &Plan) -> Pace {
     Pace { speed, stepper, patience: plan.timeouts.request_max + PATIENCE }
 }
 
-/// What is on the tapes. A tape that ends within a record was being written; what else is wrong is a failure, because
-/// calls that are not said again would look like calls that agree.
+/// What is on the tapes. Damage is a failure, because calls that are not said again would look like calls that agree.
 fn load(paths: &[PathBuf]) -> Result<Script, Failure> {
-    let mut loading = Loading::default();
-    for (number, path) in paths.iter().enumerate() {
-        let failed = |cause: Box<dyn std::error::Error + Send + Sync>| {
-            Failure::caused(format!("{}: cannot be played", path.display()), cause).into_usage()
-        };
-        if number > 0 {
-            loading.next_tape();
-        }
-        for record in shadowcat_tape::open(path, &Keys::default()).map_err(|cause| failed(cause.into()))? {
-            match record {
-                Ok(record) => loading.take(record).map_err(|cause| failed(cause.into()))?,
-                Err(ReadError::Torn { .. }) => (),
-                Err(cause) => return Err(failed(cause.into())),
-            }
-        }
-    }
-    loading
-        .finish()
-        .map_err(|cause| Failure::caused(format!("{}: cannot be played", names(paths)), cause).into_usage())
-}
-
-fn names(paths: &[PathBuf]) -> String {
-    let names: Vec<String> = paths.iter().map(|path: &PathBuf| files::name(Path::new(path))).collect();
-    names.join(", ")
+    let tapes = played::load(paths).map_err(Failure::into_usage)?;
+    Script::new(tapes).map_err(|cause| {
+        let names: Vec<String> = paths.iter().map(|path| files::name(path)).collect();
+        Failure::caused(format!("{}: cannot be played", names.join(", ")), cause).into_usage()
+    })
 }
 
 /// Plays against one server, in a runtime of its own.

@@ -52,5 +52,5 @@ fn title(step: &Step) -> String {
         Says::Call(call) => (&call.method, call.name.as_deref()),
         Says::Note(note) => (&note.method, None),
     };
-    format!("frame {}: {method} {}", step.seq, name.unwrap_or_default())
+    format!("frame {}: {method} {}", step.place.seq, name.unwrap_or_default())
 }

@@ -4,6 +4,7 @@ mod export;
 pub(crate) mod files;
 mod import;
 mod make;
+pub(crate) mod played;
 mod range;
 mod reading;
 mod remove;

@@ -5,7 +5,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `load.rs` | tapes read into a player |
+//! | `load.rs` | tapes made a player |
 //! | `track.rs`, `scene.rs` | the calls of a tape in their order, and what happened for each |
 //! | `asked.rs`, `pattern.rs` | what a request asks, and what of it does not count |
 //! | `shelf.rs`, `cursor.rs` | the calls of one era by what they ask, and how far one client is in them |
@@ -38,7 +38,7 @@ use self::asked::Asked;
 use self::shelf::{Found, Shelf};
 use self::states::States;
 pub use cursor::Cursor;
-pub use load::{LoadError, Loading};
+pub use load::Empty;
 pub use pattern::{BadPattern, Pattern};
 pub use scene::{Act, Live, Question, Scene, Step};
 pub use score::{Report, Score};
@@ -193,8 +193,8 @@ impl Player {
 
     /// Where a recorded call stands.
     fn place(&self, call: &shelf::Recorded) -> String {
-        let tape = self.tapes.get(call.tape).map_or("?", String::as_str);
-        format!("{tape}, frame {}", call.seq)
+        let tape = self.tapes.get(call.place.tape).map_or("?", String::as_str);
+        format!("{tape}, frame {}", call.place.seq)
     }
 }
 

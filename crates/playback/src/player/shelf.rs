@@ -9,15 +9,14 @@ use shadowcat_protocol::json;
 
 use super::asked::{Asked, fits};
 use super::cursor::Cursor;
-use super::load::on_tape;
 use super::scene::{Scene, Step, asks_for_input};
 use super::track::{Draft, Role};
+use crate::tapes::Place;
 
 /// A call on a tape.
 #[derive(Debug)]
 pub(super) struct Recorded {
-    pub(super) tape: usize,
-    pub(super) seq: u64,
+    pub(super) place: Place,
     pub(super) asked: Asked,
     pub(super) scene: Arc<Scene>,
     /// The tape tells how it ended.
@@ -57,8 +56,8 @@ pub(super) struct Found {
 }
 
 impl Shelf {
-    /// Puts the calls of one more run on the shelf, whose first tape has this number. What it has answers for, earlier tapes have no more.
-    pub(super) fn add(&mut self, tape: usize, drafts: Vec<Draft>) {
+    /// Puts the calls of one more run on the shelf. What it has answers for, earlier tapes have no more.
+    pub(super) fn add(&mut self, drafts: Vec<Draft>) {
         let first = self.calls.len();
         let (mut own, mut greetings, mut strays) = (HashMap::new(), Vec::new(), HashMap::new());
         let mut words: HashMap<String, Vec<Arc<[Step]>>> = HashMap::new();
@@ -77,10 +76,8 @@ impl Shelf {
                 }
                 _ => {}
             }
-            let (part, seq) = on_tape(draft.seq);
             self.calls.push(Recorded {
-                tape: tape + part,
-                seq,
+                place: draft.place,
                 asked: draft.asked,
                 scene: Arc::new(draft.scene),
                 has_end,

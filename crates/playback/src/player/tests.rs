@@ -4,11 +4,13 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use shadowcat_pipeline::Direction;
 use shadowcat_protocol::{Era, Limits, Message, Request, Response};
-use shadowcat_tape::{Action, Call, Calls, ClientSide, Frame, Header, Kind, Record};
+use shadowcat_tape::{Action, ClientSide, Frame, Header, Kind, Record};
 use time::OffsetDateTime;
 
 use super::scene::{Act, Scene};
-use super::{Cursor, Loading, Pattern, Player, Settings, Turn};
+use super::{Cursor, Pattern, Player, Settings, Turn};
+use crate::script::testing;
+use crate::tapes::Tapes;
 
 /// A tape being made.
 #[derive(Default)]
@@ -69,23 +71,10 @@ impl Tape {
         let message = json!({"jsonrpc": "2.0", "id": exchange, "result": result});
         self.frame(Direction::ToClient, exchange, session, &message);
     }
-
-    fn calls(self) -> Vec<Call> {
-        let mut open = Calls::at("edge");
-        let mut calls: Vec<Call> = self.frames.into_iter().filter_map(|frame| open.take(frame)).collect();
-        calls.extend(open.rest());
-        calls.sort_by_key(|call| call.asked.seq);
-        calls
-    }
 }
 
 fn player(tapes: Vec<Tape>, settings: Settings) -> Player {
-    let mut player = Player::empty(settings);
-    for (number, tape) in tapes.into_iter().enumerate() {
-        assert!(player.add(vec![format!("{number}.tape")], &tape.calls()));
-    }
-    player.be_honest();
-    player
+    Player::new(testing::tapes(tapes.into_iter().map(|tape| tape.frames)), settings).unwrap()
 }
 
 fn request(method: &str, params: &Value) -> Request {
@@ -211,12 +200,12 @@ fn tapes_of_one_run_are_one_and_a_call_may_go_on_from_one_to_the_next() {
     let rest = rest.call(S, CALL, &json!({"name": "echo"}), &json!(3));
     let records = |header: Record, tape: Tape| {
         let frames = tape.frames.into_iter().map(|frame| Record::Frame(Box::new(frame)));
-        std::iter::once(header).chain(frames).map(Ok::<_, ()>)
+        std::iter::once(header).chain(frames).map(Ok)
     };
-    let mut loading = Loading::new(Settings::default());
-    loading.read("one", records(header("1", None), whole)).unwrap().unwrap();
-    loading.read("two", records(header("2", Some("1")), rest)).unwrap().unwrap();
-    let player = loading.finish().unwrap();
+    let mut tapes = Tapes::default();
+    tapes.read("one", records(header("1", None), whole)).unwrap();
+    tapes.read("two", records(header("2", Some("1")), rest)).unwrap();
+    let player = Player::new(tapes, Settings::default()).unwrap();
     let mut cursor = Cursor::default();
     for expected in [1, 2] {
         assert_eq!(ask(&player, Era::Legacy, &mut cursor, CALL, &echo("a")), Ok(json!(expected)));

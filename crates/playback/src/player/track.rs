@@ -10,13 +10,14 @@ use shadowcat_tape::{Action, Call, Frame, Kind};
 use super::asked::Asked;
 use super::pattern::Pattern;
 use super::scene::{Act, Scene, Word, asks_for_input, state_of};
+use crate::tapes::Place;
 
 /// How far back a message of the server looks for the call it belongs to.
 const LOOK_BACK_MAX: usize = 256;
 
 /// A message of a client, and what followed.
 pub(super) struct Draft {
-    pub(super) seq: u64,
+    pub(super) place: Place,
     pub(super) asked: Asked,
     pub(super) is_request: bool,
     pub(super) is_refused: bool,
@@ -97,7 +98,7 @@ impl Session<'_> {
             let words = words.remove(&place).unwrap_or_default();
             let is_cancelled = id_of(call).is_some_and(|id| cancelled.contains(&id));
             drafts.push(Draft {
-                seq: call.asked.seq,
+                place: Place::of(&call.asked),
                 asked,
                 is_request: call.asked.kind == Kind::Request,
                 is_refused: call

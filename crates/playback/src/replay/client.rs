@@ -19,6 +19,7 @@ use super::waiting::{Done, Rounds};
 use super::wire::Wire;
 use crate::run_values::{Carried, is_redacted};
 use crate::script::{Call, Client, Note, Outcome, Says, Step};
+use crate::tapes::Place;
 
 /// How long a subscription may take to be acknowledged before the next thing is said.
 const ACKNOWLEDGED_MAX: Duration = Duration::from_secs(5);
@@ -58,7 +59,7 @@ pub(super) async fn run<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
 
 /// A call that has no answer yet.
 struct Running {
-    seq: u64,
+    place: Place,
     recorded_id: Box<str>,
     /// When it was answered on tape, if others may have waited for that.
     ends: Option<Duration>,
@@ -77,7 +78,7 @@ struct Speaker<'a, W> {
     stock: &'a Mutex<Stock>,
     terminal: &'a tokio::sync::Mutex<()>,
     carried: Carried,
-    running: BTreeMap<u64, Running>,
+    running: BTreeMap<Place, Running>,
     played: Played,
 }
 
@@ -129,9 +130,9 @@ impl<'a, W: AsyncWrite + Unpin> Speaker<'a, W> {
         for id in held {
             self.cancel(id).await;
         }
-        let seqs: Vec<u64> = self.running.keys().copied().collect();
-        for seq in seqs {
-            self.end(seq, None);
+        let places: Vec<Place> = self.running.keys().copied().collect();
+        for place in places {
+            self.end(place, None);
         }
     }
 
@@ -162,7 +163,7 @@ impl<'a, W: AsyncWrite + Unpin> Speaker<'a, W> {
         }
         let Says::Note(note) = &step.says else { return None };
         let call = self.running.get(&self.cancelled(note)?)?;
-        let asked = self.client.steps.iter().find(|step| step.seq == call.seq)?;
+        let asked = self.client.steps.iter().find(|step| step.place == call.place)?;
         Some(call.at + step.at.saturating_sub(asked.at))
     }
 
@@ -173,20 +174,20 @@ impl<'a, W: AsyncWrite + Unpin> Speaker<'a, W> {
     }
 
     /// The call that a note cancels.
-    fn cancelled(&self, note: &Note) -> Option<u64> {
+    fn cancelled(&self, note: &Note) -> Option<Place> {
         if note.method != method::CANCELLED {
             return None;
         }
         let id = notification(&note.text)?.request_id()?;
-        self.running.values().find(|call| &*call.recorded_id == id.as_json()).map(|call| call.seq)
+        self.running.values().find(|call| &*call.recorded_id == id.as_json()).map(|call| call.place)
     }
 
     async fn note(&mut self, note: &Note) {
         let Some(mut message) = notification(&note.text) else { return };
         if note.method == method::CANCELLED {
             // Of a call that has its answer by now, or of one that was left out.
-            let Some(seq) = self.cancelled(note) else { return };
-            let Some(call) = self.running.get_mut(&seq) else { return };
+            let Some(place) = self.cancelled(note) else { return };
+            let Some(call) = self.running.get_mut(&place) else { return };
             message = message.with_request_id(&Id::from_u64(call.live_id));
             let cancel = call.cancel.take();
             self.wire.say(&Message::Notification(message)).await;
@@ -214,14 +215,14 @@ impl<'a, W: AsyncWrite + Unpin> Speaker<'a, W> {
                 request = request.with_params(params);
             }
             if is_redacted(params) {
-                self.played.redacted.push(call.seq);
+                self.played.redacted.push(call.place);
             }
         }
         let asked = self.wire.ask(&request).await;
         let is_held = call.method == method::LISTEN || call.outcome.answer.is_none();
         let (cancel, cancelled) = tokio::sync::oneshot::channel();
         let running = Running {
-            seq: call.seq,
+            place: call.place,
             recorded_id: call.id.clone(),
             ends: call.ended.filter(|_| !is_held),
             live_id: asked.id,
@@ -230,7 +231,7 @@ impl<'a, W: AsyncWrite + Unpin> Speaker<'a, W> {
             cancel: Some(cancel),
         };
         let live_id = asked.id;
-        self.running.insert(call.seq, running);
+        self.running.insert(call.place, running);
         let rounds = Rounds { call, wire: self.wire, stock: self.stock, pace: self.pace, begun: self.begun };
         let waiting = rounds.wait(request, asked, cancelled);
         if call.method == method::LISTEN && !call.outcome.between.is_empty() {
@@ -245,16 +246,16 @@ impl<'a, W: AsyncWrite + Unpin> Speaker<'a, W> {
         if let (Some(recorded), Some(live)) = (recorded, live) {
             self.carried.learn(&recorded, &live);
         }
-        self.end(done.call.seq, Some(done.outcome));
+        self.end(done.call.place, Some(done.outcome));
     }
 
-    fn end(&mut self, seq: u64, outcome: Option<Outcome>) {
-        let Some(running) = self.running.remove(&seq) else { return };
+    fn end(&mut self, place: Place, outcome: Option<Outcome>) {
+        let Some(running) = self.running.remove(&place) else { return };
         let outcome = outcome.unwrap_or_else(|| {
             let between = self.wire.take(running.live_id);
             Outcome { answer: None, between, took: None }
         });
-        self.played.outcomes.insert(seq, outcome);
+        self.played.outcomes.insert(place, outcome);
     }
 
     async fn cancel(&self, id: u64) {

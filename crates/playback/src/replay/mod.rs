@@ -24,6 +24,7 @@ pub use pace::{Go, Pace, Stepper};
 pub use stock::Surprise;
 
 use crate::script::{Client, Outcome, Script};
+use crate::tapes::Place;
 
 /// Clients that are open at one time; each has a connection or a child of its own.
 const CLIENTS_MAX: usize = 64;
@@ -67,8 +68,8 @@ pub struct Run {
 /// What came of one client.
 #[derive(Debug, Default)]
 pub struct Played {
-    /// Of the calls that were made, by the number of their frame.
-    pub outcomes: BTreeMap<u64, Outcome>,
+    /// Of the calls that were made, by the place of their frame.
+    pub outcomes: BTreeMap<Place, Outcome>,
     /// What the server told it outside of calls.
     pub heard: Vec<Box<str>>,
     /// What the server asked otherwise than on tape.
@@ -76,7 +77,7 @@ pub struct Played {
     /// Values of the live run that took the place of those on tape.
     pub carried: usize,
     /// Calls in which something is sent that the tape does not show.
-    pub redacted: Vec<u64>,
+    pub redacted: Vec<Place>,
     /// Whether a bridge between the eras was in the way.
     pub bridged: bool,
     /// Why it could not be played, or not to its end.

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-
-use shadowcat_protocol::codes;
+use shadowcat_protocol::{codes, method};
 
 use crate::compare::means_the_same;
 use crate::run_values::meaning;
 use crate::script::Question;
+use crate::tapes::Place;
 
 /// What a server asked otherwise than on tape is remembered so often.
 const SURPRISES_MAX: usize = 1_000;
@@ -25,10 +25,12 @@ pub(super) struct Stock {
 pub enum Surprise {
     /// This was never asked on tape; the server was given an error.
     NotOnTape(Value),
+    /// It was asked on tape, in this frame and in other words about the same text; the server was given that answer.
+    Otherwise(Place, Value, Value),
     /// It was asked more often than on tape; the server was given the same answer again.
     Again(Value),
     /// It was asked on tape, in this frame, and never now.
-    NotAsked(u64, Value),
+    NotAsked(Place, Value),
 }
 
 impl Stock {
@@ -42,20 +44,36 @@ impl Stock {
     /// `result` or `error` for what a server asks, and how long the client on tape took for it.
     pub(super) fn answer(&mut self, asked: &Value) -> (Value, Duration) {
         let asked = meaning(asked);
-        let fits = |(question, _): &&mut (Question, bool)| means_the_same(&question.asked, &asked);
-        if let Some((question, used)) = self.questions.iter_mut().filter(|(_, used)| !used).find(fits) {
-            *used = true;
-            return (reply(question), question.took);
+        let (given, surprise) = if let Some(question) = self.next(|known| means_the_same(known, &asked)) {
+            (question.given(), None)
+        } else if let Some(question) = self.next(|known| is_about_the_same(known, &asked)) {
+            (question.given(), Some(Surprise::Otherwise(question.place, question.asked.clone(), asked)))
+        } else if let Some(question) = self.last(&asked) {
+            (question.given(), Some(Surprise::Again(asked)))
+        } else {
+            let method = asked.get("method").and_then(Value::as_str).unwrap_or_default();
+            let sentence = format!("the tape that is played holds no answer to this {method}");
+            ((error(&sentence), Duration::ZERO), Some(Surprise::NotOnTape(asked)))
+        };
+        if let Some(surprise) = surprise {
+            self.note(surprise);
         }
-        if let Some((question, _)) = self.questions.iter_mut().rev().find(fits) {
-            let given = (reply(question), question.took);
-            self.note(Surprise::Again(asked));
-            return given;
-        }
-        let method = asked.get("method").and_then(Value::as_str).unwrap_or_default();
-        let sentence = format!("the tape that is played holds no answer to this {method}");
-        self.note(Surprise::NotOnTape(asked));
-        (error(&sentence), Duration::ZERO)
+        given
+    }
+
+    /// The next question that was not asked yet.
+    fn next(&mut self, fits: impl Fn(&Value) -> bool) -> Option<&Question> {
+        let mut unused = self.questions.iter_mut().filter(|(_, used)| !used);
+        let (question, used) = unused.find(|(question, _)| fits(&question.asked))?;
+        *used = true;
+        Some(question)
+    }
+
+    fn last(&self, asked: &Value) -> Option<&Question> {
+        let mut known = self.questions.iter().map(|(question, _)| question).rev();
+        known.find(|question| {
+            means_the_same(&question.asked, asked) || is_about_the_same(&question.asked, asked)
+        })
     }
 
     fn note(&mut self, surprise: Surprise) {
@@ -67,17 +85,32 @@ impl Stock {
     /// What was asked otherwise than on tape, at the end.
     pub(super) fn surprises(mut self) -> Vec<Surprise> {
         for (question, _) in std::mem::take(&mut self.questions).into_iter().filter(|(_, used)| !used) {
-            self.note(Surprise::NotAsked(question.seq, question.asked));
+            self.note(Surprise::NotAsked(question.place, question.asked));
         }
         self.surprises
     }
 }
 
-fn reply(question: &Question) -> Value {
-    question
-        .reply
-        .clone()
-        .unwrap_or_else(|| error("the client on the tape that is played never answered this"))
+impl Question {
+    fn given(&self) -> (Value, Duration) {
+        let never = || error("the client on the tape that is played never answered this");
+        (self.reply.clone().unwrap_or_else(never), self.took)
+    }
+}
+
+/// Whether two questions put the same text before a person or a model, whatever else differs: the form of the answer, how
+/// long it may be. An answer to another text is never given, for it may agree to something else.
+fn is_about_the_same(before: &Value, after: &Value) -> bool {
+    let text = |asked: &Value| {
+        let params = asked.get("params")?;
+        let text = match asked.get("method")?.as_str()? {
+            method::ELICITATION => [params.get("message")?, params.get("url").unwrap_or(&Value::Null)],
+            method::SAMPLING => [params.get("messages")?, params.get("systemPrompt").unwrap_or(&Value::Null)],
+            _ => return None,
+        };
+        Some(json!([asked.get("method"), text]))
+    };
+    text(before).zip(text(after)).is_some_and(|(before, after)| means_the_same(&before, &after))
 }
 
 fn error(message: &str) -> Value {
@@ -90,7 +123,12 @@ mod tests {
 
     fn question(seq: u64, asked: &Value, action: &str) -> Question {
         let reply = Some(json!({"result": {"action": action}}));
-        Question { seq, asked: meaning(asked), reply, took: Duration::from_millis(3) }
+        Question {
+            place: Place { tape: 0, seq },
+            asked: meaning(asked),
+            reply,
+            took: Duration::from_millis(3),
+        }
     }
 
     fn ask(message: &str) -> Value {
@@ -115,9 +153,38 @@ mod tests {
         assert!(reply["error"]["message"].as_str().unwrap().contains("elicitation/create"), "{reply}");
         let surprises = stock.surprises();
         assert!(
-            matches!(&surprises[..], [Surprise::NotOnTape(_), Surprise::NotAsked(1, _)]),
+            matches!(&surprises[..], [Surprise::NotOnTape(_), Surprise::NotAsked(Place { seq: 1, .. }, _)]),
             "{surprises:?}"
         );
+    }
+
+    #[test]
+    fn the_same_text_asked_in_another_form_gets_its_answer_and_another_text_does_not() {
+        let with_schema = |message: &str, title: &str| {
+            let schema = json!({"type": "object", "title": title});
+            json!({"method": "elicitation/create", "params": {"message": message, "requestedSchema": schema}})
+        };
+        let questions =
+            [question(1, &with_schema("a", "old"), "one"), question(2, &with_schema("b", "old"), "two")];
+        let mut stock = Stock::new(&questions);
+        assert_eq!(stock.answer(&with_schema("b", "new")).0["result"]["action"], "two");
+        assert!(stock.answer(&with_schema("c", "old")).0["error"].is_object());
+        let surprises = stock.surprises();
+        let [Surprise::Otherwise(place, before, _), Surprise::NotOnTape(_), Surprise::NotAsked(..)] =
+            &surprises[..]
+        else {
+            panic!("{surprises:?}")
+        };
+        assert_eq!((place.seq, &before["params"]["message"]), (2, &json!("b")));
+    }
+
+    #[test]
+    fn a_form_is_what_a_question_is_unless_it_says_otherwise() {
+        let mut asked = ask("a");
+        asked["params"]["mode"] = json!("form");
+        let mut stock = Stock::new(&[question(1, &asked, "one")]);
+        stock.answer(&ask("a"));
+        assert_eq!(stock.surprises(), []);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{Finding, Judged, Latency, Report, Verdict};
 pub(super) fn write(report: &Report) -> String {
     let report = json!({
         "same": !report.differs(),
-        "tape": report.tape,
+        "tapes": report.tapes,
         "before": report.before,
         "after": report.after,
         "calls": report.calls.iter().map(call).collect::<Vec<_>>(),
@@ -29,7 +29,8 @@ fn call(call: &Judged) -> Value {
         Verdict::PassedOver(reason) => ("passed_over", Vec::new(), Some(reason)),
     };
     json!({
-        "seq": call.seq,
+        "tape": call.place.tape,
+        "seq": call.place.seq,
         "session": call.session,
         "method": call.method,
         "name": call.name,

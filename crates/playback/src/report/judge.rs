@@ -10,6 +10,7 @@ use super::{Finding, Judged, Report, Terms, Verdict, explain};
 use crate::compare::{Match, Rules, compare};
 use crate::replay::{Played, Run, Surprise};
 use crate::script::{Call, Client, Heard, Outcome, Script};
+use crate::tapes::Place;
 
 /// What a run is compared with.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +24,7 @@ pub enum Before<'a> {
 /// Compares a run with the tape, or with another run.
 pub fn judge(terms: &Terms, script: &Script, before: Before<'_>, after: &Run) -> Report {
     let mut report = Report {
-        tape: terms.tape.clone(),
+        tapes: script.tapes.clone(),
         before: terms.before.clone(),
         after: terms.after.clone(),
         calls: Vec::new(),
@@ -45,17 +46,17 @@ pub fn judge(terms: &Terms, script: &Script, before: Before<'_>, after: &Run) ->
         for call in client.calls() {
             let expected = match before {
                 Before::Tape => Some(&call.outcome),
-                Before::Run(_) => first.and_then(|first| first.outcomes.get(&call.seq)),
+                Before::Run(_) => first.and_then(|first| first.outcomes.get(&call.place)),
             };
-            let judged = judged(&rules, client, call, (expected, matches!(before, Before::Tape)), played);
+            let verdict = verdict(&rules, call, (expected, matches!(before, Before::Tape)), played);
             note_time(&mut times, call, expected, played);
-            report.calls.push(judged);
+            report.calls.push(judged(script, client, call, played, verdict));
         }
-        report.remarks.extend(questions(played, first));
+        report.remarks.extend(questions(script, &rules, played, first));
         report.remarks.extend(words(client, played, first));
         report.remarks.extend(played.failure.iter().map(|failure| Finding::plain(failure.clone())));
     }
-    report.calls.sort_by_key(|call| call.seq);
+    report.calls.sort_by_key(|call| call.place);
     report.latencies = latencies(times, terms.slowdown_max);
     report
 }
@@ -64,7 +65,7 @@ type Times = BTreeMap<String, Vec<(std::time::Duration, std::time::Duration)>>;
 
 /// Calls of one tool belong together, and so do those of one method that has no tools.
 fn note_time(times: &mut Times, call: &Call, before: Option<&Outcome>, played: &Played) {
-    let after = played.outcomes.get(&call.seq).and_then(|outcome| outcome.took);
+    let after = played.outcomes.get(&call.place).and_then(|outcome| outcome.took);
     let (Some(before), Some(after)) = (before.and_then(|outcome| outcome.took), after) else { return };
     if matches!(call.method.as_str(), method::INITIALIZE | method::LISTEN) || call.refused.is_some() {
         return;
@@ -76,30 +77,32 @@ fn note_time(times: &mut Times, call: &Call, before: Option<&Outcome>, played: &
     times.entry(kind).or_default().push((before, after));
 }
 
-fn judged(
+fn judged(script: &Script, client: &Client, call: &Call, played: &Played, verdict: Verdict) -> Judged {
+    Judged {
+        place: call.place,
+        frame: script.frame(call.place),
+        session: client.session.clone(),
+        method: call.method.clone(),
+        name: call.name.clone(),
+        arguments: arguments(call),
+        took: played.outcomes.get(&call.place).and_then(|live| live.took),
+        verdict,
+    }
+}
+
+fn verdict(
     rules: &Rules,
-    client: &Client,
     call: &Call,
     (expected, is_tape): (Option<&Outcome>, bool),
     played: &Played,
-) -> Judged {
-    let live = played.outcomes.get(&call.seq);
-    let verdict = match (expected, live) {
+) -> Verdict {
+    match (expected, played.outcomes.get(&call.place)) {
         (_, None) | (None, _) => Verdict::PassedOver("it was not said again".to_owned()),
         (Some(_), Some(_)) if is_tape && call.refused.is_some() => {
             let reason = call.refused.as_deref().unwrap_or_default();
             Verdict::PassedOver(format!("the proxy answered it itself on the tape ({reason})"))
         }
-        (Some(expected), Some(live)) => verdict(rules, call, expected, live),
-    };
-    Judged {
-        seq: call.seq,
-        session: client.session.clone(),
-        method: call.method.clone(),
-        name: call.name.clone(),
-        arguments: arguments(call),
-        took: live.and_then(|live| live.took),
-        verdict,
+        (Some(expected), Some(live)) => compared(rules, call, expected, live),
     }
 }
 
@@ -108,7 +111,7 @@ fn arguments(call: &Call) -> Option<Value> {
     serde_json::from_str(arguments).ok()
 }
 
-fn verdict(rules: &Rules, call: &Call, expected: &Outcome, live: &Outcome) -> Verdict {
+fn compared(rules: &Rules, call: &Call, expected: &Outcome, live: &Outcome) -> Verdict {
     let mut findings = between(rules, expected, live);
     let is_held = call.method == method::LISTEN;
     match (&expected.answer, &live.answer) {
@@ -168,19 +171,36 @@ fn methods(messages: &[Value]) -> Vec<String> {
 }
 
 /// What the server asked otherwise than on tape, or than in the other run.
-fn questions(played: &Played, first: Option<&Played>) -> Vec<Finding> {
+fn questions(script: &Script, rules: &Rules, played: &Played, first: Option<&Played>) -> Vec<Finding> {
     let known = first.map_or(&[][..], |first| &first.surprises);
     let new = played.surprises.iter().filter(|surprise| !known.contains(surprise));
-    new.map(|surprise| match surprise {
+    new.flat_map(|surprise| match surprise {
         Surprise::NotOnTape(asked) => {
-            question("the server asks what is not on the tape, and was given an error", None, Some(asked))
+            vec![question(
+                "the server asks what is not on the tape, and was given an error",
+                None,
+                Some(asked),
+            )]
         }
-        Surprise::Again(asked) => question("the server asks more often than on the tape", None, Some(asked)),
-        Surprise::NotAsked(seq, asked) => question(
-            &format!("the server does not ask any more what it asked in frame {seq}"),
-            Some(asked),
-            None,
-        ),
+        Surprise::Again(asked) => {
+            vec![question("the server asks more often than on the tape", None, Some(asked))]
+        }
+        Surprise::Otherwise(place, before, after) => {
+            let says = format!("the server asks otherwise than in {}", script.frame(*place));
+            let found = compare(rules, before, after).into_iter();
+            found
+                .map(|found| Finding {
+                    path: Some(found.path.to_string()),
+                    before: found.before,
+                    after: found.after,
+                    ..question(&says, Some(before), None)
+                })
+                .collect()
+        }
+        Surprise::NotAsked(place, asked) => {
+            let says = format!("the server does not ask any more what it asked in {}", script.frame(*place));
+            vec![question(&says, Some(asked), None)]
+        }
     })
     .collect()
 }
@@ -214,12 +234,13 @@ fn notes(script: &Script, after: &Run) -> Vec<String> {
     if script.lost > 0 {
         notes.push(format!("the tape lacks {} messages, which could not be played", script.lost));
     }
-    let redacted: Vec<u64> =
+    let redacted: Vec<Place> =
         after.clients.iter().flat_map(|played| played.redacted.iter().copied()).collect();
     if let Some(first) = redacted.first() {
         let count = redacted.len();
         notes.push(format!(
-            "{count} calls were sent with the mark of a secret that the tape does not show; the first is frame {first}"
+            "{count} calls were sent with the mark of a secret that the tape does not show; the first is {}",
+            script.frame(*first)
         ));
     }
     notes

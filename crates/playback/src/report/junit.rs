@@ -12,7 +12,7 @@ pub(super) fn write(report: &Report) -> String {
     let tests = report.calls.len() + report.remarks.len() + slower;
     let failures = report.differing() + report.remarks.len() + slower;
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
-    let name = attribute(&format!("{}: {} against {}", report.tape, report.after, report.before));
+    let name = attribute(&report.title());
     // Writing into a string does not fail.
     writeln!(
         xml,
@@ -22,7 +22,7 @@ pub(super) fn write(report: &Report) -> String {
     )
     .unwrap_or_default();
     for call in &report.calls {
-        let title = format!("frame {}: {}", call.seq, call.title());
+        let title = format!("{}: {}", call.frame, call.title());
         let inside = match &call.verdict {
             Verdict::Same => None,
             Verdict::PassedOver(reason) => Some(format!("<skipped message=\"{}\"/>", attribute(reason))),

@@ -17,6 +17,7 @@ pub use judge::{Before, judge};
 pub use latency::Latency;
 
 use crate::compare::Rules;
+use crate::tapes::Place;
 
 /// What is judged, and how.
 #[derive(Clone, Debug, Default)]
@@ -25,8 +26,6 @@ pub struct Terms {
     pub rules: Rules,
     /// So many times slower is a difference; none if time is only told.
     pub slowdown_max: Option<f64>,
-    /// What the calls were made again from.
-    pub tape: String,
     /// What the answers are compared with.
     pub before: String,
     /// Who gave the answers.
@@ -36,8 +35,8 @@ pub struct Terms {
 /// What a run showed.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// What the calls were made again from.
-    pub tape: String,
+    /// The tapes that the calls were made again from.
+    pub tapes: Vec<String>,
     /// What the answers were compared with.
     pub before: String,
     /// Who gave the answers.
@@ -61,8 +60,10 @@ pub struct Report {
 /// One call.
 #[derive(Clone, Debug)]
 pub struct Judged {
-    /// The number of its frame on the tape.
-    pub seq: u64,
+    /// Where its frame stands.
+    pub place: Place,
+    /// The same for people.
+    pub frame: String,
     /// The hash of its session's id.
     pub session: Option<String>,
     /// The method.
@@ -139,6 +140,11 @@ impl Report {
     /// The kinds of calls that are too slow.
     pub fn slower(&self) -> impl Iterator<Item = &Latency> {
         self.latencies.iter().filter(|latency| latency.is_slower)
+    }
+
+    /// What was compared with what.
+    pub fn title(&self) -> String {
+        format!("{}: {} against {}", self.tapes.join(", "), self.after, self.before)
     }
 
     /// The report as text of a form.

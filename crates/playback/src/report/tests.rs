@@ -2,12 +2,11 @@
 
 use serde_json::json;
 use shadowcat_pipeline::Direction::{ToClient, ToServer};
-use shadowcat_tape::Record;
 
 use super::*;
 use crate::replay::{Played, Run, Surprise};
-use crate::script::testing::frame;
-use crate::script::{Loading, Outcome, Script};
+use crate::script::testing::{frame, tapes};
+use crate::script::{Outcome, Script};
 
 fn script() -> Script {
     let call = |id: u64, name: &str| json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": name, "arguments": {"n": id}}});
@@ -15,8 +14,7 @@ fn script() -> Script {
         {"name": "a", "description": "one", "inputSchema": {"properties": {"n": {}}, "required": ["n"]}},
         {"name": "b"},
     ]);
-    let mut loading = Loading::default();
-    for frame in [
+    let frames = vec![
         frame(1, 0, ToServer, &json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})),
         frame(1, 10, ToClient, &json!({"id": 1, "result": {"tools": tools}})),
         frame(2, 20, ToServer, &call(2, "a")),
@@ -24,10 +22,8 @@ fn script() -> Script {
         frame(3, 40, ToServer, &call(3, "b")),
         frame(3, 50, ToClient, &answer(3, "same")),
         frame(4, 60, ToServer, &call(4, "b")),
-    ] {
-        loading.take(Record::Frame(Box::new(frame))).unwrap();
-    }
-    loading.finish().unwrap()
+    ];
+    Script::new(tapes([frames])).unwrap()
 }
 
 fn answer(id: u64, text: &str) -> Value {
@@ -40,9 +36,11 @@ fn run(answers: [Value; 3]) -> Run {
         between: Vec::new(),
         took: Some(Duration::from_millis(7)),
     };
-    let outcomes = [1, 21, 41].into_iter().zip(answers.map(outcome)).collect();
+    let outcomes =
+        [1, 21, 41].map(|seq| Place { tape: 0, seq }).into_iter().zip(answers.map(outcome)).collect();
     let surprises = vec![Surprise::NotOnTape(json!({"method": "roots/list"}))];
-    let played = Played { outcomes, surprises, redacted: vec![21], ..Played::default() };
+    let played =
+        Played { outcomes, surprises, redacted: vec![Place { tape: 0, seq: 21 }], ..Played::default() };
     Run { clients: vec![played], elapsed: Duration::from_millis(80) }
 }
 
@@ -57,12 +55,7 @@ fn changed() -> Run {
 
 fn report(run: &Run) -> Report {
     let named = |name: &str| name.to_owned();
-    let terms = Terms {
-        tape: named("x.tape"),
-        before: named("the tape"),
-        after: named("http://h/mcp"),
-        ..Terms::default()
-    };
+    let terms = Terms { before: named("the tape"), after: named("http://h/mcp"), ..Terms::default() };
     judge(&terms, &script(), Before::Tape, run)
 }
 

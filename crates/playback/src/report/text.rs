@@ -26,7 +26,7 @@ pub(super) fn write(report: &Report) -> String {
 }
 
 fn body(report: &Report, out: &mut String) -> fmt::Result {
-    writeln!(out, "{}: {} against {}\n", report.tape, report.after, report.before)?;
+    writeln!(out, "{}\n", report.title())?;
     calls(report, out)?;
     for remark in &report.remarks {
         writeln!(out, "differs: {}", remark.says)?;
@@ -56,15 +56,15 @@ fn calls(report: &Report, out: &mut String) -> fmt::Result {
         match &call.verdict {
             Verdict::Same => (),
             Verdict::PassedOver(reason) => {
-                writeln!(out, "not compared: {} (frame {}): {reason}\n", call.title(), call.seq)?;
+                writeln!(out, "not compared: {} ({}): {reason}\n", call.title(), call.frame)?;
             }
             Verdict::Differs(findings) => {
                 let earlier = told.iter().find(|(other, known)| {
                     other.method == call.method && other.name == call.name && *known == findings
                 });
-                write!(out, "differs: {} (frame {})", call.title(), call.seq)?;
+                write!(out, "differs: {} ({})", call.title(), call.frame)?;
                 if let Some((other, _)) = earlier {
-                    writeln!(out, ": as in frame {}\n", other.seq)?;
+                    writeln!(out, ": as in {}\n", other.frame)?;
                     continue;
                 }
                 writeln!(out)?;

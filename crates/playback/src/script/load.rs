@@ -7,147 +7,99 @@ use bytes::Bytes;
 use serde_json::Value;
 use shadowcat_pipeline::Direction;
 use shadowcat_protocol::{Limits, Message, method};
-use shadowcat_tape::{Action, Call as Taken, Calls, Frame, Kind, Record};
+use shadowcat_tape::{Action, Call as Taken, Frame, Kind};
 
 use super::{Call, Client, Heard, Note, Outcome, Question, Says, Script, Step, rounds};
 use crate::run_values::meaning;
+use crate::tapes::{Place, Run, Tapes};
 
-/// Messages of one script; what is played is in memory as a whole.
-const MESSAGES_MAX: usize = 1_000_000;
-/// Their bytes.
-const BYTES_MAX: usize = 512 * 1024 * 1024;
-/// Where client and proxy meet: what is played is what clients said, not what a bridge made of it.
-const HOP: &str = "edge";
+/// Between the last message of a run and the first of the next one.
+const PAUSE: Duration = Duration::from_millis(1);
 
-/// Why tapes cannot be played.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// Nobody said anything.
-    #[error("nothing on the tape was said by a client: there is nothing to play")]
-    Nothing,
-    /// More than memory should hold.
-    #[error(
-        "the tape holds more than {MESSAGES_MAX} messages or {} MiB: play a part of it, which `shadowcat tape cut` makes",
-        BYTES_MAX / (1024 * 1024)
-    )]
-    TooLong,
-}
+/// Nobody said anything on the tapes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("nothing on the tape was said by a client: there is nothing to play")]
+pub struct Silent;
 
-/// Takes the records of one tape after the other.
-#[derive(Debug)]
-pub struct Loading {
-    calls: Calls,
-    clients: BTreeMap<(Option<String>, bool), Client>,
-    lost: u64,
-    messages: usize,
-    bytes: usize,
-    /// Where the present tape begins.
-    base: Duration,
-    /// When the first and the last message passed.
-    span: Option<(Duration, Duration)>,
-}
-
-impl Default for Loading {
-    fn default() -> Self {
-        Self {
-            calls: Calls::at(HOP),
-            clients: BTreeMap::new(),
-            lost: 0,
-            messages: 0,
-            bytes: 0,
-            base: Duration::ZERO,
-            span: None,
-        }
-    }
-}
-
-impl Loading {
-    /// Takes the next record.
-    ///
-    /// # Errors
-    /// What is on the tapes is more than can be played at once.
-    pub fn take(&mut self, record: Record) -> Result<(), LoadError> {
-        match record {
-            Record::Frame(frame) if frame.hop == HOP => {
-                self.messages += 1;
-                self.bytes += frame.message.len();
-                if self.messages > MESSAGES_MAX || self.bytes > BYTES_MAX {
-                    return Err(LoadError::TooLong);
-                }
-                let at = self.at(&frame);
-                let (first, last) = self.span.unwrap_or((at, at));
-                self.span = Some((first.min(at), last.max(at)));
-                if let Some(call) = self.calls.take(*frame) {
-                    self.add(call);
-                }
-            }
-            Record::Lost(lost) => self.lost += lost.count,
-            Record::Frame(_) | Record::Header(_) | Record::End(_) => (),
-        }
-        Ok(())
-    }
-
-    /// What comes next is another tape, which is played behind this one. Sessions may go on there.
-    pub fn next_tape(&mut self) {
-        self.end_tape();
-        self.base = self.span.map_or(Duration::ZERO, |(_, last)| last);
-    }
-
-    fn end_tape(&mut self) {
-        let open = std::mem::replace(&mut self.calls, Calls::at(HOP));
-        open.rest().for_each(|call| self.add(call));
-    }
-
-    /// The script of all that was taken.
+impl Script {
+    /// The script of what is on tapes: run behind run, each at the times it had. Sessions may go on in the next.
     ///
     /// # Errors
     /// Nobody said anything.
-    pub fn finish(mut self) -> Result<Script, LoadError> {
-        self.end_tape();
-        let (first, last) = self.span.ok_or(LoadError::Nothing)?;
-        let mut clients: Vec<Client> = self.clients.into_values().collect();
+    pub fn new(tapes: Tapes) -> Result<Self, Silent> {
+        let (tapes, runs) = tapes.finish();
+        let lost = runs.iter().map(|run| run.lost).sum();
+        let mut loading = Loading::default();
+        for run in runs {
+            loading.add_run(run);
+        }
+        let length = loading.end;
+        let mut clients: Vec<Client> = loading.clients.into_values().collect();
         clients.retain(|client| !client.steps.is_empty());
         if clients.is_empty() {
-            return Err(LoadError::Nothing);
+            return Err(Silent);
         }
         for client in &mut clients {
             client.steps.sort_by_key(|step| step.at);
             rounds::join(client);
-            client.questions.sort_by_key(|question| question.seq);
+            client.questions.sort_by_key(|question| question.place);
             client.heard.sort_by_key(|heard| heard.at);
-            client.begin_at(first);
         }
         clients.sort_by_key(Client::begins);
-        Ok(Script { clients, lost: self.lost, length: last.saturating_sub(first) })
+        Ok(Self { tapes, clients, lost, length })
+    }
+}
+
+/// The clients so far.
+#[derive(Default)]
+struct Loading {
+    clients: BTreeMap<(Option<String>, bool), Client>,
+    /// The clock of the tapes when the present run began, and when that was in the script.
+    begun: (Duration, Duration),
+    /// When the last message passed.
+    end: Duration,
+}
+
+impl Loading {
+    fn add_run(&mut self, run: Run) {
+        let Some(first) = run.calls.iter().flat_map(Taken::frames).map(|frame| frame.at_us).min() else {
+            return;
+        };
+        let pause = if self.clients.is_empty() { Duration::ZERO } else { PAUSE };
+        self.begun = (Duration::from_micros(first), self.end + pause);
+        for call in run.calls {
+            self.add(call);
+        }
     }
 
     fn at(&self, frame: &Frame) -> Duration {
-        self.base + Duration::from_micros(frame.at_us)
+        let (tape, script) = self.begun;
+        script + Duration::from_micros(frame.at_us).saturating_sub(tape)
     }
 
     fn add(&mut self, taken: Taken) {
         let ended = taken.frames().map(|frame| self.at(frame)).max().unwrap_or_default();
-        let at = self.at(&taken.asked);
+        self.end = self.end.max(ended);
+        let (at, place) = (self.at(&taken.asked), Place::of(&taken.asked));
         let client = self.client(&taken.asked);
         client.ends = client.ends.max(ended);
         client.bridged |= taken.frames().any(is_bridged);
         match (taken.asked.direction, taken.asked.kind) {
             (Direction::ToServer, Kind::Request) => {
-                let seq = taken.asked.seq;
                 if let Some(call) = call(taken, at) {
-                    client.steps.push(Step { seq, at, says: Says::Call(Box::new(call)) });
+                    client.steps.push(Step { place, at, says: Says::Call(Box::new(call)) });
                 }
             }
             (Direction::ToServer, Kind::Notification) => {
-                let Frame { seq, method, message, .. } = taken.asked;
+                let Frame { method, message, .. } = taken.asked;
                 let note = Note { method: method.unwrap_or_default(), text: message.into() };
-                client.steps.push(Step { seq, at, says: Says::Note(note) });
+                client.steps.push(Step { place, at, says: Says::Note(note) });
             }
             (Direction::ToClient, Kind::Request) => client.questions.extend(question(&taken)),
             (Direction::ToClient, Kind::Notification) => {
-                let Frame { seq, method, message, .. } = taken.asked;
+                let Frame { method, message, .. } = taken.asked;
                 client.heard.push(Heard {
-                    seq,
+                    place,
                     at,
                     method: method.unwrap_or_default(),
                     text: message.into(),
@@ -191,7 +143,7 @@ fn call(taken: Taken, at: Duration) -> Option<Call> {
         took,
     };
     Some(Call {
-        seq: taken.asked.seq,
+        place: Place::of(&taken.asked),
         method: request.method().to_owned(),
         name: request.name().map(std::borrow::Cow::into_owned),
         id: request.id().as_json().into(),
@@ -221,20 +173,5 @@ fn question(taken: &Taken) -> Option<Question> {
         members.retain(|name, _| name == "result" || name == "error");
         Some(reply)
     });
-    Some(Question { seq: taken.asked.seq, asked: meaning(&asked), reply, took })
-}
-
-impl Client {
-    /// Moves the beginning of time to the first message of all tapes.
-    fn begin_at(&mut self, first: Duration) {
-        for step in &mut self.steps {
-            step.at = step.at.saturating_sub(first);
-            if let Says::Call(call) = &mut step.says {
-                call.ended = call.ended.map(|ended| ended.saturating_sub(first));
-                call.rounds.iter_mut().for_each(|at| *at = at.saturating_sub(first));
-            }
-        }
-        self.heard.iter_mut().for_each(|heard| heard.at = heard.at.saturating_sub(first));
-        self.ends = self.ends.saturating_sub(first);
-    }
+    Some(Question { place: Place::of(&taken.asked), asked: meaning(&asked), reply, took })
 }

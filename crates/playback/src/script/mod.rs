@@ -11,12 +11,16 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-pub use load::{LoadError, Loading};
+pub use load::Silent;
 pub(crate) use rounds::wanted;
+
+use crate::tapes::Place;
 
 /// All that is to be said again.
 #[derive(Clone, Debug, Default)]
 pub struct Script {
+    /// The names of the tapes.
+    pub tapes: Vec<String>,
     /// The clients, in the order of their first words.
     pub clients: Vec<Client>,
     /// Messages that passed and are not on the tape.
@@ -29,6 +33,14 @@ impl Script {
     /// The calls of all clients.
     pub fn calls(&self) -> usize {
         self.clients.iter().map(|client| client.calls().count()).sum()
+    }
+
+    /// A frame, as people are told: with the name of its tape where there are several.
+    pub fn frame(&self, place: Place) -> String {
+        match self.tapes.get(place.tape).filter(|_| self.tapes.len() > 1) {
+            Some(tape) => format!("frame {} of {tape}", place.seq),
+            None => format!("frame {}", place.seq),
+        }
     }
 }
 
@@ -71,8 +83,8 @@ impl Client {
 /// One thing that a client did.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// The number of its frame.
-    pub seq: u64,
+    /// Where its frame stands.
+    pub place: Place,
     /// When, from the beginning of the tape.
     pub at: Duration,
     /// What it said.
@@ -91,8 +103,8 @@ pub enum Says {
 /// A request, and what came of it.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// The number of its frame.
-    pub seq: u64,
+    /// Where its frame stands.
+    pub place: Place,
     /// The method.
     pub method: String,
     /// The tool, prompt, resource or task.
@@ -134,8 +146,8 @@ pub struct Note {
 /// What a server asked, as a request of its own or in an answer that wants more.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// The number of the frame that asked.
-    pub seq: u64,
+    /// Where the frame that asked stands.
+    pub place: Place,
     /// `method` and `params` without what belongs to one run.
     pub asked: Value,
     /// `result` or `error`; none if it was never answered.
@@ -147,8 +159,8 @@ pub struct Question {
 /// What a server told a client outside of its calls.
 #[derive(Clone, Debug)]
 pub struct Heard {
-    /// The number of its frame.
-    pub seq: u64,
+    /// Where its frame stands.
+    pub place: Place,
     /// When.
     pub at: Duration,
     /// The method.

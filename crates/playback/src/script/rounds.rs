@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Call, Client, Question, Says, Step};
 use crate::run_values::meaning;
+use crate::tapes::Place;
 
 /// What a call that wants more is known by: its method, its name, and the state its client brings back.
 type Key = (String, Option<String>, Option<String>);
@@ -26,7 +27,7 @@ pub(super) fn join(client: &mut Client) {
         let wants = wants(&call);
         let next_key = wants.as_ref().map(|(state, _)| key(&call, state.as_ref()));
         let place = if let Some((place, wanted, responses)) = asked_again {
-            client.questions.extend(questions(step.seq, wanted, responses));
+            client.questions.extend(questions(step.place, wanted, responses));
             if let Some(Step { says: Says::Call(first), .. }) = steps.get_mut(place) {
                 first.go_on(*call, step.at);
             }
@@ -89,12 +90,12 @@ pub(crate) fn wanted(answer: &Value) -> Option<(Option<String>, Map<String, Valu
 }
 
 fn questions(
-    seq: u64,
+    place: Place,
     wanted: Map<String, Value>,
     responses: Map<String, Value>,
 ) -> impl Iterator<Item = Question> {
     wanted.into_iter().map(move |(key, asked)| Question {
-        seq,
+        place,
         asked: meaning(&asked),
         reply: responses.get(&key).map(|result| json!({ "result": result })),
         took: Duration::ZERO,

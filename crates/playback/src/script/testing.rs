@@ -2,8 +2,10 @@
 
 use serde_json::Value;
 use shadowcat_pipeline::Direction;
-use shadowcat_tape::{Action, ClientSide, Frame, Kind};
+use shadowcat_tape::{Action, ClientSide, Frame, Header, Kind, Record};
 use time::OffsetDateTime;
+
+use crate::tapes::Tapes;
 
 /// A frame of one session; the number of its frame is its time and one.
 pub(crate) fn frame(exchange: u64, at_ms: u64, direction: Direction, message: &Value) -> Frame {
@@ -36,4 +38,28 @@ pub(crate) fn frame(exchange: u64, at_ms: u64, direction: Direction, message: &V
         unfolded: false,
         message: message.to_string(),
     }
+}
+
+pub(crate) fn header() -> Header {
+    Header {
+        major: 1,
+        minor: 0,
+        program: "test".to_owned(),
+        tape: String::new(),
+        created: OffsetDateTime::UNIX_EPOCH,
+        redacted: true,
+        imported: None,
+        previous: None,
+        partial: false,
+    }
+}
+
+/// Tapes with these frames, called `0.tape` and so on.
+pub(crate) fn tapes(tapes: impl IntoIterator<Item = Vec<Frame>>) -> Tapes {
+    let mut read = Tapes::default();
+    for (number, frames) in tapes.into_iter().enumerate() {
+        let records = frames.into_iter().map(|frame| Ok(Record::Frame(Box::new(frame))));
+        read.read(&format!("{number}.tape"), records).unwrap();
+    }
+    read
 }

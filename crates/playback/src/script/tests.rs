@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde_json::json;
 use shadowcat_pipeline::Direction::{ToClient, ToServer};
-use shadowcat_tape::{ClientSide, Frame, Lost, Record};
+use shadowcat_tape::{ClientSide, Frame, Header, Lost, ReadError, Record};
 
-use super::testing::frame;
+use super::testing::{frame, header, tapes};
 use super::*;
+use crate::tapes::{LoadError, Tapes};
 
 fn modern(frame: Frame) -> Frame {
     let era = "modern".to_owned();
@@ -15,11 +16,7 @@ fn modern(frame: Frame) -> Frame {
 }
 
 fn script(frames: Vec<Frame>) -> Script {
-    let mut loading = Loading::default();
-    for frame in frames {
-        loading.take(Record::Frame(Box::new(frame))).unwrap();
-    }
-    loading.finish().unwrap()
+    Script::new(tapes([frames])).unwrap()
 }
 
 fn call(id: u64, params: &Value) -> Value {
@@ -73,25 +70,62 @@ fn the_rounds_of_a_modern_call_are_one_call_and_their_questions_are_questions() 
     assert_eq!(client.questions[0].reply, Some(json!({"result": {"action": "accept"}})));
 }
 
+fn ping(id: u64) -> Value {
+    json!({"id": id, "jsonrpc": "2.0", "method": "ping"})
+}
+
 #[test]
 fn tapes_are_played_one_behind_the_other_and_a_session_goes_on() {
-    let mut loading = Loading::default();
-    let ping = |id: u64| json!({"id": id, "jsonrpc": "2.0", "method": "ping"});
-    loading.take(Record::Frame(Box::new(frame(1, 10, ToServer, &ping(1))))).unwrap();
-    loading.take(Record::Lost(Lost { since: 2, count: 3, reason: "disk".to_owned() })).unwrap();
-    loading.next_tape();
-    loading.take(Record::Frame(Box::new(frame(1, 5, ToServer, &ping(2))))).unwrap();
-    let script = loading.finish().unwrap();
-    assert_eq!((script.clients.len(), script.lost), (1, 3));
-    let at: Vec<Duration> = script.clients[0].steps.iter().map(|step| step.at).collect();
-    assert_eq!(at, [Duration::ZERO, Duration::from_millis(5)]);
+    let first = [frame(1, 10, ToServer, &ping(1)), frame(1, 20, ToClient, &json!({"id": 1, "result": {}}))];
+    // Of a tape that was begun long before its first message.
+    let second = [frame(1, 60_010, ToServer, &ping(2)), frame(2, 60_015, ToServer, &ping(3))];
+    let script = Script::new(tapes([first.to_vec(), second.to_vec()])).unwrap();
+    let at: Vec<u128> = script.clients[0].steps.iter().map(|step| step.at.as_millis()).collect();
+    assert_eq!((script.clients.len(), at), (1, vec![0, 11, 16]));
+    let frames: Vec<String> = script.clients[0].steps.iter().map(|step| script.frame(step.place)).collect();
+    assert_eq!(frames, ["frame 11 of 0.tape", "frame 60011 of 1.tape", "frame 60016 of 1.tape"]);
+}
+
+#[test]
+fn a_call_that_is_answered_on_the_next_tape_of_its_run_is_one_call_at_its_times() {
+    let header = |tape: &str, previous: Option<&str>| {
+        Ok(Record::Header(Header {
+            tape: tape.to_owned(),
+            previous: previous.map(str::to_owned),
+            ..header()
+        }))
+    };
+    let of = |frame: Frame| Ok(Record::Frame(Box::new(frame)));
+    let lost = Lost { since: 2, count: 3, reason: "disk".to_owned() };
+    let mut tapes = Tapes::default();
+    let asked = of(frame(1, 0, ToServer, &ping(1)));
+    tapes.read("one", [header("a", None), asked, Ok(Record::Lost(lost))].into_iter()).unwrap();
+    let answer = of(Frame { seq: 1, ..frame(1, 70, ToClient, &json!({"id": 1, "result": {}})) });
+    let next = of(Frame { seq: 2, ..frame(2, 90, ToServer, &ping(2)) });
+    tapes.read("two", [header("b", Some("a")), answer, next].into_iter()).unwrap();
+    let script = Script::new(tapes).unwrap();
+    let calls: Vec<&Call> = script.clients[0].calls().collect();
+    assert_eq!(calls[0].ended, Some(Duration::from_millis(5)), "{calls:?}");
+    assert_eq!(script.clients[0].steps[1].at, Duration::from_millis(90));
+    assert_eq!((script.lost, script.frame(calls[1].place)), (3, "frame 2 of two".to_owned()));
+}
+
+#[test]
+fn a_tape_that_is_being_written_is_played_as_far_as_it_is_whole_and_a_damaged_one_is_not() {
+    let place = shadowcat_tape::Place { line: Some(3), offset: 70 };
+    let asked = || Ok(Record::Frame(Box::new(frame(1, 0, ToServer, &ping(1)))));
+    let mut tapes = Tapes::default();
+    tapes.read("torn", [asked(), Err(ReadError::Torn { place })].into_iter()).unwrap();
+    assert_eq!(Script::new(tapes).unwrap().calls(), 1);
+    let fault = Err(ReadError::Corrupt { place, detail: String::new() });
+    let read = Tapes::default().read("damaged", [asked(), fault, asked()].into_iter());
+    assert!(matches!(read, Err(LoadError::Damaged(_))));
 }
 
 #[test]
 fn a_tape_on_which_no_client_says_anything_is_refused() {
-    assert!(matches!(Loading::default().finish(), Err(LoadError::Nothing)));
-    let mut loading = Loading::default();
     let note = json!({"method": "notifications/tools/list_changed"});
-    loading.take(Record::Frame(Box::new(frame(1, 0, ToClient, &note)))).unwrap();
-    assert!(matches!(loading.finish(), Err(LoadError::Nothing)));
+    for frames in [vec![], vec![frame(1, 0, ToClient, &note)]] {
+        assert!(matches!(Script::new(tapes([frames])), Err(Silent)));
+    }
 }

@@ -1,9 +1,9 @@
-use std::convert::Infallible;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use shadowcat_pipeline::{Back, Direction, ExchangeId};
-use shadowcat_playback::player::{Loading, Settings};
+use shadowcat_playback::Tapes;
+use shadowcat_playback::player::Settings;
 use shadowcat_tape::{Action, ClientSide, Frame, Kind, Record};
 use tokio::time::Instant;
 
@@ -48,10 +48,9 @@ fn player() -> Arc<Player> {
         frame(2, Direction::ToClient, Kind::Notification, &progress),
         frame(4, Direction::ToClient, Kind::Response, &answer),
     ];
-    let mut loading = Loading::new(Settings::default());
-    let Ok(read) = loading.read("a.tape", frames.into_iter().map(Ok::<_, Infallible>));
-    read.unwrap();
-    Arc::new(loading.finish().unwrap())
+    let mut tapes = Tapes::default();
+    tapes.read("a.tape", frames.into_iter().map(Ok)).unwrap();
+    Arc::new(Player::new(tapes, Settings::default()).unwrap())
 }
 
 struct NoBack;
