@@ -1,20 +1,15 @@
 //! `shadowcat tape export`: tapes in the formats of other tools.
 
 use std::fs::File;
-use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Component, Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use shadowcat_tape::export::{Export, Format, Language};
-use shadowcat_tape::{Keys, OpenError, ReadError};
+use shadowcat_tape::{Keys, OpenError, ReadError, Record, Redactor};
 
 use super::files::{self, TapeFiles};
 use crate::failure::Failure;
-
-/// How often the progress of a long export is told.
-const TELL_EVERY: Duration = Duration::from_secs(1);
-/// So many records go by between two looks at the clock.
-const RECORDS_A_LOOK: u64 = 256;
+use crate::progress::Progress;
 
 /// What is exported, and to where.
 #[derive(Debug, clap::Args)]
@@ -30,6 +25,9 @@ pub(super) struct Args {
     /// Write to this file instead of standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Keep the credentials that are on tapes which were recorded with them
+    #[arg(long)]
+    no_redact: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -59,8 +57,10 @@ impl Args {
         if self.lang.is_some() && self.format != Word::Test {
             return Err(Failure::usage("`--lang` is for `test`"));
         }
+        self.can_be_read(tapes)?;
+        let redactor = if self.no_redact { None } else { Some(super::redactor()?) };
         let Some(path) = &self.output else {
-            return match self.write(tapes, io::stdout().lock()) {
+            return match self.write(tapes, redactor, io::stdout().lock()) {
                 // A reader that has seen enough is no failure.
                 Err(Stop::Written(cause)) if cause.kind() == ErrorKind::BrokenPipe => Ok(()),
                 done => done.map_err(|stop| stop.failure("standard output")),
@@ -74,20 +74,57 @@ impl Args {
             )));
         }
         let file = File::create(path).map_err(|cause| Stop::Written(cause).failure(&place))?;
-        self.write(tapes, file).map_err(|stop| stop.failure(&place))
+        self.write(tapes, redactor, file).map_err(|stop| stop.failure(&place))
+    }
+
+    /// Before anything is written: a file that is there is not lost for what cannot be exported.
+    fn can_be_read(&self, tapes: &[PathBuf]) -> Result<(), Failure> {
+        for tape in tapes {
+            let failed = |cause| Stop::Read(tape.clone(), cause).failure("");
+            let mut reader = shadowcat_tape::open(tape, &Keys::default()).map_err(failed)?;
+            match reader.next() {
+                Some(Ok(Record::Header(header))) if !header.redacted => self.of_open(tape)?,
+                Some(Err(cause)) if reader.next().is_none() => {
+                    return Err(Failure::caused(format!("{}: cannot be exported", tape.display()), cause));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A test asks what is on its tape.
+    fn of_open(&self, tape: &Path) -> Result<(), Failure> {
+        if self.format != Word::Test || self.no_redact {
+            return Ok(());
+        }
+        let tape = tape.display();
+        Err(Failure::plain(format!(
+            "{tape}: it was recorded with its credentials, and a test would ask them; make it of a copy without them \
+             (`shadowcat tape redact {tape} -o FILE`), or keep them (`--no-redact`)"
+        )))
     }
 
     /// Writes all that is whole. What is damaged is told at the end.
-    fn write(&self, tapes: &[PathBuf], out: impl Write) -> Result<(), Stop> {
-        let mut export = Export::begin(&self.format(tapes), BufWriter::new(out)).map_err(Stop::Written)?;
-        let mut progress = Progress::new(tapes);
-        let mut damaged = None;
+    fn write(&self, tapes: &[PathBuf], redactor: Option<Redactor>, out: impl Write) -> Result<(), Stop> {
+        let mut export =
+            Export::begin(&self.format(tapes), redactor, BufWriter::new(out)).map_err(Stop::Written)?;
+        let bytes = tapes.iter().filter_map(|path| path.metadata().ok()).map(|file| file.len()).sum();
+        let mut progress = Progress::over(bytes, "exporting");
+        let (mut done, mut damaged) = (0, None);
         for path in tapes {
-            let fault = copy(path, &mut export, &mut progress)?;
+            let fault = copy(path, &mut export, &mut |at| progress.at(done + at))?;
+            done += path.metadata().map_or(0, |file| file.len());
             damaged = damaged.or(fault.map(|fault| (path.clone(), fault)));
         }
-        progress.end();
+        drop(progress);
+        let replaced = export.replaced();
         export.end().map_err(Stop::Written)?;
+        if replaced > 0 {
+            let what =
+                if replaced == 1 { "1 credential was" } else { &format!("{replaced} credentials were") };
+            writeln!(io::stderr(), "shadowcat: {what} replaced; `--no-redact` keeps them").ok();
+        }
         damaged.map_or(Ok(()), |(path, fault)| Err(Stop::Damaged(path, fault)))
     }
 
@@ -148,7 +185,7 @@ fn is_same(tape: &Path, output: &Path) -> bool {
 fn copy<W: Write>(
     path: &Path,
     export: &mut Export<W>,
-    progress: &mut Progress,
+    progress: &mut dyn FnMut(u64),
 ) -> Result<Option<ReadError>, Stop> {
     let read = |cause| Stop::Read(path.to_owned(), cause);
     let mut reader = shadowcat_tape::open(path, &Keys::default()).map_err(read)?;
@@ -160,54 +197,7 @@ fn copy<W: Write>(
             Err(ReadError::Torn { .. }) => {}
             Err(error) => fault = fault.or(Some(error)),
         }
-        progress.at(reader.offset());
+        progress(reader.offset());
     }
-    progress.tape(reader.offset());
     Ok(fault)
-}
-
-/// Tells on a terminal how far a long export is.
-struct Progress {
-    bytes: u64,
-    /// Of the tapes that are done.
-    done: u64,
-    records: u64,
-    told: Instant,
-    is_shown: bool,
-}
-
-impl Progress {
-    fn new(tapes: &[PathBuf]) -> Self {
-        let bytes = tapes.iter().filter_map(|path| path.metadata().ok()).map(|file| file.len()).sum();
-        Self { bytes, done: 0, records: 0, told: Instant::now(), is_shown: false }
-    }
-
-    fn at(&mut self, offset: u64) {
-        self.records += 1;
-        if !self.records.is_multiple_of(RECORDS_A_LOOK) || self.told.elapsed() < TELL_EVERY {
-            return;
-        }
-        self.told = Instant::now();
-        if io::stderr().is_terminal() {
-            self.is_shown = true;
-            let percent = (self.done + offset) * 100 / self.bytes.max(1);
-            write!(
-                io::stderr(),
-                "\r{percent:3} % of {} MB, {} records",
-                self.bytes / 1_000_000,
-                self.records
-            )
-            .ok();
-        }
-    }
-
-    fn tape(&mut self, bytes: u64) {
-        self.done += bytes;
-    }
-
-    fn end(&self) {
-        if self.is_shown {
-            writeln!(io::stderr()).ok();
-        }
-    }
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use shadowcat_tape::{Call, EditError, FileError, Header, Keys, Redactor, Selection, Summary};
+use shadowcat_tape::{Call, EditError, FileError, Header, Keys, Selection, Summary};
 
 use super::files::TapeFiles;
 use super::range::Range;
@@ -63,8 +63,7 @@ const TAPES_MAX: usize = 256;
 impl Redact {
     pub(super) fn run(&self, tapes: &[PathBuf]) -> Result<(), Failure> {
         let tape = only(tapes, "redact")?;
-        let redactor =
-            Redactor::new().map_err(|cause| Failure::caused("redaction cannot be set up", cause))?;
+        let redactor = super::redactor()?;
         let mut progress = Progress::over(bytes(tape), "redacting");
         let (keys, told) = (Keys::default(), &mut |at| progress.at(at));
         header(tape, &keys)?;

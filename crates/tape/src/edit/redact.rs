@@ -5,7 +5,6 @@ use std::path::Path;
 use super::{EditError, Input, Piece};
 use crate::file::TapeFile;
 use crate::keys::Keys;
-use crate::record::Frame;
 use crate::redact::Redactor;
 use crate::tape::Summary;
 
@@ -25,24 +24,13 @@ pub fn redact(
     let mut count = 0;
     while let Some(piece) = input.next()? {
         match piece {
-            Piece::Frame(frame) => {
-                let redacted = without_secrets(*frame, redactor, &mut count);
-                out.frame(&redacted)?;
+            Piece::Frame(mut frame) => {
+                count += u64::from(redactor.frame(&mut frame));
+                out.frame(&frame)?;
             }
             Piece::Lost(lost) => out.lost(lost.count, &lost.reason)?,
         }
         progress(input.reader.offset());
     }
     Ok((out.finish()?, count))
-}
-
-fn without_secrets(mut frame: Frame, redactor: &Redactor, count: &mut u64) -> Frame {
-    let redacted = redactor.json(&frame.message);
-    if redacted.count > 0 {
-        *count += u64::from(redacted.count);
-        frame.redactions = frame.redactions.saturating_add(redacted.count);
-        frame.message = redacted.text.into_owned();
-    }
-    frame.method = frame.method.map(|method| redactor.text(&method).text.into_owned());
-    frame
 }

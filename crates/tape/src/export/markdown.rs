@@ -4,6 +4,7 @@
 //! or turns the direction of the text stands in the transcript as it is.
 
 use std::io::{self, Write};
+use std::ops::Range;
 
 use shadowcat_pipeline::Direction;
 use shadowcat_protocol::{json, method};
@@ -12,6 +13,7 @@ use super::{Begun, Told, without_meta};
 use crate::calls::Call;
 use crate::clock::rfc3339;
 use crate::record::{Action, Frame, Kind, Lost};
+use crate::render;
 
 /// Longer blocks are folded: their first line is enough to pass them over.
 const LINES_SHOWN_MAX: usize = 25;
@@ -19,6 +21,11 @@ const LINES_SHOWN_MAX: usize = 25;
 const BLOCK_BYTES_MAX: usize = 16 * 1024;
 /// Longer names and sentences are cut.
 const TEXT_CHARS_MAX: usize = 200;
+/// More messages that come within one call are counted, and more names of a list.
+const ITEMS_MAX: usize = 20;
+const NAMES_MAX: usize = 40;
+/// Where the time of day stands in RFC 3339, to the millisecond.
+const CLOCK: Range<usize> = 11..23;
 
 #[derive(Default)]
 pub(super) struct Transcript {
@@ -26,7 +33,11 @@ pub(super) struct Transcript {
     session: Option<String>,
     /// It has its heading; none has at the start of a tape.
     headed: bool,
+    /// What was written last is an item of a list, which another item goes on and all else ends.
+    listing: bool,
     calls: u64,
+    failed: u64,
+    unanswered: u64,
 }
 
 impl Told for Transcript {
@@ -38,6 +49,7 @@ impl Told for Transcript {
         let redacted = if tape.header.redacted { "" } else { " **Credentials were not replaced.**" };
         let begun = rfc3339(tape.header.created);
         self.headed = false;
+        self.end_list(out)?;
         writeln!(out, "# {}\n\nRecorded from {begun}.{redacted}\n", code(tape.name))
     }
 
@@ -45,30 +57,63 @@ impl Told for Transcript {
         if !self.headed || self.session != call.asked.session {
             self.session.clone_from(&call.asked.session);
             self.headed = true;
+            self.end_list(out)?;
             heading(call, out)?;
         }
         if call.asked.kind == Kind::Notification {
-            return notification(&call.asked, out);
+            return self.item(&call.asked, out);
         }
         self.calls += 1;
+        self.failed += u64::from(call.answer.as_ref().is_some_and(Frame::is_failure));
+        self.unanswered += u64::from(call.is_unanswered());
         let whose = if call.asked.direction == Direction::ToClient { "The server asks: " } else { "" };
-        writeln!(out, "### {}. {whose}{}\n", self.calls, title(&call.asked))?;
+        let begun = rfc3339(call.asked.time);
+        let clock = begun.get(CLOCK).unwrap_or(&begun);
+        self.end_list(out)?;
+        writeln!(out, "### {}. {whose}{} · {clock}\n", self.calls, title(&call.asked))?;
         asked(&call.asked, out)?;
-        for frame in &call.between {
-            notification(frame, out)?;
+        for frame in call.between.iter().take(ITEMS_MAX) {
+            self.item(frame, out)?;
+        }
+        self.end_list(out)?;
+        match call.between.len().saturating_sub(ITEMS_MAX) {
+            0 => {}
+            more => writeln!(out, "{more} more such messages are on the tape.\n")?,
         }
         answer(call, out)
     }
 
     fn lost(&mut self, lost: &Lost, out: &mut dyn Write) -> io::Result<()> {
+        self.end_list(out)?;
         writeln!(out, "> {} messages are missing here ({}).\n", lost.count, code(&lost.reason))
     }
 
     fn end(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        match self.calls {
-            0 => writeln!(out, "No calls."),
-            _ => Ok(()),
+        self.end_list(out)?;
+        let calls = match self.calls {
+            0 => return writeln!(out, "No calls."),
+            1 => "1 call".to_owned(),
+            calls => format!("{calls} calls"),
+        };
+        writeln!(out, "---\n\n{calls}, {} failed, {} without an answer.", self.failed, self.unanswered)
+    }
+}
+
+impl Transcript {
+    /// A notification, and a question that travels in the replies of a call: a line.
+    fn item(&mut self, frame: &Frame, out: &mut dyn Write) -> io::Result<()> {
+        self.listing = true;
+        let arrow = if frame.direction == Direction::ToServer { "→" } else { "←" };
+        write!(out, "- {arrow} {}", title(frame))?;
+        let params = without_meta(json::get(&frame.message, &["params"]).unwrap_or("{}"));
+        if params != "{}" {
+            write!(out, " {}", code(&json::compact(&params)))?;
         }
+        out.write_all(b"\n")
+    }
+
+    fn end_list(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        if std::mem::take(&mut self.listing) { out.write_all(b"\n") } else { Ok(()) }
     }
 }
 
@@ -98,26 +143,24 @@ fn asked(frame: &Frame, out: &mut dyn Write) -> io::Result<()> {
         Some(method::TOOLS_CALL | method::PROMPTS_GET) => {
             json::get(params, &["arguments"]).unwrap_or("{}").to_owned()
         }
-        Some(method::RESOURCES_READ) => return Ok(()),
+        Some(method::RESOURCES_READ) => "{}".to_owned(),
         _ => without_meta(params),
     };
-    if json::compact(&shown) == "{}" { Ok(()) } else { block("json", &json::indented(&shown), out) }
-}
-
-/// A notification, and a question that travels in the replies of a call: a line.
-fn notification(frame: &Frame, out: &mut dyn Write) -> io::Result<()> {
-    let arrow = if frame.direction == Direction::ToServer { "→" } else { "←" };
-    write!(out, "- {arrow} {}", title(frame))?;
-    let params = without_meta(json::get(&frame.message, &["params"]).unwrap_or("{}"));
-    if params != "{}" {
-        write!(out, " {}", code(&json::compact(&params)))?;
+    if json::compact(&shown) != "{}" {
+        block("json", &json::indented(&shown), out)?;
     }
-    out.write_all(b"\n\n")
+    match json::get(params, &["inputResponses"]) {
+        Some(answers) => {
+            out.write_all(b"Answers to what was asked back:\n\n")?;
+            block("json", &json::indented(answers), out)
+        }
+        None => Ok(()),
+    }
 }
 
 fn answer(call: &Call, out: &mut dyn Write) -> io::Result<()> {
     let Some(answer) = &call.answer else { return out.write_all(b"**No answer** on the tape.\n\n") };
-    let took = answer.took_us.map_or_else(String::new, |us| format!(" after {}", time(us)));
+    let took = answer.took_us.map_or_else(String::new, |us| format!(" after {}", render::duration(us)));
     if let Some(error) = json::get(&answer.message, &["error"]) {
         let refused = match &answer.action {
             Action::Refused { reason } => format!(", refused by the proxy as {}", code(reason)),
@@ -131,9 +174,33 @@ fn answer(call: &Call, out: &mut dyn Write) -> io::Result<()> {
             None => Ok(()),
         };
     }
+    let told = json::get(&answer.message, &["result"]).unwrap_or("{}");
+    if let Some(questions) = json::get(told, &["inputRequests"]) {
+        writeln!(out, "Asks back{took}:\n")?;
+        return block("json", &json::indented(questions), out);
+    }
     let word = if answer.is_failure() { "**Tool error**" } else { "Result" };
-    writeln!(out, "{word}{took}:\n")?;
-    result(&call.asked, json::get(&answer.message, &["result"]).unwrap_or("{}"), out)
+    match brief(&call.asked, told) {
+        Some(brief) => writeln!(out, "{word}{took}, {brief}.\n")?,
+        None => writeln!(out, "{word}{took}:\n")?,
+    }
+    result(&call.asked, told, out)
+}
+
+/// In a line what a long result says: who the server is, or what is on the list.
+fn brief(asked: &Frame, result: &str) -> Option<String> {
+    let text = |item: &str, name| code(&json::get(item, &[name]).and_then(json::string).unwrap_or_default());
+    if let Some(server) = json::get(result, &["serverInfo"]) {
+        return Some(format!("{} {}", text(server, "name"), text(server, "version")));
+    }
+    let member = method::list_member(asked.method.as_deref()?)?;
+    let mut names: Vec<String> =
+        json::elements(json::get(result, &[member])?).map(|item| text(item, "name")).collect();
+    let all = names.len();
+    names.truncate(NAMES_MAX);
+    let more = if all > NAMES_MAX { ", …" } else { "" };
+    let colon = if all > 0 { ": " } else { "" };
+    Some(format!("{all} on the list{colon}{}{more}", names.join(", ")))
 }
 
 /// What a tool says is shown as what it is; all else as JSON.
@@ -149,7 +216,10 @@ fn result(asked: &Frame, result: &str, out: &mut dyn Write) -> io::Result<()> {
         }
     }
     match json::get(result, &["structuredContent"]) {
-        Some(structured) => block("json", &json::indented(structured), out),
+        Some(structured) => {
+            out.write_all(b"As data:\n\n")?;
+            block("json", &json::indented(structured), out)
+        }
         None => Ok(()),
     }
 }
@@ -214,13 +284,5 @@ fn visible(c: char) -> char {
         | '\u{2066}'..='\u{2069}' => '\u{fffd}',
         _ if c.is_control() => '\u{fffd}',
         _ => c,
-    }
-}
-
-fn time(us: u64) -> String {
-    match us {
-        0..1_000 => format!("{us} µs"),
-        1_000..10_000_000 => format!("{} ms", us / 1_000),
-        _ => format!("{} s", us / 1_000_000),
     }
 }

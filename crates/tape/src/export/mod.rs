@@ -4,6 +4,8 @@
 //! in the order in which they were asked; those that tell of messages are given the frames as they stand on the tape.
 
 mod har;
+#[cfg(test)]
+pub(crate) mod har12;
 mod jsonl;
 mod markdown;
 mod order;
@@ -16,6 +18,7 @@ use shadowcat_protocol::json;
 
 use crate::calls::Call;
 use crate::record::{Frame, Header, Lost, Record};
+use crate::redact::Redactor;
 use order::Ordered;
 
 pub use produced::Language;
@@ -62,6 +65,15 @@ pub struct Export<W> {
     form: Form,
     /// The name of the tape that is read.
     name: String,
+    redaction: Option<Redaction>,
+}
+
+/// What is done about credentials that are on a tape.
+struct Redaction {
+    redactor: Redactor,
+    /// The tape that is read may hold some.
+    is_due: bool,
+    replaced: u64,
 }
 
 enum Form {
@@ -70,11 +82,11 @@ enum Form {
 }
 
 impl<W: Write> Export<W> {
-    /// Begins one.
+    /// Begins one. `redactor` replaces the credentials of tapes that were recorded with them; without it they are told.
     ///
     /// # Errors
     /// What the output says, as with all the others.
-    pub fn begin(format: &Format, mut out: W) -> io::Result<Self> {
+    pub fn begin(format: &Format, redactor: Option<Redactor>, mut out: W) -> io::Result<Self> {
         let mut form = match format {
             Format::Jsonl => Form::Messages(Box::<jsonl::Lines>::default()),
             Format::Har => Form::calls(har::Har::default()),
@@ -84,17 +96,25 @@ impl<W: Write> Export<W> {
         if let Form::Calls { told, .. } = &mut form {
             told.begin(&mut out)?;
         }
-        Ok(Self { out, form, name: String::new() })
+        let redaction = redactor.map(|redactor| Redaction { redactor, is_due: true, replaced: 0 });
+        Ok(Self { out, form, name: String::new(), redaction })
     }
 
     /// What follows is from the tape of this name.
     pub fn tape(&mut self, name: &str) -> io::Result<()> {
         name.clone_into(&mut self.name);
+        if let Some(redaction) = &mut self.redaction {
+            // Its header, which says otherwise, may be damaged.
+            redaction.is_due = true;
+        }
         self.form.rest(&mut self.out)
     }
 
     /// Takes the next record.
-    pub fn record(&mut self, record: Record) -> io::Result<()> {
+    pub fn record(&mut self, mut record: Record) -> io::Result<()> {
+        if let Some(redaction) = &mut self.redaction {
+            redaction.apply(&mut record);
+        }
         let out = &mut self.out;
         match (record, &mut self.form) {
             (Record::Header(header), form) => {
@@ -115,6 +135,11 @@ impl<W: Write> Export<W> {
         }
     }
 
+    /// How many credentials were replaced.
+    pub fn replaced(&self) -> u64 {
+        self.redaction.as_ref().map_or(0, |redaction| redaction.replaced)
+    }
+
     /// Ends it; gives the output back.
     pub fn end(mut self) -> io::Result<W> {
         self.form.rest(&mut self.out)?;
@@ -123,6 +148,19 @@ impl<W: Write> Export<W> {
         }
         self.out.flush()?;
         Ok(self.out)
+    }
+}
+
+impl Redaction {
+    fn apply(&mut self, record: &mut Record) {
+        match record {
+            Record::Header(header) => {
+                self.is_due = !header.redacted;
+                header.redacted = true;
+            }
+            Record::Frame(frame) if self.is_due => self.replaced += u64::from(self.redactor.frame(frame)),
+            Record::Frame(_) | Record::Lost(_) | Record::End(_) => {}
+        }
     }
 }
 

@@ -115,7 +115,7 @@ fn conversation() -> Vec<Record> {
 }
 
 fn exported(format: &Format, records: impl IntoIterator<Item = Record>) -> String {
-    let mut export = Export::begin(format, Vec::new()).unwrap();
+    let mut export = Export::begin(format, None, Vec::new()).unwrap();
     export.tape("a.tape.jsonl").unwrap();
     records.into_iter().for_each(|record| export.record(record).unwrap());
     String::from_utf8(export.end().unwrap()).unwrap()
@@ -130,6 +130,7 @@ fn a_transcript_reads_like_a_conversation() {
 fn an_archive_has_an_entry_for_each_call() {
     let har = exported(&Format::Har, conversation());
     let har: Value = serde_json::from_str(&har).unwrap();
+    assert_eq!(har12::faults(&har), Vec::<String>::new());
     let har = format!("{har:#}").replace(env!("CARGO_PKG_VERSION"), "VERSION");
     insta::assert_snapshot!("har", har);
 }
@@ -152,7 +153,7 @@ fn a_test_repeats_the_calls_in_each_language() {
 #[test]
 fn several_tapes_make_one_document() {
     for format in [Format::Har, Format::Markdown, Format::Jsonl] {
-        let mut export = Export::begin(&format, Vec::new()).unwrap();
+        let mut export = Export::begin(&format, None, Vec::new()).unwrap();
         for name in ["a", "b"] {
             export.tape(name).unwrap();
             for record in conversation() {
@@ -166,6 +167,45 @@ fn several_tapes_make_one_document() {
             let har: Value = serde_json::from_str(&text).unwrap();
             assert_eq!(har["log"]["entries"].as_array().unwrap().len(), 12);
         }
+    }
+}
+
+#[test]
+fn no_secret_of_a_tape_that_was_recorded_openly_is_in_any_export() {
+    let open = || Record::Header(Header { redacted: false, ..header() });
+    let redacted = crate::redact::tests::PLANTED.into_iter().enumerate().flat_map(|(place, (name, secret))| {
+        let (id, ms) = (u64::try_from(place).unwrap(), 2 * u64::try_from(place).unwrap());
+        let call = format!(
+            r#"{{"id":{id},"method":"tools/call","params":{{"name":"t","arguments":{{"{name}":"{secret}"}}}}}}"#
+        );
+        let answer = format!(
+            r#"{{"id":{id},"result":{{"content":[{{"type":"text","text":"{name}={secret}"}}]}}}}"#
+        );
+        [at(ms, id, UP, Some("tools/call"), &call), at(ms + 1, id, DOWN, None, &answer)]
+    });
+    let records: Vec<Record> = redacted.collect();
+    let asking = |language| Format::Test(language, vec!["a".into()]);
+    for format in [
+        Format::Har,
+        Format::Jsonl,
+        Format::Markdown,
+        asking(Language::Pytest),
+        asking(Language::Vitest),
+        asking(Language::Rust),
+    ] {
+        // The header of the second tape is damaged, and says nothing.
+        for header in [Some(open()), None] {
+            let mut export = Export::begin(&format, Some(Redactor::new().unwrap()), Vec::new()).unwrap();
+            export.tape("a").unwrap();
+            header.into_iter().chain(records.clone()).for_each(|record| export.record(record).unwrap());
+            assert_eq!(export.replaced(), 80, "{format:?}");
+            let text = String::from_utf8(export.end().unwrap()).unwrap();
+            for (_, secret) in crate::redact::tests::PLANTED {
+                assert!(!text.contains(secret), "{secret} in {format:?}");
+            }
+        }
+        let kept = exported(&format, [open()].into_iter().chain(records.clone()));
+        assert!(kept.contains("hunter08canary"), "{format:?}");
     }
 }
 

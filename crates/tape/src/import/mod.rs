@@ -134,7 +134,7 @@ pub fn import(source: impl BufRead, settings: &Settings, path: &Path) -> Result<
     let mut redactions = 0;
     let mut imported = read(source, settings, &mut |mut frame| {
         if let Some(redactor) = &redactor {
-            redactions += u64::from(redact(redactor, &mut frame));
+            redactions += u64::from(redactor.frame(&mut frame));
         }
         let file = match &mut file {
             Some(file) => file,
@@ -152,19 +152,6 @@ pub fn import(source: impl BufRead, settings: &Settings, path: &Path) -> Result<
     imported.messages = summary.frames;
     imported.redactions = redactions;
     Ok(imported)
-}
-
-fn redact(redactor: &Redactor, frame: &mut Frame) -> u32 {
-    let redacted = redactor.json(&frame.message);
-    let count = redacted.count;
-    if count > 0 {
-        frame.message = redacted.text.into_owned();
-        frame.redactions += count;
-    }
-    if let Some(method) = &mut frame.method {
-        *method = redactor.text(method).text.into_owned();
-    }
-    count
 }
 
 /// Reads the frames of a recording, in order.

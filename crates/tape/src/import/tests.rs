@@ -336,7 +336,7 @@ fn conversation(parts: Vec<(u64, bool, u8, String, Option<String>, u64)>) -> Vec
 }
 
 fn exported(format: &export::Format, frames: &[Frame]) -> String {
-    let mut export = Export::begin(format, Vec::new()).unwrap();
+    let mut export = Export::begin(format, None, Vec::new()).unwrap();
     export.tape("a").unwrap();
     let header = Header {
         major: 1,
@@ -385,7 +385,10 @@ proptest! {
     #[test]
     fn from_tape_to_archive_and_back_the_calls_are_the_same(parts in prop::collection::vec(said(), 1..12)) {
         let before = conversation(parts);
-        let after = frames(HAR, &exported(&export::Format::Har, &before));
+        let har = exported(&export::Format::Har, &before);
+        let faults = export::har12::faults(&serde_json::from_str(&har).unwrap());
+        prop_assert_eq!(faults, Vec::<String>::new());
+        let after = frames(HAR, &har);
         prop_assert_eq!(essence(&before), essence(&after));
     }
 

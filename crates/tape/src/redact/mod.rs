@@ -9,7 +9,7 @@ mod json;
 mod keys;
 mod shapes;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod words;
 
 use std::borrow::Cow;
@@ -18,6 +18,7 @@ use std::fmt::Write as _;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use crate::record::Frame;
 use shapes::Shapes;
 
 /// Twelve digits: enough that two secrets of one tape do not meet by chance.
@@ -79,6 +80,20 @@ impl Redactor {
             self.mark(secret)
         });
         Redacted { text, count }
+    }
+
+    /// Redacts a frame that is there already, and says how many pieces were replaced.
+    pub(crate) fn frame(&self, frame: &mut Frame) -> u32 {
+        let redacted = self.json(&frame.message);
+        let count = redacted.count;
+        if count > 0 {
+            frame.message = redacted.text.into_owned();
+            frame.redactions = frame.redactions.saturating_add(count);
+        }
+        if let Some(method) = &mut frame.method {
+            *method = self.text(method).text.into_owned();
+        }
+        count
     }
 
     /// Whether a whole value was replaced already.

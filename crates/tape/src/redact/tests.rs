@@ -124,7 +124,7 @@ fn no_text_is_made_invalid() {
 }
 
 /// Forty kinds of secret: the name each goes under, and what must not be seen.
-const PLANTED: [(&str, &str); 40] = [
+pub(crate) const PLANTED: [(&str, &str); 40] = [
     ("token", "plain-Canary-Token-01"),
     ("access_token", "canaryaccesstoken02"),
     ("refresh_token", "1//0canary-refresh-03"),
