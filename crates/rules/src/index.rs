@@ -13,7 +13,7 @@ use crate::scene::Kind;
 /// Methods with a list of their own at most; rules for others share a list, and are told apart by looking.
 const METHODS_MAX: usize = 64;
 
-const DIRECTIONS: [Direction; 2] = [Direction::ToServer, Direction::ToClient];
+pub(crate) const DIRECTIONS: [Direction; 2] = [Direction::ToServer, Direction::ToClient];
 
 /// The rules by what they could fit. Rules are numbers in the order in which they are looked at.
 #[derive(Debug, Default)]

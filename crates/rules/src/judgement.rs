@@ -2,9 +2,8 @@
 
 use shadowcat_protocol::Message;
 
-use crate::action::Step;
-use crate::index::Index;
-use crate::rules::Rule;
+use crate::action::{Carried, Step};
+use crate::rules::{Rule, Rules};
 use crate::scene::Scene;
 use crate::view::{Body, View};
 use crate::world::World;
@@ -13,8 +12,7 @@ use crate::world::World;
 /// looked at, so that later rules see what earlier ones made of the message.
 #[derive(Debug)]
 pub struct Judgement<'r> {
-    rules: &'r [Rule],
-    index: &'r Index,
+    rules: &'r Rules,
     message: Message,
     scene: Scene<'r>,
     headers: Option<Vec<(Box<str>, Box<str>)>>,
@@ -38,18 +36,8 @@ pub struct Fired<'r> {
 }
 
 impl<'r> Judgement<'r> {
-    pub(crate) fn new(rules: &'r [Rule], index: &'r Index, message: Message, scene: Scene<'r>) -> Self {
-        Self {
-            rules,
-            index,
-            message,
-            scene,
-            headers: None,
-            body: Body::new(),
-            next: 0,
-            current: None,
-            ended: false,
-        }
+    pub(crate) fn new(rules: &'r Rules, message: Message, scene: Scene<'r>) -> Self {
+        Self { rules, message, scene, headers: None, body: Body::new(), next: 0, current: None, ended: false }
     }
 
     /// The next thing that a rule asks for; none when no rule is left, or one has ended the message's way.
@@ -99,7 +87,7 @@ impl<'r> Judgement<'r> {
     /// The next rule that the message could fit.
     fn candidate(&mut self, world: &dyn World) -> Option<u32> {
         let view = self.view(world);
-        let list = self.index.list(view.kind, self.scene.direction, view.method);
+        let list = self.rules.index.list(view.kind, self.scene.direction, view.method);
         let number = list.and_then(|list| list.next(self.next, view.name.as_deref()));
         drop(view);
         self.ended = number.is_none();
@@ -108,7 +96,7 @@ impl<'r> Judgement<'r> {
 
     /// Whether the message fits the rule; then its actions are next.
     fn look_at(&mut self, number: u32, world: &dyn World) -> Option<Fired<'r>> {
-        let rule = rule(self.rules, number)?;
+        let rule = self.rules.list.get(number as usize)?;
         match rule.condition.holds(&self.view(world)) {
             Ok(true) if rule.counting.as_ref().is_none_or(|counting| counting.takes(world)) => {
                 self.current = Some((number, 0));
@@ -120,7 +108,7 @@ impl<'r> Judgement<'r> {
     }
 
     fn carry_out(&mut self, number: u32, action: usize, world: &dyn World) -> Option<Fired<'r>> {
-        let rule = rule(self.rules, number)?;
+        let rule = self.rules.list.get(number as usize)?;
         let fired = |step| Fired { rule: &rule.name, first: action == 0, step };
         let Some(wanted) = rule.actions.get(action) else {
             self.current = None;
@@ -128,7 +116,19 @@ impl<'r> Judgement<'r> {
             return rule.stop.then(|| fired(Step::Stop));
         };
         self.current = Some((number, action + 1));
-        let step = wanted.carry_out(&self.view(world));
+        let carried = wanted.carry_out(&self.rules.templates, &self.view(world));
+        let step = match carried {
+            Ok(Carried::Step(step)) => step,
+            Ok(Carried::Message(message)) => {
+                self.replace(message);
+                Step::Edited
+            }
+            Ok(Carried::Headers(headers)) => {
+                self.headers = Some(headers);
+                Step::Headers
+            }
+            Err(sentence) => return Some(self.failed(rule, action == 0, sentence)),
+        };
         self.ended = step.is_last();
         Some(fired(step))
     }
@@ -139,8 +139,4 @@ impl<'r> Judgement<'r> {
         self.ended = !open;
         Fired { rule: &rule.name, first, step: Step::Failed { sentence, open } }
     }
-}
-
-fn rule(rules: &[Rule], number: u32) -> Option<&Rule> {
-    rules.get(number as usize)
 }

@@ -3,13 +3,13 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use shadowcat_protocol::{Direction, Message, Request};
+use shadowcat_protocol::{Direction, Message, Request, method};
 
-use crate::action::Action;
-use crate::condition::{self, Condition};
+use crate::action::{Action, Compiling, Templates};
+use crate::condition::{self, Chance, Condition, Known, Shape};
 use crate::counting::Counting;
 use crate::fault::{Fault, Faults, Place};
-use crate::index::Index;
+use crate::index::{DIRECTIONS, Index};
 use crate::judgement::Judgement;
 use crate::scene::{Kind, Scene};
 use crate::written;
@@ -20,8 +20,9 @@ const RULES_MAX: usize = 10_000;
 /// Rules in the order in which they are looked at.
 #[derive(Debug, Default)]
 pub struct Rules {
-    rules: Vec<Rule>,
-    index: Index,
+    pub(crate) list: Vec<Rule>,
+    pub(crate) index: Index,
+    pub(crate) templates: Templates,
 }
 
 #[derive(Debug)]
@@ -41,6 +42,7 @@ impl Rules {
     /// With everything that is wrong.
     pub fn compile(written: &[written::Rule]) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::default();
+        let mut templates = Templates::default();
         let root = Place::Root("rules");
         if written.len() > RULES_MAX {
             faults.add(&root, format!("more than {RULES_MAX} rules"));
@@ -56,22 +58,22 @@ impl Rules {
                 let sentence = format!("the name {:?} is that of rules[{earlier}] already", rule.name);
                 faults.add(&place.key("name"), sentence);
             }
-            rules.push((rule.priority, Rule::compile(rule, &place, &mut faults)));
+            rules.push((rule.priority, Rule::compile(rule, &place, &mut templates, &mut faults)));
         }
         rules.sort_by_key(|(priority, _)| Reverse(*priority));
         let rules: Vec<Rule> = rules.into_iter().map(|(_, rule)| rule).collect();
         let index = Index::of(&rules.iter().map(|rule| &rule.condition).collect::<Vec<_>>());
-        faults.or(Self { rules, index })
+        faults.or(Self { list: rules, index, templates })
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+        self.list.is_empty()
     }
 
     /// Their names, in the order in which they are looked at.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.rules.iter().map(|rule| rule.name.as_str())
+        self.list.iter().map(|rule| rule.name.as_str())
     }
 
     /// Whether any of them could fit such a message; costs next to nothing.
@@ -89,27 +91,61 @@ impl Rules {
 
     /// Begins to judge a message.
     pub fn judge<'r>(&'r self, message: Message, scene: Scene<'r>) -> Judgement<'r> {
-        Judgement::new(&self.rules, &self.index, message, scene)
+        Judgement::new(self, message, scene)
     }
 }
 
 impl Rule {
-    fn compile(written: &written::Rule, place: &Place<'_>, faults: &mut Faults) -> Self {
-        let when = place.key("when");
+    fn compile(
+        written: &written::Rule,
+        place: &Place<'_>,
+        templates: &mut Templates,
+        faults: &mut Faults,
+    ) -> Self {
+        let (when, list) = (place.key("when"), place.key("do"));
         if written.actions.is_empty() && !written.stop {
-            faults.add(&place.key("do"), "the rule does nothing; write what it does, or `stop: true`");
+            faults.add(&list, "the rule does nothing; write what it does, or `stop: true`");
         }
-        let list = place.key("do");
+        let condition = condition::compile(&written.when, &when, faults);
+        let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| could_fit(&condition, *kind)).collect();
+        if kinds.is_empty() {
+            faults.add(&when, "no message can ever fit this: its conditions contradict each other");
+        }
+        let mut compiling =
+            Compiling { templates, faults, kinds: &kinds, has_rounds: has_rounds(&condition) };
         let actions = written.actions.iter().enumerate();
+        let actions =
+            actions.filter_map(|(number, action)| compiling.action(action, &list.index(number))).collect();
         Self {
             name: written.name.clone(),
-            condition: condition::compile(&written.when, &when, faults),
+            condition,
             counting: Counting::of(&written.when, &when, faults),
-            actions: actions
-                .filter_map(|(number, action)| Action::compile(action, &list.index(number), faults))
-                .collect(),
+            actions,
             stop: written.stop,
             fails_open: written.fail == written::Fail::Open,
         }
     }
+}
+
+/// The requests to a server that it may answer with a question, after which they are asked again (2026-07-28).
+const WITH_ROUNDS: [&str; 3] = [method::TOOLS_CALL, method::PROMPTS_GET, method::RESOURCES_READ];
+
+/// Whether any message of this kind could fit, whatever its method.
+fn could_fit(condition: &Condition, kind: Kind) -> bool {
+    let mut methods = Vec::new();
+    condition.methods(&mut methods);
+    let others: Vec<String> = methods.iter().map(|method| (*method).to_owned()).collect();
+    let known = methods.into_iter().map(Known::Is).chain([Known::NoneOf(&others)]);
+    known.into_iter().any(|method| {
+        DIRECTIONS
+            .into_iter()
+            .any(|direction| condition.chance(&Shape { kind, direction, method }) != Chance::Never)
+    })
+}
+
+fn has_rounds(condition: &Condition) -> bool {
+    WITH_ROUNDS.into_iter().any(|method| {
+        let shape = Shape { kind: Kind::Request, direction: Direction::ToServer, method: Known::Is(method) };
+        condition.chance(&shape) != Chance::Never
+    })
 }

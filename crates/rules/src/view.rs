@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 use shadowcat_filter::{Field, Flag, Quantity, Subject};
-use shadowcat_protocol::{Direction, Id, Message, Request, json, method};
+use shadowcat_protocol::{Direction, Id, Message, Notification, Request, Response, json, method};
 
-use crate::scene::{Kind, Scene};
+use crate::scene::{Asked, Kind, Scene};
 use crate::strict::{self, Unreadable};
 use crate::world::World;
 
@@ -35,7 +35,7 @@ impl<'a> View<'a> {
         body: &'a Body,
         world: &'a dyn World,
     ) -> Self {
-        let asked = scene.asked.map(super::Asked::request);
+        let asked = scene.asked.map(Asked::request);
         let (method, name) = match message {
             Message::Request(request) => (Some(request.method()), request.name().or_else(|| uri(message))),
             Message::Notification(notification) => {
@@ -51,6 +51,31 @@ impl<'a> View<'a> {
         let asked = self.scene.asked.map(|asked| asked.request().method());
         let about = if self.kind == Kind::Notification { asked.or(self.method) } else { self.method };
         self.name.as_deref().filter(|_| about.is_some_and(|method| kind.is_of(method)))
+    }
+
+    /// The request: the message itself, or the one that it answers or is among the replies of.
+    pub(crate) fn request(&self) -> Option<&Request> {
+        match self.message {
+            Message::Request(request) => Some(request),
+            _ => self.scene.asked.map(Asked::request),
+        }
+    }
+
+    pub(crate) fn notification(&self) -> Option<&Notification> {
+        if let Message::Notification(notification) = self.message { Some(notification) } else { None }
+    }
+
+    pub(crate) fn response(&self) -> Option<&Response> {
+        if let Message::Response(response) = self.message { Some(response) } else { None }
+    }
+
+    /// The params of [`View::request`].
+    pub(crate) fn request_params(&self) -> Result<Option<&Value>, Unreadable> {
+        match (self.message, self.scene.asked) {
+            (Message::Request(_), _) => self.body().map(Some),
+            (_, Some(asked)) => asked.params().map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// The params of the request or notification; an answer has those of its request.

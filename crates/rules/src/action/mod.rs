@@ -1,138 +1,102 @@
 //! What rules do, compiled.
 
+mod compile;
+mod context;
+mod edit;
+mod headers;
+mod patch;
+mod step;
+mod template;
+
 use std::time::Duration;
 
-use shadowcat_protocol::ErrorObject;
+use shadowcat_protocol::{ErrorObject, Message};
 
-use crate::fault::{Faults, Place};
-use crate::view::View;
+use crate::view::{View, content};
 use crate::world::{fraction, random_bits};
-use crate::written::{self, Broken, Mock, Then};
+use crate::written::Broken;
+use edit::Edit;
+use headers::Headers;
+use patch::Patch;
+use template::{Json, Template};
 
-/// What a rule asks of the caller, or has done already.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Step {
-    /// The message was changed; it is the judgement's.
-    Edited,
-    /// The headers were changed; they are the judgement's.
-    Headers,
-    /// The exchange is marked with these words.
-    Tag(Vec<String>),
-    /// This is a line for the log.
-    Log(String),
-    /// The message waits.
-    Delay(Duration),
-    /// The message is held.
-    Pause(Pause),
-    /// No later rule is looked at; the message goes on. The last.
-    Stop,
-    /// The message is refused, for this reason. The last.
-    Block(String),
-    /// This answers the request, or stands in place of the answer. The last.
-    Mock(Outcome),
-    /// The message vanishes. The last.
-    Drop,
-    /// The answer is broken. The last.
-    Fault(Broken),
-    /// The rule could not be carried out. If it fails open the judgement goes on with the next rule; else the message is
-    /// refused, and this is the last.
-    Failed {
-        /// Why, for the log.
-        sentence: String,
-        /// Whether the message goes on.
-        open: bool,
-    },
-}
-
-impl Step {
-    /// Whether no later rule has a say.
-    pub fn is_last(&self) -> bool {
-        match self {
-            Self::Stop | Self::Block(_) | Self::Mock(_) | Self::Drop | Self::Fault(_) => true,
-            Self::Failed { open, .. } => !open,
-            Self::Edited | Self::Headers | Self::Tag(_) | Self::Log(_) | Self::Delay(_) | Self::Pause(_) => {
-                false
-            }
-        }
-    }
-}
-
-/// An answer that is not the server's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// A result, as JSON.
-    Result(String),
-    /// An error.
-    Error(ErrorObject),
-}
-
-/// How a message is held. What is not said is for the caller to say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pause {
-    /// No longer than this.
-    pub held_for: Option<Duration>,
-    /// What becomes of it when nobody has let it go by then.
-    pub then: Option<Then>,
-}
+pub(crate) use compile::Compiling;
+pub use step::{Outcome, Pause, Step};
+pub(crate) use template::Templates;
 
 /// One thing to do.
 #[derive(Debug)]
 pub(crate) enum Action {
+    Edit(Edit),
+    Patch(Patch),
+    Headers(Headers),
     Tag(Vec<String>),
-    Log(String),
+    Log(Template),
     Delay { from: Duration, to: Duration },
     Pause(Pause),
-    Block(String),
-    Mock(Outcome),
+    Block(Template),
+    MockResult(Json),
+    MockError { code: i64, message: Template, data: Option<Json> },
     Drop,
     Fault(Broken),
 }
 
-impl Action {
-    pub(crate) fn compile(written: &written::Action, place: &Place<'_>, faults: &mut Faults) -> Option<Self> {
-        let place = &place.key(written.word());
-        Some(match written {
-            written::Action::Block(reason) => Self::Block(reason.clone()),
-            written::Action::Mock(Mock::Result(result)) => Self::Mock(Outcome::Result(result.to_string())),
-            written::Action::Mock(Mock::Error(error)) => Self::Mock(Outcome::Error(ErrorObject {
-                code: error.code,
-                message: error.message.clone(),
-                data: error.data.as_ref().map(ToString::to_string),
-            })),
-            written::Action::Delay(delay) => {
-                let (from, to) = (delay.from.get(), delay.to.get());
-                if from > to {
-                    faults.add(place, "`from` is longer than `to`");
-                }
-                Self::Delay { from, to }
-            }
-            written::Action::Drop(true) => Self::Drop,
-            written::Action::Drop(false) => {
-                faults.add(place, "does nothing; write `drop: true`, or leave it out");
-                return None;
-            }
-            written::Action::Fault(broken) => Self::Fault(*broken),
-            written::Action::Pause(written::Pause { held_for, then }) => {
-                Self::Pause(Pause { held_for: held_for.map(written::Span::get), then: *then })
-            }
-            written::Action::Tag(words) => Self::Tag(words.0.clone()),
-            written::Action::Log(line) => Self::Log(line.clone()),
-        })
-    }
+/// What came of an action.
+pub(crate) enum Carried {
+    /// The caller takes this step.
+    Step(Step),
+    /// The message is this one now.
+    Message(Message),
+    /// The headers are these now.
+    Headers(Vec<(Box<str>, Box<str>)>),
+}
 
-    pub(crate) fn carry_out(&self, view: &View<'_>) -> Step {
-        match self {
+impl Action {
+    /// # Errors
+    /// With the reason why it cannot be carried out for this message.
+    pub(crate) fn carry_out(&self, templates: &Templates, view: &View<'_>) -> Result<Carried, String> {
+        let text = |template: &Template| template.render(templates, view);
+        Ok(Carried::Step(match self {
+            Self::Edit(edit) => return changed(view, |content| edit.apply(content, templates, view)),
+            Self::Patch(patch) => return changed(view, |content| patch.apply(content, templates, view)),
+            Self::Headers(headers) => return headers.apply(templates, view).map(Carried::Headers),
             Self::Tag(words) => Step::Tag(words.clone()),
-            Self::Log(line) => Step::Log(line.clone()),
+            Self::Log(line) => Step::Log(text(line)?),
             Self::Delay { from, to } => {
                 let more = to.saturating_sub(*from).mul_f64(fraction(random_bits(view.world)));
                 Step::Delay(*from + more)
             }
             Self::Pause(pause) => Step::Pause(*pause),
-            Self::Block(reason) => Step::Block(reason.clone()),
-            Self::Mock(outcome) => Step::Mock(outcome.clone()),
+            Self::Block(reason) => Step::Block(text(reason)?),
+            Self::MockResult(result) => Step::Mock(Outcome::Result(result.render(templates, view)?)),
+            Self::MockError { code, message, data } => Step::Mock(Outcome::Error(ErrorObject {
+                code: *code,
+                message: text(message)?,
+                data: data.as_ref().map(|data| data.render(templates, view)).transpose()?,
+            })),
             Self::Drop => Step::Drop,
             Self::Fault(broken) => Step::Fault(*broken),
-        }
+        }))
     }
+}
+
+/// The message with changed content. An answer that is an error has none that could be changed: its members mean
+/// something else.
+fn changed(view: &View<'_>, change: impl FnOnce(&str) -> Result<String, String>) -> Result<Carried, String> {
+    if view.response().is_some_and(|response| response.result_json().is_none()) {
+        return Ok(Carried::Step(Step::Unchanged));
+    }
+    let before = content(view.message);
+    let after = change(before)?;
+    if after == before {
+        return Ok(Carried::Step(Step::Unchanged));
+    }
+    if !after.starts_with('{') {
+        return Err("the content of a message must stay an object".to_owned());
+    }
+    Ok(Carried::Message(match view.message {
+        Message::Request(request) => Message::Request(request.with_params(&after)),
+        Message::Notification(notification) => Message::Notification(notification.with_params(&after)),
+        Message::Response(response) => Message::Response(response.with_result(&after)),
+    }))
 }

@@ -12,7 +12,7 @@ use crate::scene::Kind;
 use crate::strict::Unreadable;
 use crate::view::{Named, View};
 
-pub(crate) use compile::compile;
+pub(crate) use compile::{compile, regex};
 pub(crate) use content::{Demand, Root};
 pub(crate) use path::Path;
 pub(crate) use possible::{Chance, Known, Shape};

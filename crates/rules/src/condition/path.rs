@@ -41,6 +41,42 @@ impl Path {
             None => self.path.query(value).all(),
         }
     }
+
+    /// The places that it finds, each as the tokens of a JSON Pointer.
+    pub(crate) fn places(&self, value: &Value) -> Vec<Vec<String>> {
+        let token = |element: &serde_json_path::PathElement<'_>| match element {
+            serde_json_path::PathElement::Name(name) => (*name).to_owned(),
+            serde_json_path::PathElement::Index(index) => index.to_string(),
+        };
+        let found = self.path.query_located(value);
+        found.locations().map(|location| location.iter().map(token).collect()).collect()
+    }
+
+    /// The one place that it can only mean, be there anything or not.
+    pub(crate) fn only_place(&self) -> Option<Vec<String>> {
+        let token = |step: &Step| match step {
+            Step::Member(name) => name.to_string(),
+            Step::Element(index) => index.to_string(),
+        };
+        self.plain.as_ref().map(|steps| steps.iter().map(token).collect())
+    }
+
+    /// Whether it means the whole.
+    pub(crate) fn is_root(&self) -> bool {
+        self.plain.as_ref().is_some_and(Vec::is_empty)
+    }
+
+    /// How many steps lead to each list that it goes into, where it means one place.
+    pub(crate) fn lists(&self) -> impl Iterator<Item = usize> {
+        let steps = self.plain.iter().flatten().enumerate();
+        steps.filter(|(_, step)| matches!(step, Step::Element(_))).map(|(number, _)| number)
+    }
+
+    /// Whether everything that it finds is below this member of the root.
+    pub(crate) fn is_below(&self, member: &str) -> bool {
+        let first = self.plain.as_ref().and_then(|steps| steps.first());
+        matches!(first, Some(Step::Member(name)) if **name == *member)
+    }
 }
 
 /// The steps of `$.name`, `$['name']`, `$[0]` and what is made of these; none for anything that may find more than one.

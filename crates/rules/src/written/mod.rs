@@ -11,7 +11,9 @@ mod when;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use action::{Action, Broken, Delay, Mock, MockError, Pause, Then};
+pub use action::{
+    Action, Broken, Delay, Headers, Mock, MockError, Patch, PatchKind, Pause, Replacement, Then,
+};
 pub use forms::OneOrMany;
 pub use test::{Test, Tests};
 pub use units::{ByteSize, Span};

@@ -1,5 +1,7 @@
 //! Rules as people write them, and what comes of them.
 
+mod actions;
+
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
