@@ -5,7 +5,7 @@ use std::fmt;
 use crate::comparison::Comparison;
 use crate::operators::{Operator, Takes};
 use crate::pattern::Pattern;
-use crate::subject::{Field, Flag, Quantity, Subject};
+use crate::subject::{Fact, Field, Flag, Heard, Quantity, Subject};
 
 /// A filter or a part of one. Parts joined by one sign are in one list, so that a filter has one tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,13 +36,29 @@ impl Expression {
             Self::All(parts) => parts.iter().all(|part| part.matches(subject)),
             Self::Any(parts) => parts.iter().any(|part| part.matches(subject)),
             Self::Not(part) => !part.matches(subject),
-            Self::Term(term) => match &term.test {
-                Test::Is(flag) => subject.is(*flag),
-                Test::Fits(field, pattern) => subject.any(*field, &mut |text| pattern.fits(text)),
-                Test::Measures(quantity, comparison) => {
-                    subject.amount(*quantity).is_some_and(|amount| comparison.holds(amount))
-                }
-            },
+            Self::Term(term) => term.test.passes(subject),
+        }
+    }
+
+    /// The same of what is not all heard; none if it is open.
+    pub(crate) fn settled(&self, subject: &(impl Subject + ?Sized), heard: Heard) -> Option<bool> {
+        // One part decides if it is not what all have to be.
+        let joined = |parts: &[Self], all: bool| {
+            let mut parts = parts.iter().map(|part| part.settled(subject, heard));
+            parts.try_fold(Some(all), |open, part| match part {
+                Some(part) if part != all => Err(part),
+                Some(_) => Ok(open),
+                None => Ok(None),
+            })
+        };
+        match self {
+            Self::All(parts) => joined(parts, true).unwrap_or_else(Some),
+            Self::Any(parts) => joined(parts, false).unwrap_or_else(Some),
+            Self::Not(part) => part.settled(subject, heard).map(|is| !is),
+            Self::Term(term) => {
+                let is_known = term.test.fact().known_from().is_some_and(|from| from <= heard);
+                is_known.then(|| term.test.passes(subject))
+            }
         }
     }
 
@@ -80,6 +96,26 @@ fn one_or(mut parts: Vec<Expression>, join: impl FnOnce(Vec<Expression>) -> Expr
         last => {
             parts.extend(last);
             join(parts)
+        }
+    }
+}
+
+impl Test {
+    fn passes(&self, subject: &(impl Subject + ?Sized)) -> bool {
+        match self {
+            Self::Is(flag) => subject.is(*flag),
+            Self::Fits(field, pattern) => subject.any(*field, &mut |text| pattern.fits(text)),
+            Self::Measures(quantity, comparison) => {
+                subject.amount(*quantity).is_some_and(|amount| comparison.holds(amount))
+            }
+        }
+    }
+
+    fn fact(&self) -> Fact {
+        match self {
+            Self::Is(flag) => Fact::Is(*flag),
+            Self::Fits(field, _) => Fact::Fits(*field),
+            Self::Measures(quantity, _) => Fact::Measures(*quantity),
         }
     }
 }

@@ -31,7 +31,7 @@ use std::str::FromStr;
 pub use nearest::nearest;
 pub use operators::{OPERATORS, Operator, help};
 pub use pattern::Pattern;
-pub use subject::{Field, Flag, Quantity, Subject};
+pub use subject::{Field, Flag, Heard, Quantity, Subject};
 pub use units::unit_bytes;
 
 use expression::Expression;
@@ -44,6 +44,11 @@ impl Filter {
     /// Whether this is one of those that are meant.
     pub fn matches(&self, subject: &(impl Subject + ?Sized)) -> bool {
         self.0.matches(subject)
+    }
+
+    /// Whether it is, as far as that can be said before all of it is heard; none if the rest decides.
+    pub fn settled(&self, subject: &(impl Subject + ?Sized), heard: Heard) -> Option<bool> {
+        self.0.settled(subject, heard)
     }
 }
 

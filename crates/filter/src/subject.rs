@@ -75,3 +75,35 @@ pub enum Quantity {
     /// When it passed: microseconds since 1970, UTC.
     Time,
 }
+
+/// How much of a call has been heard. What is heard stays true until its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Heard {
+    /// Who asks: all that is the same for each call of this session.
+    Asker,
+    /// What is asked, and no answer yet.
+    Question,
+}
+
+/// What a term asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fact {
+    Is(Flag),
+    Fits(Field),
+    Measures(Quantity),
+}
+
+impl Fact {
+    /// From when on it is known; none if its end tells.
+    pub(crate) fn known_from(self) -> Option<Heard> {
+        match self {
+            Self::Fits(Field::Session | Field::Principal | Field::Client) => Some(Heard::Asker),
+            Self::Is(Flag::Request | Flag::Notification | Flag::ToServer | Flag::ToClient)
+            | Self::Fits(Field::Method | Field::Name | Field::AskedText | Field::Id)
+            | Self::Measures(Quantity::Time) => Some(Heard::Question),
+            Self::Is(Flag::Failed | Flag::Answer)
+            | Self::Fits(Field::Code | Field::Text | Field::AnswerText | Field::Upstream)
+            | Self::Measures(Quantity::Took | Quantity::Size) => None,
+        }
+    }
+}

@@ -210,7 +210,7 @@ fn sessions(plan: &Plan, storing: &Tasks) -> Result<Arc<Sessions>, StartError> {
 fn tape(record: &Record, tap: Option<Tap>) -> Result<Tape, StartError> {
     let settings = shadowcat_tape::Settings {
         redact: record.redact,
-        sample: record.sample,
+        scope: record.scope.clone(),
         rotate: record.rotate,
         keep: record.keep,
         key: record.key.as_ref().map(TapeKey::read).transpose()?,

@@ -14,7 +14,7 @@
 //! | `recorder.rs` | the interceptor |
 //! | `queue.rs` | between the data path and the writer thread |
 //! | `tape.rs`, `writer.rs`, `spool` | a tape being written: its handle, its thread, its bytes on the way to the disk |
-//! | `select.rs` | which exchanges are recorded, where not all are |
+//! | `select/` | which exchanges are recorded, where not all are |
 //! | `reel.rs`, `keeper.rs` | the tapes of a run, one after the other, and what becomes of closed ones |
 //! | `validate.rs`, `repair.rs` | what is wrong with a tape, and a copy without it |
 //! | `edit/` | new tapes from old ones |
@@ -76,6 +76,6 @@ pub use recorder::Recorder;
 pub use redact::{Redacted, Redactor, RedactorError};
 pub use reel::{Rotate, is_being_written};
 pub use repair::{RepairError, Repaired, repair};
-pub use select::Sample;
+pub use select::{Sample, Scope};
 pub use tape::{CreateError, Health, Monitor, Settings, Stats, Summary, Tap, Tape};
 pub use validate::{Fault, FaultKind, Report, validate};

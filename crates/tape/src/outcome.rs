@@ -29,7 +29,26 @@ pub enum Outcome<'a> {
     },
 }
 
-impl Outcome<'_> {
+impl<'a> Outcome<'a> {
+    /// Of a message of this text, which the proxy may have refused for a reason; none for what is no answer.
+    pub(crate) fn of(kind: Kind, text: &'a str, refused: Option<&'a str>) -> Option<Self> {
+        if kind != Kind::Response && refused.is_none() {
+            return None;
+        }
+        let error = json::get(text, &["error"]);
+        let sentence = || json::get(error?, &["message"]).and_then(json::string);
+        if let Some(reason) = refused {
+            return Some(Self::Refused { reason, sentence: sentence() });
+        }
+        Some(match error {
+            Some(error) => {
+                Self::Error { code: json::get(error, &["code"]).unwrap_or("?"), sentence: sentence() }
+            }
+            None if json::get(text, &["result", "isError"]) == Some("true") => Self::ToolError,
+            None => Self::Result,
+        })
+    }
+
     /// Whether the call failed.
     pub fn is_failure(&self) -> bool {
         *self != Self::Result
@@ -49,20 +68,8 @@ impl Outcome<'_> {
 impl Frame {
     /// How it turned out; none for what is no answer.
     pub fn outcome(&self) -> Option<Outcome<'_>> {
-        let error = json::get(&self.message, &["error"]);
-        let sentence = || json::get(error?, &["message"]).and_then(json::string);
-        if let Action::Refused { reason } = &self.action {
-            return Some(Outcome::Refused { reason, sentence: sentence() });
-        }
-        if self.kind != Kind::Response {
-            return None;
-        }
-        Some(match error {
-            Some(error) => {
-                Outcome::Error { code: json::get(error, &["code"]).unwrap_or("?"), sentence: sentence() }
-            }
-            None if json::get(&self.message, &["result", "isError"]) == Some("true") => Outcome::ToolError,
-            None => Outcome::Result,
-        })
+        let refused =
+            if let Action::Refused { reason } = &self.action { Some(reason.as_str()) } else { None };
+        Outcome::of(self.kind, &self.message, refused)
     }
 }

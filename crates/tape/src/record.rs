@@ -7,7 +7,7 @@ use crate::line::{MAJOR, MINOR};
 use std::borrow::Cow;
 
 use shadowcat_pipeline::Direction;
-use shadowcat_protocol::{json, method};
+use shadowcat_protocol::{Message, json, method};
 use time::OffsetDateTime;
 
 /// One line of a tape.
@@ -95,8 +95,7 @@ pub struct Frame {
 impl Frame {
     /// What a request works on: the tool, the prompt, the URI or the task.
     pub fn name(&self) -> Option<Cow<'_, str>> {
-        let member = method::name_member(self.method.as_deref()?)?;
-        json::get(&self.message, &["params", member]).and_then(json::string)
+        name(self.method.as_deref()?, &self.message)
     }
 
     /// Whether it is an error, or the result of a tool that says so itself.
@@ -109,6 +108,12 @@ impl Frame {
         let since = i64::try_from(self.at_us).map_or(time::Duration::MAX, time::Duration::microseconds);
         self.time.checked_sub(since).unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
+}
+
+/// What a request of this method works on, by its text.
+pub(crate) fn name<'a>(method: &str, message: &'a str) -> Option<Cow<'a, str>> {
+    let member = method::name_member(method)?;
+    json::get(message, &["params", member]).and_then(json::string)
 }
 
 /// How the client speaks to the proxy.
@@ -147,6 +152,14 @@ pub enum Kind {
 }
 
 impl Kind {
+    pub(crate) fn of(message: &Message) -> Self {
+        match message {
+            Message::Request(_) => Self::Request,
+            Message::Notification(_) => Self::Notification,
+            Message::Response(_) => Self::Response,
+        }
+    }
+
     /// The word on the tape.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,5 +1,7 @@
 //! What a filter can ask of a call on a tape.
 
+use std::borrow::Cow;
+
 use shadowcat_filter::{Field, Flag, Quantity, Subject};
 use shadowcat_pipeline::Direction;
 use shadowcat_protocol::json;
@@ -48,7 +50,7 @@ impl Subject for Call {
             Field::AnswerText => {
                 self.frames().any(|frame| frame.kind == Kind::Response && test(&frame.message))
             }
-            Field::Id => self.frames().find_map(id).is_some_and(|id| test(&id)),
+            Field::Id => self.frames().find_map(|frame| id(&frame.message)).is_some_and(|id| test(&id)),
             Field::Session => asked.session.as_deref().is_some_and(test),
             // A tape does not say who asked.
             Field::Principal => false,
@@ -71,9 +73,10 @@ impl Subject for Call {
     }
 }
 
-fn id(frame: &Frame) -> Option<String> {
-    let raw = json::get(&frame.message, &["id"]).filter(|raw| *raw != "null")?;
-    Some(json::string(raw).map_or_else(|| raw.to_owned(), std::borrow::Cow::into_owned))
+/// The id in the text of a message.
+pub(crate) fn id(message: &str) -> Option<Cow<'_, str>> {
+    let raw = json::get(message, &["id"]).filter(|raw| *raw != "null")?;
+    Some(json::string(raw).unwrap_or(Cow::Borrowed(raw)))
 }
 
 #[cfg(test)]

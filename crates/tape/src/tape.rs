@@ -16,7 +16,7 @@ use crate::record::Frame;
 use crate::recorder::Recorder;
 use crate::redact::{Redactor, RedactorError};
 use crate::reel::{Reel, Rotate};
-use crate::select::{Sample, Select};
+use crate::select::{Scope, Select};
 use crate::writer::{Told, Totals, Writer};
 
 /// How a tape is written.
@@ -31,7 +31,7 @@ pub struct Settings {
     /// How many bytes may wait for the writer.
     pub queue_bytes_max: usize,
     /// Which exchanges are recorded, if not all.
-    pub sample: Option<Sample>,
+    pub scope: Scope,
     /// When the next tape is begun.
     pub rotate: Rotate,
     /// What becomes of closed tapes.
@@ -49,7 +49,7 @@ impl Default for Settings {
             sync_every: Duration::from_secs(1),
             queue_frames_max: 16_384,
             queue_bytes_max: 64 * 1024 * 1024,
-            sample: None,
+            scope: Scope::default(),
             rotate: Rotate::default(),
             keep: Keep::default(),
             key: None,
@@ -174,7 +174,7 @@ impl Tape {
         let reel = Reel {
             dir: dir.to_owned(),
             redacted: settings.redact,
-            partial: settings.sample.is_some(),
+            partial: settings.scope.is_partial(),
             key: settings.key.clone(),
             sync_every: settings.sync_every,
             rotate: settings.rotate,
@@ -193,7 +193,7 @@ impl Tape {
             before: Totals::default(),
             taken_seq: 0,
             keeper,
-            select: settings.sample.map(Select::new),
+            select: Select::new(settings.scope),
             redactor,
             tap: settings.tap,
             begun,

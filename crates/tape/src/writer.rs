@@ -20,7 +20,6 @@ use crate::select::Select;
 use crate::spool::Spool;
 use crate::tape::Tap;
 use shadowcat_pipeline::ExchangeId;
-use shadowcat_protocol::Message;
 
 /// The longest sleep of a writer that has nothing to do.
 const SLEEP_MAX: Duration = Duration::from_mins(1);
@@ -226,7 +225,7 @@ impl Writer {
                 .upstream
                 .get()
                 .map(|side| (&*side.name, SideLine::new(side.transport, side.revision))),
-            kind: kind(&captured.message),
+            kind: Kind::of(&captured.message),
             method: safe_method.as_deref(),
             action: action(captured),
             reason: captured.refused,
@@ -287,14 +286,6 @@ impl Totals {
         self.frames += written.frames;
         self.bytes += written.bytes;
         self.untaken += spool.untaken();
-    }
-}
-
-fn kind(message: &Message) -> Kind {
-    match message {
-        Message::Request(_) => Kind::Request,
-        Message::Notification(_) => Kind::Notification,
-        Message::Response(_) => Kind::Response,
     }
 }
 

@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// Directory for sessions and tapes
     #[arg(long, value_name = "DIR", default_value = ".shadowcat")]
     data: PathBuf,
+    /// Directory for tapes [default: `tapes` in the directory of `--data`]
+    #[arg(long, value_name = "DIR")]
+    record: Option<PathBuf>,
     #[command(flatten)]
     workers: Workers,
 }
@@ -32,13 +35,14 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, process: &Process) -> Result<(), Failure> {
         let program = Process::program()?;
+        let tapes = self.record.unwrap_or_else(|| self.data.join(TAPES_DIR));
         let server = vec![program.clone().into_os_string(), "demo-server".into()];
         let flags = Overrides {
             tape: None,
             listen: Some(self.listen.unwrap_or_else(|| free_address().to_string())),
             upstream: Some(Target::Command(server)),
-            record: Some(self.data.join(TAPES_DIR)),
-            data: Some(self.data.clone()),
+            record: Some(tapes.clone()),
+            data: Some(self.data),
             // What is shown is the traffic; only what is wrong may stand between.
             log_level: Some(Level::Warn),
             log_format: Some(LogFormat::Text),
@@ -48,10 +52,9 @@ impl Args {
             .map_err(|errors| Failure::usage(errors.to_string()))?;
         // Not the name of the program, which is our own.
         plan.upstream.name = "demo".into();
-        let data = self.data;
         let (tap, watcher) = watch::start();
         let ended = Run { plan, tap: Some(tap), workers: self.workers }.until_told(process, move |address| {
-            show(&welcome::text(address, &program, &data));
+            show(&welcome::text(address, &program, &tapes));
             run::announce(address);
         });
         watcher.end();

@@ -7,12 +7,12 @@ use serde_json::json;
 use shadowcat_protocol::Revision;
 
 /// The whole greeting.
-pub(super) fn text(address: SocketAddr, program: &Path, data: &Path) -> String {
+pub(super) fn text(address: SocketAddr, program: &Path, tapes: &Path) -> String {
     let url = format!("http://{address}/mcp");
-    let (data, snippet, request) = (data.display(), snippet(&url, program), curl(&url));
+    let (tapes, snippet, request) = (tapes.display(), snippet(&url, program), curl(&url));
     format!(
         "\
-Shadowcat stands in front of a demo MCP server. Everything it carries is recorded in {data}/tapes.
+Shadowcat stands in front of a demo MCP server. Everything it carries is recorded in {tapes}.
 
 For a client that speaks HTTP:   {url}
 For a client's configuration (take one of the two):
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn the_greeting_is_what_a_person_needs() {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 8910));
-        let text = text(address, Path::new("/usr/bin/shadowcat"), Path::new(".shadowcat"));
+        let text = text(address, Path::new("/usr/bin/shadowcat"), Path::new(".shadowcat/tapes"));
         insta::assert_snapshot!(text);
     }
 

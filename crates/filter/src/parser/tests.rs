@@ -1,7 +1,7 @@
 //! What is read, what is refused and how, on a subject made of words.
 
 use super::*;
-use crate::subject::Subject;
+use crate::subject::{Heard, Subject};
 
 /// A call of the tool `echo` that failed.
 struct Failed;
@@ -197,4 +197,27 @@ fn what_is_too_long_too_deep_or_too_costly_is_refused() {
     assert!(wrong(&" ".repeat(TEXT_BYTES_MAX + 1)).contains("bytes"));
     assert!(wrong(&vec!["~m a*"; COMPILED_MAX + 1].join("|")).contains("wildcards"));
     assert!(wrong(r"~m /(\w{100}){100}/").contains("too large"));
+}
+
+#[test]
+fn what_is_settled_before_the_answer_stays_so() {
+    for (text, by_asker, by_question) in [
+        ("~m tools/call", None, Some(true)),
+        ("~m tools/list & ~e", None, Some(false)),
+        ("~m tools/list | ~e", None, None),
+        ("~m tools/call | ~e", None, Some(true)),
+        ("~m tools/call & !~e", None, None),
+        ("~client http", Some(true), Some(true)),
+        ("!~client http & ~d >1s", Some(false), Some(false)),
+        ("!~session a | ~bs x", Some(true), Some(true)),
+        ("~to server & ~q & ~bq x & ~id 7", None, Some(true)),
+        ("~upstream *", None, None),
+    ] {
+        let filter = parse(text).unwrap();
+        assert_eq!(filter.settled(&Failed, Heard::Asker), by_asker, "{text}");
+        assert_eq!(filter.settled(&Failed, Heard::Question), by_question, "{text}");
+        for settled in [by_asker, by_question].into_iter().flatten() {
+            assert_eq!(filter.matches(&Failed), settled, "{text}");
+        }
+    }
 }

@@ -124,6 +124,8 @@ pub struct Record {
     pub dir: Option<PathBuf>,
     /// Whether credentials are blanked before they reach the disk.
     pub redact: Option<bool>,
+    /// A filter expression; only exchanges that fit are recorded.
+    pub only: Option<String>,
     /// Recording of a part of the exchanges only.
     pub sample: Option<Sample>,
     /// When a tape is closed and the next one begun.

@@ -18,7 +18,7 @@ use std::time::Duration;
 use http::{HeaderMap, Uri};
 use shadowcat_playback::Speed;
 use shadowcat_playback::player::Player;
-use shadowcat_tape::{Keep, Key, Rotate, Sample};
+use shadowcat_tape::{Keep, Key, Rotate, Scope};
 
 pub use crate::config::{Level, LogFormat, Secret, Variables};
 pub use overrides::{Overrides, Target};
@@ -162,7 +162,7 @@ pub struct Record {
     /// Whether credentials are blanked before they reach the disk.
     pub redact: bool,
     /// Which exchanges are recorded, if not all.
-    pub sample: Option<Sample>,
+    pub scope: Scope,
     /// When the next tape is begun.
     pub rotate: Rotate,
     /// What becomes of closed tapes.

@@ -4,7 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use shadowcat_tape::{BadKey, Keep, Key, Rotate, Sample};
+use shadowcat_filter::Filter;
+use shadowcat_tape::{BadKey, Keep, Key, Rotate, Sample, Scope};
 
 use super::overrides::Said;
 use super::problems::Problems;
@@ -34,7 +35,13 @@ pub(super) fn resolve(
     Some(Record {
         dir: dir.unwrap_or_default(),
         redact: written.redact.unwrap_or(true),
-        sample: written.sample.as_ref().and_then(|sample| self::sample(sample, loaded, problems)),
+        scope: Scope {
+            only: written
+                .only
+                .as_ref()
+                .and_then(|only| problems.take(loaded.place("record.only"), only.parse::<Filter>())),
+            sample: written.sample.as_ref().and_then(|sample| self::sample(sample, loaded, problems)),
+        },
         rotate: Rotate { bytes: written.rotate.bytes.map(bytes), every: written.rotate.every.map(Span::get) },
         keep: keep(written, loaded, problems),
         key: written.encrypt.as_ref().and_then(|encrypt| key(encrypt, loaded, variables, problems)),
@@ -141,7 +148,7 @@ mod tests {
 
     #[test]
     fn every_key_arrives_in_the_plan() {
-        let text = "record:\n  dir: d\n  sample: {share: 0.1, always: {errors: true, slower_than: 2s}}\n  \
+        let text = "record:\n  dir: d\n  only: ~m tools/* & !~t ping\n  sample: {share: 0.1, always: {errors: true, slower_than: 2s}}\n  \
                     rotate: {bytes: 64MiB, every: 1h}\n  keep: {age: 30days, bytes: 10GiB, tapes: 9}\n  \
                     compress: true\n  encrypt: {key: '${TAPE_KEY}'}\n";
         let record = resolved(text).unwrap();
@@ -149,10 +156,11 @@ mod tests {
         assert_eq!(record.rotate, Rotate { bytes: Some(64 << 20), every: Some(hour) });
         let keep = Keep { age: Some(hour * 24 * 30), bytes: Some(10 << 30), tapes: Some(9), compress: true };
         assert_eq!(record.keep, keep);
-        assert_eq!(record.sample, Sample::new(0.1, true, Some(Duration::from_secs(2))));
+        assert_eq!(record.scope.sample, Sample::new(0.1, true, Some(Duration::from_secs(2))));
+        assert_eq!(record.scope.only.unwrap().to_string(), "~m tools/* & !~t ping");
         assert_eq!(record.key, Some(TapeKey::Given(Key::parse(&"ab".repeat(32)).unwrap())));
         let plain = resolved("record: {dir: d}\n").unwrap();
-        assert_eq!((plain.keep, plain.rotate, plain.sample, plain.key), Default::default());
+        assert_eq!((plain.keep, plain.rotate, plain.scope, plain.key), Default::default());
         assert!(plain.redact);
     }
 
@@ -160,6 +168,7 @@ mod tests {
     fn what_is_wrong_is_told_with_its_place_and_the_way_out() {
         for (written, told) in [
             ("sample: {share: 2}", "record.sample.share: expected a number from 0 (none) to 1 (all)"),
+            ("only: ~tool x", "record.only: column 1: there is no operator `~tool`; did you mean `~t`"),
             ("keep: {tapes: 0}", "record.keep.tapes: expected 1 or more"),
             ("encrypt: {}", "record.encrypt: needs one of `key_file` and `key`"),
             ("encrypt: {key: abc}", "expected a key of 32 bytes as 64 hex digits or as base64; `openssl"),

@@ -51,6 +51,13 @@ impl SideLine<'static> {
     }
 }
 
+impl<'a> SideLine<'a> {
+    /// All that it says.
+    pub(crate) fn words(&self) -> [&'a str; 3] {
+        [self.transport, self.revision, self.era]
+    }
+}
+
 impl<'a> FrameLine<'a> {
     /// A frame as it was read, with the numbers and the message that it has now.
     pub(crate) fn of(frame: &'a Frame) -> Self {
