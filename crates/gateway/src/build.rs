@@ -210,6 +210,7 @@ fn sessions(plan: &Plan, storing: &Tasks) -> Result<Arc<Sessions>, StartError> {
 fn tape(record: &Record, tap: Option<Tap>) -> Result<Tape, StartError> {
     let settings = shadowcat_tape::Settings {
         redact: record.redact,
+        secrets: record.secrets.clone(),
         scope: record.scope.clone(),
         rotate: record.rotate,
         keep: record.keep,

@@ -73,7 +73,7 @@ pub use outcome::Outcome;
 pub use reader::{Place, ReadError, Reader};
 pub use record::{Action, ClientSide, End, Frame, Header, Kind, Lost, Record, UpstreamSide};
 pub use recorder::Recorder;
-pub use redact::{Redacted, Redactor, RedactorError};
+pub use redact::{BadSecret, Redacted, Redactor, RedactorError, Secrets};
 pub use reel::{Rotate, is_being_written};
 pub use repair::{RepairError, Repaired, repair};
 pub use select::{Sample, Scope};

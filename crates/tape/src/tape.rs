@@ -14,7 +14,7 @@ use crate::keys::Key;
 use crate::queue::{Bounds, Queue};
 use crate::record::Frame;
 use crate::recorder::Recorder;
-use crate::redact::{Redactor, RedactorError};
+use crate::redact::{Redactor, RedactorError, Secrets};
 use crate::reel::{Reel, Rotate};
 use crate::select::{Scope, Select};
 use crate::writer::{Told, Totals, Writer};
@@ -24,6 +24,8 @@ use crate::writer::{Told, Totals, Writer};
 pub struct Settings {
     /// Whether credentials are replaced before anything reaches the disk.
     pub redact: bool,
+    /// What is replaced besides what is known to be secret.
+    pub secrets: Secrets,
     /// How often at most the file is forced to the disk; a crash of the machine, not of the program, costs so much.
     pub sync_every: Duration,
     /// How many messages may wait for the writer.
@@ -46,6 +48,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             redact: true,
+            secrets: Secrets::default(),
             sync_every: Duration::from_secs(1),
             queue_frames_max: 16_384,
             queue_bytes_max: 64 * 1024 * 1024,
@@ -168,7 +171,7 @@ impl Tape {
     /// # Errors
     /// Each names the path and what to do.
     pub fn create(dir: &Path, settings: Settings) -> Result<Self, CreateError> {
-        let redactor = if settings.redact { Some(Redactor::new()?) } else { None };
+        let redactor = if settings.redact { Some(Redactor::new(&settings.secrets)?) } else { None };
         let begun = Moment::now();
         let keep = settings.keep;
         let reel = Reel {

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Component, Path, PathBuf};
 
 use shadowcat_tape::export::{Export, Format, Language};
-use shadowcat_tape::{Keys, OpenError, ReadError, Record, Redactor};
+use shadowcat_tape::{Keys, OpenError, ReadError, Record, Redactor, Secrets};
 
 use super::files::{self, TapeFiles};
 use crate::failure::Failure;
@@ -58,7 +58,7 @@ impl Args {
             return Err(Failure::usage("`--lang` is for `test`"));
         }
         self.can_be_read(tapes)?;
-        let redactor = if self.no_redact { None } else { Some(super::redactor()?) };
+        let redactor = if self.no_redact { None } else { Some(super::redactor(&Secrets::default())?) };
         let Some(path) = &self.output else {
             return match self.write(tapes, redactor, io::stdout().lock()) {
                 // A reader that has seen enough is no failure.

@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use shadowcat_tape::{Call, EditError, FileError, Header, Keys, Selection, Summary};
+use shadowcat_tape::{Call, EditError, FileError, Header, Keys, Secrets, Selection, Summary};
 
 use super::files::TapeFiles;
 use super::range::Range;
@@ -18,6 +18,15 @@ use crate::progress::Progress;
 pub(super) struct Redact {
     #[command(flatten)]
     pub(super) tapes: TapeFiles,
+    /// Replace what goes under this name too: members, headers, variables, parameters
+    #[arg(long = "name", value_name = "NAME")]
+    names: Vec<String>,
+    /// Replace what stands at this JSONPath of a message too, such as `$.params.arguments.card`
+    #[arg(long = "path", value_name = "JSONPATH")]
+    paths: Vec<String>,
+    /// Replace what fits this regular expression too, or its group if it has one
+    #[arg(long = "pattern", value_name = "REGEX")]
+    patterns: Vec<String>,
     #[command(flatten)]
     output: Output,
 }
@@ -63,13 +72,22 @@ const TAPES_MAX: usize = 256;
 impl Redact {
     pub(super) fn run(&self, tapes: &[PathBuf]) -> Result<(), Failure> {
         let tape = only(tapes, "redact")?;
-        let redactor = super::redactor()?;
+        let redactor = super::redactor(&self.secrets()?)?;
         let mut progress = Progress::over(bytes(tape), "redacting");
         let (keys, told) = (Keys::default(), &mut |at| progress.at(at));
         header(tape, &keys)?;
         let done = shadowcat_tape::redact(tape, &keys, &redactor, &self.output.path, told);
         let (summary, count) = done.map_err(failure)?;
         self.output.tell(summary, &format!("; {count} pieces replaced"))
+    }
+
+    fn secrets(&self) -> Result<Secrets, Failure> {
+        let mut secrets = Secrets::default();
+        let all = self.names.iter().try_for_each(|name| secrets.add_name(name));
+        let all = all.and_then(|()| self.paths.iter().try_for_each(|path| secrets.add_path(path)));
+        let all = all.and_then(|()| self.patterns.iter().try_for_each(|text| secrets.add_pattern(text)));
+        all.map_err(|fault| Failure::usage(fault.to_string()))?;
+        Ok(secrets)
     }
 }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
-use shadowcat_tape::{Keys, Listed, Redactor, State, render};
+use shadowcat_tape::{Keys, Listed, Redactor, Secrets, State, render};
 use time::OffsetDateTime;
 
 use crate::data_args::DataArgs;
@@ -79,9 +79,9 @@ impl Args {
     }
 }
 
-/// Replaces credentials, with a key of its own.
-fn redactor() -> Result<Redactor, Failure> {
-    Redactor::new().map_err(|cause| Failure::caused("redaction cannot be set up", cause))
+/// Replaces credentials, and these secrets, with a key of its own.
+fn redactor(secrets: &Secrets) -> Result<Redactor, Failure> {
+    Redactor::new(secrets).map_err(|cause| Failure::caused("redaction cannot be set up", cause))
 }
 
 fn list(dir: &Path, listing: &Listing) -> Result<String, Failure> {

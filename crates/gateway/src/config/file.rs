@@ -124,6 +124,9 @@ pub struct Record {
     pub dir: Option<PathBuf>,
     /// Whether credentials are blanked before they reach the disk.
     pub redact: Option<bool>,
+    /// What is blanked besides what is known to be secret.
+    #[serde(default)]
+    pub secrets: Secrets,
     /// A filter expression; only exchanges that fit are recorded.
     pub only: Option<String>,
     /// Recording of a part of the exchanges only.
@@ -139,6 +142,21 @@ pub struct Record {
     pub compress: bool,
     /// Encryption of the tapes (AES-256-GCM); either `key_file` or `key`.
     pub encrypt: Option<Encrypt>,
+}
+
+/// What is blanked on tapes besides what is known to be secret.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Secrets {
+    /// Names of secrets: members of JSON, headers, variables, parameters of a URL. Case and separators do not matter.
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// Their places in a message as JSONPath, such as `$.params.arguments.card`.
+    #[serde(default)]
+    pub paths: Vec<String>,
+    /// Regular expressions that fit them; with a group, what fits the group.
+    #[serde(default)]
+    pub patterns: Vec<String>,
 }
 
 /// Recording of a part of the exchanges only. Handshakes are always recorded.

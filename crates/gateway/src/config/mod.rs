@@ -10,7 +10,7 @@ mod variables;
 
 pub use file::{
     Always, BridgeSessions, Encrypt, Environment as UpstreamEnvironment, File, Http, Keep, Level, Limits,
-    Log, LogFormat, Record, Rotate, Sample, Sessions, Store, Timeouts, Upstream,
+    Log, LogFormat, Record, Rotate, Sample, Secrets, Sessions, Store, Timeouts, Upstream,
 };
 pub use mistake::Mistake;
 pub use secret::Secret;

@@ -18,7 +18,7 @@ use std::time::Duration;
 use http::{HeaderMap, Uri};
 use shadowcat_playback::Speed;
 use shadowcat_playback::player::Player;
-use shadowcat_tape::{Keep, Key, Rotate, Scope};
+use shadowcat_tape::{Keep, Key, Rotate, Scope, Secrets};
 
 pub use crate::config::{Level, LogFormat, Secret, Variables};
 pub use overrides::{Overrides, Target};
@@ -161,6 +161,8 @@ pub struct Record {
     pub dir: PathBuf,
     /// Whether credentials are blanked before they reach the disk.
     pub redact: bool,
+    /// What is blanked besides what is known to be secret.
+    pub secrets: Secrets,
     /// Which exchanges are recorded, if not all.
     pub scope: Scope,
     /// When the next tape is begun.

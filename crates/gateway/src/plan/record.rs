@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use shadowcat_filter::Filter;
-use shadowcat_tape::{BadKey, Keep, Key, Rotate, Sample, Scope};
+use shadowcat_tape::{BadKey, BadSecret, Keep, Key, Rotate, Sample, Scope, Secrets};
 
 use super::overrides::Said;
 use super::problems::Problems;
@@ -35,6 +35,7 @@ pub(super) fn resolve(
     Some(Record {
         dir: dir.unwrap_or_default(),
         redact: written.redact.unwrap_or(true),
+        secrets: secrets(written, loaded, problems),
         scope: Scope {
             only: written
                 .only
@@ -46,6 +47,28 @@ pub(super) fn resolve(
         keep: keep(written, loaded, problems),
         key: written.encrypt.as_ref().and_then(|encrypt| key(encrypt, loaded, variables, problems)),
     })
+}
+
+fn secrets(written: &config::Record, loaded: &Loaded, problems: &mut Problems) -> Secrets {
+    type Add = fn(&mut Secrets, &str) -> Result<(), BadSecret>;
+    let config::Secrets { names, paths, patterns } = &written.secrets;
+    let kinds: [(&str, &[String], Add); 3] = [
+        ("names", names, Secrets::add_name),
+        ("paths", paths, Secrets::add_path),
+        ("patterns", patterns, Secrets::add_pattern),
+    ];
+    let mut secrets = Secrets::default();
+    for (kind, written, add) in kinds {
+        for (number, secret) in written.iter().enumerate() {
+            let place = loaded.place(&format!("record.secrets.{kind}[{number}]"));
+            problems.take(place, add(&mut secrets, secret));
+        }
+    }
+    if written.redact == Some(false) && !secrets.is_empty() {
+        let place = loaded.place("record.secrets");
+        problems.add(place, "nothing is blanked with `record.redact: false`; leave out one of the two");
+    }
+    secrets
 }
 
 fn sample(written: &config::Sample, loaded: &Loaded, problems: &mut Problems) -> Option<Sample> {
@@ -148,7 +171,8 @@ mod tests {
 
     #[test]
     fn every_key_arrives_in_the_plan() {
-        let text = "record:\n  dir: d\n  only: ~m tools/* & !~t ping\n  sample: {share: 0.1, always: {errors: true, slower_than: 2s}}\n  \
+        let text = "record:\n  dir: d\n  only: ~m tools/* & !~t ping\n  \
+                    secrets: {names: [ssn], paths: [$.params.card], patterns: ['A-[0-9]+']}\n  sample: {share: 0.1, always: {errors: true, slower_than: 2s}}\n  \
                     rotate: {bytes: 64MiB, every: 1h}\n  keep: {age: 30days, bytes: 10GiB, tapes: 9}\n  \
                     compress: true\n  encrypt: {key: '${TAPE_KEY}'}\n";
         let record = resolved(text).unwrap();
@@ -157,6 +181,11 @@ mod tests {
         let keep = Keep { age: Some(hour * 24 * 30), bytes: Some(10 << 30), tapes: Some(9), compress: true };
         assert_eq!(record.keep, keep);
         assert_eq!(record.scope.sample, Sample::new(0.1, true, Some(Duration::from_secs(2))));
+        let mut secrets = Secrets::default();
+        secrets.add_name("ssn").unwrap();
+        secrets.add_path("$.params.card").unwrap();
+        secrets.add_pattern("A-[0-9]+").unwrap();
+        assert_eq!(record.secrets, secrets);
         assert_eq!(record.scope.only.unwrap().to_string(), "~m tools/* & !~t ping");
         assert_eq!(record.key, Some(TapeKey::Given(Key::parse(&"ab".repeat(32)).unwrap())));
         let plain = resolved("record: {dir: d}\n").unwrap();
@@ -169,6 +198,13 @@ mod tests {
         for (written, told) in [
             ("sample: {share: 2}", "record.sample.share: expected a number from 0 (none) to 1 (all)"),
             ("only: ~tool x", "record.only: column 1: there is no operator `~tool`; did you mean `~t`"),
+            (
+                "secrets: {patterns: [x, (]}",
+                "record.secrets.patterns[1]: `(` is no pattern of a secret: error: unclosed",
+            ),
+            ("secrets: {paths: [card]}", "record.secrets.paths[0]: `card` is no path to a secret"),
+            ("secrets: {names: ['-']}", "record.secrets.names[0]: `-` is no name; write it like"),
+            ("redact: false\n  secrets: {names: [ssn]}", "record.secrets: nothing is blanked with"),
             ("keep: {tapes: 0}", "record.keep.tapes: expected 1 or more"),
             ("encrypt: {}", "record.encrypt: needs one of `key_file` and `key`"),
             ("encrypt: {key: abc}", "expected a key of 32 bytes as 64 hex digits or as base64; `openssl"),

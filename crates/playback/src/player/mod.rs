@@ -32,7 +32,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 use shadowcat_protocol::{Era, Request, Response, json, method};
-use shadowcat_tape::Redactor;
+use shadowcat_tape::{Redactor, Secrets};
 
 use self::asked::Asked;
 use self::shelf::{Found, Shelf};
@@ -186,7 +186,7 @@ impl Player {
 
     /// A live value as it may stand in logs and errors: without what a tape would not show.
     fn veil(&self, live: &Value) -> Value {
-        let redactor = self.redactor.get_or_init(|| Redactor::new().ok());
+        let redactor = self.redactor.get_or_init(|| Redactor::new(&Secrets::default()).ok());
         let Some(redactor) = redactor else { return Value::Null };
         serde_json::from_str(&redactor.json(&live.to_string()).text).unwrap_or_default()
     }

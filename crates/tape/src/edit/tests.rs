@@ -9,7 +9,7 @@ use crate::file::TapeFile;
 use crate::index::Point;
 use crate::record::testing::frame;
 use crate::record::{Action, Kind};
-use crate::redact::Redactor;
+use crate::redact::{Redactor, Secrets};
 
 const UP: Direction = Direction::ToServer;
 const DOWN: Direction = Direction::ToClient;
@@ -162,7 +162,7 @@ fn a_tape_that_was_recorded_openly_is_redacted_and_what_was_redacted_stays() {
     let mut tape = TapeFile::create(&dir.path("open"), BEGUN, false).unwrap();
     tape.frame(&open).unwrap();
     tape.finish().unwrap();
-    let redactor = Redactor::new().unwrap();
+    let redactor = Redactor::new(&Secrets::default()).unwrap();
     let (_, count) =
         redact(&dir.path("open"), &Keys::default(), &redactor, &dir.path("safe"), &mut |_| ()).unwrap();
     let text = std::fs::read_to_string(dir.path("safe")).unwrap();

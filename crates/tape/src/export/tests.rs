@@ -3,6 +3,7 @@
 use super::*;
 use crate::record::testing::frame;
 use crate::record::{Kind, UpstreamSide};
+use crate::redact::Secrets;
 use proptest::prelude::*;
 use serde_json::Value;
 use shadowcat_pipeline::Direction;
@@ -195,7 +196,9 @@ fn no_secret_of_a_tape_that_was_recorded_openly_is_in_any_export() {
     ] {
         // The header of the second tape is damaged, and says nothing.
         for header in [Some(open()), None] {
-            let mut export = Export::begin(&format, Some(Redactor::new().unwrap()), Vec::new()).unwrap();
+            let mut export =
+                Export::begin(&format, Some(Redactor::new(&Secrets::default()).unwrap()), Vec::new())
+                    .unwrap();
             export.tape("a").unwrap();
             header.into_iter().chain(records.clone()).for_each(|record| export.record(record).unwrap());
             assert_eq!(export.replaced(), 80, "{format:?}");

@@ -18,7 +18,7 @@ use time::Duration;
 
 use crate::file::{FileError, TapeFile};
 use crate::record::{Frame, Header};
-use crate::redact::{Redactor, RedactorError};
+use crate::redact::{Redactor, RedactorError, Secrets};
 use crate::reel;
 
 pub use jsonl::{Mapping, TimeUnit};
@@ -129,7 +129,7 @@ pub enum ImportError {
 /// # Errors
 /// What is wrong with the recording or the disk, and the way out.
 pub fn import(source: impl BufRead, settings: &Settings, path: &Path) -> Result<Imported, ImportError> {
-    let redactor = if settings.redact { Some(Redactor::new()?) } else { None };
+    let redactor = if settings.redact { Some(Redactor::new(&Secrets::default())?) } else { None };
     let mut file = None;
     let mut redactions = 0;
     let mut imported = read(source, settings, &mut |mut frame| {

@@ -6,6 +6,8 @@ use shadowcat_protocol::json;
 
 use super::{Redacted, Redactor, keys};
 
+/// What makes a message one goes under these names, and is no secret because of them.
+const ENVELOPE: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
 /// JSON inside the strings of JSON is followed this far.
 const NESTING_MAX: usize = 4;
 
@@ -62,6 +64,7 @@ impl Walk<'_, '_> {
                     self.at += 1;
                 }
                 b'"' => self.string(),
+                b'-' | b'0'..=b'9' => self.number(),
                 _ => self.at += 1,
             }
         }
@@ -86,9 +89,15 @@ impl Walk<'_, '_> {
     /// Decides by the key; `at` is at the value.
     fn member(&mut self, key: &str) {
         let value = self.text.as_bytes().get(self.at).copied();
+        if self.nesting == 0 && self.open.len() == 1 && ENVELOPE.contains(&key) {
+            if key == "id" && value != Some(b'"') {
+                self.at = value_end(self.text, self.at);
+            }
+            return;
+        }
         let level = self.open.last();
         let in_schemas = level.is_some_and(|level| level.schemas);
-        let secret = keys::is_secret(key);
+        let secret = self.redactor.shapes.names.are_of_secrets(key);
         if in_schemas && value == Some(b'{') {
             self.enter(Level { of_secret: secret, ..Level::default() });
         } else if secret
@@ -110,7 +119,7 @@ impl Walk<'_, '_> {
 
     fn note_name(&mut self) {
         let raw = self.text.get(self.at..string_end(self.text, self.at)).unwrap_or_default();
-        let secret = json::string(raw).is_some_and(|name| keys::is_secret(&name));
+        let secret = json::string(raw).is_some_and(|name| self.redactor.shapes.names.are_of_secrets(&name));
         if let Some(level) = self.open.last_mut() {
             level.value_is_secret = secret;
         }
@@ -118,19 +127,29 @@ impl Walk<'_, '_> {
 
     /// The whole value goes, but for those that tell nothing: `null`, booleans, and what is empty.
     fn replace_value(&mut self) {
-        let (start, end) = (self.at, value_end(self.text, self.at));
-        self.at = end;
+        let start = self.at;
+        self.at = value_end(self.text, start);
+        if !matches!(self.text.get(start..self.at), Some("true" | "false")) {
+            self.replace(start, self.at);
+        }
+    }
+
+    /// A number is looked at only for the operator's own patterns.
+    fn number(&mut self) {
+        let start = self.at;
+        self.at = value_end(self.text, start);
+        let raw = self.text.get(start..self.at).unwrap_or_default();
+        if self.redactor.shapes.fits_own(raw) {
+            self.replace(start, self.at);
+        }
+    }
+
+    fn replace(&mut self, start: usize, end: usize) {
         let raw = self.text.get(start..end).unwrap_or_default();
-        if matches!(raw, "null" | "true" | "false" | "\"\"" | "{}" | "[]") {
-            return;
+        if let Some(mark) = self.redactor.mark_of_value(raw) {
+            self.count += 1;
+            self.splice(start, end, &mark);
         }
-        let secret = json::string(raw).unwrap_or(Cow::Borrowed(raw));
-        if Redactor::is_mark(&secret) {
-            return;
-        }
-        let mark = self.redactor.mark(&secret);
-        self.count += 1;
-        self.splice(start, end, &format!("\"{mark}\""));
     }
 
     /// A string that is not under a secret's name: what is inside it counts.
@@ -170,7 +189,7 @@ impl Walk<'_, '_> {
 }
 
 /// Where the string that opens at `start` is over.
-fn string_end(text: &str, start: usize) -> usize {
+pub(super) fn string_end(text: &str, start: usize) -> usize {
     let bytes = text.as_bytes();
     let mut at = start + 1;
     while let Some(byte) = bytes.get(at) {
@@ -184,7 +203,7 @@ fn string_end(text: &str, start: usize) -> usize {
 }
 
 /// Where the value that begins at `start` is over.
-fn value_end(text: &str, start: usize) -> usize {
+pub(super) fn value_end(text: &str, start: usize) -> usize {
     let bytes = text.as_bytes();
     let (mut at, mut depth) = (start, 0_usize);
     while let Some(byte) = bytes.get(at) {
@@ -202,7 +221,7 @@ fn value_end(text: &str, start: usize) -> usize {
     text.len()
 }
 
-fn skip_blanks(text: &str, from: usize) -> usize {
+pub(super) fn skip_blanks(text: &str, from: usize) -> usize {
     let blanks = text.as_bytes().get(from..).unwrap_or_default();
     from + blanks.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count()
 }

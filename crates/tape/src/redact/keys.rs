@@ -68,17 +68,36 @@ const INNOCENT: [&str; 15] = [
 /// A longer name is prose, not a name.
 const NAME_BYTES_MAX: usize = 128;
 
-/// Whether what goes under this name is a secret.
-pub(super) fn is_secret(name: &str) -> bool {
-    if name.len() > NAME_BYTES_MAX {
-        return false;
+/// The names above, and those of the operator.
+#[derive(Debug)]
+pub(super) struct Names {
+    /// Without separators and in lower case.
+    own: Vec<String>,
+}
+
+impl Names {
+    pub(super) fn new(own: &[String]) -> Self {
+        Self { own: own.iter().map(|name| plain(name)).collect() }
     }
-    let plain: String =
-        name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-    if INNOCENT.iter().any(|innocent| plain.ends_with(innocent)) {
-        return false;
+
+    /// Whether what goes under this name is a secret.
+    pub(super) fn are_of_secrets(&self, name: &str) -> bool {
+        if name.len() > NAME_BYTES_MAX {
+            return false;
+        }
+        let plain = plain(name);
+        if self.own.contains(&plain) {
+            return true;
+        }
+        if INNOCENT.iter().any(|innocent| plain.ends_with(innocent)) {
+            return false;
+        }
+        WHOLE.contains(&plain.as_str()) || ENDINGS.iter().any(|ending| plain.ends_with(ending))
     }
-    WHOLE.contains(&plain.as_str()) || ENDINGS.iter().any(|ending| plain.ends_with(ending))
+}
+
+fn plain(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
 /// Names that say that the member `value` beside them goes under the name they hold, as in a list of headers.
@@ -99,6 +118,10 @@ pub(super) fn is_schema_value(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn is_secret(name: &str) -> bool {
+        Names::new(&[]).are_of_secrets(name)
+    }
 
     #[test]
     fn secrets_are_known_in_every_spelling() {

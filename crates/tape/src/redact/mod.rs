@@ -2,11 +2,14 @@
 //!
 //! Each is replaced by `[redacted:` and twelve hex digits of a keyed hash, so that equal stays equal within a tape and
 //! nobody can try guesses against it: the key is random and never written. `words` takes the first look, `keys`
-//! knows the names, `shapes` the shapes inside text, `json` walks a message. When in doubt a value is replaced: a tape that lacks a word is a smaller harm
-//! than one that holds a password.
+//! knows the names, `shapes` the shapes inside text, `json` walks a message; `secrets` is what an operator names besides,
+//! `places` finds what stands where they say. When in doubt a value is replaced: a tape that lacks a word is a smaller
+//! harm than one that holds a password.
 
 mod json;
 mod keys;
+mod places;
+mod secrets;
 mod shapes;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -18,17 +21,23 @@ use std::fmt::Write as _;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use serde_json_path::JsonPath;
+use shadowcat_protocol::json::quote;
+
 use crate::record::Frame;
+pub use secrets::{BadSecret, Secrets};
 use shapes::Shapes;
 
 /// Twelve digits: enough that two secrets of one tape do not meet by chance.
 const MARK_BYTES: usize = 6;
 const MARK_OPEN: &str = "[redacted:";
+const MARK_LEN: usize = MARK_OPEN.len() + 2 * MARK_BYTES + 1;
 
 /// Replaces credentials, with the key of one tape.
 #[derive(Debug)]
 pub struct Redactor {
     shapes: Shapes,
+    places: Vec<JsonPath>,
     mac: Hmac<Sha256>,
 }
 
@@ -53,23 +62,30 @@ pub enum RedactorError {
 }
 
 impl Redactor {
-    /// A redactor with a random key of its own.
+    /// A redactor of what is known to be secret and of these, with a random key of its own.
     ///
     /// # Errors
     /// When the system has no random numbers to give.
-    pub fn new() -> Result<Self, RedactorError> {
+    pub fn new(secrets: &Secrets) -> Result<Self, RedactorError> {
         let mut key = [0_u8; 32];
         getrandom::fill(&mut key)?;
         let mac = Hmac::new_from_slice(&key).map_err(|cause| RedactorError::Pattern(Box::new(cause)))?;
-        Ok(Self { shapes: Shapes::new()?, mac })
+        Ok(Self { shapes: Shapes::new(secrets)?, places: secrets.paths.clone(), mac })
     }
 
     /// Redacts one line of valid JSON; what comes back is valid JSON again.
     pub fn json<'a>(&self, text: &'a str) -> Redacted<'a> {
-        if !self.shapes.is_suspect(text) {
-            return Redacted { text: Cow::Borrowed(text), count: 0 };
+        let placed = places::replace(self, &self.places, text);
+        if !self.shapes.is_suspect(&placed.text) {
+            return placed;
         }
-        json::redact(self, text)
+        match placed.text {
+            Cow::Borrowed(text) => json::redact(self, text),
+            Cow::Owned(text) => {
+                let Redacted { text, count } = json::redact(self, &text);
+                Redacted { text: Cow::Owned(text.into_owned()), count: count + placed.count }
+            }
+        }
     }
 
     /// Redacts a piece of plain text.
@@ -104,12 +120,21 @@ impl Redactor {
         })
     }
 
+    /// What stands in place of a value of JSON; none if it tells nothing, or was replaced before.
+    fn mark_of_value(&self, raw: &str) -> Option<String> {
+        if matches!(raw, "" | "null" | "\"\"" | "{}" | "[]") {
+            return None;
+        }
+        let secret = shadowcat_protocol::json::string(raw).unwrap_or(Cow::Borrowed(raw));
+        (!Self::is_mark(&secret)).then(|| quote(&self.mark(&secret)))
+    }
+
     /// What stands in place of a secret. Free of characters that any level of JSON escapes.
     fn mark(&self, secret: &str) -> String {
         let mut mac = self.mac.clone();
         mac.update(shapes::without_scheme(secret).as_bytes());
         let digest = mac.finalize().into_bytes();
-        let mut mark = String::with_capacity(MARK_OPEN.len() + 2 * MARK_BYTES + 1);
+        let mut mark = String::with_capacity(MARK_LEN);
         mark.push_str(MARK_OPEN);
         for byte in digest.iter().take(MARK_BYTES) {
             // Writing to memory cannot fail.

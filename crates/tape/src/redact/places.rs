@@ -43,9 +43,12 @@ fn places(paths: &[JsonPath], text: &str) -> BTreeSet<String> {
         // Deeper than the library follows. Better no content on the tape than a secret.
         return CONTENT.map(str::to_owned).into();
     };
-    let located = paths.iter().flat_map(|path| path.query_located(&message).locations().collect::<Vec<_>>());
-    let pointers = located.map(|place: NormalizedPath| place.to_json_pointer());
-    pointers.filter(|pointer| !ENVELOPE.contains(&pointer.as_str())).collect()
+    let mut places = BTreeSet::new();
+    for path in paths {
+        places.extend(path.query_located(&message).locations().map(NormalizedPath::to_json_pointer));
+    }
+    places.retain(|pointer| !ENVELOPE.contains(&pointer.as_str()));
+    places
 }
 
 struct Search<'a> {
@@ -64,7 +67,8 @@ impl Search<'_> {
             return end;
         }
         pointer.push('/');
-        let is_above = self.places.range(pointer.clone()..).next().is_some_and(|place| place.starts_with(&*pointer));
+        let is_above =
+            self.places.range(pointer.clone()..).next().is_some_and(|place| place.starts_with(&*pointer));
         let end = if is_open && is_above { self.parts(at + 1, pointer) } else { value_end(self.text, at) };
         pointer.pop();
         end

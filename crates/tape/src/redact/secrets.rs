@@ -79,7 +79,8 @@ impl Secrets {
         let bad = |why: String| BadSecret::Pattern { pattern: pattern.to_owned(), why };
         let regex = RegexBuilder::new(pattern).size_limit(PATTERN_BYTES_MAX).build();
         // The last line says what is wrong; those above it point into the expression.
-        let last = |fault: regex::Error| fault.to_string().lines().last().unwrap_or_default().trim().to_owned();
+        let last =
+            |fault: regex::Error| fault.to_string().lines().last().unwrap_or_default().trim().to_owned();
         let regex = regex.map_err(|fault| bad(last(fault)))?;
         if regex.is_match("") {
             return Err(bad("it fits nothing at all, and so everywhere".to_owned()));
@@ -125,7 +126,9 @@ mod tests {
             secrets.add_pattern("(").unwrap_err().to_string(),
             secrets.add_pattern("a*").unwrap_err().to_string(),
         ];
-        for (told, part) in told.iter().zip(["like `ssn`", "like `$.", "whole message", "unclosed group", "everywhere"]) {
+        for (told, part) in
+            told.iter().zip(["like `ssn`", "like `$.", "whole message", "unclosed group", "everywhere"])
+        {
             assert!(told.contains(part), "{told}");
         }
         assert!(secrets.is_empty());

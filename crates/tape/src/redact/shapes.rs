@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use regex::{Captures, Regex};
 
+use super::keys::Names;
 use super::words::Words;
-use super::{MARK_OPEN, RedactorError, keys};
+use super::{MARK_LEN, MARK_OPEN, Redactor, RedactorError, Secrets};
 
 /// Tokens whose shape alone gives them away; all of the match is the secret.
 const TOKENS: &str = r"(?x)
@@ -41,16 +42,30 @@ const USER_INFO: &str = r#"://[^\s/:@"'\\]*:([^\s/@"'\\]+)@"#;
 /// `?api_key=abc`, also in a form body: group 1 is the name, group 2 the secret.
 const PARAMETER: &str = r#"(?i)(?:[?&;\#]|^|\s)([a-z0-9_.%-]{1,64}(?:\[\])?)=([^&\s"'\#<>\\;,]+)"#;
 
+/// The names in [`named`].
+const NAMES: &str = r"token|secret|passw(?:or)?d|passphrase|passcode|pwd|authorization|api[_-]?key|access[_-]?key(?:[_-]?id)?
+        |secret[_-]?key|private[_-]?key|signing[_-]?key|encryption[_-]?key|shared[_-]?key|auth[_-]?key|credentials?
+        |cookies?|session[_-]?id|sessid|request[_-]?state|jwt|dpop|otp|verifier|connection[_-]?string|client[_-]?assertion";
+
 /// `"password": "abc"` in any depth of escapes, `password: abc`, `PASSWORD='abc'`: group 1 is the name, group 2 or 3
 /// the secret. A header's value goes to the end of its line.
-const NAMED: &str = r#"(?ix)
-    ([a-z0-9_.-]{0,64}
-      (?:token|secret|passw(?:or)?d|passphrase|passcode|pwd|authorization|api[_-]?key|access[_-]?key(?:[_-]?id)?
-        |secret[_-]?key|private[_-]?key|signing[_-]?key|encryption[_-]?key|shared[_-]?key|auth[_-]?key|credentials?
-        |cookies?|session[_-]?id|sessid|request[_-]?state|jwt|dpop|otp|verifier|connection[_-]?string|client[_-]?assertion))
+fn named(names: &str) -> String {
+    let value = r#"
     (?: \\*["']? \s* (?:=>|[:=]) \s* \\*["'] ([^"'\\\r\n]+)
       | \\*["']? \s* (?:=>|[:=]) [\ \t]* ((?:(?:bearer|basic|digest|token|negotiate)\ +)? [^\s"'\\,;&<>(){}\[\]]+ (?:;\ *[^\s"'\\;]+=[^\s"'\\;]*)*)
     )"#;
+    format!("(?ix) ([a-z0-9_.-]{{0,64}} (?:{names})) {value}")
+}
+
+/// The operator's names as they may be written: `internal_id` is also `internalId` and `INTERNAL-ID`.
+fn own_names(secrets: &Secrets) -> Option<String> {
+    let words = |name: &String| {
+        let letters = name.chars().filter(char::is_ascii_alphanumeric);
+        letters.map(String::from).collect::<Vec<_>>().join("[_.-]?")
+    };
+    let names: Vec<_> = secrets.names.iter().map(words).collect();
+    (!names.is_empty()).then(|| names.join("|"))
+}
 
 /// What stands behind `password:` in code and in prose about types, and is no secret.
 const TYPE_WORDS: [&str; 14] = [
@@ -81,24 +96,36 @@ pub(super) struct Shapes {
     user_info: Regex,
     parameter: Regex,
     named: Regex,
+    pub(super) names: Names,
+    /// What the operator names.
+    own_named: Option<Regex>,
+    own: Vec<Regex>,
 }
 
 impl Shapes {
-    pub(super) fn new() -> Result<Self, RedactorError> {
-        let regex = |text| Regex::new(text).map_err(|cause| RedactorError::Pattern(Box::new(cause)));
+    pub(super) fn new(secrets: &Secrets) -> Result<Self, RedactorError> {
+        let regex = |text: &str| Regex::new(text).map_err(|cause| RedactorError::Pattern(Box::new(cause)));
         Ok(Self {
             words: Words::new()?,
             tokens: regex(TOKENS)?,
             scheme: regex(SCHEME)?,
             user_info: regex(USER_INFO)?,
             parameter: regex(PARAMETER)?,
-            named: regex(NAMED)?,
+            named: regex(&named(NAMES))?,
+            names: Names::new(&secrets.names),
+            own_named: own_names(secrets).map(|names| regex(&named(&names))).transpose()?,
+            own: secrets.patterns.clone(),
         })
     }
 
     /// Whether the text is worth a closer look. One pass, for every message of the proxy.
     pub(super) fn is_suspect(&self, text: &str) -> bool {
-        self.words.are_in(text)
+        self.own_named.is_some() || !self.own.is_empty() || self.words.are_in(text)
+    }
+
+    /// Whether one of the operator's own patterns fits a piece of it.
+    pub(super) fn fits_own(&self, text: &str) -> bool {
+        self.own.iter().any(|pattern| pattern.is_match(text))
     }
 
     /// The text with every secret in it replaced by what `mark` makes of it. Tokens go first: what is behind a name
@@ -109,38 +136,46 @@ impl Shapes {
         let assigns = equals || memchr::memchr(b':', text.as_bytes()).is_some();
         let mut text = Cow::Borrowed(text);
         if suspicion.shapes {
-            replace(&mut text, &self.tokens, mark, |found| group(found, 0));
+            replace(&mut text, &self.tokens, mark, |text, found| fresh(text, group(found, 0)));
         }
         if suspicion.schemes {
-            replace(&mut text, &self.scheme, mark, behind_a_scheme);
+            replace(&mut text, &self.scheme, mark, |text, found| fresh(text, behind_a_scheme(found)));
         }
         if suspicion.addresses {
-            replace(&mut text, &self.user_info, mark, |found| group(found, 1));
+            replace(&mut text, &self.user_info, mark, |text, found| fresh(text, group(found, 1)));
         }
-        if suspicion.names && equals {
-            replace(&mut text, &self.parameter, mark, in_a_parameter);
+        if (suspicion.names || self.own_named.is_some()) && equals {
+            replace(&mut text, &self.parameter, mark, |text, found| fresh(text, self.in_a_parameter(found)));
         }
         if suspicion.names && assigns {
-            replace(&mut text, &self.named, mark, behind_a_name);
+            replace(&mut text, &self.named, mark, |text, found| fresh(text, self.behind_a_name(found)));
+        }
+        if let Some(own_named) = self.own_named.as_ref().filter(|_| assigns) {
+            replace(&mut text, own_named, mark, |text, found| fresh(text, self.behind_a_name(found)));
+        }
+        for own in &self.own {
+            replace(&mut text, own, mark, |text, found| {
+                beside_marks(text, group(found, usize::from(found.len() > 1))?)
+            });
         }
         text
+    }
+
+    fn in_a_parameter(&self, found: &Captures<'_>) -> Option<Range<usize>> {
+        let name = found.get(1)?.as_str();
+        if self.names.are_of_secrets(name) || is_secret_parameter(name) { group(found, 2) } else { None }
+    }
+
+    fn behind_a_name(&self, found: &Captures<'_>) -> Option<Range<usize>> {
+        if !self.names.are_of_secrets(found.get(1)?.as_str()) {
+            return None;
+        }
+        group(found, 2).or_else(|| group(found, 3).filter(|_| !is_plain_word(found)))
     }
 }
 
 fn behind_a_scheme(found: &Captures<'_>) -> Option<Range<usize>> {
     group(found, 1).filter(|_| looks_random(found.get(1).map_or("", |value| value.as_str())))
-}
-
-fn in_a_parameter(found: &Captures<'_>) -> Option<Range<usize>> {
-    let name = found.get(1)?.as_str();
-    if keys::is_secret(name) || is_secret_parameter(name) { group(found, 2) } else { None }
-}
-
-fn behind_a_name(found: &Captures<'_>) -> Option<Range<usize>> {
-    if !keys::is_secret(found.get(1)?.as_str()) {
-        return None;
-    }
-    group(found, 2).or_else(|| group(found, 3).filter(|_| !is_plain_word(found)))
 }
 
 /// The secret without the word before it that says what it is, so that it is equal to the same secret elsewhere.
@@ -162,7 +197,7 @@ fn replace(
     text: &mut Cow<'_, str>,
     pattern: &Regex,
     mark: &mut impl FnMut(&str) -> String,
-    secret: impl Fn(&Captures<'_>) -> Option<Range<usize>>,
+    secret: impl Fn(&str, &Captures<'_>) -> Option<Range<usize>>,
 ) {
     let mut changed = String::new();
     let mut kept = 0;
@@ -170,11 +205,9 @@ fn replace(
     while let Some(found) = pattern.captures_at(text, from) {
         let all = found.get(0).map_or(from..from, |all| all.range());
         from = all.end.max(from + 1);
-        let Some(range) = secret(&found) else { continue };
+        let Some(range) = secret(text, &found).filter(|range| !range.is_empty()) else { continue };
         let value = text.get(range.clone()).unwrap_or_default();
-        if value.is_empty() || value.starts_with(MARK_OPEN) {
-            continue;
-        }
+        from = from.max(range.end);
         changed.push_str(text.get(kept..range.start).unwrap_or_default());
         changed.push_str(&mark(value));
         kept = range.end;
@@ -183,6 +216,31 @@ fn replace(
         changed.push_str(text.get(kept..).unwrap_or_default());
         *text = Cow::Owned(changed);
     }
+}
+
+/// The range, or none if a mark stands there: what is known to be secret ends where a mark begins.
+fn fresh(text: &str, range: Option<Range<usize>>) -> Option<Range<usize>> {
+    range.filter(|range| text.get(range.clone()).is_some_and(|value| !value.starts_with(MARK_OPEN)))
+}
+
+/// The same for patterns that nobody here has written. A mark that reaches into the range goes as a whole.
+fn beside_marks(text: &str, mut range: Range<usize>) -> Option<Range<usize>> {
+    let from = range.start.saturating_sub(MARK_LEN);
+    let near = text.as_bytes().get(from..text.len().min(range.end + MARK_LEN))?;
+    for start in memchr::memmem::find_iter(near, MARK_OPEN) {
+        let mark = from + start..from + start + MARK_LEN;
+        if !text.get(mark.clone()).is_some_and(Redactor::is_mark)
+            || mark.end <= range.start
+            || range.end <= mark.start
+        {
+            continue;
+        }
+        if mark.start <= range.start && range.end <= mark.end {
+            return None;
+        }
+        range = range.start.min(mark.start)..range.end.max(mark.end);
+    }
+    Some(range)
 }
 
 fn group(found: &Captures<'_>, index: usize) -> Option<Range<usize>> {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// One for all: making one compiles its patterns.
-static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| Redactor::new().unwrap());
+static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| Redactor::new(&Secrets::default()).unwrap());
 
 fn redactor() -> &'static Redactor {
     &REDACTOR
@@ -95,19 +95,20 @@ fn what_is_not_touched_keeps_its_bytes() {
     );
 }
 
+fn marks(text: &str) -> Vec<String> {
+    let mark = regex::Regex::new(r"\[redacted:[0-9a-f]{12}\]").unwrap();
+    mark.find_iter(text).map(|found| found.as_str().to_owned()).collect()
+}
+
 #[test]
 fn equal_secrets_stay_equal_in_one_tape_and_differ_between_tapes() {
     let text = r#"{"token":"abc123XYZ","h":"Authorization: Bearer abc123XYZ","authorization":"Bearer abc123XYZ","password":"other"}"#;
     let first = redactor();
-    let marks = |text: &str| -> Vec<String> {
-        let mark = regex::Regex::new(r"\[redacted:[0-9a-f]{12}\]").unwrap();
-        mark.find_iter(text).map(|found| found.as_str().to_owned()).collect()
-    };
     let one = marks(&first.json(text).text);
     assert_eq!(one.len(), 4);
     assert!(one[0] == one[1] && one[1] == one[2] && one[2] != one[3]);
     assert_eq!(one, marks(&first.json(text).text));
-    assert_ne!(one, marks(&Redactor::new().unwrap().json(text).text));
+    assert_ne!(one, marks(&Redactor::new(&Secrets::default()).unwrap().json(text).text));
 }
 
 #[test]
@@ -300,4 +301,97 @@ fn speed_of_redaction() {
         }
         println!("{what}: {} bytes in {:?}", text.len(), begun.elapsed() / rounds);
     }
+}
+
+/// What an operator names besides; starred.
+fn own(names: &[&str], paths: &[&str], patterns: &[&str], text: &str) -> String {
+    let mut secrets = Secrets::default();
+    let added = names.iter().try_for_each(|name| secrets.add_name(name));
+    let added = added.and_then(|()| paths.iter().try_for_each(|path| secrets.add_path(path)));
+    added.and_then(|()| patterns.iter().try_for_each(|pattern| secrets.add_pattern(pattern))).unwrap();
+    let redactor = Redactor::new(&secrets).unwrap();
+    let once = redactor.json(text).text.into_owned();
+    serde_json::from_str::<serde_json::Value>(&once).unwrap_or_else(|fault| panic!("{fault}: {once}"));
+    assert_eq!(redactor.json(&once).text, once, "a second time changes nothing");
+    starred(&once)
+}
+
+#[test]
+fn an_operators_names_count_wherever_names_do() {
+    let text = r#"{"id":1,"params":{"SSN":{"a":1},"myssn":2,"internalId":3,"text":"internal-id: 44, ssn=5 and ssn: '6 7'","url":"http://h/?internal_id=8","headers":[{"name":"X-SSN","value":9},{"name":"ssn","value":"10"}],"nested":"{\"ssn\":\"11\"}"}}"#;
+    assert_eq!(
+        own(&["ssn", "internal_id"], &[], &[], text),
+        r#"{"id":1,"params":{"SSN":"*","myssn":2,"internalId":"*","text":"internal-id: *, ssn=* and ssn: '*'","url":"http://h/?internal_id=*","headers":[{"name":"X-SSN","value":9},{"name":"ssn","value":"*"}],"nested":"{\"ssn\":\"*\"}"}}"#
+    );
+    let envelope = r#"{"jsonrpc":"2.0","id":7,"method":"ping","params":{"id":7,"method":"x"}}"#;
+    assert_eq!(
+        own(&["id", "method", "jsonrpc", "params"], &[], &[], envelope),
+        r#"{"jsonrpc":"2.0","id":7,"method":"ping","params":{"id":"*","method":"*"}}"#
+    );
+}
+
+#[test]
+fn what_stands_at_a_path_goes_whatever_it_is() {
+    let text = r#"{ "id":1, "params": {"card": {"n":[1,2]}, "list":[ {"ssn":true,"x":"keep"}, {"ssn":null} ], "a/b~c":"s", "c\u0061rd":7 } }"#;
+    assert_eq!(
+        own(&[], &["$.params.card", "$..ssn", "$.params['a/b~c']", "$.params.list[0].missing"], &[], text),
+        r#"{ "id":1, "params": {"card": "*", "list":[ {"ssn":"*","x":"keep"}, {"ssn":null} ], "a/b~c":"*", "c\u0061rd":"*" } }"#
+    );
+    assert_eq!(
+        own(&[], &["$.*"], &[], r#"{"jsonrpc":"2.0","id":1,"result":{"a":1}}"#),
+        r#"{"jsonrpc":"2.0","id":1,"result":"*"}"#
+    );
+    assert_eq!(
+        own(
+            &[],
+            &["$.params.list[?@.of=='me'].v"],
+            &[],
+            r#"{"params":{"list":[{"of":"me","v":1},{"of":"you","v":2}]}}"#
+        ),
+        r#"{"params":{"list":[{"of":"me","v":"*"},{"of":"you","v":2}]}}"#
+    );
+    let deep = format!(r#"{{"id":1,"params":{}1{}}}"#, "[".repeat(200), "]".repeat(200));
+    let redactor = {
+        let mut secrets = Secrets::default();
+        secrets.add_path("$..x").unwrap();
+        Redactor::new(&secrets).unwrap()
+    };
+    assert_eq!(
+        starred(&redactor.json(&deep).text),
+        r#"{"id":1,"params":"*"}"#,
+        "what cannot be looked through goes"
+    );
+}
+
+#[test]
+fn what_fits_a_pattern_goes_in_texts_keys_and_numbers() {
+    let text = r#"{"id":4111111111111111,"params":{"n":4111111111111111,"m":-4111111111111111.5,"4111111111111111":"a\n4111111111111111 b","k":41}}"#;
+    assert_eq!(
+        own(&[], &[], &[r"\b4\d{15}\b"], text),
+        r#"{"id":4111111111111111,"params":{"n":"*","m":"*","*":"a\n* b","k":41}}"#
+    );
+    assert_eq!(
+        own(&[], &[], &["ticket ([A-Z]+)"], r#"["a ticket ABC","ticket 1"]"#),
+        r#"["a ticket *","ticket 1"]"#
+    );
+    assert_eq!(own(&[], &[], &["[a-f0-9]{6}"], r#"{"a":"token=x1y2z3 bcdef0"}"#), r#"{"a":"token=* *"}"#);
+    assert_eq!(own(&[], &[], &["(?s)a.*z"], r#"{"a":"a token=x1y2z3, z!"}"#), r#"{"a":"*!"}"#);
+}
+
+#[test]
+fn equal_secrets_stay_equal_however_they_were_found() {
+    let mut secrets = Secrets::default();
+    secrets.add_name("ssn").unwrap();
+    secrets.add_path("$.params.at").unwrap();
+    secrets.add_pattern("abc-[0-9]+").unwrap();
+    let redacted = Redactor::new(&secrets)
+        .unwrap()
+        .json(r#"{"params":{"at":"abc-7","ssn":"abc-7","text":"abc-7","password":"abc-7","other":"abc-8"}}"#)
+        .text
+        .into_owned();
+    let marks = marks(&redacted);
+    assert!(
+        marks.len() == 5 && marks[..4].iter().all(|mark| *mark == marks[0]) && marks[4] != marks[0],
+        "{redacted}"
+    );
 }
