@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use prometheus_client::registry::Registry;
 use shadowcat_bridge::{Eras, ModernServer, Readable, Seal, ToLegacy, ToLegacySettings, ToModernSettings};
 use shadowcat_interceptors::{CallMetrics, Calls, Deadline, Mirror, deadline};
@@ -90,7 +91,14 @@ pub enum StartError {
 }
 
 /// Starts what the plan says.
-pub async fn start(plan: Plan, host: Host) -> Result<Running, StartError> {
+///
+/// Boxed, so that all that carries traffic is compiled in this crate, and not in the one that waits for this future: there
+/// small code counts for more than fast code (see the profile in the workspace's `Cargo.toml`).
+pub fn start(plan: Plan, host: Host) -> BoxFuture<'static, Result<Running, StartError>> {
+    Box::pin(assemble(plan, host))
+}
+
+async fn assemble(plan: Plan, host: Host) -> Result<Running, StartError> {
     let signals = Signals::default();
     let (front, back, storing) = (Tasks::new(), Tasks::new(), Tasks::new());
     let counters = Arc::<Counters>::default();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use shadowcat_pipeline::Transport;
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_tape::Tape;
@@ -81,7 +82,12 @@ impl Running {
 
     /// Ends it in order: stop accepting, let what is in flight finish, end the rest at the deadline or at `force`,
     /// stop the children, write what is to be kept.
-    pub async fn shutdown(self, force: CancellationToken) -> Ended {
+    pub fn shutdown(self, force: CancellationToken) -> BoxFuture<'static, Ended> {
+        // Boxed for the reason that `start` is.
+        Box::pin(self.end(force))
+    }
+
+    async fn end(self, force: CancellationToken) -> Ended {
         self.signals.draining.cancel();
         self.gateway.draining.cancel();
         self.close_standing_streams();
