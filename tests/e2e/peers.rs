@@ -100,7 +100,7 @@ pub(crate) fn progress(call: &Value) -> Vec<f64> {
 }
 
 /// A server-everything on HTTP, and its port.
-async fn everything(transport: &str) -> (Process, u16) {
+pub(crate) async fn everything(transport: &str) -> (Process, u16) {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut command = Command::new(node());
     command.args([&package("mcp-server-everything"), transport]).env("PORT", port.to_string());

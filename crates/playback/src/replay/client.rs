@@ -268,7 +268,7 @@ impl<'a, W: AsyncWrite + Unpin> Speaker<'a, W> {
         let said = self.client.steps.last().map_or(self.client.ends, |step| step.at);
         let mut last = None;
         let mut methods: Vec<&str> = Vec::new();
-        for heard in self.client.heard.iter().filter(|heard| heard.method != method::LOG_MESSAGE) {
+        for heard in self.client.heard.iter().filter(|heard| self.client.hears_again(&heard.method)) {
             last = last.max(Some(heard.at));
             methods.push(&heard.method);
         }

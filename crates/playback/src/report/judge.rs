@@ -1,6 +1,6 @@
 //! From a script and what came of it to a report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use shadowcat_protocol::{json, method};
@@ -9,7 +9,7 @@ use super::latency::latencies;
 use super::{Finding, Judged, Report, Terms, Verdict, explain};
 use crate::compare::{Match, Rules, compare};
 use crate::replay::{Played, Run, Surprise};
-use crate::script::{Call, Client, Heard, Outcome, Script};
+use crate::script::{Call, Client, Outcome, Script};
 use crate::tapes::Place;
 
 /// What a run is compared with.
@@ -210,18 +210,18 @@ fn question(says: &str, before: Option<&Value>, after: Option<&Value>) -> Findin
     Finding { says: format!("{method}: {says}"), path: None, before: before.cloned(), after: after.cloned() }
 }
 
-/// What the server said of its own accord. Log messages come when they like.
+/// What the server no longer says of its own accord.
 fn words(client: &Client, played: &Played, first: Option<&Played>) -> Vec<Finding> {
-    let live: Vec<&str> = played.heard.iter().filter_map(|text| method_of(text)).collect();
-    let told = |heard: &Heard| heard.method.clone();
-    let mut before: Vec<String> = match first {
-        None => client.heard.iter().map(told).collect(),
-        Some(first) => first.heard.iter().filter_map(|text| method_of(text).map(str::to_owned)).collect(),
+    let heard = |played: &Played| -> BTreeSet<String> {
+        played.heard.iter().filter_map(|text| method_of(text).map(str::to_owned)).collect()
     };
-    before.sort_unstable();
-    before.dedup();
-    let gone =
-        before.iter().filter(|method| *method != method::LOG_MESSAGE && !live.contains(&method.as_str()));
+    let mut before: BTreeSet<String> = match first {
+        Some(first) => heard(first),
+        None => client.heard.iter().map(|heard| heard.method.clone()).collect(),
+    };
+    before.retain(|method| client.hears_again(method));
+    let live = heard(played);
+    let gone = before.difference(&live);
     gone.map(|method| Finding::plain(format!("the server sends no {method} any more"))).collect()
 }
 

@@ -10,6 +10,7 @@ mod tests;
 use std::time::Duration;
 
 use serde_json::Value;
+use shadowcat_protocol::method;
 
 pub use load::Silent;
 pub(crate) use rounds::wanted;
@@ -72,6 +73,16 @@ impl Client {
             Says::Call(call) => Some(&**call),
             Says::Note(_) => None,
         })
+    }
+
+    /// Whether the server will tell it this again. Over HTTP nobody may be listening by the end of the handshake, so that
+    /// what a server says before its first other answer comes by chance; and it logs when it likes.
+    pub fn hears_again(&self, method: &str) -> bool {
+        let calls = self.calls().filter(|call| call.method != method::INITIALIZE);
+        let greeted = calls.filter_map(|call| call.ended).min().unwrap_or(self.ends);
+        let mut heard = self.heard.iter().filter(|heard| heard.method == method).peekable();
+        let is_new = heard.peek().is_none();
+        method != method::LOG_MESSAGE && (is_new || heard.any(|heard| heard.at >= greeted))
     }
 
     /// When it said its first word.

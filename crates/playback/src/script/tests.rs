@@ -129,3 +129,20 @@ fn a_tape_on_which_no_client_says_anything_is_refused() {
         assert!(matches!(Script::new(tapes([frames])), Err(Silent)));
     }
 }
+
+#[test]
+fn what_a_server_says_behind_the_handshake_comes_by_chance() {
+    let note = |name: &str| json!({"method": format!("notifications/{name}")});
+    let script = script(vec![
+        frame(1, 0, ToServer, &json!({"jsonrpc": "2.0", "id": 0, "method": "initialize"})),
+        frame(1, 5, ToClient, &json!({"id": 0, "result": {}})),
+        frame(2, 10, ToClient, &note("early")),
+        frame(3, 15, ToServer, &ping(1)),
+        frame(4, 20, ToClient, &note("both")),
+        frame(3, 25, ToClient, &json!({"id": 1, "result": {}})),
+        frame(5, 30, ToClient, &note("both")),
+        frame(6, 35, ToClient, &note("message")),
+    ]);
+    let again = |name: &str| script.clients[0].hears_again(&format!("notifications/{name}"));
+    assert_eq!(["early", "both", "message", "never"].map(again), [false, true, false, true]);
+}
