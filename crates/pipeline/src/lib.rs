@@ -28,5 +28,5 @@ pub use envelope::{
     Direction, Envelope, ExchangeId, Origin, PeerId, Principal, Pulse, SessionTag, Transport, UpstreamSide,
 };
 pub use refusal::{Refusal, RefusalKind, UpstreamAnswer};
-pub use replies::{Form, Head, Replies};
+pub use replies::{Form, Gate, Head, Replies};
 pub use service::Service;

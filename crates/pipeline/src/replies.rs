@@ -4,6 +4,7 @@ use std::any::Any;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use async_trait::async_trait;
 use futures_core::Stream;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
@@ -54,6 +55,15 @@ enum Body {
 }
 
 type Change = Box<dyn FnMut(Reply) -> Reply + Send>;
+
+/// Whoever lets replies pass and may take its time over each: it can hold one, put others before, behind or in place of
+/// it, leave it out, and end them early.
+#[async_trait]
+pub trait Gate: Send + 'static {
+    /// The next reply that is to pass, drawn from those `behind`; `None` ends them. Nothing is drawn but by the gate, one
+    /// reply at a time, so that a slow one holds up its own server and keeps nothing.
+    async fn next(&mut self, behind: &mut Replies) -> Option<Result<Message, Refusal>>;
+}
 
 impl Replies {
     /// No reply: the envelope was a notification or a response.
@@ -118,6 +128,18 @@ impl Replies {
         })
     }
 
+    /// Lets the replies pass through a gate. The head is known as before; what is held is let go at the end of what the
+    /// gate gives, or when that is dropped, which cancels the exchange as ever.
+    #[must_use]
+    pub fn through(self, gate: impl Gate) -> Self {
+        let head = self.head;
+        let passing = futures_util::stream::unfold((gate, self), |(mut gate, mut behind)| async {
+            let reply = gate.next(&mut behind).await?;
+            Some((reply, (gate, behind)))
+        });
+        Self::stream(passing).with_head(head)
+    }
+
     /// The next message; `None` at the end.
     pub async fn next(&mut self) -> Option<Reply> {
         std::future::poll_fn(|context| self.poll_reply(context)).await
@@ -179,6 +201,8 @@ mod tests {
     use crate::RefusalKind;
     use shadowcat_protocol::{Id, Notification};
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     fn note(method: &str) -> Message {
         Message::Notification(Notification::new(method, None))
@@ -221,5 +245,83 @@ mod tests {
             seen.push(message.method().map(str::to_owned));
         }
         assert_eq!(seen, [Some("c".to_owned()), Some("c".to_owned())]);
+    }
+
+    /// Leaves out `out`, says `before` ahead of `late` and lets that wait, and ends at `end`.
+    #[derive(Default)]
+    struct Keeper {
+        waiting: Option<Message>,
+    }
+
+    #[async_trait]
+    impl Gate for Keeper {
+        async fn next(&mut self, behind: &mut Replies) -> Option<Reply> {
+            if let Some(waiting) = self.waiting.take() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                return Some(Ok(waiting));
+            }
+            loop {
+                let message = behind.next().await?.unwrap();
+                match message.method() {
+                    Some("out") => {}
+                    Some("late") => {
+                        self.waiting = Some(message);
+                        return Some(Ok(note("before")));
+                    }
+                    Some("end") => return None,
+                    _ => return Some(Ok(message)),
+                }
+            }
+        }
+    }
+
+    fn notes(methods: &'static [&str]) -> Replies {
+        Replies::stream(futures_util::stream::iter(methods.iter().map(|method| Ok(note(method)))))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gate_may_hold_add_leave_out_and_end() {
+        let head = Head { form: Form::Stream, status: Some(201) };
+        let guard = Arc::new(());
+        let replies = notes(&["a", "out", "late", "b", "end", "never"]).with_head(head);
+        let mut replies = replies.hold(Arc::clone(&guard)).through(Keeper::default());
+        assert_eq!(replies.head(), head);
+        let mut seen = Vec::new();
+        while let Some(reply) = replies.next().await {
+            seen.push(reply.unwrap().method().unwrap().to_owned());
+        }
+        assert_eq!(seen, ["a", "before", "late", "b"]);
+        assert_eq!(Arc::strong_count(&guard), 1, "what was held is let go at the end that the gate has made");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_in_a_gate_goes_on_where_it_was_interrupted_and_ends_when_the_replies_are_dropped() {
+        let guard = Arc::new(());
+        let mut replies = notes(&["late"]).hold(Arc::clone(&guard)).through(Keeper::default());
+        assert_eq!(replies.next().await.unwrap().unwrap().method(), Some("before"));
+        let half = Duration::from_millis(600);
+        assert!(tokio::time::timeout(half, replies.next()).await.is_err());
+        assert!(tokio::time::timeout(half, replies.next()).await.is_ok(), "the wait has not begun again");
+        drop(replies);
+        let mut replies = notes(&["late"]).hold(Arc::clone(&guard)).through(Keeper::default());
+        replies.next().await.unwrap().unwrap();
+        assert!(tokio::time::timeout(half, replies.next()).await.is_err());
+        drop(replies);
+        assert_eq!(Arc::strong_count(&guard), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_drawn_that_was_not_asked_for() {
+        let drawn = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&drawn);
+        let endless = futures_util::stream::repeat_with(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok(note("late"))
+        });
+        let mut replies = Replies::stream(endless).through(Keeper::default()).through(Keeper::default());
+        for _ in 0..10 {
+            assert!(replies.next().await.is_some());
+        }
+        assert!(drawn.load(Ordering::Relaxed) <= 10);
     }
 }
