@@ -70,15 +70,15 @@ impl Mirror {
         Ok(())
     }
 
-    async fn check(&self, call: &Request, origin: &Origin, next: Next<'_>) -> Result<(), Refusal> {
+    async fn check(&self, call: &Request, envelope: &Envelope, next: Next<'_>) -> Result<(), Refusal> {
         let Some(name) = call.name() else { return Ok(()) };
         if self.tools.known(&name).is_none() {
-            self.ask(call, origin, next).await?;
+            self.ask(call, &envelope.origin, next).await?;
         }
         let Some(params) = self.tools.known(&name).filter(|params| !params.is_empty()) else { return Ok(()) };
         let arguments = call.params().and_then(|params| json::get(params, &["arguments"])).unwrap_or("{}");
         let lookup = |wanted: &str| {
-            let same = origin.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
+            let same = envelope.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
             same.map(|(_, value)| value.as_bytes()).collect()
         };
         check_params(&params, arguments, lookup).map_err(|fault| {
@@ -101,7 +101,7 @@ impl Interceptor for Mirror {
         let Message::Request(request) = &envelope.message else { return next.run(envelope).await };
         match request.method() {
             method::TOOLS_CALL if concerned && origin.transport == Transport::Http => {
-                self.check(request, &origin, next).await?;
+                self.check(request, &envelope, next).await?;
                 next.run(envelope).await
             }
             method::TOOLS_LIST if concerned => {
@@ -139,11 +139,11 @@ mod tests {
 
     async fn call(transport: Transport, region: Option<&str>) -> Result<(), i64> {
         let chain = Chain::new(vec![Arc::new(Mirror::default())]);
-        let mut origin = Origin::new(PeerId::next(), transport, Revision::V2026_07_28);
-        origin.headers.extend(region.map(|region| ("mcp-param-region".into(), region.into())));
+        let origin = Origin::new(PeerId::next(), transport, Revision::V2026_07_28);
         let params = r#"{"name":"go","arguments":{"region":"eu"}}"#;
         let request = Request::new(&Id::from_u64(1), method::TOOLS_CALL, Some(params));
-        let envelope = Envelope::to_server(Message::Request(request), Arc::new(origin));
+        let mut envelope = Envelope::to_server(Message::Request(request), Arc::new(origin));
+        envelope.headers.extend(region.map(|region| ("mcp-param-region".into(), region.into())));
         chain.run(envelope, &Child).await.map(drop).map_err(|refusal| refusal.error_object().code)
     }
 

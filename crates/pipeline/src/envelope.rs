@@ -1,9 +1,8 @@
 //! One message on its way through the proxy, and where it came from.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub use shadowcat_protocol::Direction;
 use shadowcat_protocol::{Id, Message, Revision};
@@ -17,17 +16,25 @@ pub struct Envelope {
     pub direction: Direction,
     /// Where it came from; shared by all that follows from it.
     pub origin: Arc<Origin>,
+    /// Headers of the client's request that belong to the message and travel with it (`Mcp-Param-*`, lower case).
+    pub headers: Vec<(Box<str>, Box<str>)>,
+    /// Whether it is not as its sender wrote it: headers that mirror it are made anew.
+    pub is_changed: bool,
 }
 
 impl Envelope {
     /// An envelope from a client on its way to the server.
     pub fn to_server(message: Message, origin: Arc<Origin>) -> Self {
-        Self { message, direction: Direction::ToServer, origin }
+        Self::new(message, Direction::ToServer, origin)
     }
 
     /// An envelope from a server on its way to the client.
     pub fn to_client(message: Message, origin: Arc<Origin>) -> Self {
-        Self { message, direction: Direction::ToClient, origin }
+        Self::new(message, Direction::ToClient, origin)
+    }
+
+    fn new(message: Message, direction: Direction, origin: Arc<Origin>) -> Self {
+        Self { message, direction, origin, headers: Vec::new(), is_changed: false }
     }
 
     /// The id of the request inside; none for notifications and responses.
@@ -54,14 +61,14 @@ pub struct Origin {
     pub session: Option<SessionTag>,
     /// Who asks, where that is known.
     pub principal: Option<Principal>,
-    /// Headers of the client's request that belong to the message and travel with it (`Mcp-Param-*`, lower case).
-    pub headers: Vec<(Box<str>, Box<str>)>,
     /// The exchange that a message from the server belongs to, when the server's transport tells.
     pub related: Option<ExchangeId>,
     /// The other side, filled in by the connection that takes the message upstream.
     pub upstream: OnceLock<UpstreamSide>,
     /// What the server does for this exchange that is no message to the client.
     pub pulse: Pulse,
+    /// What was done on the way to the message that passes now.
+    pub deeds: Deeds,
 }
 
 impl Origin {
@@ -74,10 +81,10 @@ impl Origin {
             revision,
             session: None,
             principal: None,
-            headers: Vec::new(),
             related: None,
             upstream: OnceLock::new(),
             pulse: Pulse::default(),
+            deeds: Deeds::default(),
         }
     }
 }
@@ -100,6 +107,36 @@ impl Pulse {
 
 /// A copy is the origin of another exchange, which has shown nothing yet.
 impl Clone for Pulse {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+/// What interceptors have done to a message, in words, until somebody takes them to write them down. What was done to a
+/// message that does not go on is found beside the next one of its exchange.
+#[derive(Debug, Default)]
+pub struct Deeds(Mutex<Vec<Box<str>>>);
+
+impl Deeds {
+    /// Words at most that nobody has taken.
+    const MAX: usize = 32;
+
+    /// Adds one; beyond the bound the first ones stand.
+    pub fn add(&self, deed: impl Into<Box<str>>) {
+        let mut deeds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if deeds.len() < Self::MAX {
+            deeds.push(deed.into());
+        }
+    }
+
+    /// All that nobody has taken yet.
+    pub fn take(&self) -> Vec<Box<str>> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A copy is the origin of another exchange, to which nothing was done yet.
+impl Clone for Deeds {
     fn clone(&self) -> Self {
         Self::default()
     }

@@ -25,8 +25,9 @@ pub mod task;
 pub use back::Back;
 pub use chain::{Chain, Interceptor, Next};
 pub use envelope::{
-    Direction, Envelope, ExchangeId, Origin, PeerId, Principal, Pulse, SessionTag, Transport, UpstreamSide,
+    Deeds, Direction, Envelope, ExchangeId, Origin, PeerId, Principal, Pulse, SessionTag, Transport,
+    UpstreamSide,
 };
-pub use refusal::{Refusal, RefusalKind, UpstreamAnswer};
+pub use refusal::{Broken, Refusal, RefusalKind, UpstreamAnswer};
 pub use replies::{Form, Gate, Head, Replies};
 pub use service::Service;

@@ -64,6 +64,8 @@ pub enum RefusalKind {
     Cancelled,
     /// A tape stands in for the server, and this is not on it.
     NotRecorded,
+    /// A rule of the operator breaks the answer, so that a client can be tried with a faulty server.
+    Broken(Broken),
     /// The message itself is wrong.
     BadMessage {
         /// The JSON-RPC error code that names what is wrong.
@@ -73,6 +75,15 @@ pub enum RefusalKind {
     },
     /// A defect of the proxy.
     Internal,
+}
+
+/// How an answer is broken on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// It does not come: its connection or stream ends before.
+    Cut,
+    /// It is no JSON.
+    Malformed,
 }
 
 /// An HTTP error answer of an upstream, kept whole.
@@ -142,6 +153,10 @@ impl RefusalKind {
             Self::PolicyDenied => ("policy_denied", -31015, 403, "refused by a rule of the proxy", false),
             Self::Cancelled => ("cancelled", -31016, 200, "the request was cancelled", false),
             Self::NotRecorded => ("not_recorded", -31017, 200, "this is not on the tape", false),
+            Self::Broken(Broken::Cut) => ("broken_cut", -31018, 200, "the answer is cut by a rule", true),
+            Self::Broken(Broken::Malformed) => {
+                ("broken_malformed", -31018, 200, "the answer is malformed by a rule", true)
+            }
             Self::BadMessage { code, .. } => ("bad_message", *code, 400, "the message is not valid", false),
             Self::Internal => ("internal", -31000, 500, "the proxy failed; its log says why", false),
         };
@@ -228,6 +243,19 @@ impl Refusal {
         Response::error(id, &self.error_object())
     }
 
+    /// The text that the asker is sent: the response, unless it is to be broken. `None` if it is cut.
+    pub fn answer(&self, id: Option<&Id>) -> Option<Bytes> {
+        let response = self.response(id);
+        match self.kind {
+            RefusalKind::Broken(Broken::Cut) => None,
+            RefusalKind::Broken(Broken::Malformed) => {
+                let text = response.text();
+                Some(text.slice(..text.len() - text.len() / 3))
+            }
+            _ => Some(response.text().clone()),
+        }
+    }
+
     fn data(&self, told: &Told) -> String {
         let mut data = format!(r#"{{"origin":"shadowcat","reason":"{}""#, told.reason);
         if let Some(upstream) = &self.upstream {
@@ -286,6 +314,18 @@ mod tests {
             serde_json::json!({"origin":"shadowcat","reason":"upstream_exited","upstream":"files","retryable":true})
         );
         assert!(!text.contains("secret"));
+    }
+
+    #[test]
+    fn an_answer_that_is_broken_on_purpose_is_so_for_the_asker_only() {
+        let id = Id::from_u64(7);
+        let parses = |text: &[u8]| serde_json::from_slice::<serde_json::Value>(text).is_ok();
+        let malformed = Refusal::new(RefusalKind::Broken(Broken::Malformed));
+        assert!(!parses(&malformed.answer(Some(&id)).unwrap()));
+        assert!(parses(malformed.response(Some(&id)).text()));
+        assert_eq!(Refusal::new(RefusalKind::Broken(Broken::Cut)).answer(Some(&id)), None);
+        let plain = Refusal::new(RefusalKind::Internal);
+        assert_eq!(plain.answer(Some(&id)).as_ref(), Some(plain.response(Some(&id)).text()));
     }
 
     #[test]

@@ -63,7 +63,9 @@ impl Asks {
             }
             (Some(id), Err(refusal)) => {
                 tracing::warn!(upstream = %from.name, %refusal, "a request of the server was not delivered");
-                self.answer(refusal.response(Some(&id)).text().clone(), to);
+                if let Some(line) = refusal.answer(Some(&id)) {
+                    self.answer(line, to);
+                }
             }
             (None, Ok(_)) => {}
             (None, Err(refusal)) => {
@@ -90,7 +92,10 @@ impl Asks {
             this.lock().remove(&id);
             let line = match answer {
                 Some(Some(Ok(message))) => message.to_line(),
-                Some(Some(Err(refusal))) => refusal.response(Some(&id)).text().clone(),
+                Some(Some(Err(refusal))) => match refusal.answer(Some(&id)) {
+                    Some(line) => line,
+                    None => return,
+                },
                 // Withdrawn by the server, or the client's side ended: nobody waits for an answer.
                 Some(None) | None => return,
             };

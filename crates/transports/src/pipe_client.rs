@@ -148,7 +148,9 @@ impl PipeClient {
             Some(Ok(response)) => self.push(response.text().clone()).await,
             Some(Err(refusal)) => {
                 tracing::debug!(%refusal, "refused");
-                self.push(refusal.response(Some(&id)).text().clone()).await;
+                if let Some(text) = refusal.answer(Some(&id)) {
+                    self.push(text).await;
+                }
             }
             None => {}
         }

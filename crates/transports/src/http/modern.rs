@@ -24,9 +24,9 @@ impl HttpListener {
                 return json(status, error_text(&fault.error_object(), Some(&request)));
             }
         };
-        let mut origin = Origin::new(PeerId::next(), Transport::Http, revision);
-        origin.headers = mirrored(&incomer);
+        let origin = Origin::new(PeerId::next(), Transport::Http, revision);
         let envelope = Envelope::to_server(Message::Request(request.clone()), Arc::new(origin));
+        let envelope = Envelope { headers: mirrored(&incomer), ..envelope };
         match self.exchange(envelope, &request).await {
             Ok(response) => response,
             Err(fault) => refusal(&fault, Some(request.id())),

@@ -40,7 +40,7 @@ pub(super) async fn pump(
     let ended = run(&*front, &live, envelope, &stream).await;
     let text = match &ended {
         Some(Ok(response)) => Some(response.text().clone()),
-        Some(Err(fault)) => Some(fault.response(id.as_ref()).text().clone()),
+        Some(Err(fault)) => fault.answer(id.as_ref()),
         None => None,
     };
     if let (Some(ended), false) = (ended, stream.is_open()) {

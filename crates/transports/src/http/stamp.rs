@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use memchr::memmem;
-use shadowcat_pipeline::{Origin, Transport};
+use shadowcat_pipeline::{Envelope, Transport};
 use shadowcat_protocol::{Request, Response, Revision, headers, json, method};
 
 use crate::remote::insert;
@@ -23,7 +23,7 @@ pub(super) struct Stamp {
 
 impl Stamp {
     /// The headers for this request.
-    pub(super) fn headers(&self, request: &Request, origin: &Origin) -> HeaderMap {
+    pub(super) fn headers(&self, request: &Request, envelope: &Envelope) -> HeaderMap {
         let mut fields = HeaderMap::new();
         let claimed = request.meta(META_VERSION).and_then(json::string);
         let version = claimed.as_deref().unwrap_or(Revision::V2026_07_28.as_str());
@@ -32,13 +32,7 @@ impl Stamp {
         if let Some(name) = request.name() {
             insert(&mut fields, headers::NAME, &headers::encode_value(&name));
         }
-        let params = if origin.transport == Transport::Http {
-            // A client on HTTP has mirrored them itself; unknown ones must be passed on as they are.
-            origin.headers.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
-        } else {
-            self.params(request)
-        };
-        for (name, value) in params {
+        for (name, value) in self.params(request, envelope) {
             let name = HeaderName::from_bytes(name.to_ascii_lowercase().as_bytes());
             if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(&value)) {
                 fields.append(name, value);
@@ -47,15 +41,20 @@ impl Stamp {
         fields
     }
 
-    fn params(&self, request: &Request) -> Vec<(String, String)> {
-        if request.method() != method::TOOLS_CALL {
-            return Vec::new();
+    /// What mirrors the arguments. A client on HTTP has done so itself, and unknown headers must be passed on as they are;
+    /// what it mirrored of a message that was changed since may not be so any more.
+    fn params(&self, request: &Request, envelope: &Envelope) -> Vec<(String, String)> {
+        let sent = envelope.headers.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        if envelope.origin.transport == Transport::Http && !envelope.is_changed {
+            return sent.collect();
         }
-        let Some(name) = request.name() else { return Vec::new() };
         let tools = self.tools.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(annotated) = tools.get(&*name) else { return Vec::new() };
+        let called = request.name().filter(|_| request.method() == method::TOOLS_CALL);
+        let Some(annotated) = called.and_then(|name| tools.get(&*name)) else { return sent.collect() };
+        let known: Vec<String> = annotated.iter().map(headers::ParamHeader::header).collect();
         let arguments = request.params().and_then(|params| json::get(params, &["arguments"]));
-        headers::build_params(annotated, arguments.unwrap_or("{}"))
+        let anew = headers::build_params(annotated, arguments.unwrap_or("{}"));
+        sent.filter(|(name, _)| !known.contains(name)).chain(anew).collect()
     }
 
     /// Reads the annotations of a tool list and takes the tools out whose annotations are wrong: a client of an HTTP

@@ -1,6 +1,5 @@
 //! Response bodies: a whole text, or an event stream that is written as its messages come.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -25,6 +24,8 @@ const RETRY_MS: u32 = 1000;
 /// A response body. Only the event streams are boxed: most answers are whole.
 pub(crate) enum Body {
     Full(Option<Bytes>),
+    /// The beginning of an answer that is cut.
+    Cut(Option<Bytes>),
     Session(Box<SessionEvents>),
     Stateless(Box<StatelessEvents>),
 }
@@ -37,14 +38,17 @@ impl Body {
 
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Cut;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let next = match self.get_mut() {
             Self::Full(text) => Poll::Ready(text.take()),
+            Self::Cut(text) => {
+                return Poll::Ready(Some(text.take().map(Frame::data).ok_or(Cut)));
+            }
             Self::Session(events) => events.poll_bytes(context),
             Self::Stateless(events) => events.poll_bytes(context),
         };
@@ -60,10 +64,15 @@ impl http_body::Body for Body {
             Self::Full(text) => {
                 http_body::SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
             }
-            Self::Session(_) | Self::Stateless(_) => http_body::SizeHint::default(),
+            Self::Cut(_) | Self::Session(_) | Self::Stateless(_) => http_body::SizeHint::default(),
         }
     }
 }
+
+/// The answer ends here, and the connection with it: a rule of the operator cuts it.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer is cut by a rule")]
+pub(crate) struct Cut;
 
 /// Comments on a quiet stream, so that nobody on the way takes it for dead and a vanished client is noticed.
 struct KeepAlive {
@@ -239,7 +248,9 @@ impl StatelessEvents {
                     }
                 }
                 Poll::Ready(Some(Err(refusal))) => {
-                    write_event(&mut frame, None, None, refusal.response(Some(&self.id)).text());
+                    if let Some(text) = refusal.answer(Some(&self.id)) {
+                        write_event(&mut frame, None, None, &text);
+                    }
                     self.replies = None;
                 }
                 Poll::Ready(None) => self.replies = None,

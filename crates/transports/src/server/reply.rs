@@ -36,7 +36,11 @@ pub(crate) fn message() -> Response<Body> {
 
 /// A refusal: the upstream's own HTTP error as it came, or the status and JSON-RPC error of the reason.
 pub(crate) fn refusal(refusal: &Refusal, id: Option<&Id>) -> Response<Body> {
-    let text = refusal.response(id).text().clone();
+    let Some(text) = refusal.answer(id) else {
+        let mut response = json(200, Bytes::new());
+        *response.body_mut() = Body::Cut(Some(Bytes::from_static(br#"{"jsonrpc":"2.0","#)));
+        return response;
+    };
     let mut response = json(refusal.kind.status(), text);
     if let RefusalKind::UpstreamStatus(answer) = &refusal.kind {
         for (name, value) in &answer.headers {

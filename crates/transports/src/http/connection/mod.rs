@@ -127,11 +127,11 @@ impl HttpConnection {
         fields
     }
 
-    fn request_headers(&self, request: &Request, origin: &Origin) -> HeaderMap {
+    fn request_headers(&self, request: &Request, envelope: &Envelope) -> HeaderMap {
         match self.era {
             Era::Legacy if request.method() == method::INITIALIZE => HeaderMap::new(),
             Era::Legacy => self.session_headers(),
-            Era::Modern => self.stamp.headers(request, origin),
+            Era::Modern => self.stamp.headers(request, envelope),
         }
     }
 
@@ -144,12 +144,13 @@ impl HttpConnection {
         drop(tokio::time::timeout(INITIALIZED_DEADLINE, settled.wait_for(|settled| *settled)).await);
     }
 
-    async fn request(&self, request: &Request, origin: &Origin) -> Result<Replies, Refusal> {
+    async fn request(&self, request: &Request, envelope: &Envelope) -> Result<Replies, Refusal> {
+        let origin = &envelope.origin;
         let own = self.next.fetch_add(1, Ordering::Relaxed);
         let translation = Translation::new(own, request, origin.peer);
         let flight = self.enter(&translation, origin.exchange);
         self.settle().await;
-        let fields = self.request_headers(request, origin);
+        let fields = self.request_headers(request, envelope);
         let text = translation.outbound(request).text().clone();
         let posted = {
             // By reference: as a value it would be held twice in the future of every exchange.
@@ -329,11 +330,10 @@ impl HttpConnection {
 #[async_trait]
 impl Service for HttpConnection {
     async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
-        let origin = envelope.origin;
-        origin.upstream.get_or_init(|| self.side());
-        match envelope.message {
-            Message::Request(request) => self.request(&request, &origin).await,
-            Message::Notification(note) => self.notification(note, &origin),
+        envelope.origin.upstream.get_or_init(|| self.side());
+        match &envelope.message {
+            Message::Request(request) => self.request(request, &envelope).await,
+            Message::Notification(note) => self.notification(note.clone(), &envelope.origin),
             Message::Response(_) => {
                 Err(Refusal::bad_message(codes::INVALID_REQUEST, "a response to no request of the server"))
             }
