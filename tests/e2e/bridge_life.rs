@@ -62,11 +62,11 @@ async fn t73_a_child_shows_its_era_by_its_answer_to_the_first_question() {
 }
 
 /// A server that answers modern requests with `modern`, and the handshake of the legacy eras as it should.
-async fn answering(modern: impl Fn() -> Reply + Send + Sync + 'static) -> Upstream {
+async fn answering(modern: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Upstream {
     Upstream::start(move |seen: Seen| {
         let id = seen.member("id");
         let reply = match (seen.header("mcp-protocol-version"), id) {
-            (Some("2026-07-28"), Some(_)) => modern(),
+            (Some("2026-07-28"), Some(id)) => modern(&id),
             (_, None) => Reply::empty(if seen.method == http::Method::POST { 202 } else { 405 }),
             (_, Some(id)) => {
                 let result = match seen.rpc().as_deref() {
@@ -86,25 +86,46 @@ async fn answering(modern: impl Fn() -> Reply + Send + Sync + 'static) -> Upstre
 
 #[tokio::test]
 async fn t74_an_http_server_shows_its_era_by_more_than_a_status() {
-    let unsupported = || {
+    let unsupported = |id: &str| {
         let data = r#"{"supported":["2026-07-28"],"requested":"2026-07-28"}"#;
         let error = format!(r#"{{"code":-32022,"message":"no","data":{data}}}"#);
-        Reply::json(400, format!(r#"{{"jsonrpc":"2.0","id":1,"error":{error}}}"#))
+        Reply::json(400, format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#))
     };
-    let empty = answering(|| Reply::empty(400)).await;
+    let empty = answering(|_| Reply::empty(400)).await;
     let proxy = before_url(&empty.url("/mcp")).start().await;
     let answer = call_of("1", "x", "{}", "{}").send(proxy.address).await.message().await;
     assert_eq!(kind(&answer).as_deref(), COMPLETE, "{answer}");
-    let refusals: [fn() -> Reply; 3] = [|| Reply::empty(401), || Reply::empty(403), || Reply::empty(503)];
-    for refuse in refusals.into_iter().map(Some).chain([None]) {
-        let upstream = match refuse {
-            Some(refuse) => answering(refuse).await,
-            None => answering(unsupported).await,
-        };
-        let proxy = before_url(&upstream.url("/mcp")).start().await;
-        let answer = call_of("1", "x", "{}", "{}").send(proxy.address).await.message().await;
-        assert!(path(&answer, &["result"]).is_none(), "{answer}");
-        assert!(upstream.calls("initialize").is_empty(), "no evidence of a legacy server: {answer}");
+    let upstream = answering(unsupported).await;
+    let proxy = before_url(&upstream.url("/mcp")).start().await;
+    let answer = call_of("1", "x", "{}", "{}").send(proxy.address).await.message().await;
+    assert_eq!(code(&answer), Some(-32022), "{answer}");
+    assert!(upstream.calls("initialize").is_empty(), "a modern server: {answer}");
+}
+
+#[tokio::test]
+async fn t74_a_fault_of_an_http_server_is_the_clients_answer_and_is_not_remembered() {
+    for status in [401, 403, 429, 503] {
+        for body in ["", r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"no"},"id":null}"#] {
+            let has_fault = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+            let is_faulty = std::sync::Arc::clone(&has_fault);
+            let upstream = Upstream::start(move |seen: Seen| {
+                let id = seen.member("id").unwrap_or_else(|| "null".into());
+                let supported = r#""supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"ttlMs":0"#;
+                let result = format!(r#"{{"resultType":"complete",{supported},"cacheScope":"private"}}"#);
+                let is_faulty = is_faulty.load(std::sync::atomic::Ordering::SeqCst);
+                let fault = if body.is_empty() { Reply::empty(status) } else { Reply::json(status, body) };
+                let answer = Reply::json(200, format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#));
+                async move { if is_faulty { fault } else { answer } }
+            })
+            .await;
+            let proxy = before_url(&upstream.url("/mcp")).start().await;
+            let answer = call_of("1", "x", "{}", "{}").send(proxy.address).await;
+            assert_eq!(answer.status, status, "the server's own status, {body}");
+            has_fault.store(false, std::sync::atomic::Ordering::SeqCst);
+            let answer = call_of("2", "x", "{}", "{}").send(proxy.address).await.message().await;
+            assert_eq!(kind(&answer).as_deref(), COMPLETE, "{status}: {answer}");
+            assert!(upstream.calls("initialize").is_empty(), "{status}: no evidence of a legacy server");
+        }
     }
 }
 

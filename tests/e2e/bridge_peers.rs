@@ -136,31 +136,31 @@ async fn serves(server: &Server, flag: &str, clients: &[Client], ways: &[&str]) 
 }
 
 #[tokio::test]
-async fn modern_clients_use_a_python_1_server_on_every_transport() {
+async fn b1_modern_clients_use_a_python_1_server_on_every_transport() {
     for flag in ["--stdio", "--http", "--sse"] {
         serves(&Server::python_1(), flag, &modern_clients(), &["--http"]).await;
     }
 }
 
 #[tokio::test]
-async fn modern_clients_use_a_typescript_1_server_on_every_transport() {
+async fn b1_modern_clients_use_a_typescript_1_server_on_every_transport() {
     for flag in ["--stdio", "--http", "--sse"] {
         serves(&Server::typescript_1(&[]), flag, &modern_clients(), &["--http"]).await;
     }
 }
 
 #[tokio::test]
-async fn modern_clients_use_a_typescript_1_server_that_asks_on_its_standing_stream() {
+async fn b1_modern_clients_use_a_typescript_1_server_that_asks_on_its_standing_stream() {
     serves(&Server::typescript_1(&["--standing"]), "--http", &modern_clients(), &["--http"]).await;
 }
 
 #[tokio::test]
-async fn legacy_clients_use_a_python_2_server_that_speaks_the_modern_era_only() {
+async fn b2_legacy_clients_use_a_python_2_server_that_speaks_the_modern_era_only() {
     serves(&Server::python_2(), "--http", &legacy_clients(), &["--http", "--sse"]).await;
 }
 
 #[tokio::test]
-async fn legacy_clients_use_a_typescript_2_server_that_speaks_the_modern_era_only() {
+async fn b2_legacy_clients_use_a_typescript_2_server_that_speaks_the_modern_era_only() {
     for flag in ["--stdio", "--http"] {
         serves(&Server::typescript_2(), flag, &legacy_clients(), &["--http", "--sse"]).await;
     }

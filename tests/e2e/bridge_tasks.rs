@@ -113,7 +113,7 @@ fn text(result: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_modern_client_follows_a_legacy_task_to_its_end() {
+async fn b5_a_modern_client_follows_a_legacy_task_to_its_end() {
     for flag in ["--http", "--sse", "--stdio"] {
         let before = before_legacy(flag).await;
         let task = before.task("wait", r#"{"ms":300}"#).await;
@@ -135,7 +135,7 @@ async fn a_modern_client_follows_a_legacy_task_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_modern_client_answers_and_cancels_legacy_tasks() {
+async fn b5_a_modern_client_answers_and_cancels_legacy_tasks() {
     for flag in ["--http", "--sse", "--stdio"] {
         let before = before_legacy(flag).await;
         let task = before.task("ask", r#"{"question":"Which?"}"#).await;
@@ -158,7 +158,7 @@ async fn a_modern_client_answers_and_cancels_legacy_tasks() {
 }
 
 #[tokio::test]
-async fn a_listener_is_told_how_far_legacy_tasks_are() {
+async fn b5_a_listener_is_told_how_far_legacy_tasks_are() {
     for flag in ["--http", "--sse", "--stdio"] {
         let before = before_legacy(flag).await;
         let task = before.task("ask", r#"{"question":"Which?"}"#).await;
@@ -192,7 +192,7 @@ async fn a_listener_is_told_how_far_legacy_tasks_are() {
 }
 
 #[tokio::test]
-async fn a_modern_client_without_tasks_waits_for_a_legacy_one_longer_than_for_a_silent_server() {
+async fn b5_a_modern_client_without_tasks_waits_for_a_legacy_one_longer_than_for_a_silent_server() {
     let both = ["--http", "--stdio"].map(async |flag| {
         let patience = |reverse: Reverse| reverse.argument("--request-timeout").argument("3s");
         let before = before(&legacy_server(), flag, patience).await;
@@ -214,7 +214,7 @@ async fn a_modern_client_without_tasks_waits_for_a_legacy_one_longer_than_for_a_
 }
 
 #[tokio::test]
-async fn a_legacy_client_gets_the_outcome_of_modern_tasks() {
+async fn b5_a_legacy_client_gets_the_outcome_of_modern_tasks() {
     for flag in ["--http", "--stdio"] {
         let before = before_modern(flag).await;
         let mut client = Client::http(before.proxy.address);
@@ -243,7 +243,7 @@ async fn a_legacy_client_gets_the_outcome_of_modern_tasks() {
 }
 
 #[tokio::test]
-async fn a_modern_task_is_cancelled_with_the_call_of_its_legacy_client() {
+async fn b5_a_modern_task_is_cancelled_with_the_call_of_its_legacy_client() {
     for flag in ["--http", "--stdio"] {
         let before = before_modern(flag).await;
         let mut client = Client::http(before.proxy.address);
@@ -256,7 +256,7 @@ async fn a_modern_task_is_cancelled_with_the_call_of_its_legacy_client() {
 }
 
 #[tokio::test]
-async fn a_legacy_client_waits_for_a_modern_task_on_a_stream_that_lives() {
+async fn b5_a_legacy_client_waits_for_a_modern_task_on_a_stream_that_lives() {
     let both = ["--http", "--stdio"].map(async |flag| {
         let patience = |reverse: Reverse| reverse.argument("--request-timeout").argument("3s");
         let before = before(&[env!("CARGO_BIN_EXE_rmcp-tasks").to_owned()], flag, patience).await;

@@ -355,3 +355,28 @@ async fn progress_and_log_come_as_the_client_asked_for_them() {
         }
     }
 }
+
+#[tokio::test]
+async fn t79_a_task_is_named_in_a_header_and_an_unknown_one_is_a_wrong_parameter() {
+    let takes = r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
+    for on in LEGACY {
+        let bridged = before_legacy(on, "").await;
+        for method in ["tasks/get", "tasks/cancel", "tasks/update"] {
+            let about = |name| modern("1", method, name, r#""taskId":"t","#, takes, "");
+            for name in [None, Some("other")] {
+                let answer = about(name).send(bridged.proxy.address).await;
+                assert_eq!(answer.status, 400, "{on:?}, {method}");
+                assert_eq!(code(&answer.message().await), Some(-32020), "{on:?}, {method}");
+            }
+            let unknown = bridged.ask(about(Some("t"))).await;
+            assert_eq!(code(&unknown), Some(-32602), "{on:?}, {method}: {unknown}");
+            let undeclared = modern("1", method, Some("t"), r#""taskId":"t","#, "{}", "");
+            let answer = undeclared.send(bridged.proxy.address).await;
+            assert_eq!(answer.status, 400, "{on:?}, {method}");
+            let answer = answer.message().await;
+            assert_eq!(code(&answer), Some(-32021), "{on:?}, {method}: {answer}");
+        }
+        let seen = bridged.server.seen();
+        assert!(!seen.iter().any(|text| text.contains("tasks/")), "{on:?}: {seen:?}");
+    }
+}

@@ -356,7 +356,7 @@ async fn requests_carry_what_a_modern_server_demands() {
 }
 
 #[tokio::test]
-async fn the_standing_stream_tells_of_lists_and_of_resources_that_were_subscribed_to() {
+async fn b4_the_standing_stream_tells_of_lists_and_of_resources_that_were_subscribed_to() {
     for on in MODERN {
         let bridged = before_modern(on).await;
         let mut client = client_of(&bridged, NEWEST).await;

@@ -1,11 +1,12 @@
-//! Q7, SEC-32: upstreams behind TLS, in both versions of HTTP; who is not trusted gets no message.
+//! Q7, SEC-32: upstreams behind TLS, in both versions of HTTP; who is not trusted gets no message. T77: nobody's
+//! credentials reach a server but those that are meant for it.
 
 use futures_util::future::join_all;
 use http::Version;
 use shadowcat_tests::client::{Client, call, initialize};
 use shadowcat_tests::proxy::{Proxy, Reverse, configured};
 use shadowcat_tests::raw::{Ask, post};
-use shadowcat_tests::server::{Answers, HttpServer, HttpSettings, SseServer, member, path};
+use shadowcat_tests::server::{Answers, HttpServer, HttpSettings, Speaks, SseServer, member, path};
 use shadowcat_tests::tls::{Authority, Identity};
 use shadowcat_tests::upstream::Upstream;
 
@@ -136,5 +137,32 @@ async fn refuses(proxy: &Proxy, ask: Ask, why: &str) {
     assert!(text.contains(why), "not {why:?}: {text}");
     for private in ["UnknownIssuer", "rustls", "/tmp", "elsewhere.example"] {
         assert!(!text.contains(private), "{private}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn t77_a_clients_credentials_reach_no_server() {
+    let secrets = [("Authorization", "Bearer X-client"), ("Cookie", "k=X-client"), ("DPoP", "X-client")];
+    for speaks in [Speaks::Both, Speaks::Legacy, Speaks::Modern] {
+        let server = HttpServer::start(HttpSettings { speaks, ..HttpSettings::default() }).await;
+        let own = "  headers:\n    Authorization: Bearer own\n";
+        let config = format!("upstream:\n  url: {}\n{own}", server.url());
+        let proxy = configured(&config).start().await;
+        let modern = tool("1", "echo").headers(&secrets).send(proxy.address).await.message().await;
+        assert!(member(&modern, "result").is_some(), "{modern}");
+        let begun = post("/mcp", &initialize("0", NEWEST)).headers(&secrets).send(proxy.address).await;
+        let id = begun.header("mcp-session-id").unwrap().to_owned();
+        begun.message().await;
+        let legacy = post("/mcp", &call("1", "echo", "{}", "")).headers(&secrets);
+        let legacy = legacy.header("Mcp-Session-Id", &id).send(proxy.address).await.message().await;
+        assert!(member(&legacy, "result").is_some(), "{legacy}");
+        for seen in server.upstream.seen() {
+            assert_eq!(seen.header("authorization"), Some("Bearer own"), "{}", seen.body);
+            assert!(
+                seen.headers.values().all(|value| !value.as_bytes().ends_with(b"X-client")),
+                "{}",
+                seen.body
+            );
+        }
     }
 }

@@ -12,6 +12,7 @@ use shadowcat_tests::upstream::{Pieces, Reply, Seen, Upstream};
 use shadowcat_tests::wait::{soon, within};
 use tokio::sync::{Notify, mpsc};
 
+use crate::bridged::{kind, modern};
 use crate::edge::session;
 
 const NEWEST: &str = "2025-11-25";
@@ -30,7 +31,7 @@ where
             match (seen.rpc().as_deref(), seen.member("id")) {
                 (Some("initialize"), Some(id)) => {
                     let number = sessions.fetch_add(1, Ordering::Relaxed) + 1;
-                    let result = r#"{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"x","version":"1"}}"#;
+                    let result = r#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{"listChanged":true}},"serverInfo":{"name":"x","version":"1"}}"#;
                     let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#);
                     Reply::json(200, text).header("mcp-session-id", &format!("u-{number}"))
                 }
@@ -185,5 +186,39 @@ async fn a_server_without_the_stream_is_asked_for_it_and_used_all_the_same() {
         let answer = stand(&id).send(proxy.address).await;
         assert!(answer.is_stream(), "{}", answer.status);
         assert_eq!(called(proxy.address, &id).await.status, 200, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn t63_a_stream_that_is_refused_after_it_was_promised_ends_the_subscription() {
+    // As long as the connection waits for the server's word, and when it does not any more.
+    for late in [Duration::ZERO, Duration::from_millis(1_200)] {
+        let (word, is_said) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
+        let (awaited, known) = (Arc::clone(&word), Arc::clone(&is_said));
+        let upstream = server(move |_| {
+            let (awaited, known) = (Arc::clone(&awaited), Arc::clone(&known));
+            async move {
+                if !known.load(Ordering::SeqCst) {
+                    awaited.notified().await;
+                }
+                Reply::empty(405)
+            }
+        })
+        .await;
+        let proxy = before_url(&upstream.url("/mcp")).start().await;
+        let listen = || {
+            let members = r#""notifications":{"toolsListChanged":true},"#;
+            modern("1", "subscriptions/listen", None, members, "{}", "")
+        };
+        let mut events = listen().send(proxy.address).await.events();
+        let promised = events.message().await;
+        assert!(promised.contains(r#""toolsListChanged":true"#), "{promised}");
+        tokio::time::sleep(late).await;
+        is_said.store(true, Ordering::SeqCst);
+        word.notify_one();
+        let end = events.message().await;
+        assert_eq!(kind(&end).as_deref(), Some("\"complete\""), "{end}");
+        let honest = listen().send(proxy.address).await.events().message().await;
+        assert!(honest.contains(r#""notifications":{}"#), "{honest}");
     }
 }

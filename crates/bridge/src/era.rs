@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn many_clients_at_once_ask_once_and_the_answer_is_kept() {
+    async fn b7_many_clients_at_once_ask_once_and_the_answer_is_kept() {
         let (probe, eras) = upgraded(usize::MAX);
         let all = (0..20).map(|_| {
             let eras = Arc::clone(&eras);
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_upgrade_of_the_server_is_noticed_and_nobody_waits_for_the_question() {
+    async fn b7_an_upgrade_of_the_server_is_noticed_and_nobody_waits_for_the_question() {
         let (probe, eras) = upgraded(1);
         assert!(eras.needs_legacy().await);
         tokio::time::advance(LEGACY_FOR).await;
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_was_set_back_is_asked_again_when_its_answers_are_doubted() {
+    async fn b7_a_server_that_was_set_back_is_asked_again_when_its_answers_are_doubted() {
         let (probe, eras) = upgraded(0);
         assert!(!eras.needs_legacy().await);
         eras.doubt_modern();

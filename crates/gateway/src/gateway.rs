@@ -322,5 +322,8 @@ pub(crate) fn now_ms() -> u64 {
 }
 
 #[cfg(test)]
+#[path = "bridged_tests.rs"]
+mod bridged_tests;
+#[cfg(test)]
 #[path = "gateway_tests.rs"]
 mod tests;

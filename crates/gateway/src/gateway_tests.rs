@@ -7,7 +7,7 @@ use crate::upstream::SharedUpstream;
 
 const IDLE: Duration = Duration::from_mins(1);
 
-fn gateway(server: &FakeServer) -> Gateway {
+pub(super) fn gateway(server: &FakeServer) -> Gateway {
     let stream =
         StreamLimits { lag_bytes_max: 1_000, stall_max: IDLE, kept_events_max: 10, kept_bytes_max: 1_000 };
     let connector: Arc<dyn Connector> = Arc::new(server.clone());
@@ -102,4 +102,26 @@ fn an_unreachable_server_gets_another_chance_after_a_while_or_by_an_answer() {
     assert!(gateway.is_unreachable(), "a timeout proves nothing");
     drop(gateway.seen(Ok(Replies::none())));
     assert!(!gateway.is_unreachable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn t33_a_session_of_another_principal_looks_like_none() {
+    let gateway = gateway(&FakeServer::default());
+    let [ann, bob] = ["ann", "bob"].map(|name| Some(Principal(name.into())));
+    let (request, transport) = (request(method::INITIALIZE), Transport::Http);
+    let opening = Opening { request, transport, principal: ann.clone(), outlet: None };
+    let live = gateway.open(opening).await.unwrap().0;
+    let found = async |principal: &Option<Principal>| {
+        gateway.find(&live.id, principal.as_ref()).await.map(drop).map_err(|refusal| refusal.kind)
+    };
+    for is_asleep in [false, true] {
+        if is_asleep {
+            gateway.pause(&live).await;
+            assert!(gateway.table.remove(&live));
+        }
+        for other in [&bob, &None] {
+            assert_eq!(found(other).await, Err(RefusalKind::SessionUnknown), "asleep: {is_asleep}");
+        }
+        assert_eq!(found(&ann).await, Ok(()), "asleep: {is_asleep}");
+    }
 }

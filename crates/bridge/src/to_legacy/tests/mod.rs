@@ -121,7 +121,7 @@ async fn t60_a_client_that_cannot_be_asked_is_not_and_the_server_knows_from_the_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_fails_for_want_of_a_capability_says_which() {
+async fn t60_a_call_that_fails_for_want_of_a_capability_says_which() {
     let pair = pair();
     for declared in [json!({}), json!({"sampling": {}})] {
         let answer = call("need", &declared).answer(&pair).await;
@@ -242,7 +242,7 @@ async fn t64_a_client_that_goes_away_cancels_its_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_server_keeps_is_there_on_the_next_call() {
+async fn b6_what_a_server_keeps_is_there_on_the_next_call() {
     let pair = pair();
     for count in 1..=3 {
         let answer = call("count", &forms()).by("ann").answer(&pair).await;
