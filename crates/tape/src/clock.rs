@@ -61,6 +61,8 @@ pub(crate) fn later(time: OffsetDateTime, us: f64) -> Option<OffsetDateTime> {
     time.checked_add(time::Duration::microseconds(us))
 }
 
+/// Reads RFC 3339 with any offset; the moment is in UTC, as tapes write it.
 pub(crate) fn parse_rfc3339(text: &str) -> Option<OffsetDateTime> {
-    OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()
+    let local = OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()?;
+    local.checked_to_offset(time::UtcOffset::UTC)
 }

@@ -147,9 +147,11 @@ impl Args {
                 Failure::caused(format!("{}: cannot be read", self.file.display()), cause)
             }
             ImportError::Empty if self.format == Word::Har => {
-                let sentence = "there is no JSON-RPC message in it; browsers save bodies only with \"save all as HAR \
-                                with content\"";
-                Failure::plain(format!("{}: {sentence}", self.file.display()))
+                let way_out = "browsers save bodies only with \"save all as HAR with content\"";
+                let place =
+                    self.url.as_ref().map_or_else(String::new, |url| format!(" with {url:?} in its address"));
+                let file = self.file.display();
+                Failure::plain(format!("{file}: there is no JSON-RPC message in it{place}; {way_out}"))
             }
             cause => Failure::plain(format!("{}: {cause}", self.file.display())),
         }
@@ -182,18 +184,20 @@ impl Log {
 }
 
 fn told(tape: &Path, imported: &Imported, skip_bad: bool) -> String {
-    let mut lines = vec![format!("{}: {} messages", tape.display(), imported.messages)];
-    if imported.redactions > 0 {
-        lines.push(format!("  {} credentials were replaced", imported.redactions));
-    }
-    if imported.bodiless > 0 {
-        lines.push(format!("  {} requests have no answer in the recording", imported.bodiless));
-    }
-    if imported.foreign > 0 {
-        lines.push(format!("  {} entries are no MCP", imported.foreign));
-    }
-    if skip_bad && imported.bad > 0 {
-        lines.push(format!("  {} bad entries were passed over", imported.bad));
+    let counted = |count, one: &str, more: &str| match count {
+        0 => None,
+        1 => Some(format!("  1 {one}")),
+        count => Some(format!("  {count} {more}")),
+    };
+    let messages =
+        if imported.messages == 1 { "1 message" } else { &format!("{} messages", imported.messages) };
+    let mut lines = vec![format!("{}: {messages}", tape.display())];
+    lines.extend(counted(imported.redactions, "credential was replaced", "credentials were replaced"));
+    let (one, more) = ("request has no answer in the recording", "requests have no answer in the recording");
+    lines.extend(counted(imported.bodiless, one, more));
+    lines.extend(counted(imported.foreign, "entry is no MCP", "entries are no MCP"));
+    if skip_bad {
+        lines.extend(counted(imported.bad, "bad entry was passed over", "bad entries were passed over"));
         lines.extend(imported.named.iter().map(|bad| format!("    {bad}")));
         let unnamed = imported.bad.saturating_sub(imported.named.len() as u64);
         lines.extend((unnamed > 0).then(|| format!("    and {unnamed} more")));

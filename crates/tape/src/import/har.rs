@@ -5,19 +5,17 @@
 //! wait, the last at the end; a response that came over a `GET` at the end of the `POST` that it answers.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::io::BufRead;
 
 use bytes::Bytes;
-use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 use shadowcat_pipeline::Direction;
 use shadowcat_protocol::{Limits, Revision, headers, json, split_batch, sse};
 use time::{Duration, OffsetDateTime};
 
-use super::har_entry::{Body, Entry, KnownSide, Timings, header};
+use super::document::{Element, each};
+use super::har_entry::{Body, Entry, Event, KnownSide, Timings, header};
 use super::join::{Group, Held, Said, session_tag};
-use super::{ImportError, Sink};
+use super::{At, ImportError, Sink};
 use crate::clock::{later, parse_rfc3339};
 use crate::record::UpstreamSide;
 
@@ -27,23 +25,23 @@ const EVENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Reads the entries one by one; their messages are put in order at the end.
 pub(super) fn read(source: impl BufRead, url: Option<&str>, sink: &mut Sink<'_>) -> Result<(), ImportError> {
-    let mut archive = Archive { held: Held::default(), streamed: Vec::new(), number: 0, url };
-    each(source, &["log", "entries"], "a HAR", &mut |raw| archive.entry(raw, sink))?;
+    let mut archive = Archive { held: Held::default(), streamed: Vec::new(), url };
+    let done = each(source, &["log", "entries"], "a HAR", &mut |element| archive.entry(element, sink));
+    sink.unless_bad(done)?;
     archive.place_streamed();
-    archive.held.join("entry", sink)
+    archive.held.join(sink)
 }
 
 struct Archive<'a> {
     held: Held,
     /// Which of the held came over a `GET`.
     streamed: Vec<usize>,
-    number: u64,
     url: Option<&'a str>,
 }
 
 /// What all messages of an entry have in common.
 struct Common {
-    entry: u64,
+    at: At,
     group: Group,
     session: Option<String>,
     transport: String,
@@ -60,7 +58,7 @@ impl Common {
         // Only the answer itself was made by the proxy.
         let is_answer = direction == Direction::ToClient && json::get(&text, &["method"]).is_none();
         Said {
-            entry: self.entry,
+            at: self.at,
             time,
             direction,
             text,
@@ -75,36 +73,36 @@ impl Common {
 }
 
 impl Archive<'_> {
-    fn entry(&mut self, raw: &RawValue, sink: &mut Sink<'_>) -> Result<(), ImportError> {
-        self.number += 1;
-        let entry: Entry = match serde_json::from_str(raw.get()) {
+    fn entry(&mut self, element: &Element<'_>, sink: &mut Sink<'_>) -> Result<(), ImportError> {
+        let entry: Entry = match element.parse() {
             Ok(entry) => entry,
-            Err(fault) => return sink.bad("entry", self.number, format!("no entry of a HAR: {fault}")),
+            Err(fault) => return sink.bad(element.at, format!("no entry of a HAR: {fault}")),
         };
         if self.url.is_some_and(|wanted| !entry.request.url.contains(wanted)) {
             sink.imported.foreign += 1;
             return Ok(());
         }
-        match self.messages(&entry, sink) {
+        match self.messages(&entry, element.at, sink) {
             Ok(found) => found.into_iter().try_for_each(|said| self.held.push(said)),
-            Err(detail) => sink.bad("entry", self.number, detail),
+            Err(detail) => sink.bad(element.at, detail),
         }
     }
 
-    fn messages(&mut self, entry: &Entry, sink: &mut Sink<'_>) -> Result<Vec<Said>, String> {
+    fn messages(&mut self, entry: &Entry, at: At, sink: &mut Sink<'_>) -> Result<Vec<Said>, String> {
         let asked = entry.request.post_data.as_ref().map_or(Ok(None), Body::text)?;
         let is_post = entry.request.method.eq_ignore_ascii_case("POST");
         let asked = asked.filter(|text| is_post && is_json_rpc(text));
-        let is_stream = entry.response.as_ref().is_some_and(|response| response.content.is(EVENTS));
+        let is_stream = entry.response.as_ref().is_some_and(|response| response.is(EVENTS));
         if entry.messages.is_none() && asked.is_none() && (is_post || !is_stream) {
             sink.imported.foreign += 1;
             return Ok(Vec::new());
         }
-        let mut common = common(entry, self.number)?;
+        let mut common = common(entry, at)?;
         if let Some(passed) = &entry.messages {
             return passed.iter().map(|passed| own(passed, &common)).collect();
         }
         let body = entry.response.as_ref().map_or(Ok(None), |response| response.content.text())?;
+        let body = body.or_else(|| entry.event_source.as_deref().map(stream_of));
         let mut found = Vec::new();
         for text in asked.as_deref().map_or(Ok(Vec::new()), batch)? {
             found.push(common.said(Direction::ToServer, common.begun, text));
@@ -149,13 +147,13 @@ impl Archive<'_> {
                 posted.insert((said.session.clone(), id), said.time);
             }
         }
-        let (mut entry, mut last) = (0, OffsetDateTime::UNIX_EPOCH);
+        let (mut at, mut last) = (None, OffsetDateTime::UNIX_EPOCH);
         for (place, said) in self.held.all().iter_mut().enumerate() {
             if !streamed.contains(&place) {
                 continue;
             }
-            if said.entry != entry {
-                (entry, last) = (said.entry, said.time);
+            if at.replace(said.at) != Some(said.at) {
+                last = said.time;
             }
             let is_answer = json::get(&said.text, &["method"]).is_none();
             let key = id(&said.text).filter(|_| is_answer).map(|id| (said.session.clone(), id));
@@ -171,7 +169,7 @@ fn id(text: &str) -> Option<String> {
     json::get(text, &["id"]).map(str::to_owned)
 }
 
-fn common(entry: &Entry, number: u64) -> Result<Common, String> {
+fn common(entry: &Entry, at: At) -> Result<Common, String> {
     let begun = parse_rfc3339(&entry.started_date_time)
         .ok_or_else(|| format!("its startedDateTime {:?} is no time", entry.started_date_time))?;
     // -1 stands for "does not apply".
@@ -180,8 +178,8 @@ fn common(entry: &Entry, number: u64) -> Result<Common, String> {
     let waited = entry.timings.as_ref().map_or(0.0, waited);
     let first = later(begun, waited * 1000.0).map_or(end, |first| first.min(end));
     let mut common = Common {
-        entry: number,
-        group: if entry.known.is_some() { Group::Call(number) } else { Group::Http(number) },
+        at,
+        group: if entry.known.is_some() { Group::Call(at.number()) } else { Group::Http(at.number()) },
         session: None,
         transport: "http".to_owned(),
         revision: None,
@@ -235,6 +233,15 @@ fn own(passed: &super::har_entry::Passed, common: &Common) -> Result<Said, Strin
     Ok(common.said(direction, time, passed.data.clone()))
 }
 
+/// The stream that a browser took apart and kept no body of.
+fn stream_of(events: &[Event]) -> String {
+    let event = |event: &Event| {
+        let data: Vec<&str> = event.data.lines().collect();
+        format!("event: {}\ndata: {}\n\n", event.event_name, data.join("\ndata: "))
+    };
+    events.iter().map(event).collect()
+}
+
 /// The data of the events that are messages. HTTP+SSE's first event names its session.
 fn events(body: &str, common: &mut Common) -> Result<Vec<String>, String> {
     let mut decoder = sse::Decoder::new(EVENT_BYTES_MAX);
@@ -266,88 +273,4 @@ fn batch(text: &str) -> Result<Vec<String>, String> {
     let parts = split_batch(&Bytes::copy_from_slice(text.as_bytes()), &Limits::default());
     let parts = parts.map_err(|fault| format!("no batch of messages: {fault}"))?;
     Ok(parts.iter().map(|part| String::from_utf8_lossy(part).into_owned()).collect())
-}
-
-/// Calls `each` for every element of the array at this path of a JSON document, one in memory at a time.
-pub(super) fn each(
-    source: impl BufRead,
-    path: &[&str],
-    what: &str,
-    each: &mut dyn FnMut(&RawValue) -> Result<(), ImportError>,
-) -> Result<(), ImportError> {
-    let mut stopped = None;
-    let mut is_found = false;
-    let mut document = serde_json::Deserializer::from_reader(source);
-    let walk = Walk { path, each, stopped: &mut stopped, is_found: &mut is_found };
-    let done = walk.deserialize(&mut document).and_then(|()| document.end());
-    match (done, stopped) {
-        (_, Some(stop)) => Err(stop),
-        (Err(fault), None) if fault.is_io() => Err(ImportError::Read(fault.into())),
-        (Err(fault), None) => {
-            Err(ImportError::Format(format!("this is not {what} in JSON, or is cut: {fault}")))
-        }
-        (Ok(()), None) if !is_found => {
-            Err(ImportError::Format(format!("this is not {what}: it has no `{}`", path.join("."))))
-        }
-        (Ok(()), None) => Ok(()),
-    }
-}
-
-/// Walks to the array at a path.
-struct Walk<'a> {
-    path: &'a [&'a str],
-    each: &'a mut dyn FnMut(&RawValue) -> Result<(), ImportError>,
-    stopped: &'a mut Option<ImportError>,
-    is_found: &'a mut bool,
-}
-
-impl<'de> DeserializeSeed<'de> for Walk<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        if self.path.is_empty() {
-            deserializer.deserialize_seq(self)
-        } else {
-            deserializer.deserialize_map(self)
-        }
-    }
-}
-
-impl<'de> Visitor<'de> for Walk<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.path.first() {
-            Some(name) => write!(f, "an object with `{name}`"),
-            None => f.write_str("a list of entries"),
-        }
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        let Some((first, rest)) = self.path.split_first() else { return Err(de::Error::custom("no list")) };
-        while let Some(name) = members.next_key::<String>()? {
-            if name == *first {
-                members.next_value_seed(Walk {
-                    path: rest,
-                    each: &mut *self.each,
-                    stopped: &mut *self.stopped,
-                    is_found: &mut *self.is_found,
-                })?;
-            } else {
-                members.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
-        *self.is_found = true;
-        while let Some(element) = elements.next_element::<Box<RawValue>>()? {
-            if let Err(stop) = (self.each)(&element) {
-                *self.stopped = Some(stop);
-                return Err(de::Error::custom("stopped"));
-            }
-        }
-        Ok(())
-    }
 }

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::record::UpstreamSide;
 
@@ -18,6 +18,9 @@ pub(super) struct Entry {
     pub(super) response: Option<Response>,
     #[serde(default)]
     pub(super) timings: Option<Timings>,
+    /// What Chrome and others write of an `EventSource`, whose body they do not keep.
+    #[serde(rename = "_eventSourceMessages", default)]
+    pub(super) event_source: Option<Vec<Event>>,
     #[serde(rename = "_messages", default)]
     pub(super) messages: Option<Vec<Passed>>,
     #[serde(rename = "_shadowcat", default)]
@@ -29,7 +32,7 @@ pub(super) struct Entry {
 pub(super) struct Request {
     pub(super) method: String,
     pub(super) url: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     pub(super) headers: Vec<Header>,
     #[serde(default)]
     pub(super) post_data: Option<Body>,
@@ -39,9 +42,9 @@ pub(super) struct Request {
 pub(super) struct Response {
     #[serde(default)]
     pub(super) status: Option<i64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     pub(super) headers: Vec<Header>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     pub(super) content: Body,
 }
 
@@ -56,7 +59,7 @@ pub(super) struct Header {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Body {
     #[serde(default)]
-    pub(super) mime_type: Option<String>,
+    mime_type: Option<String>,
     #[serde(default)]
     text: Option<String>,
     #[serde(default)]
@@ -75,6 +78,15 @@ pub(super) struct Timings {
     pub(super) send: Option<f64>,
     #[serde(default)]
     pub(super) wait: Option<f64>,
+}
+
+/// An event in `_eventSourceMessages`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Event {
+    #[serde(default)]
+    pub(super) event_name: String,
+    pub(super) data: String,
 }
 
 /// A message in `_messages`.
@@ -119,6 +131,19 @@ impl KnownSide {
     }
 }
 
+/// Some write `null` for what they have not.
+fn or_nothing<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(value: D) -> Result<T, D::Error> {
+    Option::deserialize(value).map(Option::unwrap_or_default)
+}
+
+impl Response {
+    pub(super) fn is(&self, mime: &str) -> bool {
+        let own = self.content.mime_type.as_deref();
+        let own = own.filter(|own| own.contains('/')).or_else(|| header(&self.headers, "content-type"));
+        own.is_some_and(|own| own.to_ascii_lowercase().starts_with(mime))
+    }
+}
+
 impl Body {
     /// The text, decoded; none where the recording did not keep it.
     pub(super) fn text(&self) -> Result<Option<String>, String> {
@@ -133,10 +158,6 @@ impl Body {
             }
             Some(other) => Err(format!("its body has the encoding {other:?}, which is not known; base64 is")),
         }
-    }
-
-    pub(super) fn is(&self, mime: &str) -> bool {
-        self.mime_type.as_deref().is_some_and(|own| own.to_ascii_lowercase().starts_with(mime))
     }
 }
 

@@ -12,9 +12,9 @@ use shadowcat_pipeline::Direction;
 use shadowcat_protocol::json;
 use time::OffsetDateTime;
 
-use super::har::each;
+use super::document::{Element, each};
 use super::join::{Held, Said};
-use super::{ImportError, Sink};
+use super::{At, ImportError, Sink};
 use crate::clock::{later, parse_rfc3339};
 
 #[derive(Deserialize)]
@@ -32,21 +32,19 @@ struct Entry<'a> {
 
 pub(super) fn read(source: impl BufRead, sink: &mut Sink<'_>) -> Result<(), ImportError> {
     let mut held = Held::default();
-    let mut number = 0;
     let what = "what the Inspector's protocol view exports (`inspector-protocol-….json`)";
-    each(source, &[], what, &mut |raw| {
-        number += 1;
-        match messages(raw, number) {
-            Ok(found) => found.into_iter().try_for_each(|said| held.push(said)),
-            Err(detail) => sink.bad("entry", number, detail),
-        }
-    })?;
-    held.join("entry", sink)
+    let done = each(source, &[], what, &mut |element| match messages(element) {
+        Ok(found) => found.into_iter().try_for_each(|said| held.push(said)),
+        Err(detail) => sink.bad(element.at, detail),
+    });
+    sink.unless_bad(done)?;
+    held.join(sink)
 }
 
-fn messages(raw: &RawValue, number: u64) -> Result<Vec<Said>, String> {
-    let entry: Entry<'_> = serde_json::from_str(raw.get())
-        .map_err(|fault| format!("no entry of the Inspector's protocol view: {fault}"))?;
+fn messages(element: &Element<'_>) -> Result<Vec<Said>, String> {
+    let entry: Entry<'_> = element.parse().map_err(|fault| {
+        format!("no entry of the Inspector's protocol view ({fault}); its other views hold no conversation")
+    })?;
     let begun = parse_rfc3339(&entry.timestamp)
         .ok_or_else(|| format!("its timestamp {:?} is no time", entry.timestamp))?;
     let (asks, answers) = match entry.origin.as_deref() {
@@ -60,18 +58,18 @@ fn messages(raw: &RawValue, number: u64) -> Result<Vec<Said>, String> {
             );
         }
     };
-    let mut found = vec![said(number, begun, asks, entry.message)];
+    let mut found = vec![said(element.at, begun, asks, entry.message)];
     if let Some(response) = entry.response {
         let ms = entry.duration.filter(|ms| *ms > 0.0).unwrap_or(0.0);
         let end = later(begun, ms * 1000.0).ok_or("its duration is out of bounds")?;
-        found.push(said(number, end, answers, response));
+        found.push(said(element.at, end, answers, response));
     }
     Ok(found)
 }
 
-fn said(entry: u64, time: OffsetDateTime, direction: Direction, message: &RawValue) -> Said {
+fn said(at: At, time: OffsetDateTime, direction: Direction, message: &RawValue) -> Said {
     Said {
-        entry,
+        at,
         time,
         direction,
         // The Inspector lays its file out for people; the blanks are not the peer's.

@@ -9,7 +9,7 @@ use shadowcat_pipeline::Direction;
 use shadowcat_protocol::{Era, Id, Limits, Message, Revision, json, method};
 use time::OffsetDateTime;
 
-use super::{HELD_BYTES_MAX, ImportError, Sink};
+use super::{At, HELD_BYTES_MAX, ImportError, Sink};
 use crate::record::{Action, ClientSide, Frame, Kind, UpstreamSide};
 
 /// So many requests wait for their answers; the answers to others belong to nothing.
@@ -21,8 +21,8 @@ const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 /// A message as a recording tells of it.
 #[derive(Debug)]
 pub(super) struct Said {
-    /// For errors: the entry it is from.
-    pub(super) entry: u64,
+    /// For errors: where it is from.
+    pub(super) at: At,
     pub(super) time: OffsetDateTime,
     pub(super) direction: Direction,
     pub(super) text: String,
@@ -67,14 +67,14 @@ impl Held {
     }
 
     /// Gives them out in order.
-    pub(super) fn join(mut self, what: &'static str, sink: &mut Sink<'_>) -> Result<(), ImportError> {
+    pub(super) fn join(mut self, sink: &mut Sink<'_>) -> Result<(), ImportError> {
         self.all.sort_by_key(|said| said.time);
         let mut join = Join::default();
         for said in self.all {
-            let entry = said.entry;
+            let at = said.at;
             match join.frame(said) {
                 Ok(frame) => sink.frame(frame)?,
-                Err(detail) => sink.bad(what, entry, detail)?,
+                Err(detail) => sink.bad(at, detail)?,
             }
         }
         Ok(())

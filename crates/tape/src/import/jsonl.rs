@@ -7,7 +7,7 @@ use shadowcat_protocol::{json, lines};
 use time::OffsetDateTime;
 
 use super::join::{Join, Said, session_tag};
-use super::{ImportError, Sink};
+use super::{At, ImportError, Sink};
 use crate::clock::{later, parse_rfc3339};
 use crate::line;
 
@@ -60,8 +60,7 @@ pub(super) fn read_own(source: impl BufRead, sink: &mut Sink<'_>) -> Result<(), 
             sink.frame(tapes.place(tape, frame))
         }
         Err(fault) => sink.bad(
-            "line",
-            number,
+            At::Line(number),
             format!(
                 "not of an export by shadowcat ({fault}); for a log of another tool say where it has the message, its \
                  direction and its time (`--message`, `--direction`, `--time`)"
@@ -114,7 +113,7 @@ pub(super) fn read_mapped(
         .and_then(|said| join.frame(said))
     {
         Ok(frame) => sink.frame(frame),
-        Err(detail) => sink.bad("line", number, detail),
+        Err(detail) => sink.bad(At::Line(number), detail),
     })
 }
 
@@ -145,7 +144,7 @@ impl Mapping {
         })?;
         let session = self.session.as_ref().and_then(|name| get(line, name));
         Ok(Said {
-            entry: number,
+            at: At::Line(number),
             time,
             direction,
             text,
@@ -200,8 +199,8 @@ fn each_line(
             number += 1;
             match line.as_deref().map(std::str::from_utf8) {
                 Ok(Ok(line)) => each(number, line, sink)?,
-                Ok(Err(_)) => sink.bad("line", number, "no UTF-8")?,
-                Err(too_long) => sink.bad("line", number, too_long)?,
+                Ok(Err(_)) => sink.bad(At::Line(number), "no UTF-8")?,
+                Err(too_long) => sink.bad(At::Line(number), too_long)?,
             }
         }
         if length == 0 {

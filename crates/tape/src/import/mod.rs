@@ -4,11 +4,13 @@
 //! frames of them, with sessions, revisions and exchanges; what is written is an ordinary tape, whose header tells
 //! where it came from. What is damaged is an error that names the entry, or is passed over and counted.
 
+mod document;
 mod har;
 mod har_entry;
 mod inspector;
 mod join;
 mod jsonl;
+mod sniff;
 
 use std::fmt;
 use std::io::{self, BufRead};
@@ -84,17 +86,47 @@ pub struct Imported {
 /// An entry that gives no message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bad {
-    /// `line` or `entry`.
-    pub what: &'static str,
-    /// Which, from 1.
-    pub number: u64,
+    /// Where it stands.
+    pub at: At,
     /// Why.
     pub detail: String,
 }
 
+/// A place in a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// A line, from 1.
+    Line(u64),
+    /// An entry of the list.
+    Entry {
+        /// Which, from 1.
+        number: u64,
+        /// The line it begins on, from 1.
+        line: u64,
+    },
+}
+
+impl At {
+    /// Which, from 1.
+    pub fn number(self) -> u64 {
+        match self {
+            Self::Line(number) | Self::Entry { number, .. } => number,
+        }
+    }
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(number) => write!(f, "line {number}"),
+            Self::Entry { number, line } => write!(f, "entry {number} (line {line})"),
+        }
+    }
+}
+
 impl fmt::Display for Bad {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: {}", self.what, self.number, self.detail)
+        write!(f, "{}: {}", self.at, self.detail)
     }
 }
 
@@ -159,10 +191,11 @@ pub fn import(source: impl BufRead, settings: &Settings, path: &Path) -> Result<
 /// # Errors
 /// Of the recording, and those of `out`.
 pub fn read(
-    source: impl BufRead,
+    mut source: impl BufRead,
     settings: &Settings,
     out: &mut dyn FnMut(Frame) -> Result<(), ImportError>,
 ) -> Result<Imported, ImportError> {
+    sniff::look(&mut source)?;
     let mut sink = Sink { out, skip_bad: settings.skip_bad, imported: Imported::default() };
     match &settings.format {
         Format::Har { url } => har::read(source, url.as_deref(), &mut sink)?,
@@ -187,8 +220,19 @@ impl Sink<'_> {
     }
 
     /// Passes an entry over, if that is wanted.
-    fn bad(&mut self, what: &'static str, number: u64, detail: impl fmt::Display) -> Result<(), ImportError> {
-        let bad = Bad { what, number, detail: detail.to_string() };
+    fn bad(&mut self, at: At, detail: impl fmt::Display) -> Result<(), ImportError> {
+        self.pass_over(Bad { at, detail: detail.to_string() })
+    }
+
+    /// What was read before a document became unreadable is good for those who pass bad entries over.
+    fn unless_bad(&mut self, done: Result<(), ImportError>) -> Result<(), ImportError> {
+        match done {
+            Err(ImportError::Bad(bad)) => self.pass_over(bad),
+            other => other,
+        }
+    }
+
+    fn pass_over(&mut self, bad: Bad) -> Result<(), ImportError> {
         if !self.skip_bad {
             return Err(ImportError::Bad(bad));
         }
@@ -200,5 +244,7 @@ impl Sink<'_> {
     }
 }
 
+#[cfg(test)]
+mod samples;
 #[cfg(test)]
 mod tests;

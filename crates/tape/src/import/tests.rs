@@ -11,14 +11,14 @@ use crate::reader::Reader;
 use crate::record::testing::frame;
 use crate::record::{Action, Header, Kind, Record, UpstreamSide};
 
-const HAR: Format = Format::Har { url: None };
+pub(super) const HAR: Format = Format::Har { url: None };
 const OWN: Format = Format::Jsonl(None);
 
-fn settings(format: Format) -> Settings {
+pub(super) fn settings(format: Format) -> Settings {
     Settings { format, skip_bad: false, redact: true }
 }
 
-fn frames(format: Format, text: &str) -> Vec<Frame> {
+pub(super) fn frames(format: Format, text: &str) -> Vec<Frame> {
     let mut frames = Vec::new();
     let done = read(text.as_bytes(), &settings(format), &mut |frame| {
         frames.push(frame);
@@ -28,7 +28,7 @@ fn frames(format: Format, text: &str) -> Vec<Frame> {
     frames
 }
 
-fn fault(format: Format, text: &str) -> String {
+pub(super) fn fault(format: Format, text: &str) -> String {
     read(text.as_bytes(), &settings(format), &mut |_| Ok(())).unwrap_err().to_string()
 }
 
@@ -39,7 +39,7 @@ fn short(frame: &Frame) -> String {
     format!("{} {way} {method} x{} {}", frame.at_us / 1000, frame.exchange, frame.client.revision)
 }
 
-fn shorts(frames: &[Frame]) -> Vec<String> {
+pub(super) fn shorts(frames: &[Frame]) -> Vec<String> {
     frames.iter().map(short).collect()
 }
 
@@ -99,12 +99,12 @@ fn a_fault_names_the_line_and_the_way_out() {
         assert!(told.starts_with("line 2: ") && told.contains(said) && told.contains("--skip-bad"), "{told}");
         let skipping = Settings { skip_bad: true, ..settings(Format::Jsonl(Some(mapping()))) };
         let imported = read(text.as_bytes(), &skipping, &mut |_| Ok(())).unwrap();
-        assert_eq!((imported.messages, imported.bad, imported.named[0].number), (2, 1, 2));
+        assert_eq!((imported.messages, imported.bad, imported.named[0].at.number()), (2, 1, 2));
     }
     assert!(fault(OWN, good).contains("--direction"), "{}", fault(OWN, good));
     assert!(fault(HAR, "[1]").contains("not a HAR"), "{}", fault(HAR, "[1]"));
     assert!(fault(HAR, r#"{"log":{}}"#).contains("log.entries"));
-    assert!(fault(HAR, r#"{"log":{"entries":[{}]}}"#).starts_with("entry 1: "));
+    assert!(fault(HAR, r#"{"log":{"entries":[{}]}}"#).starts_with("entry 1 (line 1): "));
     assert!(fault(HAR, r#"{"log":{"entries":["#).contains("cut"));
     let servers = r#"{"mcpServers":{}}"#;
     assert!(
@@ -255,7 +255,7 @@ fn the_inspectors_protocol_view_is_a_conversation() {
     );
     assert_eq!(found[0].message, r#"{"jsonrpc":"2.0","id":0,"method":"tools/call","params":{"name":"a b"}}"#);
     let old = fault(Format::Inspector, r#"[{"timestamp":"2026-11-21T12:00:00Z","message":{}}]"#);
-    assert!(old.starts_with("entry 1: ") && old.contains("2.0"), "{old}");
+    assert!(old.starts_with("entry 1 (line 1): ") && old.contains("2.0"), "{old}");
 }
 
 #[test]
