@@ -6,9 +6,10 @@ use bytes::Bytes;
 use http::header::HeaderMap;
 use http_body_util::BodyExt as _;
 use shadowcat_pipeline::Refusal;
-use shadowcat_protocol::{headers, sse};
+use shadowcat_protocol::sse;
 
 use crate::http_client::Body;
+use crate::names;
 use crate::remote::{Remote, insert, media_type};
 
 /// How often in a row a cut stream is taken up again without having brought anything.
@@ -92,7 +93,7 @@ impl EventSource {
         tokio::time::sleep(self.wait(remote.reconnect_base)).await;
         self.tries += 1;
         if let Some(id) = &self.last_id {
-            insert(&mut fields, headers::LAST_EVENT_ID, id);
+            insert(&mut fields, &names::LAST_EVENT_ID, id);
         }
         let response = remote.get(fields, QUIET_HEAD_MAX).await?;
         if !response.status().is_success() || media_type(&response) != "text/event-stream" {

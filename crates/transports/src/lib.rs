@@ -13,6 +13,7 @@
 //! | `tcp` | options of sockets, on both sides |
 //! | `duplex`, `pipe_client` | what stdio and HTTP+SSE have in common: one ordered pipe to a server, or to a client |
 //! | `translation` | the one place where ids and progress tokens are rewritten |
+//! | `names` | the names of MCP's headers |
 //! | `front`, `connector` | what a listener asks of the gateway, and the gateway of a connector |
 
 mod asks;
@@ -23,6 +24,7 @@ mod event_source;
 mod front;
 pub mod http;
 pub mod http_client;
+mod names;
 mod pipe_client;
 mod pipe_connection;
 mod remote;

@@ -178,9 +178,9 @@ fn refuse(error: ClientError) -> Refusal {
 }
 
 /// Adds a header whose value comes from a message; a value that no header can carry is left out.
-pub(crate) fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
+pub(crate) fn insert(headers: &mut HeaderMap, name: &HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(HeaderName::from_static(name), value);
+        headers.insert(name.clone(), value);
     }
 }
 

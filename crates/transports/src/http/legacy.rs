@@ -5,13 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Response;
 use shadowcat_pipeline::{Envelope, Form, Refusal, RefusalKind, Transport};
-use shadowcat_protocol::{Message, Request, Revision, codes, headers, method};
+use shadowcat_protocol::{Message, Request, Revision, codes, method};
 use shadowcat_session::{EventId, Live, SessionId};
 use tokio::sync::oneshot;
 
 use super::listener::{HttpListener, accepts, bad};
 use super::pump::{Whole, pump, pump_batch};
 use crate::front::Opening;
+use crate::names;
 use crate::server::{Body, Incomer, SessionEvents, json, message, plain, refusal, with_header};
 
 /// What a client is told that comes back for events that are no longer there.
@@ -66,7 +67,7 @@ impl HttpListener {
 
     /// The session a request names.
     async fn session(&self, incomer: &Incomer) -> Result<Arc<Live>, Refusal> {
-        let named = incomer.header(headers::SESSION_ID).ok_or(RefusalKind::SessionMissing)?;
+        let named = incomer.header(&names::SESSION_ID).ok_or(RefusalKind::SessionMissing)?;
         let id = SessionId::parse(named).ok_or(RefusalKind::SessionUnknown)?;
         self.front.find(&id, None).await
     }
@@ -92,7 +93,7 @@ impl HttpListener {
         } else {
             json(200, answer.text().clone())
         };
-        Ok(with_header(response, headers::SESSION_ID, live.id.as_str()))
+        Ok(with_header(response, names::SESSION_ID.as_str(), live.id.as_str()))
     }
 
     async fn request(&self, live: &Arc<Live>, request: Request) -> Result<Response<Body>, Refusal> {
@@ -220,7 +221,7 @@ impl HttpListener {
     async fn standing(&self, incomer: &Incomer) -> Result<Response<Body>, Refusal> {
         let live = self.session(incomer).await?;
         live.touch();
-        let seen = incomer.header(headers::LAST_EVENT_ID).map(EventId::parse);
+        let seen = incomer.header(&names::LAST_EVENT_ID).map(EventId::parse);
         let seen = seen.map(|seen| seen.unwrap_or(EventId { stream: 0, message: 0 }));
         if let Some(seen) = seen
             && let Some(stream) = live.outlet.stream(seen.stream)

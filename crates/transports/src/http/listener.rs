@@ -14,6 +14,7 @@ use shadowcat_protocol::{
 };
 
 use crate::front::Front;
+use crate::names;
 use crate::server::{Body, BodyError, Endpoint, Incomer, json, plain, refusal};
 
 /// The member of `_meta` in which a modern request names its revision.
@@ -130,11 +131,11 @@ impl Endpoint for HttpListener {
     }
 
     async fn answer(&self, request: Incomer) -> Response<Body> {
-        let legacy = request.header(headers::SESSION_ID).is_some();
+        let legacy = || request.header(&names::SESSION_ID).is_some();
         match request.method {
             Method::POST => self.post(request).await,
-            Method::GET if legacy => self.legacy_get(request).await,
-            Method::DELETE if legacy => self.legacy_delete(request).await,
+            Method::GET if legacy() => self.legacy_get(request).await,
+            Method::DELETE if legacy() => self.legacy_delete(request).await,
             // Without a session these belong to no era that has them here.
             _ => {
                 let mut response = plain(405, "messages are sent by POST\n");
@@ -155,18 +156,22 @@ pub(super) fn error_text(error: &ErrorObject, asked: Option<&Request>) -> Bytes 
 }
 
 fn header_is_modern(request: &Incomer) -> bool {
-    let named = request.header(headers::PROTOCOL_VERSION).and_then(Revision::parse);
+    let named = request.header(&names::PROTOCOL_VERSION).and_then(Revision::parse);
     named.is_some_and(Revision::is_modern)
 }
 
 fn is_json(request: &Incomer) -> bool {
-    let Some(value) = request.header(CONTENT_TYPE.as_str()) else { return false };
+    let Some(value) = request.header(&CONTENT_TYPE) else { return false };
     value.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
+/// What clients send, but for a few.
+const ACCEPT_USUAL: &str = "application/json, text/event-stream";
+
 /// Whether both answer types are accepted. Clients that say nothing, or anything, are served as well.
 fn accepts_both(request: &Incomer) -> bool {
-    accepts(request, "application/json") && accepts(request, "text/event-stream")
+    let is_usual = request.headers.get(ACCEPT).is_some_and(|value| value == ACCEPT_USUAL);
+    is_usual || accepts(request, "application/json") && accepts(request, "text/event-stream")
 }
 
 pub(super) fn accepts(request: &Incomer, wanted: &str) -> bool {

@@ -8,6 +8,7 @@ use memchr::memmem;
 use shadowcat_pipeline::{Envelope, Transport};
 use shadowcat_protocol::{Request, Response, Revision, headers, json, method};
 
+use crate::names;
 use crate::remote::insert;
 
 /// Tools whose annotations are remembered.
@@ -27,10 +28,10 @@ impl Stamp {
         let mut fields = HeaderMap::new();
         let claimed = request.meta(META_VERSION).and_then(json::string);
         let version = claimed.as_deref().unwrap_or(Revision::V2026_07_28.as_str());
-        insert(&mut fields, headers::PROTOCOL_VERSION, version);
-        insert(&mut fields, headers::METHOD, &headers::encode_value(request.method()));
+        insert(&mut fields, &names::PROTOCOL_VERSION, version);
+        insert(&mut fields, &names::METHOD, &headers::encode_value(request.method()));
         if let Some(name) = request.name() {
-            insert(&mut fields, headers::NAME, &headers::encode_value(&name));
+            insert(&mut fields, &names::NAME, &headers::encode_value(&name));
         }
         for (name, value) in self.params(request, envelope) {
             let name = HeaderName::from_bytes(name.to_ascii_lowercase().as_bytes());

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::HeaderMap;
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName};
 use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -53,7 +53,7 @@ impl Incomer {
     }
 
     /// The single value of a header as text; `None` if it is absent, doubled or not ASCII.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
         let mut values = self.headers.get_all(name).iter();
         let first = values.next()?;
         if values.next().is_some() {
@@ -64,7 +64,7 @@ impl Incomer {
 
     /// Reads the body up to `max` bytes within `deadline`. What its length announces as too large is not read at all.
     pub(crate) async fn read_body(&mut self, max: usize, deadline: Duration) -> Result<Bytes, BodyError> {
-        let announced = self.header("content-length").and_then(|length| length.parse::<u64>().ok());
+        let announced = self.header(&CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
         if announced.is_some_and(|length| length > max as u64) {
             return Err(BodyError::TooLarge);
         }

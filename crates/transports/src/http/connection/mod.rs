@@ -18,8 +18,7 @@ use shadowcat_pipeline::{
     Envelope, Form, Head, Origin, Refusal, RefusalKind, Replies, Service, Transport, UpstreamSide,
 };
 use shadowcat_protocol::{
-    Era, Id, Message, Notification, ParseErrorKind, Request, Revision, codes, headers, json, method,
-    split_batch,
+    Era, Id, Message, Notification, ParseErrorKind, Request, Revision, codes, json, method, split_batch,
 };
 use tokio::sync::watch;
 
@@ -33,6 +32,7 @@ use crate::connector::{Connection, OpenConnection, Parting};
 use crate::counters::Counters;
 use crate::event_source::EventSource;
 use crate::http_client::Body;
+use crate::names;
 use crate::remote::{Remote, insert, media_type};
 use crate::translation::Translation;
 
@@ -119,10 +119,10 @@ impl HttpConnection {
     pub(super) fn session_headers(&self) -> HeaderMap {
         let mut fields = HeaderMap::new();
         if let Some(session) = self.session().as_deref() {
-            insert(&mut fields, headers::SESSION_ID, session);
+            insert(&mut fields, &names::SESSION_ID, session);
         }
         if let Some(revision) = self.revision.get().filter(|revision| revision.sends_version_header()) {
-            insert(&mut fields, headers::PROTOCOL_VERSION, revision.as_str());
+            insert(&mut fields, &names::PROTOCOL_VERSION, revision.as_str());
         }
         fields
     }
@@ -243,7 +243,7 @@ impl HttpConnection {
     }
 
     fn note_session(&self, response: &Response<Body>) {
-        let id = response.headers().get(headers::SESSION_ID).and_then(|value| value.to_str().ok());
+        let id = response.headers().get(&names::SESSION_ID).and_then(|value| value.to_str().ok());
         *self.session() = id.map(Into::into);
     }
 
@@ -312,7 +312,7 @@ impl HttpConnection {
     async fn post_quietly(&self, text: Bytes, what: &str) {
         let mut fields = self.session_headers();
         if !self.is_legacy() {
-            insert(&mut fields, headers::METHOD, what);
+            insert(&mut fields, &names::METHOD, what);
         }
         match self.remote.post(&self.remote.target, text, fields).await {
             Ok(response) if response.status().is_success() => {
