@@ -39,7 +39,8 @@ impl DataArgs {
         dir.ok_or_else(|| Failure::usage("tape: which ones? give `--record DIR` or `--data DIR`"))
     }
 
-    fn loaded(&self, process: &Process) -> Result<Loaded, Failure> {
+    /// The configuration file, if one is named.
+    pub(crate) fn loaded(&self, process: &Process) -> Result<Loaded, Failure> {
         match process.path(self.config.as_ref(), config_file::VARIABLE) {
             Some(path) => config_file::read(&path),
             None => Ok(Loaded::default()),

@@ -30,6 +30,6 @@ pub use build::{Host, Pipe, StartError, start};
 pub use plan::{
     Face, KeyError, Level, Limits, Listen, Log, LogFormat, Overrides, Plan, PlanError, PlanErrors, Playing,
     Program, Record, Remote, SESSION_FILE, Secret, Sessions, Store, TAPES_DIR, TapeKey, Target, Timeouts,
-    Upstream, UpstreamTarget, Variables,
+    Upstream, UpstreamTarget, Variables, tape_key,
 };
 pub use running::{Ended, Running};

@@ -8,6 +8,7 @@ use shadowcat_tape::export::{Export, Format, Language};
 use shadowcat_tape::{Keys, OpenError, ReadError, Record, Redactor, Secrets};
 
 use super::files::{self, TapeFiles};
+use super::key_args::KeyArgs;
 use crate::failure::Failure;
 use crate::progress::Progress;
 
@@ -19,6 +20,8 @@ pub(super) struct Args {
     format: Word,
     #[command(flatten)]
     pub(super) tapes: TapeFiles,
+    #[command(flatten)]
+    pub(super) keys: KeyArgs,
     /// What a test is written for
     #[arg(long, value_enum, value_name = "LANG", required_if_eq("format", "test"))]
     lang: Option<Lang>,
@@ -53,14 +56,14 @@ enum Lang {
 }
 
 impl Args {
-    pub(super) fn run(&self, tapes: &[PathBuf]) -> Result<(), Failure> {
+    pub(super) fn run(&self, tapes: &[PathBuf], keys: &Keys) -> Result<(), Failure> {
         if self.lang.is_some() && self.format != Word::Test {
             return Err(Failure::usage("`--lang` is for `test`"));
         }
-        self.can_be_read(tapes)?;
+        self.can_be_read(tapes, keys)?;
         let redactor = if self.no_redact { None } else { Some(super::redactor(&Secrets::default())?) };
         let Some(path) = &self.output else {
-            return match self.write(tapes, redactor, io::stdout().lock()) {
+            return match self.write(tapes, keys, redactor, io::stdout().lock()) {
                 // A reader that has seen enough is no failure.
                 Err(Stop::Written(cause)) if cause.kind() == ErrorKind::BrokenPipe => Ok(()),
                 done => done.map_err(|stop| stop.failure("standard output")),
@@ -74,14 +77,14 @@ impl Args {
             )));
         }
         let file = File::create(path).map_err(|cause| Stop::Written(cause).failure(&place))?;
-        self.write(tapes, redactor, file).map_err(|stop| stop.failure(&place))
+        self.write(tapes, keys, redactor, file).map_err(|stop| stop.failure(&place))
     }
 
     /// Before anything is written: a file that is there is not lost for what cannot be exported.
-    fn can_be_read(&self, tapes: &[PathBuf]) -> Result<(), Failure> {
+    fn can_be_read(&self, tapes: &[PathBuf], keys: &Keys) -> Result<(), Failure> {
         for tape in tapes {
             let failed = |cause| Stop::Read(tape.clone(), cause).failure("");
-            let mut reader = shadowcat_tape::open(tape, &Keys::default()).map_err(failed)?;
+            let mut reader = shadowcat_tape::open(tape, keys).map_err(failed)?;
             match reader.next() {
                 Some(Ok(Record::Header(header))) if !header.redacted => self.of_open(tape)?,
                 Some(Err(cause)) if reader.next().is_none() => {
@@ -106,14 +109,20 @@ impl Args {
     }
 
     /// Writes all that is whole. What is damaged is told at the end.
-    fn write(&self, tapes: &[PathBuf], redactor: Option<Redactor>, out: impl Write) -> Result<(), Stop> {
+    fn write(
+        &self,
+        tapes: &[PathBuf],
+        keys: &Keys,
+        redactor: Option<Redactor>,
+        out: impl Write,
+    ) -> Result<(), Stop> {
         let mut export =
             Export::begin(&self.format(tapes), redactor, BufWriter::new(out)).map_err(Stop::Written)?;
         let bytes = tapes.iter().filter_map(|path| path.metadata().ok()).map(|file| file.len()).sum();
         let mut progress = Progress::over(bytes, "exporting");
         let (mut done, mut damaged) = (0, None);
         for path in tapes {
-            let fault = copy(path, &mut export, &mut |at| progress.at(done + at))?;
+            let fault = copy(path, keys, &mut export, &mut |at| progress.at(done + at))?;
             done += path.metadata().map_or(0, |file| file.len());
             damaged = damaged.or(fault.map(|fault| (path.clone(), fault)));
         }
@@ -184,11 +193,12 @@ fn is_same(tape: &Path, output: &Path) -> bool {
 /// A tape that is still being written may end within a record; that is its state and no fault.
 fn copy<W: Write>(
     path: &Path,
+    keys: &Keys,
     export: &mut Export<W>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Option<ReadError>, Stop> {
     let read = |cause| Stop::Read(path.to_owned(), cause);
-    let mut reader = shadowcat_tape::open(path, &Keys::default()).map_err(read)?;
+    let mut reader = shadowcat_tape::open(path, keys).map_err(read)?;
     export.tape(&files::name(path)).map_err(Stop::Written)?;
     let mut fault = None;
     while let Some(record) = reader.next() {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use shadowcat_tape::{Call, EditError, FileError, Header, Keys, Secrets, Selection, Summary};
 
 use super::files::TapeFiles;
+use super::key_args::KeyArgs;
 use super::range::Range;
 use crate::failure::Failure;
 use crate::output;
@@ -18,6 +19,8 @@ use crate::progress::Progress;
 pub(super) struct Redact {
     #[command(flatten)]
     pub(super) tapes: TapeFiles,
+    #[command(flatten)]
+    pub(super) keys: KeyArgs,
     /// Replace what goes under this name too: members, headers, variables, parameters
     #[arg(long = "name", value_name = "NAME")]
     names: Vec<String>,
@@ -39,6 +42,8 @@ pub(super) struct Merge {
     #[command(flatten)]
     pub(super) tapes: TapeFiles,
     #[command(flatten)]
+    pub(super) keys: KeyArgs,
+    #[command(flatten)]
     output: Output,
 }
 
@@ -50,6 +55,8 @@ pub(super) struct Merge {
 pub(super) struct Cut {
     #[command(flatten)]
     pub(super) tapes: TapeFiles,
+    #[command(flatten)]
+    pub(super) keys: KeyArgs,
     #[command(flatten)]
     range: Range,
     /// Leave out handshakes that are not within the part
@@ -70,13 +77,13 @@ struct Output {
 const TAPES_MAX: usize = 256;
 
 impl Redact {
-    pub(super) fn run(&self, tapes: &[PathBuf]) -> Result<(), Failure> {
+    pub(super) fn run(&self, tapes: &[PathBuf], keys: &Keys) -> Result<(), Failure> {
         let tape = only(tapes, "redact")?;
         let redactor = super::redactor(&self.secrets()?)?;
         let mut progress = Progress::over(bytes(tape), "redacting");
-        let (keys, told) = (Keys::default(), &mut |at| progress.at(at));
-        header(tape, &keys)?;
-        let done = shadowcat_tape::redact(tape, &keys, &redactor, &self.output.path, told);
+        let told = &mut |at| progress.at(at);
+        header(tape, keys)?;
+        let done = shadowcat_tape::redact(tape, keys, &redactor, &self.output.path, told);
         let (summary, count) = done.map_err(failure)?;
         self.output.tell(summary, &format!("; {count} pieces replaced"))
     }
@@ -92,24 +99,24 @@ impl Redact {
 }
 
 impl Merge {
-    pub(super) fn run(&self, tapes: &[PathBuf]) -> Result<(), Failure> {
+    pub(super) fn run(&self, tapes: &[PathBuf], keys: &Keys) -> Result<(), Failure> {
         if tapes.len() > TAPES_MAX {
             return Err(Failure::usage(format!(
                 "merge: at most {TAPES_MAX} tapes at one time; do it in parts"
             )));
         }
         let mut progress = Progress::over(tapes.iter().map(|tape| bytes(tape)).sum(), "merging");
-        let (keys, told) = (Keys::default(), &mut |at| progress.at(at));
-        tapes.iter().try_for_each(|tape| header(tape, &keys).map(drop))?;
-        let done = shadowcat_tape::merge(tapes, &keys, &self.output.path, told);
+        let told = &mut |at| progress.at(at);
+        tapes.iter().try_for_each(|tape| header(tape, keys).map(drop))?;
+        let done = shadowcat_tape::merge(tapes, keys, &self.output.path, told);
         self.output.tell(done.map_err(failure)?, &format!("; from {} tapes", tapes.len()))
     }
 }
 
 impl Cut {
-    pub(super) fn run(&self, tapes: &[PathBuf]) -> Result<(), Failure> {
-        let (tape, keys) = (only(tapes, "cut")?, Keys::default());
-        let begun = header(tape, &keys)?.created;
+    pub(super) fn run(&self, tapes: &[PathBuf], keys: &Keys) -> Result<(), Failure> {
+        let tape = only(tapes, "cut")?;
+        let begun = header(tape, keys)?.created;
         let selection = Selection {
             from: self.range.from(begun),
             to: self.range.to(begun),
@@ -119,7 +126,7 @@ impl Cut {
         // It is read twice.
         let mut progress = Progress::over(2 * bytes(tape), "cutting");
         let told = &mut |at| progress.at(at);
-        let done = shadowcat_tape::cut(tape, &keys, &selection, &self.output.path, told);
+        let done = shadowcat_tape::cut(tape, keys, &selection, &self.output.path, told);
         self.output.tell(done.map_err(failure)?, "")
     }
 }

@@ -3,6 +3,7 @@
 mod export;
 pub(crate) mod files;
 mod import;
+mod key_args;
 mod make;
 pub(crate) mod played;
 mod range;
@@ -26,6 +27,7 @@ use crate::failure::Failure;
 use crate::output::{self, Listing};
 use crate::process::Process;
 use files::TapeFiles;
+use key_args::KeyArgs;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -60,6 +62,7 @@ impl Args {
     pub(crate) fn run(&self, process: &Process) -> Result<(), Failure> {
         let paths = |tapes: &TapeFiles| tapes.paths(self.record.as_ref(), &self.data, process);
         let paths_or_all = |tapes: &TapeFiles| tapes.paths_or_all(self.record.as_ref(), &self.data, process);
+        let keys = |args: &KeyArgs| args.keys(&self.data, process);
         match &self.action {
             Action::List(listing) => {
                 let dir = self.data.tapes(self.record.as_ref(), process)?;
@@ -68,12 +71,12 @@ impl Args {
             Action::Show(args) => args.run(&paths(&args.tapes)?, process),
             Action::Search(args) => args.run(&paths_or_all(&args.tapes)?, process),
             Action::Stats(args) => args.run(&paths_or_all(&args.tapes)?),
-            Action::Export(args) => args.run(&paths(&args.tapes)?),
+            Action::Export(args) => args.run(&paths(&args.tapes)?, &keys(&args.keys)?),
             Action::Import(args) => args.run(self.data.tapes(self.record.as_ref(), process).ok().as_deref()),
             Action::Validate(args) => args.run(&paths(&args.tapes)?),
-            Action::Redact(args) => args.run(&paths(&args.tapes)?),
-            Action::Merge(args) => args.run(&paths(&args.tapes)?),
-            Action::Cut(args) => args.run(&paths(&args.tapes)?),
+            Action::Redact(args) => args.run(&paths(&args.tapes)?, &keys(&args.keys)?),
+            Action::Merge(args) => args.run(&paths(&args.tapes)?, &keys(&args.keys)?),
+            Action::Cut(args) => args.run(&paths(&args.tapes)?, &keys(&args.keys)?),
             Action::Rm(args) => args.run(&paths(&args.tapes)?),
         }
     }

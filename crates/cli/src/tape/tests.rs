@@ -64,7 +64,7 @@ fn exported(arguments: &[&str], tape: &Path) -> (Result<(), String>, Option<Stri
     std::fs::write(&file, "before").unwrap();
     let (tape, out) = (tape.to_str().unwrap(), file.to_str().unwrap());
     let line = [&["export"], arguments, &[tape, "-o", out]].concat();
-    let done = <Export as clap::Parser>::parse_from(line).args.run(&[PathBuf::from(tape)]);
+    let done = <Export as clap::Parser>::parse_from(line).args.run(&[PathBuf::from(tape)], &Keys::default());
     let text = std::fs::read_to_string(&file).unwrap();
     (done.map_err(|failure| failure.told()), Some(text).filter(|text| text != "before"))
 }

@@ -23,7 +23,7 @@ use shadowcat_tape::{Keep, Key, Rotate, Scope, Secrets};
 pub use crate::config::{Level, LogFormat, Secret, Variables};
 pub use overrides::{Overrides, Target};
 pub use problems::{PlanError, PlanErrors};
-pub use record::KeyError;
+pub use record::{KeyError, tape_key};
 pub use resolve::{Face, SESSION_FILE, TAPES_DIR};
 
 /// Everything the program does, decided.

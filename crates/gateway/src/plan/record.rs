@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use shadowcat_filter::Filter;
 use shadowcat_tape::{BadKey, BadSecret, Keep, Key, Rotate, Sample, Scope, Secrets};
 
+use super::PlanErrors;
 use super::overrides::Said;
 use super::problems::Problems;
 use super::resolve::TAPES_DIR;
@@ -89,6 +90,17 @@ fn keep(written: &config::Record, loaded: &Loaded, problems: &mut Problems) -> K
         tapes: written.keep.tapes,
         compress: written.compress,
     }
+}
+
+/// The key that a file says tapes are encrypted with.
+///
+/// # Errors
+/// When it says it wrongly.
+pub fn tape_key(loaded: &Loaded, variables: &Variables) -> Result<Option<TapeKey>, PlanErrors> {
+    let mut problems = Problems::default();
+    let written = loaded.file.record.as_ref().and_then(|record| record.encrypt.as_ref());
+    let found = written.map(|written| key(written, loaded, variables, &mut problems));
+    problems.or(Some(found.flatten()))
 }
 
 /// The key that a file names.
