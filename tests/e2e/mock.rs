@@ -234,7 +234,7 @@ async fn a_wrong_command_line_or_tape_is_told_with_the_way_out() {
     std::fs::write(&other, "{}\n").unwrap();
     for (arguments, tape, code, told) in [
         (&["--speed", "fast"][..], Some(tape.as_path()), 2, "`original`, `max`"),
-        (&["--ignore", "params"], Some(&tape), 2, "is no path"),
+        (&["--ignore", "params"], Some(&tape), 2, "is no JSONPath"),
         (&["--listen", "here"], Some(&tape), 2, "--listen"),
         (&["--fallback", "ftp://h"], Some(&tape), 2, "http"),
         (&[], None, 2, "which tape"),

@@ -9,6 +9,7 @@ use shadowcat_tests::client::{Client, call};
 use shadowcat_tests::proxy::{before_command, before_url, program};
 use shadowcat_tests::server::{HttpServer, HttpSettings, member};
 use shadowcat_tests::wait::{until, within};
+use tokio::io::AsyncWriteExt as _;
 
 use crate::harness::child;
 use crate::modern;
@@ -245,4 +246,27 @@ async fn a_session_on_http_is_played_to_a_server_on_http() {
     assert_eq!((code, findings(&report)), (0, vec![]), "{report:#}");
     let sessions = report["calls"].as_array().unwrap().iter().map(|call| call["session"].to_string());
     assert_eq!(sessions.collect::<std::collections::BTreeSet<_>>().len(), 2);
+}
+
+#[tokio::test]
+async fn p1_each_thing_is_asked_for_on_a_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    let tape = old_tape(dir.path()).await;
+    let server = altered("").join(" ");
+    let line = format!("'{}' replay '{}' --step -- {server}", program().display(), tape.display());
+    // A terminal, as util-linux makes one: what is written to it is typed.
+    let mut command = tokio::process::Command::new("script");
+    command.args(["--quiet", "--return", "--command", &line, "/dev/null"]).kill_on_drop(true);
+    command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut running = command.spawn().unwrap();
+    // The handshake is two, the list is left out, and all behind `greet` is said without a question.
+    let mut typed = running.stdin.take().unwrap();
+    typed.write_all(b"\n\ns\n\na\n").await.unwrap();
+    let output = within(REPLAY, "the end of the replay", running.wait_with_output()).await.unwrap();
+    drop(typed);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains(r#"frame 6: tools/call greet {"name":"Ann"}  [Enter] say it"#), "{said}");
+    assert!(said.contains("-  tools/list") && said.contains("6 calls of 1 client in"), "{said}");
+    assert_eq!(said.matches("[Enter]").count(), 5, "{said}");
 }

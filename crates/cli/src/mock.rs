@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use shadowcat_gateway::config::Loaded;
 use shadowcat_gateway::{Face, Overrides, Plan, Playing};
-use shadowcat_playback::Speed;
-use shadowcat_playback::player::{Pattern, Player, Settings};
+use shadowcat_playback::player::{Player, Settings};
+use shadowcat_playback::{Ignored, Speed};
 
 use crate::data_args::DataArgs;
 use crate::failure::Failure;
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     speed: Speed,
     /// Leave this out when calls are compared, such as `$.params.arguments.now` or `$..traceId`; may be given again
     #[arg(long, value_name = "JSONPATH")]
-    ignore: Vec<Pattern>,
+    ignore: Vec<String>,
     /// Call no tool more often than the tapes do, and fail in the end unless clients asked exactly what is on them
     #[arg(long)]
     strict: bool,
@@ -60,7 +60,9 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, process: &Process) -> Result<(), Failure> {
         let paths = self.tapes.paths(self.record.as_ref(), &self.data, process)?;
-        let settings = Settings { ignored: self.ignore, is_strict: self.strict };
+        let ignored =
+            Ignored::parse(&self.ignore).map_err(|error| Failure::usage(format!("--ignore: {error}")))?;
+        let settings = Settings { ignored, is_strict: self.strict };
         let player = Player::new(played::load(&paths)?, settings);
         let player = Arc::new(player.map_err(|error| Failure::plain(error.to_string()))?);
         let fallback = target(self.fallback, self.command);

@@ -25,9 +25,12 @@ pub(super) fn text(report: &Report, run: &Run) -> String {
     let (elapsed, length) = (report.elapsed.as_secs_f64(), report.length.as_secs_f64());
     write!(
         text,
-        "{} calls of {} clients in {elapsed:.2} s; {length:.2} s on the tape",
+        "{} calls of {} in {elapsed:.2} s; {length:.2} s on the tape",
         report.calls.len() - skipped,
-        run.clients.len(),
+        match run.clients.len() {
+            1 => "1 client".to_owned(),
+            clients => format!("{clients} clients"),
+        },
     )
     .ok();
     if carried > 0 {

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use async_trait::async_trait;
 use shadowcat_playback::replay::{Go, Stepper};
-use shadowcat_playback::script::{Says, Step};
+use shadowcat_playback::script::Step;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, BufReader, Stdin};
 use tokio::sync::Mutex;
 
@@ -25,7 +25,9 @@ impl Stepper for Terminal {
         if *all {
             return Go::Say;
         }
-        write!(std::io::stderr(), "{}  [Enter] say it, [s]kip, [a]ll the rest, [q]uit: ", title(step)).ok();
+        let (seq, title) = (step.place.seq, step.title());
+        write!(std::io::stderr(), "frame {seq}: {title}  [Enter] say it, [s]kip, [a]ll the rest, [q]uit: ")
+            .ok();
         ask(input, all).await
     }
 }
@@ -45,12 +47,4 @@ pub(super) async fn ask(input: &mut (impl AsyncBufRead + Unpin), all: &mut bool)
         },
         _ => Go::Stop,
     }
-}
-
-fn title(step: &Step) -> String {
-    let (method, name) = match &step.says {
-        Says::Call(call) => (&call.method, call.name.as_deref()),
-        Says::Note(note) => (&note.method, None),
-    };
-    format!("frame {}: {method} {}", step.place.seq, name.unwrap_or_default())
 }

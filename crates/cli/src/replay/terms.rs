@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
-use shadowcat_playback::compare::{Ignored, Match, Rules};
+use shadowcat_playback::Ignored;
+use shadowcat_playback::compare::{Match, Rules};
 use shadowcat_playback::report::{Form, Report, Terms};
 
 use crate::failure::Failure;

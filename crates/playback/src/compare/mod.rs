@@ -1,7 +1,6 @@
 //! Two answers to the same question, compared by meaning: what belongs to one run is passed over, and so is what was
 //! told to be; what is left and differs is named by its path.
 
-mod ignore;
 mod lists;
 mod strings;
 #[cfg(test)]
@@ -11,9 +10,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Number, Value};
 
-pub use ignore::{BadPath, Ignored};
-
 use crate::generated;
+use crate::ignored::{Ignored, is_ignored};
 use crate::path::{Path, Segment};
 use crate::run_values::{is_redacted, run_value};
 
@@ -116,7 +114,7 @@ impl Walk<'_> {
     }
 
     fn value(&mut self, before: &Value, after: &Value) {
-        if before == after || run_value(&self.path).is_some() || ignore::is_ignored(before, after) {
+        if before == after || run_value(&self.path).is_some() || is_ignored(before, after) {
             return;
         }
         if self.rules.by != Match::Exact && before.as_str().is_some_and(is_whole_mark) {

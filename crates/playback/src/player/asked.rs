@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::pattern::Pattern;
+use crate::ignored::Ignored;
 use crate::run_values::{is_redacted, meaning};
 use crate::{Path, Segment};
 
@@ -25,14 +25,12 @@ pub(super) struct Asked {
 
 impl Asked {
     /// Reads the text of a request or notification; none if it is no JSON object.
-    pub(super) fn read(text: &[u8], ignored: &[Pattern]) -> Option<Self> {
+    pub(super) fn read(text: &[u8], ignored: &Ignored) -> Option<Self> {
         let message: Value = serde_json::from_slice(text).ok()?;
         let mut value = meaning(&message);
         let params = value.get_mut("params").and_then(Value::as_object_mut);
         let responses = params.and_then(|params| params.remove(INPUT_RESPONSES));
-        for pattern in ignored {
-            pattern.remove_from(&mut value);
-        }
+        ignored.remove_from(&mut value);
         drop_empty_params(&mut value);
         one_spelling(&mut value);
         let key = value.to_string();
@@ -172,7 +170,7 @@ mod tests {
 
     fn asked(params: &str) -> Asked {
         let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
-        Asked::read(text.as_bytes(), &[]).unwrap()
+        Asked::read(text.as_bytes(), &Ignored::default()).unwrap()
     }
 
     #[test]

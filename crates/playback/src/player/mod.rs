@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `load.rs` | tapes made a player |
 //! | `track.rs`, `scene.rs` | the calls of a tape in their order, and what happened for each |
-//! | `asked.rs`, `pattern.rs` | what a request asks, and what of it does not count |
+//! | `asked.rs` | what a request asks |
 //! | `shelf.rs`, `cursor.rs` | the calls of one era by what they ask, and how far one client is in them |
 //! | `greeting.rs` | what the tapes say of the server, and what is said where they say nothing |
 //! | `nearest.rs` | what is told of a call that is not on the tapes |
@@ -19,7 +19,6 @@ mod cursor;
 mod greeting;
 mod load;
 mod nearest;
-mod pattern;
 mod scene;
 mod score;
 mod shelf;
@@ -37,9 +36,9 @@ use shadowcat_tape::{Redactor, Secrets};
 use self::asked::Asked;
 use self::shelf::{Found, Shelf};
 use self::states::States;
+use crate::ignored::Ignored;
 pub use cursor::Cursor;
 pub use load::Empty;
-pub use pattern::{BadPattern, Pattern};
 pub use scene::{Act, Live, Question, Scene, Step};
 pub use score::{Report, Score};
 
@@ -47,7 +46,7 @@ pub use score::{Report, Score};
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// What does not count when two calls are compared.
-    pub ignored: Vec<Pattern>,
+    pub ignored: Ignored,
     /// A tool is not called more often than it was on tape.
     pub is_strict: bool,
 }

@@ -8,7 +8,8 @@ use shadowcat_tape::{Action, ClientSide, Frame, Header, Kind, Record};
 use time::OffsetDateTime;
 
 use super::scene::{Act, Scene};
-use super::{Cursor, Pattern, Player, Settings, Turn};
+use super::{Cursor, Player, Settings, Turn};
+use crate::ignored::Ignored;
 use crate::script::testing;
 use crate::tapes::Tapes;
 
@@ -217,7 +218,7 @@ fn tapes_of_one_run_are_one_and_a_call_may_go_on_from_one_to_the_next() {
 fn what_was_redacted_matches_anything_and_what_is_ignored_does_not_count() {
     let login = |token: &str, at: u64| json!({"name": "login", "arguments": {"token": token, "at": at}});
     let tape = Tape::default().call(S, CALL, &login("[redacted:0123456789ab]", 1), &json!("in"));
-    let ignored = vec!["$.params.arguments.at".parse::<Pattern>().unwrap()];
+    let ignored = Ignored::parse(&["$.params.arguments.at"]).unwrap();
     let player = player(vec![tape], Settings { ignored, ..Settings::default() });
     let mut cursor = Cursor::default();
     assert_eq!(ask(&player, Era::Legacy, &mut cursor, CALL, &login("secret", 99)), Ok(json!("in")));

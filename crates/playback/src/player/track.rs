@@ -8,8 +8,8 @@ use shadowcat_protocol::{Era, json, method};
 use shadowcat_tape::{Action, Call, Frame, Kind};
 
 use super::asked::Asked;
-use super::pattern::Pattern;
 use super::scene::{Act, Scene, Word, asks_for_input, state_of};
+use crate::ignored::Ignored;
 use crate::tapes::Place;
 
 /// How far back a message of the server looks for the call it belongs to.
@@ -52,7 +52,7 @@ impl Draft {
 }
 
 /// The calls of the tape that clients of this era made.
-pub(super) fn drafts(calls: &[Call], era: Era, ignored: &[Pattern]) -> Vec<Draft> {
+pub(super) fn drafts(calls: &[Call], era: Era, ignored: &Ignored) -> Vec<Draft> {
     let mut sessions: Vec<Session<'_>> = Vec::new();
     let mut known: HashMap<Option<&str>, usize> = HashMap::new();
     for call in calls.iter().filter(|call| era_of(&call.asked) == era) {
@@ -85,7 +85,7 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    fn drafts(&self, ignored: &[Pattern]) -> Vec<Draft> {
+    fn drafts(&self, ignored: &Ignored) -> Vec<Draft> {
         let mut words: HashMap<usize, Vec<Word>> = HashMap::new();
         for call in &self.said {
             let word = Word { asked: call.asked.clone(), answer: call.answer.clone() };

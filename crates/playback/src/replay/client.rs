@@ -36,7 +36,7 @@ pub(super) async fn run<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     (input, output): (R, W),
     terminal: &tokio::sync::Mutex<()>,
 ) -> Played {
-    let (wire, stock) = (Wire::new(output), Mutex::new(Stock::new(&client.questions)));
+    let (wire, stock) = (Wire::new(output, pace.patience), Mutex::new(Stock::new(&client.questions)));
     let mut speaker = Speaker::new(client, pace, begun, &wire, &stock, terminal);
     let lost = {
         let mut reading = std::pin::pin!(wire.read(input, pace, &stock));
@@ -51,7 +51,7 @@ pub(super) async fn run<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         }
     };
     let mut played = speaker.played;
-    played.heard = wire.heard();
+    played.heard = wire.take_heard();
     played.failure = lost.then(|| "the way to the server was lost before the end of the tape".to_owned());
     played.surprises = stock.into_inner().unwrap_or_else(PoisonError::into_inner).surprises();
     played
@@ -273,14 +273,8 @@ impl<'a, W: AsyncWrite + Unpin> Speaker<'a, W> {
             methods.push(&heard.method);
         }
         let Some(last) = last else { return };
-        let all_came = |speaker: &Self| {
-            let heard = speaker.wire.heard();
-            let came = |method: &&str| {
-                heard.iter().any(|text| notification(text).is_some_and(|note| note.method() == *method))
-            };
-            methods.iter().all(came)
-        };
-        self.wait_until(last.saturating_sub(said) + HEARD_GRACE, all_came).await;
+        let at_most = last.saturating_sub(said) + HEARD_GRACE;
+        self.wait_until(at_most, |speaker| speaker.wire.has_heard(&methods)).await;
     }
 
     async fn wait_until(&self, at_most: Duration, is_so: impl Fn(&Self) -> bool) {

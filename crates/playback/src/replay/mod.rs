@@ -9,16 +9,15 @@ mod stock;
 mod waiting;
 mod wire;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::join_all;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 pub use pace::{Go, Pace, Stepper};
 pub use stock::Surprise;
@@ -87,24 +86,57 @@ pub struct Played {
 /// Plays all clients of a script, each as soon as those that were gone before it came are gone again.
 pub async fn play(script: &Script, pace: &Pace, target: &dyn Target) -> Run {
     let begun = Instant::now();
-    let places = Semaphore::new(CLIENTS_MAX);
-    let gone: Vec<CancellationToken> = script.clients.iter().map(|_| CancellationToken::new()).collect();
-    let terminal = Arc::new(Mutex::new(()));
-    let clients = script.clients.iter().enumerate().map(|(number, client)| {
-        let before = script.clients.iter().zip(&gone).filter(|(other, _)| other.ends < client.begins());
-        let before: Vec<CancellationToken> = before.map(|(_, gone)| gone.clone()).collect();
-        let done = gone.get(number).cloned().unwrap_or_default().drop_guard();
-        let (places, terminal) = (&places, Arc::clone(&terminal));
-        async move {
-            let _done = done;
-            join_all(before.iter().map(CancellationToken::cancelled)).await;
-            pace.until(begun, client.begins()).await;
-            let _place = places.acquire().await;
-            one(client, pace, begun, target, &terminal).await
+    let terminal = Mutex::new(());
+    let mut departures = Departures::of(&script.clients);
+    let mut clients = BTreeMap::new();
+    let mut playing = FuturesUnordered::new();
+    // They are in the order of their first words, so that what one waits for the next one waits for too.
+    for (number, client) in script.clients.iter().enumerate() {
+        while playing.len() >= CLIENTS_MAX || !departures.are_before(client.begins()) {
+            let Some((gone, played)) = playing.next().await else { break };
+            departures.note(gone);
+            clients.insert(gone, played);
         }
-    });
-    let clients = join_all(clients).await;
-    Run { clients, elapsed: begun.elapsed() }
+        let terminal = &terminal;
+        playing.push(async move {
+            pace.until(begun, client.begins()).await;
+            (number, one(client, pace, begun, target, terminal).await)
+        });
+    }
+    while let Some((gone, played)) = playing.next().await {
+        clients.insert(gone, played);
+    }
+    Run { clients: clients.into_values().collect(), elapsed: begun.elapsed() }
+}
+
+/// Which clients are gone, in the order in which they were gone on tape.
+struct Departures {
+    /// When, and which.
+    order: Vec<(Duration, usize)>,
+    gone: BTreeSet<usize>,
+    /// So many of the order are gone without a gap.
+    first: usize,
+}
+
+impl Departures {
+    fn of(clients: &[Client]) -> Self {
+        let mut order: Vec<(Duration, usize)> =
+            clients.iter().enumerate().map(|(number, client)| (client.ends, number)).collect();
+        order.sort_unstable();
+        Self { order, gone: BTreeSet::new(), first: 0 }
+    }
+
+    fn note(&mut self, client: usize) {
+        self.gone.insert(client);
+        while self.order.get(self.first).is_some_and(|(_, client)| self.gone.remove(client)) {
+            self.first += 1;
+        }
+    }
+
+    /// Whether all are gone that were gone on tape by then.
+    fn are_before(&self, then: Duration) -> bool {
+        self.order.get(self.first).is_none_or(|(ends, _)| *ends >= then)
+    }
 }
 
 async fn one(
@@ -121,4 +153,23 @@ async fn one(
     let mut played = client::run(client, pace, begun, (line.input, line.output), terminal).await;
     played.bridged = line.closing.close().await;
     played
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_waits_for_all_that_were_gone_before_it_came_whatever_their_order_now() {
+        let ms = Duration::from_millis;
+        let order = vec![(ms(10), 1), (ms(20), 0), (ms(30), 2)];
+        let mut departures = Departures { order, gone: BTreeSet::new(), first: 0 };
+        assert!(departures.are_before(ms(10)) && !departures.are_before(ms(11)));
+        departures.note(0);
+        assert!(!departures.are_before(ms(25)));
+        departures.note(1);
+        assert!(departures.are_before(ms(30)) && !departures.are_before(ms(31)));
+        departures.note(2);
+        assert!(departures.are_before(Duration::MAX));
+    }
 }

@@ -1,13 +1,14 @@
 //! The lines of one client: what it sends, and who is told what comes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use serde_json::{Value, json};
-use shadowcat_protocol::{Id, Limits, Message, Request, Response, lines, method};
+use shadowcat_protocol::{Id, Limits, Message, Notification, Request, Response, lines, method};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -18,12 +19,16 @@ use super::stock::Stock;
 const CHUNK_BYTES: usize = 64 * 1024;
 /// The proxy in front bounds messages before we see them.
 const LINE_BYTES_MAX: usize = 256 * 1024 * 1024;
-/// What a server says outside of calls is kept so often.
-const HEARD_MAX: usize = 100_000;
+/// Bytes of what a server says, in calls and outside, that are kept; beyond that it counts as unsaid.
+const HEARD_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// What a kept message takes beside its own bytes, about.
+const MESSAGE_BYTES: usize = 64;
 
 /// One client's lines.
 pub(super) struct Wire<W> {
     output: tokio::sync::Mutex<W>,
+    /// How long a message may take to be taken.
+    patience: Duration,
     table: Mutex<Table>,
 }
 
@@ -33,8 +38,29 @@ struct Table {
     last_id: u64,
     open: HashMap<u64, Open>,
     heard: Vec<Box<str>>,
+    /// The methods of what was heard.
+    methods: HashSet<String>,
+    /// Bytes that are kept for calls and of what was heard.
+    bytes: usize,
     /// Nothing more comes.
     is_over: bool,
+}
+
+impl Table {
+    /// Keeps what was said for a call, or for none.
+    fn keep(&mut self, note: &Notification, call: Option<u64>, is_outside: bool) {
+        self.bytes += note.text().len() + MESSAGE_BYTES;
+        if self.bytes > HEARD_BYTES_MAX {
+            return;
+        }
+        let text = String::from_utf8_lossy(note.text()).into();
+        if let Some(open) = call.and_then(|id| self.open.get_mut(&id)) {
+            open.between.push(text);
+        } else if is_outside {
+            self.methods.insert(note.method().to_owned());
+            self.heard.push(text);
+        }
+    }
 }
 
 struct Open {
@@ -50,8 +76,8 @@ pub(super) struct Asked {
 }
 
 impl<W: AsyncWrite + Unpin> Wire<W> {
-    pub(super) fn new(output: W) -> Self {
-        Self { output: tokio::sync::Mutex::new(output), table: Mutex::default() }
+    pub(super) fn new(output: W, patience: Duration) -> Self {
+        Self { output: tokio::sync::Mutex::new(output), patience, table: Mutex::default() }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -95,14 +121,22 @@ impl<W: AsyncWrite + Unpin> Wire<W> {
             output.write_all(b"\n").await?;
             output.flush().await
         };
-        if let Err(error) = sent.await {
-            tracing::debug!(%error, "the line to the server is closed");
+        match tokio::time::timeout(self.patience, sent).await {
+            Ok(Ok(())) => (),
+            Ok(Err(error)) => tracing::debug!(%error, "the line to the server is closed"),
+            Err(_) => tracing::warn!("a message was not taken in time"),
         }
     }
 
-    /// What was heard outside of calls.
-    pub(super) fn heard(&self) -> Vec<Box<str>> {
-        self.table().heard.clone()
+    /// What was heard outside of calls; nothing more is kept of it.
+    pub(super) fn take_heard(&self) -> Vec<Box<str>> {
+        std::mem::take(&mut self.table().heard)
+    }
+
+    /// Whether all these methods were heard outside of calls.
+    pub(super) fn has_heard(&self, methods: &[&str]) -> bool {
+        let table = self.table();
+        methods.iter().all(|method| table.methods.contains(*method))
     }
 
     /// Reads to the end of the input, and answers what the server asks from the stock.
@@ -152,12 +186,7 @@ impl<W: AsyncWrite + Unpin> Wire<W> {
             Message::Notification(note) => {
                 let about = note.progress_token().or_else(|| note.subscription_id());
                 let id = about.and_then(|raw| raw.parse::<u64>().ok());
-                let mut table = self.table();
-                if let Some(open) = id.and_then(|id| table.open.get_mut(&id)) {
-                    open.between.push(text());
-                } else if about.is_none() && table.heard.len() < HEARD_MAX {
-                    table.heard.push(text());
-                }
+                self.table().keep(note, id, about.is_none());
             }
         }
         None
@@ -165,7 +194,7 @@ impl<W: AsyncWrite + Unpin> Wire<W> {
 
     async fn reply(&self, request: Request, pace: &Pace, stock: &Mutex<Stock>) {
         let (reply, took) = if request.method() == method::PING {
-            (json!({"result": {}}), std::time::Duration::ZERO)
+            (json!({"result": {}}), Duration::ZERO)
         } else {
             let asked = serde_json::from_slice(request.text()).unwrap_or(Value::Null);
             stock.lock().unwrap_or_else(PoisonError::into_inner).answer(&asked)

@@ -84,7 +84,7 @@ fn judged(script: &Script, client: &Client, call: &Call, played: &Played, verdic
         session: client.session.clone(),
         method: call.method.clone(),
         name: call.name.clone(),
-        arguments: arguments(call),
+        arguments: call.arguments(),
         took: played.outcomes.get(&call.place).and_then(|live| live.took),
         verdict,
     }
@@ -104,11 +104,6 @@ fn verdict(
         }
         (Some(expected), Some(live)) => compared(rules, call, expected, live),
     }
-}
-
-fn arguments(call: &Call) -> Option<Value> {
-    let arguments = json::get(&call.request, &["params", "arguments"])?;
-    serde_json::from_str(arguments).ok()
 }
 
 fn compared(rules: &Rules, call: &Call, expected: &Outcome, live: &Outcome) -> Verdict {

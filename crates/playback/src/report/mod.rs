@@ -17,6 +17,7 @@ pub use judge::{Before, judge};
 pub use latency::Latency;
 
 use crate::compare::Rules;
+use crate::script::title;
 use crate::tapes::Place;
 
 /// What is judged, and how.
@@ -160,15 +161,6 @@ impl Report {
 impl Judged {
     /// The call in a few words: `tools/call echo {"message":"hi"}`.
     pub fn title(&self) -> String {
-        let mut title = self.method.clone();
-        if let Some(name) = &self.name {
-            title.push(' ');
-            title.push_str(name);
-        }
-        if let Some(arguments) = &self.arguments {
-            title.push(' ');
-            title.push_str(&text::short(&arguments.to_string()));
-        }
-        title
+        title(&self.method, self.name.as_deref(), self.arguments.as_ref())
     }
 }

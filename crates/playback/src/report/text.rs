@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 
+use crate::script::cut;
+
 use super::{Finding, Judged, Latency, Report, Verdict};
 
-/// Arguments in a title and values in a difference are cut beyond this.
-const TITLE_CHARS_MAX: usize = 80;
+/// Values in a difference are cut beyond this.
 const VALUE_CHARS_MAX: usize = 400;
 /// Values that are new or gone are shown up to this.
 const WHOLE_BYTES_MAX: usize = 200;
@@ -166,17 +167,4 @@ fn summary(report: &Report, out: &mut String) -> fmt::Result {
 
 fn millis(time: Duration) -> String {
     format!("{:.1}", time.as_secs_f64() * 1000.0)
-}
-
-/// As much of a text as fits into a title.
-pub(super) fn short(text: &str) -> String {
-    cut(text, TITLE_CHARS_MAX)
-}
-
-fn cut(text: &str, chars_max: usize) -> String {
-    let mut cut: String = text.chars().take(chars_max).collect();
-    if cut.len() < text.len() {
-        cut.push_str("...");
-    }
-    cut
 }

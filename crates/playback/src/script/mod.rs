@@ -10,7 +10,7 @@ mod tests;
 use std::time::Duration;
 
 use serde_json::Value;
-use shadowcat_protocol::method;
+use shadowcat_protocol::{json, method};
 
 pub use load::Silent;
 pub(crate) use rounds::wanted;
@@ -91,6 +91,25 @@ impl Client {
     }
 }
 
+/// Arguments in a title are cut beyond this.
+const TITLE_CHARS_MAX: usize = 80;
+
+/// A call in a few words: `tools/call echo {"message":"hi"}`.
+pub(crate) fn title(method: &str, name: Option<&str>, arguments: Option<&Value>) -> String {
+    let arguments = arguments.map(|arguments| cut(&arguments.to_string(), TITLE_CHARS_MAX));
+    let words = [Some(method), name, arguments.as_deref()];
+    words.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// So many characters of a text, with a mark where more follows.
+pub(crate) fn cut(text: &str, chars_max: usize) -> String {
+    let mut cut: String = text.chars().take(chars_max).collect();
+    if cut.len() < text.len() {
+        cut.push_str("...");
+    }
+    cut
+}
+
 /// One thing that a client did.
 #[derive(Clone, Debug)]
 pub struct Step {
@@ -100,6 +119,16 @@ pub struct Step {
     pub at: Duration,
     /// What it said.
     pub says: Says,
+}
+
+impl Step {
+    /// What it is, in a few words.
+    pub fn title(&self) -> String {
+        match &self.says {
+            Says::Call(call) => title(&call.method, call.name.as_deref(), call.arguments().as_ref()),
+            Says::Note(note) => note.method.clone(),
+        }
+    }
 }
 
 /// What a client says of its own accord.
@@ -132,6 +161,13 @@ pub struct Call {
     pub outcome: Outcome,
     /// The proxy's own word for why it answered itself, if it did.
     pub refused: Option<String>,
+}
+
+impl Call {
+    /// What the tool or prompt is called with.
+    pub fn arguments(&self) -> Option<Value> {
+        serde_json::from_str(json::get(&self.request, &["params", "arguments"])?).ok()
+    }
 }
 
 /// What came of a call, on tape or live.

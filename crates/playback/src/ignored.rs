@@ -1,4 +1,4 @@
-//! What is not looked at, named by JSONPath (RFC 9535).
+//! What is not looked at when messages are compared, named by JSONPath (RFC 9535).
 
 use serde_json::Value;
 use serde_json_path::JsonPath;
@@ -33,7 +33,7 @@ impl Ignored {
     }
 
     /// Leaves out what is ignored.
-    pub(super) fn remove_from(&self, message: &mut Value) {
+    pub(crate) fn remove_from(&self, message: &mut Value) {
         for path in &self.0 {
             let found: Vec<String> = path
                 .query_located(message)
@@ -67,6 +67,38 @@ fn remove(message: &mut Value, pointer: &str) {
 }
 
 /// Whether one of two elements is not looked at.
-pub(super) fn is_ignored(before: &Value, after: &Value) -> bool {
+pub(crate) fn is_ignored(before: &Value, after: &Value) -> bool {
     before == IGNORED || after == IGNORED
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_a_path_names_is_left_out_and_elements_keep_their_numbers() {
+        let gone = json!(IGNORED);
+        let rows = [
+            ("$.params.now", json!({"params": {"x.y": 2, "list": [{"now": 3, "n": 4}, 5]}})),
+            ("$..now", json!({"params": {"x.y": 2, "list": [{"n": 4}, 5]}})),
+            ("$.params['x.y']", json!({"params": {"now": 1, "list": [{"now": 3, "n": 4}, 5]}})),
+            ("$.params.list[*].now", json!({"params": {"now": 1, "x.y": 2, "list": [{"n": 4}, 5]}})),
+            ("$.params.list[0]", json!({"params": {"now": 1, "x.y": 2, "list": [gone, 5]}})),
+            ("$.params.*", json!({"params": {}})),
+        ];
+        for (path, expected) in rows {
+            let mut value = json!({"params": {"now": 1, "x.y": 2, "list": [{"now": 3, "n": 4}, 5]}});
+            Ignored::parse(&[path]).unwrap().remove_from(&mut value);
+            assert_eq!(value, expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_path_is_refused() {
+        for text in ["", "params", "$.", "$.a[", "$.a['b]", "$a"] {
+            let error = Ignored::parse(&[text]).unwrap_err().to_string();
+            assert!(error.contains("is no JSONPath"), "{error}");
+        }
+    }
 }
