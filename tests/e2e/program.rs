@@ -179,7 +179,7 @@ async fn a_tape_is_listed_and_shown_while_it_is_written() {
     let shown = text(&table.stdout);
     assert!(shown.lines().count() >= 5 && shown.contains("tools/call"), "{shown}");
     let calls = text(&tape(&["show", &name, "--filter", "~t echo"], dir).stdout);
-    assert!(calls.lines().count() == 1 && calls.contains("tools/call echo  #echo-1  result"), "{calls}");
+    assert!(calls.lines().count() == 2 && calls.contains("-> tools/call echo  #echo-1 "), "{calls}");
     let found = tape(&["search", "~t echo & ~id echo-1 & !~e"], dir);
     assert!(found.status.success() && text(&found.stdout).starts_with(&name), "{}", text(&found.stdout));
     let none = tape(&["search", "~t echo & ~e"], dir);

@@ -7,25 +7,37 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 
-/// How a list is printed.
+/// For whom a result is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Format {
-    /// Columns, for people
+enum Format {
+    /// For people
     #[default]
     Table,
-    /// One JSON value, for programs
+    /// For programs
     Json,
 }
 
-// How a list is asked for, and printed: a row or a JSON value for each thing.
+// How a result is asked for, and a list printed: a row or a JSON value for each thing.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Listing {
-    /// How the list is printed
+    /// How it is printed
     #[arg(short, long, value_enum, default_value_t)]
-    pub(crate) output: Format,
+    output: Format,
+    /// The same as `-o json`
+    #[arg(long, conflicts_with = "output")]
+    json: bool,
 }
 
 impl Listing {
+    #[cfg(test)]
+    pub(crate) fn as_json() -> Self {
+        Self { json: true, ..Self::default() }
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        self.json || self.output == Format::Json
+    }
+
     pub(crate) fn text<T, const N: usize>(
         &self,
         things: &[T],
@@ -33,9 +45,10 @@ impl Listing {
         row: impl Fn(&T) -> [String; N],
         described: impl Fn(&T) -> Value,
     ) -> String {
-        match self.output {
-            Format::Json => format!("{:#}\n", Value::Array(things.iter().map(described).collect())),
-            Format::Table => table(names, &things.iter().map(row).collect::<Vec<_>>()),
+        if self.is_json() {
+            format!("{:#}\n", Value::Array(things.iter().map(described).collect()))
+        } else {
+            table(names, &things.iter().map(row).collect::<Vec<_>>())
         }
     }
 }

@@ -1,5 +1,6 @@
 //! How far long work is: a bar on stderr, where a person watches.
 
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -38,11 +39,34 @@ impl Progress {
             // Draws nothing unless stderr is a terminal.
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
-        // What is compressed is longer inside than its file is.
+        // A tape that is being written grows.
         if self.bar.length().is_some_and(|length| length < bytes) {
             self.bar.set_length(bytes);
         }
         self.bar.set_position(bytes);
+    }
+}
+
+impl Progress {
+    /// Where lines are printed while it is shown: the two may be on one terminal.
+    pub(crate) fn beside<W: Write>(&self, out: W) -> Beside<W> {
+        Beside { bar: self.bar.clone(), out }
+    }
+}
+
+/// An output that takes the bar away while it is written to.
+pub(crate) struct Beside<W> {
+    bar: ProgressBar,
+    out: W,
+}
+
+impl<W: Write> Write for Beside<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bar.suspend(|| self.out.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 

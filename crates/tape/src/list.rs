@@ -148,7 +148,7 @@ fn tail(path: &Path, bytes: u64) -> Option<Vec<u8>> {
 
 /// The same of a tape that has to be decompressed or decrypted for it; its records are not looked at.
 fn unwrapped_tail(path: &Path, keys: &Keys) -> Option<Vec<u8>> {
-    let mut source = source(path, keys).ok()?;
+    let (mut source, _) = source(path, keys).ok()?;
     let mut tail = Vec::new();
     let tail_bytes = usize::try_from(TAIL_BYTES).ok()?;
     loop {

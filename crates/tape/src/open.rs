@@ -1,11 +1,15 @@
 //! Opens a tape of any kind: plain, compressed, encrypted, or both. Its first bytes say which, not its name.
 
 use std::fs::File;
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::index::{Index, Point};
 use crate::keys::Keys;
 use crate::reader::{Reader, buffered};
+use crate::record::Record;
 use crate::sealed::{self, Unsealing};
 
 /// How a zstd frame begins.
@@ -41,12 +45,87 @@ pub enum OpenError {
     FirstLine,
 }
 
+/// Where in a tape reading begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// At its header.
+    #[default]
+    Header,
+    /// At this point or a little before it.
+    Before(Point),
+    /// At the last messages, so many of them; the lost in one place are one.
+    Last(u64),
+}
+
 /// Opens a tape; `keys` are for encrypted ones.
 ///
 /// # Errors
 /// When the file cannot be read, or its key is not among `keys`. Whatever else is wrong, the reader says.
 pub fn open(path: &Path, keys: &Keys) -> Result<Reader<Source>, OpenError> {
-    source(path, keys).map(Reader::new)
+    let (source, passed) = source(path, keys)?;
+    Ok(Reader::new(source).counted_by(passed))
+}
+
+/// Opens a tape to read it from there on. A plain tape is begun there, and gets an index for it; what is compressed or
+/// encrypted has to be read up to there. `progress` is told the bytes of the file that were read before.
+///
+/// # Errors
+/// Those of [`open`].
+pub fn open_at(
+    path: &Path,
+    keys: &Keys,
+    start: Start,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Reader<Source>, OpenError> {
+    let reader = match start {
+        Start::Header => None,
+        Start::Last(count) => Some(last(path, keys, count, progress)?),
+        Start::Before(point) => before(path, &point, progress)?,
+    };
+    reader.map_or_else(|| open(path, keys), Ok)
+}
+
+/// None if there is no way but to read all before it, or if that will tell what is wrong.
+fn before(
+    path: &Path,
+    point: &Point,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Option<Reader<Source>>, OpenError> {
+    let Some(mut reader) = plain(path)? else { return Ok(None) };
+    let Ok(index) = Index::of(path, progress) else { return Ok(None) };
+    reader.seek(index.before(point))?;
+    Ok(Some(reader.boxed()))
+}
+
+fn last(
+    path: &Path,
+    keys: &Keys,
+    count: u64,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Reader<Source>, OpenError> {
+    if let Some(mut reader) = plain(path)? {
+        reader.seek_last(count)?;
+        return Ok(reader.boxed());
+    }
+    let mut messages = 0_u64;
+    let mut reader = open(path, keys)?;
+    while let Some(record) = reader.next() {
+        messages += u64::from(matches!(record, Ok(Record::Frame(_) | Record::Lost(_))));
+        progress(reader.passed());
+    }
+    let mut reader = open(path, keys)?;
+    let mut before = messages.saturating_sub(count);
+    while before > 0 {
+        let Some(record) = reader.next() else { break };
+        before -= u64::from(matches!(record, Ok(Record::Frame(_) | Record::Lost(_))));
+    }
+    Ok(reader)
+}
+
+/// A reader behind the header of a tape in which one can move about; none for any other, and for what is no tape.
+fn plain(path: &Path) -> io::Result<Option<Reader<BufReader<File>>>> {
+    let mut reader = Reader::open(path)?;
+    Ok(matches!(reader.next(), Some(Ok(Record::Header(_)))).then_some(reader))
 }
 
 /// The bytes of a tape that may be encrypted, and is not compressed.
@@ -56,9 +135,11 @@ pub(crate) fn unsealed(path: &Path, keys: &Keys) -> Result<Source, OpenError> {
     Ok(if is_sealed { Box::new(Unsealing::new(source, keys)?) } else { source })
 }
 
-/// The bytes of the records of a tape.
-pub(crate) fn source(path: &Path, keys: &Keys) -> Result<Source, OpenError> {
-    let mut source: Source = Box::new(buffered(File::open(path)?));
+/// The bytes of the records of a tape, and a count of the bytes of its file that have been read for them.
+pub(crate) fn source(path: &Path, keys: &Keys) -> Result<(Source, Arc<AtomicU64>), OpenError> {
+    let passed = Arc::new(AtomicU64::new(0));
+    let file = Counted { file: File::open(path)?, passed: Arc::clone(&passed) };
+    let mut source: Source = Box::new(buffered(file));
     for _ in 0..LAYERS_MAX {
         // A fault is told by the reader, who meets it again and knows the place.
         let Ok(begin) = source.fill_buf() else { break };
@@ -70,7 +151,21 @@ pub(crate) fn source(path: &Path, keys: &Keys) -> Result<Source, OpenError> {
             break;
         }
     }
-    Ok(source)
+    Ok((source, passed))
+}
+
+/// A file that says how much of it has been read.
+struct Counted {
+    file: File,
+    passed: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.passed.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
 }
 
 /// Decompresses. What is no zstd is `InvalidData`, as in other decoders.
@@ -130,6 +225,36 @@ mod tests {
         let plain = read(&tape());
         assert_eq!(format!("{:?}", read(&compressed())), format!("{plain:?}"));
         assert!(matches!(plain.last(), Some(Ok(Record::End(_)))), "{plain:?}");
+    }
+
+    #[test]
+    fn the_last_messages_are_the_same_whatever_the_tape_is_wrapped_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.tape.jsonl");
+        for bytes in [tape(), compressed(), tape()[..tape().len() - 20].to_vec()] {
+            std::fs::write(&path, bytes).unwrap();
+            let last = |count| {
+                let reader = open_at(&path, &Keys::default(), Start::Last(count), &mut |_| ()).unwrap();
+                let lost = reader.filter_map(|record| match record {
+                    Ok(Record::Lost(lost)) => Some(lost.since),
+                    _ => None,
+                });
+                lost.collect::<Vec<_>>()
+            };
+            assert_eq!(last(3), [97, 98, 99]);
+            assert_eq!(last(0), [0_u64; 0]);
+            assert_eq!(last(1_000).len(), 100);
+        }
+    }
+
+    #[test]
+    fn a_reader_says_how_much_of_a_compressed_file_it_has_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.tape.jsonl.zst");
+        std::fs::write(&path, compressed()).unwrap();
+        let mut reader = open(&path, &Keys::default()).unwrap();
+        while reader.next().is_some() {}
+        assert_eq!((reader.passed(), reader.offset()), (compressed().len() as u64, tape().len() as u64));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::line::{MAJOR, MINOR};
 use std::borrow::Cow;
 
 use shadowcat_pipeline::Direction;
-use shadowcat_protocol::{Message, json, method};
+use shadowcat_protocol::{Message, json};
 use time::OffsetDateTime;
 
 /// One line of a tape.
@@ -53,6 +53,9 @@ impl Header {
     }
 }
 
+/// The members of parameters that say what they are about.
+const NAMES: [&str; 3] = ["name", "uri", "taskId"];
+
 /// One message, as it passed one point of the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
@@ -93,9 +96,9 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// What a request works on: the tool, the prompt, the URI or the task.
+    /// What a request or notification is about: the tool or prompt by name, the resource by URI, the task by id.
     pub fn name(&self) -> Option<Cow<'_, str>> {
-        name(self.method.as_deref()?, &self.message)
+        name(&self.message)
     }
 
     /// Whether it is an error, or the result of a tool that says so itself.
@@ -110,10 +113,10 @@ impl Frame {
     }
 }
 
-/// What a request of this method works on, by its text.
-pub(crate) fn name<'a>(method: &str, message: &'a str) -> Option<Cow<'a, str>> {
-    let member = method::name_member(method)?;
-    json::get(message, &["params", member]).and_then(json::string)
+/// What a message of this text is about.
+pub(crate) fn name(message: &str) -> Option<Cow<'_, str>> {
+    let params = json::get(message, &["params"])?;
+    NAMES.iter().find_map(|member| json::get(params, &[member]).and_then(json::string))
 }
 
 /// How the client speaks to the proxy.

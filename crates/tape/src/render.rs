@@ -1,5 +1,6 @@
 //! Frames and calls as lines for people: live in a terminal and from a file, the same.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use shadowcat_pipeline::Direction;
@@ -12,14 +13,18 @@ use crate::record::{Action, Frame};
 /// Longer names and error texts are cut: a line stays a line.
 const TEXT_CHARS_MAX: usize = 80;
 
-/// A call as people read it: one line of three parts, and what came in between below it.
+/// A call as people read it: the parts of one line, and what came in between below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallText {
     /// `12:04:05.123  a1b2c3d4  `: when it was asked, and in which session.
     pub head: String,
     /// `-> tools/call echo  #3`: what was asked.
     pub asked: String,
-    /// `result 12 ms 88 B`; empty for notifications.
+    /// `12 ms`: how long it took; empty where there is no answer.
+    pub took: String,
+    /// `88 B`: the size of the answer.
+    pub size: String,
+    /// `error -32602 no such tool`; empty for a plain result, and where none is due.
     pub outcome: String,
     /// What came in between, by kind: `notifications/progress x 3`.
     pub between: Vec<String>,
@@ -28,12 +33,12 @@ pub struct CallText {
 /// A call, its message and its answer together.
 pub fn call(call: &Call) -> CallText {
     let asked = &call.asked;
-    let mut outcome = String::new();
-    match &call.answer {
-        Some(answer) => ended(answer, &mut outcome),
-        None if call.is_unanswered() => outcome.push_str("no answer"),
-        None => {}
-    }
+    let outcome = match &call.answer {
+        Some(answer) => outcome(answer),
+        None if call.is_unanswered() => "no answer".to_owned(),
+        None => String::new(),
+    };
+    let answer = call.answer.as_ref();
     let mut between: Vec<(String, usize)> = Vec::new();
     for frame in &call.between {
         let what = format!("{} {}", arrow(frame), visible(frame.method.as_deref().unwrap_or("?")));
@@ -46,6 +51,8 @@ pub fn call(call: &Call) -> CallText {
     CallText {
         head: head(asked),
         asked: said(asked),
+        took: answer.and_then(|answer| answer.took_us).map_or_else(String::new, duration),
+        size: answer.map_or_else(String::new, |answer| size(answer.message.len())),
         outcome,
         between: between.into_iter().map(counted).collect(),
     }
@@ -91,82 +98,49 @@ fn said(frame: &Frame) -> String {
     line
 }
 
-/// A message as indented JSON, in its sender's order and digits, for a terminal.
-pub fn pretty(message: &str) -> String {
-    let (mut text, mut depth, mut in_string, mut is_escaped) = (String::new(), 0_usize, false, false);
-    let mut characters = message.chars().peekable();
-    while let Some(c) = characters.next() {
-        if in_string {
-            in_string = c != '"' || is_escaped;
-            is_escaped = c == '\\' && !is_escaped;
-            text.push(shown(c));
-            continue;
-        }
-        match c {
-            ' ' | '\t' | '\r' | '\n' => {}
-            '{' | '[' => {
-                text.push(c);
-                while characters.next_if(char::is_ascii_whitespace).is_some() {}
-                if characters.peek().is_some_and(|next| !matches!(next, '}' | ']')) {
-                    depth += 1;
-                    new_line(&mut text, depth);
-                } else {
-                    text.extend(characters.next());
-                }
-            }
-            '}' | ']' => {
-                depth = depth.saturating_sub(1);
-                new_line(&mut text, depth);
-                text.push(c);
-            }
-            ',' => {
-                text.push(c);
-                new_line(&mut text, depth);
-            }
-            ':' => text.push_str(": "),
-            c => {
-                in_string = c == '"';
-                text.push(shown(c));
-            }
-        }
-    }
-    text
-}
-
-fn new_line(text: &mut String, depth: usize) {
-    text.push('\n');
-    text.extend(std::iter::repeat_n("  ", depth));
+/// A message as lines of indented JSON, in its sender's order and digits, for a terminal.
+pub fn pretty(message: &str) -> Vec<String> {
+    json::indented(message).lines().map(|line| line.chars().map(shown).collect()).collect()
 }
 
 fn opened(frame: &Frame, line: &mut String) {
     line.push_str(&visible(frame.method.as_deref().unwrap_or("?")));
-    for path in [["params", "name"], ["params", "uri"], ["params", "taskId"]] {
-        if let Some(name) = json::get(&frame.message, &path).and_then(json::string) {
-            line.push(' ');
-            line.push_str(&visible(&name));
-            break;
-        }
+    if let Some(name) = frame.name() {
+        line.push(' ');
+        line.push_str(&visible(&name));
     }
 }
 
 /// How it turned out, how long it took, and its size.
 fn ended(frame: &Frame, line: &mut String) {
-    let (what, sentence) = match frame.outcome() {
-        Some(Outcome::Error { code, sentence }) => {
-            (format!("error {}", visible(code)), sentence.map(|sentence| format!(" {}", visible(&sentence))))
-        }
-        Some(Outcome::Refused { reason, sentence }) => (
-            format!("refused {}", visible(reason)),
-            sentence.map(|sentence| format!(": {}", visible(&sentence))),
-        ),
-        Some(Outcome::ToolError) => ("tool error".to_owned(), None),
-        Some(Outcome::Result) | None => ("result".to_owned(), None),
-    };
-    line.push_str(&what);
-    line.push_str(&sentence.unwrap_or_default());
-    took(frame, line);
+    let outcome = outcome(frame);
+    line.push_str(if outcome.is_empty() { "result" } else { &outcome });
+    if let Some(us) = frame.took_us {
+        let _ = write!(line, " {}", duration(us));
+    }
     if !matches!(frame.action, Action::Refused { .. }) {
         let _ = write!(line, " {}", size(frame.message.len()));
+    }
+}
+
+/// How it turned out, if there is more to say than that it is a result.
+fn outcome(frame: &Frame) -> String {
+    let told = |sentence: Option<Cow<'_, str>>, sign: &str| {
+        sentence.map_or_else(String::new, |sentence| format!("{sign} {}", visible(&sentence)))
+    };
+    match frame.outcome() {
+        Some(Outcome::Error { code, sentence }) => format!("error {}{}", visible(code), told(sentence, "")),
+        Some(Outcome::Refused { reason, sentence }) => {
+            format!("refused {}{}", visible(reason), told(sentence, ":"))
+        }
+        Some(Outcome::ToolError { sentence }) => format!("tool error{}", told(sentence, ":")),
+        Some(Outcome::InputRequired) => {
+            let requests: Vec<Cow<'_, str>> = frame.input_requests().collect();
+            let requests =
+                if requests.is_empty() { "to be asked again".to_owned() } else { requests.join(", ") };
+            format!("wants {}", visible(&requests))
+        }
+        Some(Outcome::Result) | None => String::new(),
     }
 }
 
@@ -182,17 +156,12 @@ fn id(frame: &Frame, line: &mut String) {
     }
 }
 
-fn took(frame: &Frame, line: &mut String) {
-    if let Some(us) = frame.took_us {
-        let _ = write!(line, " {}", duration(us));
-    }
-}
-
 /// `12 ms`: microseconds for people.
 pub fn duration(us: u64) -> String {
     match us {
         0..1_000 => format!("{us} us"),
-        1_000..10_000_000 => format!("{} ms", us / 1_000),
+        1_000..10_000 => format!("{}.{} ms", us / 1_000, us % 1_000 / 100),
+        10_000..10_000_000 => format!("{} ms", us / 1_000),
         _ => format!("{} s", us / 1_000_000),
     }
 }
@@ -279,7 +248,7 @@ mod tests {
         });
         assert_eq!(text.head, "12:04:05.123  a1b2c3d4  ");
         assert_eq!(text.asked, "-> tools/call slow  #3");
-        assert_eq!(text.outcome, "result 12 ms 20 B");
+        assert_eq!([text.took, text.size, text.outcome], ["12 ms", "20 B", ""]);
         assert_eq!(text.between, ["<- notifications/progress x 2", "<- roots/list"]);
     }
 
@@ -295,16 +264,23 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_indented_as_it_was_written() {
-        let message = r#"{"b":[1.0, {"a":"x: [,]\"\\"}],"e":{ },"f":[],"z":null}"#;
-        let expected = "{\n  \"b\": [\n    1.0,\n    {\n      \"a\": \"x: [,]\\\"\\\\\"\n    }\n  ],\n  \"e\": {},\n  \
-                        \"f\": [],\n  \"z\": null\n}";
-        assert_eq!(pretty(message), expected);
+    fn a_result_that_wants_something_of_the_client_says_what() {
+        let answer = r#"{"id":3,"result":{"resultType":"input_required","inputRequests":{
+            "a":{"method":"roots/list"},"b":{"method":"elicitation/create"}}}}"#;
+        let wants = |answer: &str| outcome(&frame(Direction::ToClient, Kind::Response, None, answer));
+        assert_eq!(wants(answer), "wants roots/list, elicitation/create");
+        assert_eq!(wants(r#"{"result":{"resultType":"input_required"}}"#), "wants to be asked again");
+    }
+
+    #[test]
+    fn a_duration_has_two_digits_at_least() {
+        let read = [999, 1_000, 1_149, 9_999, 10_000, 9_999_999, 10_000_000].map(duration);
+        assert_eq!(read, ["999 us", "1.0 ms", "1.1 ms", "9.9 ms", "10 ms", "9999 ms", "10 s"]);
     }
 
     #[test]
     fn nothing_from_the_wire_steers_a_terminal() {
         let text = "\"\u{1b}[2J\u{9b}1m\u{202e}\"";
-        assert_eq!(pretty(text), "\"\u{fffd}[2J\u{fffd}1m\u{fffd}\"");
+        assert_eq!(pretty(text), ["\"\u{fffd}[2J\u{fffd}1m\u{fffd}\""]);
     }
 }

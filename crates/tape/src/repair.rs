@@ -48,7 +48,7 @@ pub fn repair<R: BufRead>(
     let (mut check, mut dropped) = (Check::default(), 0);
     let mut out = None;
     while let Some(line) = reader.next_line() {
-        progress(reader.offset());
+        progress(reader.passed());
         if let Err(fault @ ReadError::Newer { .. }) = line {
             return Err(RepairError::Unreadable(fault));
         }

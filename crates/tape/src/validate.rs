@@ -118,7 +118,7 @@ pub fn validate<R: BufRead>(reader: &mut Reader<R>, progress: &mut dyn FnMut(u64
     let mut check = Check::default();
     while let Some(line) = reader.next_line() {
         check.take(reader.place(), line);
-        progress(reader.offset());
+        progress(reader.passed());
     }
     check.report
 }

@@ -4,7 +4,6 @@ use shadowcat_protocol::Revision;
 use shadowcat_session::{Namespace, SessionId};
 
 use super::*;
-use crate::output::Format;
 
 async fn store_with(ids: &[&str]) -> (tempfile::TempDir, std::path::PathBuf) {
     let dir = tempfile::tempdir().unwrap();
@@ -26,8 +25,8 @@ async fn told(action: Action, path: &Path) -> String {
 #[tokio::test]
 async fn sessions_are_listed_without_their_ids() {
     let (_dir, path) = store_with(&["first-secret-id", "second-secret-id"]).await;
-    for output in [Format::Table, Format::Json] {
-        let listed = told(Action::List(Listing { output }), &path).await;
+    for listing in [Listing::default(), Listing::as_json()] {
+        let listed = told(Action::List(listing), &path).await;
         assert!(listed.contains("2023-11-14T22:13:20Z") && !listed.contains("secret"), "{listed}");
         assert!(listed.contains(&SessionId::parse("first-secret-id").unwrap().tag()), "{listed}");
     }

@@ -12,6 +12,7 @@ mod remove;
 mod search;
 mod show;
 mod stats;
+mod timeline;
 mod validate;
 
 use std::path::{Path, PathBuf};

@@ -1,12 +1,15 @@
-//! What the commands that read tapes for people share: records to the end, calls, and colours.
+//! What the commands that print what is on tapes share: the part that is read, records and calls, and what went wrong.
 
-use std::io::{self, BufRead, BufWriter, ErrorKind, IsTerminal as _, Write};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, LineWriter, Write};
 use std::path::{Path, PathBuf};
 
-use shadowcat_tape::{Call, Calls, Keys, Lost, OpenError, ReadError, Reader, Record, Source, render};
+use shadowcat_filter::Filter;
+use shadowcat_tape::{Call, Calls, Keys, Lost, OpenError, Point, ReadError, Reader, Record, Source, Start};
+use time::OffsetDateTime;
 
+use super::range::Range;
 use crate::failure::Failure;
-use crate::process::Process;
+use crate::progress::Progress;
 
 /// What ends the printing before the tapes end.
 pub(super) enum Stop {
@@ -20,50 +23,53 @@ impl From<io::Error> for Stop {
     }
 }
 
-/// The first fault of a tape of which the rest was read all the same.
-pub(super) struct Damage {
-    pub(super) path: PathBuf,
-    pub(super) fault: ReadError,
-}
-
-/// Prints to standard output. What is damaged is told at the end.
+/// Reads tapes and prints to standard output, with a bar on stderr where it takes long. What is damaged is told at the
+/// end.
 pub(super) fn printing(
-    print: impl FnOnce(&mut dyn Write) -> Result<Option<Damage>, Stop>,
+    tapes: &[PathBuf],
+    what: &'static str,
+    print: impl FnOnce(&mut Reading, &mut dyn Write) -> Result<(), Stop>,
 ) -> Result<(), Failure> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    match print(&mut out).and_then(|damage| Ok(out.flush().map(|()| damage)?)) {
-        Ok(None) => Ok(()),
-        Ok(Some(Damage { path, fault })) => {
-            Err(Failure::caused(format!("{}: not all of it can be read", path.display()), fault))
-        }
-        // A reader that has seen enough is no failure.
-        Err(Stop::Written(cause)) if cause.kind() == ErrorKind::BrokenPipe => Ok(()),
-        Err(Stop::Written(cause)) => Err(Failure::caused("cannot write to standard output", cause)),
-        Err(Stop::Read(path, cause)) => {
-            Err(Failure::caused(format!("{}: cannot be read", path.display()), cause))
-        }
-    }
+    let bytes = tapes.iter().filter_map(|path| path.metadata().ok()).map(|file| file.len()).sum();
+    let progress = Progress::over(bytes, what);
+    let stdout = io::stdout().lock();
+    // A person sees each line when it is found.
+    let is_watched = stdout.is_terminal();
+    let rows = progress.beside(stdout);
+    let mut out: Box<dyn Write> =
+        if is_watched { Box::new(LineWriter::new(rows)) } else { Box::new(BufWriter::new(rows)) };
+    let mut reading = Reading::new(progress);
+    let printed = print(&mut reading, &mut *out).and_then(|()| Ok(out.flush()?));
+    reading.end(printed)
 }
 
-pub(super) fn open(path: &Path) -> Result<Reader<Source>, Stop> {
-    shadowcat_tape::open(path, &Keys::default()).map_err(|cause| Stop::Read(path.to_owned(), cause))
+// The part of a tape that is read.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Part {
+    #[command(flatten)]
+    pub(super) range: Range,
+    /// Only the last COUNT messages of each tape
+    #[arg(long, value_name = "COUNT", conflicts_with = "from")]
+    pub(super) tail: Option<u64>,
 }
 
-/// Gives each whole record. A tape that is still being written may end within one; that is its state and no fault.
-pub(super) fn records<R: BufRead>(
-    path: &Path,
-    mut reader: Reader<R>,
-    mut each: impl FnMut(Record, &[u8]) -> Result<(), Stop>,
-) -> Result<Option<Damage>, Stop> {
-    let mut damage = None;
-    while let Some(record) = reader.next() {
-        match record {
-            Ok(record) => each(record, reader.text())?,
-            Err(ReadError::Torn { .. }) => {}
-            Err(fault) => damage = damage.or(Some(Damage { path: path.to_owned(), fault })),
+/// Where the part is on one tape.
+struct Bounds {
+    from: Option<Point>,
+    to: Option<Point>,
+}
+
+impl Bounds {
+    fn is_over(&self, record: &Record) -> bool {
+        matches!((record, self.to), (Record::Frame(frame), Some(to)) if to.is_passed_by(frame))
+    }
+
+    fn has_begun(&self, record: &Record) -> bool {
+        match (record, self.from) {
+            (Record::Frame(frame), Some(from)) => from.is_reached_by(frame),
+            (_, from) => from.is_none(),
         }
     }
-    Ok(damage)
 }
 
 /// What is on a tape for people.
@@ -72,86 +78,111 @@ pub(super) enum Event {
     Lost(Lost),
 }
 
-/// Gives the calls of the client's side in the order of their ends, and at last those that have none.
-pub(super) fn calls<R: BufRead>(
-    path: &Path,
-    reader: Reader<R>,
-    mut each: impl FnMut(Event) -> Result<(), Stop>,
-) -> Result<Option<Damage>, Stop> {
-    let mut open = Calls::at("edge");
-    let damage = records(path, reader, |record, _| match record {
-        Record::Frame(frame) => open.take(*frame).map_or(Ok(()), |call| each(Event::Call(Box::new(call)))),
-        Record::Lost(lost) => each(Event::Lost(lost)),
-        Record::Header(_) | Record::End(_) => Ok(()),
-    })?;
-    open.rest().try_for_each(|call| each(Event::Call(Box::new(call))))?;
-    Ok(damage)
-}
-
-/// Colours, on a terminal that wants them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Paint {
-    is_on: bool,
-}
-
-impl Paint {
-    pub(super) fn of(process: &Process) -> Self {
-        Self { is_on: io::stdout().is_terminal() && process.variable("NO_COLOR").is_none() }
-    }
-
-    fn with(self, code: &str, text: &str) -> String {
-        if self.is_on && !text.is_empty() {
-            format!("\u{1b}[{code}m{text}\u{1b}[0m")
-        } else {
-            text.to_owned()
+impl Event {
+    /// Whether it is one of those that are meant. Of what is missing nobody knows what it was.
+    pub(super) fn fits(&self, filter: Option<&Filter>) -> bool {
+        match (self, filter) {
+            (Self::Call(call), Some(filter)) => filter.matches(&**call),
+            (Self::Lost(_), Some(_)) => false,
+            (_, None) => true,
         }
     }
-
-    pub(super) fn heading(self, text: &str) -> String {
-        self.with("1", text)
-    }
-
-    pub(super) fn aside(self, text: &str) -> String {
-        self.with("2", text)
-    }
-
-    fn failure(self, text: &str) -> String {
-        self.with("31", text)
-    }
-
-    fn doubt(self, text: &str) -> String {
-        self.with("33", text)
-    }
 }
 
-/// A call for people, with its messages below it if they are wanted.
-pub(super) fn write_call(out: &mut dyn Write, call: &Call, paint: Paint, is_full: bool) -> io::Result<()> {
-    let text = render::call(call);
-    let outcome = match text.outcome.as_str() {
-        outcome if call.is_failure() => paint.failure(outcome),
-        outcome if call.is_unanswered() => paint.doubt(outcome),
-        outcome => outcome.to_owned(),
-    };
-    let line = format!("{}{}  {outcome}", paint.aside(&text.head), text.asked);
-    writeln!(out, "{}", line.trim_end())?;
-    let indent = " ".repeat(text.head.chars().count());
-    if is_full {
-        for frame in call.frames() {
-            for line in render::pretty(&frame.message).lines() {
-                writeln!(out, "{indent}{line}")?;
+/// Tapes that are read one after the other.
+pub(super) struct Reading {
+    keys: Keys,
+    progress: Progress,
+    /// Bytes of the tapes that are done.
+    done: u64,
+    /// The first fault of a tape of which the rest was read all the same.
+    damage: Option<(PathBuf, ReadError)>,
+}
+
+impl Reading {
+    pub(super) fn new(progress: Progress) -> Self {
+        Self { keys: Keys::default(), progress, done: 0, damage: None }
+    }
+
+    /// What came of it.
+    pub(super) fn end(self, printed: Result<(), Stop>) -> Result<(), Failure> {
+        match (printed, self.damage) {
+            (Ok(()), None) => Ok(()),
+            (Ok(()), Some((path, fault))) => {
+                Err(Failure::caused(format!("{}: not all of it can be read", path.display()), fault))
+            }
+            // A reader that has seen enough is no failure.
+            (Err(Stop::Written(cause)), _) if cause.kind() == ErrorKind::BrokenPipe => Ok(()),
+            (Err(Stop::Written(cause)), _) => Err(Failure::caused("cannot write to standard output", cause)),
+            (Err(Stop::Read(path, cause)), _) => {
+                Err(Failure::caused(format!("{}: cannot be read", path.display()), cause))
             }
         }
-        return Ok(());
     }
-    text.between.iter().try_for_each(|line| writeln!(out, "{indent}   {}", paint.aside(line)))
-}
 
-pub(super) fn write_lost(out: &mut dyn Write, lost: &Lost) -> io::Result<()> {
-    writeln!(out, "… {} messages are missing here ({})", lost.count, lost.reason)
-}
+    /// Gives each whole record of a part. A tape that is still being written may end within one; that is its state and
+    /// no fault.
+    pub(super) fn records(
+        &mut self,
+        path: &Path,
+        part: &Part,
+        mut each: impl FnMut(Record, &[u8]) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        let (mut reader, bounds) =
+            self.open(path, part).map_err(|cause| Stop::Read(path.to_owned(), cause))?;
+        let mut has_begun = false;
+        while let Some(record) = reader.next() {
+            self.progress.at(self.done + reader.passed());
+            match record {
+                Ok(record) if bounds.is_over(&record) => break,
+                Ok(record) => {
+                    has_begun |= bounds.has_begun(&record);
+                    if has_begun {
+                        each(record, reader.text())?;
+                    }
+                }
+                Err(ReadError::Torn { .. }) => {}
+                Err(fault) => {
+                    self.damage.get_or_insert_with(|| (path.to_owned(), fault));
+                }
+            }
+        }
+        self.done += path.metadata().map_or(0, |file| file.len());
+        Ok(())
+    }
 
-/// The name of a tape above what it holds, with a blank line before all but the first.
-pub(super) fn write_name(out: &mut dyn Write, path: &Path, paint: Paint, is_first: bool) -> io::Result<()> {
-    let blank = if is_first { "" } else { "\n" };
-    writeln!(out, "{blank}{}", paint.heading(&super::files::name(path)))
+    /// Gives the calls of the client's side in the order of their ends, and at last those that have none.
+    pub(super) fn calls(
+        &mut self,
+        path: &Path,
+        part: &Part,
+        mut each: impl FnMut(Event) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        let mut open = Calls::at("edge");
+        self.records(path, part, |record, _| match record {
+            Record::Frame(frame) => {
+                open.take(*frame).map_or(Ok(()), |call| each(Event::Call(Box::new(call))))
+            }
+            Record::Lost(lost) => each(Event::Lost(lost)),
+            Record::Header(_) | Record::End(_) => Ok(()),
+        })?;
+        open.rest().try_for_each(|call| each(Event::Call(Box::new(call))))
+    }
+
+    fn open(&mut self, path: &Path, part: &Part) -> Result<(Reader<Source>, Bounds), OpenError> {
+        let begun = match shadowcat_tape::open(path, &self.keys)?.next() {
+            Some(Ok(Record::Header(header))) => header.created,
+            // The reader will say what is wrong.
+            _ => OffsetDateTime::UNIX_EPOCH,
+        };
+        let bounds = Bounds { from: part.range.from(begun), to: part.range.to(begun) };
+        let start = match (part.tail, bounds.from) {
+            (Some(count), _) => Start::Last(count),
+            (None, Some(point)) => Start::Before(point),
+            (None, None) => Start::Header,
+        };
+        let (progress, done) = (&mut self.progress, self.done);
+        let reader = shadowcat_tape::open_at(path, &self.keys, start, &mut |at| progress.at(done + at))?;
+        Ok((reader, bounds))
+    }
 }

@@ -9,14 +9,16 @@ use shadowcat_filter::Filter;
 use shadowcat_tape::{Call, Frame};
 
 use super::files::{self, TapeFiles};
-use super::reading::{self, Damage, Event, Paint, Stop};
+use super::reading::{self, Event, Part, Reading, Stop};
+use super::timeline::{Paint, Timeline};
 use crate::failure::Failure;
-use crate::output::Format;
+use crate::output::Listing;
 use crate::process::Process;
 
 /// Find calls on tapes by a filter expression
 ///
 /// Ends with code 0 if there are any, with 1 if there are none. All tapes of the directory are searched if none is named.
+/// As JSON, a call is an object on a line of its own.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = help())]
 pub(super) struct Args {
@@ -25,12 +27,13 @@ pub(super) struct Args {
     filter: Filter,
     #[command(flatten)]
     pub(super) tapes: TapeFiles,
+    #[command(flatten)]
+    part: Part,
     /// Show the messages themselves below each call
     #[arg(long)]
     full: bool,
-    /// `table` is one line a call, `json` one object a line
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    #[command(flatten)]
+    listing: Listing,
 }
 
 fn help() -> String {
@@ -43,45 +46,41 @@ fn help() -> String {
 
 impl Args {
     pub(super) fn run(&self, tapes: &[PathBuf], process: &Process) -> Result<(), Failure> {
-        let paint = Paint::of(process);
-        let mut found = 0;
-        reading::printing(|out| {
-            let mut damage = None;
-            for path in tapes {
-                damage = damage.or(self.tape(path, paint, &mut found, out)?);
-            }
-            Ok(damage)
+        let (mut found, paint) = (false, Paint::of(process));
+        reading::printing(tapes, "searching", |reading, out| {
+            found = self.tapes(tapes, paint, reading, out)?;
+            Ok(())
         })?;
-        if found == 0 { Err(Failure::told_already()) } else { Ok(()) }
+        if found { Ok(()) } else { Err(Failure::told_already()) }
     }
 
-    fn tape(
+    /// Prints what is found, and says whether anything was.
+    pub(super) fn tapes(
         &self,
-        path: &Path,
+        tapes: &[PathBuf],
         paint: Paint,
-        found: &mut u64,
+        reading: &mut Reading,
         out: &mut dyn Write,
-    ) -> Result<Option<Damage>, Stop> {
-        let mut here = 0_u64;
-        let before = *found;
-        reading::calls(path, reading::open(path)?, |event| {
-            let Event::Call(call) = event else { return Ok(()) };
-            if !self.filter.matches(&*call) {
-                return Ok(());
-            }
-            match self.output {
-                Format::Json => write_json(out, path, &call)?,
-                Format::Table => {
-                    if here == 0 {
-                        reading::write_name(out, path, paint, before == 0)?;
-                    }
-                    reading::write_call(out, &call, paint, self.full)?;
+    ) -> Result<bool, Stop> {
+        let (mut timeline, mut found) = (Timeline::new(paint, self.full), false);
+        for path in tapes {
+            let mut has_name = false;
+            reading.calls(path, &self.part, |event| {
+                let Event::Call(call) = event else { return Ok(()) };
+                if !self.filter.matches(&*call) {
+                    return Ok(());
                 }
-            }
-            here += 1;
-            *found = before + here;
-            Ok(())
-        })
+                found = true;
+                if self.listing.is_json() {
+                    return Ok(write_json(out, path, &call)?);
+                }
+                if !std::mem::replace(&mut has_name, true) {
+                    timeline.name(path, out)?;
+                }
+                Ok(timeline.call(&call, out)?)
+            })?;
+        }
+        Ok(found)
     }
 }
 

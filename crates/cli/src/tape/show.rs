@@ -1,118 +1,99 @@
 //! `shadowcat tape show`: the calls on tapes, in constant memory however long they are.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use shadowcat_filter::Filter;
-use shadowcat_tape::{OpenError, ReadError, Reader, Record, render};
+use shadowcat_tape::Record;
 
 use super::files::TapeFiles;
-use super::reading::{self, Damage, Event, Paint, Stop};
+use super::reading::{self, Event, Part, Reading, Stop};
+use super::timeline::{Paint, Timeline};
 use crate::failure::Failure;
-use crate::output::Format;
+use crate::output::Listing;
 use crate::process::Process;
 
 /// Show the calls on tapes with their answers, one line each
+///
+/// As JSON, the records are printed as they are on the tape.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     pub(super) tapes: TapeFiles,
-    /// Show the calls that fit this expression; `shadowcat tape search --help` lists its operators
+    /// Only the calls that fit this expression; `shadowcat tape search --help` lists its operators
     #[arg(long, value_name = "EXPR", conflicts_with = "messages")]
     filter: Option<Filter>,
+    #[command(flatten)]
+    part: Part,
     /// Show the messages themselves below each call
     #[arg(long, conflicts_with = "messages")]
     full: bool,
     /// Show each message on a line of its own, in the order in which they passed
     #[arg(long)]
     messages: bool,
-    /// Begin with the last COUNT messages of each tape
-    #[arg(long, value_name = "COUNT")]
-    tail: Option<u64>,
-    /// `table` is one line a call; `json` prints the records as they are on the tape
-    #[arg(short, long, value_enum, default_value_t)]
-    pub(super) output: Format,
+    #[command(flatten)]
+    pub(super) listing: Listing,
 }
 
 impl Args {
     pub(super) fn run(&self, tapes: &[PathBuf], process: &Process) -> Result<(), Failure> {
-        if self.output == Format::Json && self.filter.is_some() {
-            let way_out =
-                "prints all records of a tape; for calls that fit use `shadowcat tape search EXPR -o json`";
-            return Err(Failure::usage(format!("tape show: `-o json` {way_out}")));
+        if self.listing.is_json() && self.filter.is_some() {
+            let way_out = "prints all records; for calls that fit use `shadowcat tape search EXPR --json`";
+            return Err(Failure::usage(format!("tape show: JSON {way_out}")));
         }
         let paint = Paint::of(process);
-        reading::printing(|out| {
-            let mut damage = None;
-            for (place, path) in tapes.iter().enumerate() {
-                if tapes.len() > 1 && self.output == Format::Table {
-                    reading::write_name(out, path, paint, place == 0)?;
-                }
-                let found = self.tape(path, paint, out)?;
-                damage = damage.or(found);
+        reading::printing(tapes, "reading", |reading, out| self.tapes(tapes, paint, reading, out))
+    }
+
+    /// Prints all that is whole.
+    pub(super) fn tapes(
+        &self,
+        tapes: &[PathBuf],
+        paint: Paint,
+        reading: &mut Reading,
+        out: &mut dyn Write,
+    ) -> Result<(), Stop> {
+        let mut timeline = Timeline::new(paint, self.full);
+        for path in tapes {
+            if tapes.len() > 1 && !self.listing.is_json() {
+                timeline.name(path, out)?;
             }
-            Ok(damage)
-        })
+            self.tape(path, &mut timeline, reading, out)?;
+        }
+        Ok(())
     }
 
-    /// Writes all that is whole, and says what the first fault was.
-    pub(super) fn tape(
+    fn tape(
         &self,
         path: &Path,
-        paint: Paint,
+        timeline: &mut Timeline,
+        reading: &mut Reading,
         out: &mut dyn Write,
-    ) -> Result<Option<Damage>, Stop> {
-        match self.tail {
-            Some(count) => self.rest(path, at_tail(path, count)?, paint, out),
-            None => self.rest(path, reading::open(path)?, paint, out),
+    ) -> Result<(), Stop> {
+        if self.listing.is_json() {
+            // As it was written, with the members that this program does not know.
+            return reading.records(path, &self.part, |_, text| {
+                Ok(out.write_all(text).and_then(|()| out.write_all(b"\n"))?)
+            });
         }
-    }
-
-    fn rest<R: std::io::BufRead>(
-        &self,
-        path: &Path,
-        reader: Reader<R>,
-        paint: Paint,
-        out: &mut dyn Write,
-    ) -> Result<Option<Damage>, Stop> {
-        if self.output == Format::Json || self.messages {
-            return reading::records(path, reader, |record, text| Ok(self.record(&record, text, out)?));
+        if self.messages {
+            return reading.records(path, &self.part, |record, _| Ok(message(&record, timeline, out)?));
         }
-        reading::calls(path, reader, |event| {
+        reading.calls(path, &self.part, |event| {
             match event {
-                Event::Call(call) if self.filter.as_ref().is_none_or(|filter| filter.matches(&*call)) => {
-                    reading::write_call(out, &call, paint, self.full)?;
-                }
-                Event::Lost(lost) if self.filter.is_none() => reading::write_lost(out, &lost)?,
-                Event::Call(_) | Event::Lost(_) => {}
+                event if !event.fits(self.filter.as_ref()) => {}
+                Event::Call(call) => timeline.call(&call, out)?,
+                Event::Lost(lost) => timeline.lost(&lost, out)?,
             }
             Ok(())
         })
     }
-
-    fn record(&self, record: &Record, text: &[u8], out: &mut dyn Write) -> std::io::Result<()> {
-        match (record, self.output) {
-            // As it was written, with the members that this program does not know.
-            (_, Format::Json) => writeln!(out, "{}", String::from_utf8_lossy(text)),
-            (Record::Frame(frame), Format::Table) => writeln!(out, "{}", render::line(frame)),
-            (Record::Lost(lost), Format::Table) => reading::write_lost(out, lost),
-            (Record::Header(_) | Record::End(_), Format::Table) => Ok(()),
-        }
-    }
 }
 
-/// A reader before the last messages. Only a plain tape can be read from its end.
-fn at_tail(path: &Path, count: u64) -> Result<Reader<std::io::BufReader<std::fs::File>>, Stop> {
-    let read = |cause: std::io::Error| Stop::Read(path.to_owned(), OpenError::File(cause));
-    let mut reader = Reader::open(path).map_err(read)?;
-    match reader.next() {
-        Some(Ok(Record::Header(_))) => reader.seek_last(count).map_err(read)?,
-        Some(Err(ReadError::NoHeader)) => {
-            let sentence = "only a tape that is neither compressed nor encrypted can be read from its end; leave \
-                            `--tail` out";
-            return Err(read(std::io::Error::other(sentence)));
-        }
-        _ => {}
+fn message(record: &Record, timeline: &mut Timeline, out: &mut dyn Write) -> io::Result<()> {
+    match record {
+        Record::Frame(frame) => timeline.frame(frame, out),
+        Record::Lost(lost) => timeline.lost(lost, out),
+        Record::Header(_) | Record::End(_) => Ok(()),
     }
-    Ok(reader)
 }

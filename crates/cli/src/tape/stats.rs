@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
+use std::io::Write;
 use std::path::PathBuf;
 
 use hdrhistogram::Histogram;
@@ -11,9 +12,9 @@ use shadowcat_tape::{Call, Frame, render};
 use time::OffsetDateTime;
 
 use super::files::TapeFiles;
-use super::reading::{self, Event};
+use super::reading::{self, Event, Part, Reading, Stop};
 use crate::failure::Failure;
-use crate::output::{self, Format};
+use crate::output::{self, Listing};
 
 /// Rows of calls and of failures; what is beyond is counted together.
 const ROWS_MAX: usize = 256;
@@ -30,41 +31,48 @@ const OTHERS: &str = "(others)";
 pub(super) struct Args {
     #[command(flatten)]
     pub(super) tapes: TapeFiles,
-    /// Count the calls that fit this expression; `shadowcat tape search --help` lists its operators
+    /// Only the calls that fit this expression; `shadowcat tape search --help` lists its operators
     #[arg(long, value_name = "EXPR")]
     filter: Option<Filter>,
-    /// How the figures are printed
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    #[command(flatten)]
+    part: Part,
+    #[command(flatten)]
+    listing: Listing,
 }
 
 impl Args {
     pub(super) fn run(&self, tapes: &[PathBuf]) -> Result<(), Failure> {
+        reading::printing(tapes, "counting", |reading, out| self.tapes(tapes, reading, out))
+    }
+
+    pub(super) fn tapes(
+        &self,
+        tapes: &[PathBuf],
+        reading: &mut Reading,
+        out: &mut dyn Write,
+    ) -> Result<(), Stop> {
         let mut figures = Figures::default();
-        reading::printing(|out| {
-            let mut damage = None;
-            for path in tapes {
-                figures.tapes += 1;
-                let found = reading::calls(path, reading::open(path)?, |event| {
-                    match event {
-                        Event::Call(call)
-                            if self.filter.as_ref().is_none_or(|filter| filter.matches(&*call)) =>
-                        {
-                            figures.count(&call);
-                        }
-                        Event::Lost(lost) => figures.lost = figures.lost.saturating_add(lost.count),
-                        Event::Call(_) => {}
-                    }
-                    Ok(())
-                })?;
-                damage = damage.or(found);
-            }
-            match self.output {
-                Format::Table => write!(out, "{}", figures.text())?,
-                Format::Json => writeln!(out, "{:#}", figures.described())?,
-            }
-            Ok(damage)
-        })
+        for path in tapes {
+            figures.tapes += 1;
+            reading.calls(path, &self.part, |event| {
+                match event {
+                    Event::Call(call) if !self.is_meant(&call) => {}
+                    Event::Call(call) => figures.count(&call),
+                    Event::Lost(lost) => figures.lost = figures.lost.saturating_add(lost.count),
+                }
+                Ok(())
+            })?;
+        }
+        if self.listing.is_json() {
+            writeln!(out, "{:#}", figures.described())?;
+        } else {
+            write!(out, "{}", figures.text())?;
+        }
+        Ok(())
+    }
+
+    fn is_meant(&self, call: &Call) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.matches(call))
     }
 }
 

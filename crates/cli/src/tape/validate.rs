@@ -8,22 +8,21 @@ use shadowcat_tape::{Fault, FaultKind, Keys, ReadError, Repaired, Report, Summar
 
 use super::files::TapeFiles;
 use crate::failure::Failure;
-use crate::output;
+use crate::output::{self, Listing};
 use crate::progress::Progress;
 
 /// Check tapes: each line, the numbers, and what the last record says
 ///
 /// Exit code 0 says that they are sound, or with `--repair` that there is a sound copy of each.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     pub(super) tapes: TapeFiles,
     /// Write a copy of each damaged tape, `NAME.repaired.tape.jsonl` beside it, with all that is whole
     #[arg(long)]
     repair: bool,
-    /// Print the findings as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    listing: Listing,
 }
 
 /// What is found of one tape.
@@ -42,7 +41,7 @@ impl Args {
         for tape in tapes {
             found.push(self.look(tape)?);
         }
-        if self.json {
+        if self.listing.is_json() {
             output::print(&format!("{:#}\n", Value::Array(found.iter().map(described).collect())))?;
         } else {
             output::print(&found.iter().map(told).collect::<String>())?;
@@ -184,7 +183,7 @@ mod tests {
     use super::*;
 
     fn args(repair: bool) -> Args {
-        Args { tapes: TapeFiles::default(), repair, json: false }
+        Args { repair, ..Args::default() }
     }
 
     fn tape(dir: &Path) -> PathBuf {

@@ -57,7 +57,7 @@ pub fn cut(
     let mut input = Input::open(tape, keys)?;
     let mut picked = Picked::default();
     pick(&mut input, selection, &mut picked, progress)?;
-    let read = input.reader.offset();
+    let read = input.reader.passed();
 
     let mut input = Input::open(tape, keys)?;
     let mut out = TapeFile::create_partial(path, input.header.created, input.header.redacted, true)?;
@@ -74,7 +74,7 @@ pub fn cut(
             Piece::Lost(lost) if within => out.lost(lost.count, &lost.reason)?,
             Piece::Lost(_) => {}
         }
-        progress(read + input.reader.offset());
+        progress(read + input.reader.passed());
     }
     Ok(out.finish()?)
 }
@@ -103,7 +103,7 @@ fn pick<R: BufRead>(
                 picked.take(&call, selection)?;
             }
         }
-        progress(input.reader.offset());
+        progress(input.reader.passed());
     }
     edge.rest().chain(wire.rest()).try_for_each(|call| picked.take(&call, selection))
 }

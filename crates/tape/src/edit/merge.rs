@@ -47,7 +47,7 @@ pub fn merge(
             Some(Piece::Lost(lost)) => out.lost(lost.count, &lost.reason)?,
             None => {}
         }
-        progress(strands.iter().map(|strand| strand.input.reader.offset()).sum());
+        progress(strands.iter().map(|strand| strand.input.reader.passed()).sum());
     }
     Ok(out.finish()?)
 }

@@ -30,7 +30,7 @@ pub fn redact(
             }
             Piece::Lost(lost) => out.lost(lost.count, &lost.reason)?,
         }
-        progress(input.reader.offset());
+        progress(input.reader.passed());
     }
     Ok((out.finish()?, count))
 }

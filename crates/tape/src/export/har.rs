@@ -103,7 +103,8 @@ fn request(call: &Call) -> Value {
             && let Some(method) = frame.method.as_deref().filter(|_| asks)
         {
             sent.push(header(headers::METHOD, method));
-            sent.extend(frame.name().map(|name| header(headers::NAME, &headers::encode_value(&name))));
+            let name = method::name_member(method).and_then(|_| frame.name());
+            sent.extend(name.map(|name| header(headers::NAME, &headers::encode_value(&name))));
         }
     }
     sent.push(header("accept", if asks { "application/json, text/event-stream" } else { EVENTS }));

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
+use crate::open::Source;
+
 /// The longest line that is read; the proxy's largest message with all its escapes is far below.
 const LINE_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// A line buffer that grew beyond this for a large message is given back.
@@ -85,6 +87,12 @@ impl<R: BufRead> Lines<R> {
                 return Ok(Found::Line);
             }
         }
+    }
+}
+
+impl<R: BufRead + Send + 'static> Lines<R> {
+    pub(crate) fn boxed(self) -> Lines<Source> {
+        Lines { source: Box::new(self.source), line: self.line, next: self.next }
     }
 }
 

@@ -8,8 +8,11 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::line::{self, LineError};
+use crate::open::Source;
 use crate::record::Record;
 
 pub use lines::Place;
@@ -70,6 +73,8 @@ pub struct Reader<R> {
     /// The major version of the tape.
     major: u32,
     stage: Stage,
+    /// The bytes of the file that have been read, where that is not what was read of the lines.
+    passed: Option<Arc<AtomicU64>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,10 +117,28 @@ impl<R: BufRead + Seek> Reader<R> {
     }
 }
 
+impl<R: BufRead + Send + 'static> Reader<R> {
+    /// The same among readers of other tapes.
+    pub(crate) fn boxed(self) -> Reader<Source> {
+        let Self { lines, place, major, stage, passed } = self;
+        Reader { lines: lines.boxed(), place, major, stage, passed }
+    }
+}
+
 impl<R: BufRead> Reader<R> {
     /// Reads from here.
     pub fn new(source: R) -> Self {
-        Self { lines: Lines::new(source), place: Place::START, major: line::MAJOR, stage: Stage::Start }
+        let (place, stage) = (Place::START, Stage::Start);
+        Self { lines: Lines::new(source), place, major: line::MAJOR, stage, passed: None }
+    }
+
+    pub(crate) fn counted_by(self, passed: Arc<AtomicU64>) -> Self {
+        Self { passed: Some(passed), ..self }
+    }
+
+    /// How much of the file has been read, for a bar beside its length.
+    pub fn passed(&self) -> u64 {
+        self.passed.as_ref().map_or_else(|| self.offset(), |passed| passed.load(Ordering::Relaxed))
     }
 
     /// Where the next line begins: after the last record, the length of what was read. Of a tape that is compressed or

@@ -61,10 +61,7 @@ impl Subject for Exchange<'_> {
     fn any(&self, field: Field, test: &mut dyn FnMut(&str) -> bool) -> bool {
         match field {
             Field::Method => self.asked(|first| first.message.method().is_some_and(test)),
-            Field::Name => self.asked(|first| {
-                let method = first.message.method();
-                method.and_then(|method| name(method, first.text())).is_some_and(|name| test(&name))
-            }),
+            Field::Name => self.asked(|first| name(first.text()).is_some_and(|name| test(&name))),
             Field::Code => {
                 let mut outcomes = self.all().filter_map(Captured::outcome);
                 outcomes.any(|outcome| outcome.code().is_some_and(&mut *test))
