@@ -4,18 +4,22 @@ use shadowcat_pipeline::{Refusal, RefusalKind};
 use shadowcat_protocol::{json, method};
 
 use super::pool::Lease;
-use super::round::{Round, owner};
+use super::round::{REQUEST_STATE, Round, owner};
 use crate::object::Object;
 use crate::seal::{NoKey, Seal};
 
 const CURSOR: &str = "cursor";
 const NEXT_CURSOR: &str = "nextCursor";
 
+/// The member in which a request of this method may carry what was sealed here.
+pub(super) fn sealed_member(asked: &str) -> Option<&'static str> {
+    if method::takes_questions(asked) { Some(REQUEST_STATE) } else { is_list(asked).then_some(CURSOR) }
+}
+
 /// The cursor of a list request, as its client has it.
 pub(super) fn of(round: &Round) -> Option<String> {
-    let raw = json::get(round.request.params()?, &[CURSOR])?;
-    let cursor = is_list(round).then(|| json::string(raw))?;
-    cursor.map(std::borrow::Cow::into_owned)
+    let params = round.request.params().filter(|_| is_list(round.request.method()))?;
+    json::string(json::get(params, &[CURSOR])?).map(std::borrow::Cow::into_owned)
 }
 
 /// The result of a list with its cursor sealed; none if it needs no change.
@@ -25,7 +29,7 @@ pub(super) fn seal(
     lease: &Lease,
     result: &str,
 ) -> Result<Option<String>, Refusal> {
-    if lease.is_for_one_request() || !is_list(round) {
+    if lease.is_for_one_request() || !is_list(round.request.method()) {
         return Ok(None);
     }
     let Some(cursor) = json::get(result, &[NEXT_CURSOR]).and_then(json::string) else { return Ok(None) };
@@ -50,8 +54,8 @@ pub(super) fn replace(round: &mut Round, cursor: &str) {
     round.request = round.request.with_params(&params);
 }
 
-fn is_list(round: &Round) -> bool {
-    method::list_member(round.request.method()).is_some()
+fn is_list(asked: &str) -> bool {
+    method::list_member(asked).is_some()
 }
 
 fn purpose<'a>(round: &'a Round, owner: &'a str) -> [&'a str; 3] {

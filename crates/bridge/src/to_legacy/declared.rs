@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use shadowcat_protocol::{ErrorObject, Request, codes, json, method};
 
-use crate::meta;
 use crate::object::Object;
 
 /// One thing a client can be asked for.
@@ -39,13 +38,13 @@ pub(super) struct Undeclared {
 pub(super) struct Declared(BTreeSet<Ability>);
 
 impl Declared {
-    /// What a request declares.
-    pub(super) fn of(request: &Request) -> Self {
-        let all = request.meta(meta::CAPABILITIES).unwrap_or_default();
+    /// What a request declares by these capabilities, as JSON.
+    pub(super) fn of(all: &str) -> Self {
         let is_there = |path: &[&str]| json::get(all, path).is_some_and(|raw| raw.starts_with('{'));
-        let url = is_there(&["elicitation", "url"]);
+        let elicitation = is_there(&["elicitation"]);
+        let url = elicitation && is_there(&["elicitation", "url"]);
         // An elicitation capability without a mode means forms: it is older than the modes.
-        let form = is_there(&["elicitation"]) && (is_there(&["elicitation", "form"]) || !url);
+        let form = elicitation && (is_there(&["elicitation", "form"]) || !url);
         let sampling = is_there(&["sampling"]);
         let abilities = [
             (Ability::Form, form),
@@ -144,8 +143,7 @@ mod tests {
     use shadowcat_protocol::Id;
 
     fn declared(capabilities: &str) -> Declared {
-        let params = format!(r#"{{"_meta":{{"{}":{capabilities}}}}}"#, meta::CAPABILITIES);
-        Declared::of(&Request::new(&Id::from_u64(1), "tools/call", Some(&params)))
+        Declared::of(capabilities)
     }
 
     fn question(method: &str, params: &str) -> Request {

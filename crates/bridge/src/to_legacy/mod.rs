@@ -117,9 +117,9 @@ impl ToLegacy {
     pub fn owns(&self, envelope: &Envelope) -> bool {
         match &envelope.message {
             Message::Request(request) => {
-                let sealed = ["requestState", "cursor"];
-                let has = |name| request.params().is_some_and(|params| json::get(params, &[name]).is_some());
-                sealed.into_iter().any(has)
+                let sealed = cursor::sealed_member(request.method());
+                let params = request.params().unwrap_or_default();
+                sealed.is_some_and(|member| json::get(params, &[member]).is_some())
                     && self.has_sealed(&Round::new(request.clone(), Arc::clone(&envelope.origin)))
             }
             Message::Notification(note) => {

@@ -16,7 +16,7 @@ use crate::object::Object;
 /// What a modern request says of itself in `_meta`; in a session it is said once, or elsewhere.
 const REQUEST_META: [&str; 4] = [meta::VERSION, meta::CLIENT_INFO, meta::CAPABILITIES, meta::LOG_LEVEL];
 const INPUT_RESPONSES: &str = "inputResponses";
-const REQUEST_STATE: &str = "requestState";
+pub(super) const REQUEST_STATE: &str = "requestState";
 /// What makes a legacy server run a call as a task: for the bridge to say.
 const TASK: &str = "task";
 
@@ -34,8 +34,8 @@ pub(super) struct Round {
 
 impl Round {
     pub(super) fn new(request: Request, origin: Arc<Origin>) -> Self {
-        let (declared, level) = (Declared::of(&request), Level::of(&request));
         let capabilities = request.meta(meta::CAPABILITIES).unwrap_or_default();
+        let (declared, level) = (Declared::of(capabilities), Level::of(&request));
         let tasks = json::get(capabilities, &["extensions", meta::TASKS]);
         let takes_tasks = tasks.is_some_and(|raw| raw.starts_with('{'));
         let principal = origin.principal.clone();

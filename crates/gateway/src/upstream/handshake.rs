@@ -8,8 +8,9 @@ use shadowcat_pipeline::Replies;
 use shadowcat_protocol::{Message, Request, Revision, json, method};
 use shadowcat_session::{Handshake, Record};
 
-/// Resources one session may be subscribed to.
+/// Resources that one session is subscribed to again, and the bytes of their URIs together. The server alone knows of more.
 const SUBSCRIPTIONS_MAX: usize = 1_000;
+const SUBSCRIPTIONS_BYTES_MAX: usize = 256 * 1024;
 
 /// What has to be said again.
 #[derive(Debug, Default)]
@@ -93,8 +94,13 @@ impl Memory {
             }
             method::RESOURCES_SUBSCRIBE => {
                 let Some(uri) = member("uri") else { return false };
-                let mut said = self.lock();
-                said.subscriptions.len() < SUBSCRIPTIONS_MAX && said.subscriptions.insert(uri)
+                let known = &mut self.lock().subscriptions;
+                let bytes: usize = known.iter().map(String::len).sum();
+                let fits = known.len() < SUBSCRIPTIONS_MAX && bytes + uri.len() <= SUBSCRIPTIONS_BYTES_MAX;
+                if !fits && !known.contains(&uri) {
+                    tracing::warn!("a session has more subscriptions than are kept");
+                }
+                fits && known.insert(uri)
             }
             method::RESOURCES_UNSUBSCRIBE => {
                 member("uri").is_some_and(|uri| self.lock().subscriptions.remove(&uri))
@@ -151,6 +157,20 @@ pub(crate) fn still_holds(agreed: &str, again: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use shadowcat_protocol::Id;
+
+    #[test]
+    fn subscriptions_are_kept_up_to_a_number_of_bytes() {
+        let memory = Memory::default();
+        let subscribe = |uri: &str| {
+            let params = format!(r#"{{"uri":{}}}"#, json::quote(uri));
+            memory.note(&Request::new(&Id::from_u64(1), method::RESOURCES_SUBSCRIBE, Some(&params)))
+        };
+        assert!(!subscribe(&"x".repeat(SUBSCRIPTIONS_BYTES_MAX + 1)));
+        let all = (0..SUBSCRIPTIONS_MAX).filter(|number| subscribe(&format!("{number:01024}"))).count();
+        assert_eq!(all, 256);
+        assert!(!subscribe(&format!("{:01024}", 0)), "nothing new");
+    }
 
     #[test]
     fn a_handshake_holds_as_long_as_its_revision_and_what_was_offered_are_there() {

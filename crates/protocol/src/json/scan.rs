@@ -8,8 +8,9 @@ use crate::span::Span;
 /// The deepest nesting any limit can allow: the containers that are open fit into the bits of one `u128`.
 const DEPTH_HARD_MAX: usize = 128;
 
-/// How far a string is looked at byte by byte before the vectorised search, which pays only for long ones.
-const NEAR: usize = 16;
+/// How many words of a string are looked at before the vectorised search, which pays only for long ones.
+const NEAR_WORDS: usize = 6;
+const WORD_BYTES: usize = 8;
 
 /// Why a text is not read further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -263,11 +264,19 @@ impl<'a> Scanner<'a> {
 
 /// How many bytes of a string stand for themselves before a quote, an escape, or a byte that cannot be there.
 fn plain_len(rest: &[u8]) -> usize {
-    let near = rest.get(..NEAR).unwrap_or(rest);
-    if let Some(len) = near.iter().position(|byte| !is_plain(*byte)) {
-        return len;
+    let mut near = 0;
+    for _ in 0..NEAR_WORDS {
+        let left = rest.get(near..).unwrap_or_default();
+        let Some(word) = left.first_chunk::<WORD_BYTES>() else {
+            return near + left.iter().position(|byte| !is_plain(*byte)).unwrap_or(left.len());
+        };
+        let ends = not_plain(u64::from_le_bytes(*word));
+        if ends != 0 {
+            return near + ends.trailing_zeros() as usize / WORD_BYTES;
+        }
+        near += WORD_BYTES;
     }
-    let far = rest.get(near.len()..).unwrap_or_default();
+    let far = rest.get(near..).unwrap_or_default();
     let end = memchr::memchr2(b'"', b'\\', far).unwrap_or(far.len());
     let far = far.get(..end).unwrap_or_default();
     // The minimum of a slice is vectorised, a search that may stop early is not.
@@ -275,7 +284,17 @@ fn plain_len(rest: &[u8]) -> usize {
         Some(least) if least < b' ' => far.iter().position(|byte| *byte < b' ').unwrap_or(end),
         _ => end,
     };
-    near.len() + len
+    near + len
+}
+
+/// The lowest bit that is set is in the first byte of eight, in little-endian order, that does not stand for itself. Those
+/// above it mean nothing: a borrow may have come from below.
+fn not_plain(word: u64) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; WORD_BYTES]);
+    let highs = ONES << 7;
+    let less_than = |word: u64, bound: u8| word.wrapping_sub(ONES * u64::from(bound)) & !word;
+    let is_byte = |byte: u8| less_than(word ^ (ONES * u64::from(byte)), 1);
+    (less_than(word, b' ') | is_byte(b'"') | is_byte(b'\\')) & highs
 }
 
 fn is_plain(byte: u8) -> bool {
@@ -316,5 +335,25 @@ impl Nesting {
             (_, 0) => Some(Container::Object),
             _ => Some(Container::Array),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_string_is_plain_up_to_the_first_byte_that_is_not() {
+        for byte in 0..=u8::MAX {
+            for place in 0..80 {
+                for behind in [b'a', b' ', 0, b'"', 0xff] {
+                    let mut text = vec![b'!'; place];
+                    text.extend([byte, behind, b'\\', b'z', b'"', 0x1f, b'a', b'a', b'a']);
+                    let expected = text.iter().position(|byte| !is_plain(*byte));
+                    assert_eq!(Some(plain_len(&text)), expected, "{byte} at {place}");
+                }
+            }
+        }
+        assert_eq!((plain_len(b""), plain_len(b"abc")), (0, 3));
     }
 }
