@@ -13,6 +13,18 @@ const MODES: [&str; 3] = ["everything", "legacy", "2026-07-28"];
 /// Between two messages an archive has the time of day, which may be set while it passes, and a tape has a clock.
 const CLOCKS_US: u64 = 10_000;
 
+/// How the client is asked something back, and how far something is.
+const ASKING: [&str; 8] = [
+    "--answer",
+    r#"{"answer":"blue"}"#,
+    "--call",
+    "ask",
+    r#"{"question":"Which?"}"#,
+    "--call",
+    "progress",
+    r#"{"steps":3}"#,
+];
+
 /// What the real client said to a real server, on tape.
 async fn recorded(directory: &Path, options: &[&str], server: &str) -> PathBuf {
     let program = program().to_str().unwrap().to_owned();
@@ -39,18 +51,7 @@ async fn conversation(directory: &Path, mode: &str) -> PathBuf {
 
 async fn asking(directory: &Path, mode: &str) -> PathBuf {
     let server = format!("'{}' '{}' --stdio", python(), source("python/server.py"));
-    let options = [
-        "--mode",
-        mode,
-        "--answer",
-        r#"{"answer":"blue"}"#,
-        "--call",
-        "ask",
-        r#"{"question":"Which?"}"#,
-        "--call",
-        "progress",
-        r#"{"steps":3}"#,
-    ];
+    let options = [&["--mode", mode][..], &ASKING].concat();
     recorded(directory, &options, &server).await
 }
 
@@ -114,6 +115,18 @@ async fn r6_what_is_exported_comes_back_as_the_same_conversation_without_its_sec
             assert!(!exported(format, &tape).contains(SECRET), "{format}");
         }
     }
+}
+
+#[tokio::test]
+async fn r6_what_comes_back_from_an_archive_answers_a_client_in_the_servers_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let tape = asking(directory.path(), "legacy").await;
+    let archive = imported("har", &exported("har", &tape), directory.path());
+    let (program, archive) = (program().to_str().unwrap().to_owned(), archive.to_str().unwrap().to_owned());
+    let said =
+        talk(&[python(), source("python/client.py")], &ASKING, &["--stdio", &program, "mock", &archive])
+            .await;
+    assert_eq!((&said["calls"][0]["text"], &said["asked"][0]), (&"blue".into(), &"Which?".into()), "{said}");
 }
 
 fn test_of(tape: &Path, language: &str, name: &str) -> PathBuf {
