@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use shadowcat_filter::Filter;
 use shadowcat_tape::{Call, EditError, FileError, Header, Keys, Secrets, Selection, Summary};
 
 use super::files::TapeFiles;
@@ -59,6 +60,9 @@ pub(super) struct Cut {
     pub(super) keys: KeyArgs,
     #[command(flatten)]
     range: Range,
+    /// Only the calls that fit this expression; `shadowcat tape search --help` lists its operators
+    #[arg(long, value_name = "EXPR")]
+    filter: Option<Filter>,
     /// Leave out handshakes that are not within the part
     #[arg(long)]
     no_handshakes: bool,
@@ -120,7 +124,7 @@ impl Cut {
         let selection = Selection {
             from: self.range.from(begun),
             to: self.range.to(begun),
-            filter: &|_: &Call| true,
+            filter: &|call: &Call| self.filter.as_ref().is_none_or(|filter| filter.matches(call)),
             handshakes: !self.no_handshakes,
         };
         // It is read twice.

@@ -93,6 +93,11 @@ fn printed(line: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.tape.jsonl");
     conversation(&path);
+    of(path, line)
+}
+
+/// What is printed of one tape.
+fn of(path: PathBuf, line: &str) -> String {
     let (tapes, paint) = ([path], Paint::of(&Process::new([])));
     let (mut reading, mut out) = (Reading::new(Progress::over(0, "reading")), Vec::new());
     let words = shlex::split(line).unwrap();
@@ -130,4 +135,19 @@ fn calls_that_are_found_stand_below_their_tape() {
 fn figures_of_a_tape_are_tables() {
     insta::assert_snapshot!("stats", printed("stats"));
     insta::assert_snapshot!("stats_filter", printed("stats --filter '~m tools/call'"));
+}
+
+#[test]
+fn a_part_that_is_cut_out_has_the_calls_that_fit_and_their_handshake() {
+    let dir = tempfile::tempdir().unwrap();
+    let (whole, part) = (dir.path().join("a.tape.jsonl"), dir.path().join("b.tape.jsonl"));
+    conversation(&whole);
+    let line = ["tape", "cut", "--filter", "~e & ~t search_*", "-o", part.to_str().unwrap()];
+    let Action::Cut(args) = Line::try_parse_from(line).unwrap().action else { panic!() };
+    args.run(&[whole], &Keys::default()).unwrap();
+    let shown = of(part, "show");
+    let calls: Vec<&str> =
+        shown.lines().filter_map(|line| line.split_once("  -> ")).map(|(_, asked)| asked).collect();
+    assert!(calls.len() == 2 && calls[0].starts_with("initialize"), "{shown}");
+    assert!(calls[1].starts_with("tools/call search_files"), "{shown}");
 }
