@@ -20,12 +20,7 @@ pub(crate) struct Progress {
 impl Progress {
     /// For so many bytes, which may turn out to be more.
     pub(crate) fn over(bytes: u64, what: &'static str) -> Self {
-        let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::hidden());
-        if let Ok(style) = ProgressStyle::with_template("{msg} [{bar:30}] {bytes}/{total_bytes}, {eta} left")
-        {
-            bar.set_style(style);
-        }
-        bar.set_message(what);
+        let bar = bar(bytes, "{msg} [{bar:30}] {bytes}/{total_bytes}, {eta} left", what);
         Self { bar, begun: Instant::now(), looked_at: 0 }
     }
 
@@ -35,10 +30,7 @@ impl Progress {
             return;
         }
         self.looked_at = bytes;
-        if self.bar.is_hidden() && self.begun.elapsed() >= SHOWN_AFTER {
-            // Draws nothing unless stderr is a terminal.
-            self.bar.set_draw_target(ProgressDrawTarget::stderr());
-        }
+        show(&self.bar, self.begun);
         // A tape that is being written grows.
         if self.bar.length().is_some_and(|length| length < bytes) {
             self.bar.set_length(bytes);
@@ -73,5 +65,47 @@ impl<W: Write> Write for Beside<W> {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// A bar over things that are done one by one, by several at once; gone when it is dropped.
+pub(crate) struct Count {
+    bar: ProgressBar,
+    begun: Instant,
+}
+
+impl Count {
+    /// For so many things.
+    pub(crate) fn of(things: usize, what: &'static str) -> Self {
+        let bar = bar(things as u64, "{msg} [{bar:30}] {pos}/{len}", what);
+        Self { bar, begun: Instant::now() }
+    }
+
+    /// One more is done.
+    pub(crate) fn one(&self) {
+        self.bar.inc(1);
+        show(&self.bar, self.begun);
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn bar(length: u64, template: &str, what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::hidden());
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.set_message(what);
+    bar
+}
+
+fn show(bar: &ProgressBar, begun: Instant) {
+    if bar.is_hidden() && begun.elapsed() >= SHOWN_AFTER {
+        // Draws nothing unless stderr is a terminal.
+        bar.set_draw_target(ProgressDrawTarget::stderr());
     }
 }

@@ -52,7 +52,7 @@ impl Args {
             if runs.is_empty() {
                 log::start(plan.log, process);
             }
-            let pace = pace(self.speed, false, &plan);
+            let pace = pace(self.speed, false, &plan, &script);
             // One behind the other, so that neither slows the other down.
             runs.push(play_to(plan, &self.plan, &script, &pace, process)?);
         }

@@ -26,6 +26,7 @@ use self::terms::TermsArgs;
 use crate::failure::Failure;
 use crate::plan_args::{PlanArgs, target};
 use crate::process::Process;
+use crate::progress::Count;
 use crate::tape::files::{self, TapeFiles};
 use crate::tape::played;
 use crate::{log, output};
@@ -78,13 +79,14 @@ impl Args {
         let mut plan = self.plan.plan(Face::Stdio, None, upstream, process)?;
         self.plan.quieten(&mut plan, process);
         let script = load(&paths)?;
-        let pace = pace(if self.step { Speed::Max } else { self.speed }, self.step, &plan);
+        let pace = pace(if self.step { Speed::Max } else { self.speed }, self.step, &plan, &script);
         "the tape".clone_into(&mut terms.before);
         terms.after = server::name(&plan);
         log::start(plan.log, process);
         let server = Server::new(plan, process)?;
         let runtime = self.plan.workers.runtime()?;
         let run = runtime.block_on(play(&script, &pace, &server));
+        drop(pace);
         let report = judge(&terms, &script, Before::Tape, &run);
         if self.verify {
             self.terms.tell(&report)
@@ -100,9 +102,13 @@ fn done(report: &shadowcat_playback::report::Report) -> Result<(), Failure> {
     report.failure.as_ref().map_or(Ok(()), |failure| Err(Failure::plain(failure.clone())))
 }
 
-fn pace(speed: Speed, step: bool, plan: &Plan) -> Pace {
-    let stepper = step.then(|| Arc::new(Terminal::default()) as Arc<dyn shadowcat_playback::replay::Stepper>);
-    Pace { speed, stepper, patience: plan.timeouts.request_max + PATIENCE }
+fn pace(speed: Speed, step: bool, plan: &Plan, script: &Script) -> Pace {
+    let patience = plan.timeouts.request_max + PATIENCE;
+    if step {
+        return Pace { speed, stepper: Some(Arc::new(Terminal::default())), watch: None, patience };
+    }
+    let progress = Count::of(script.calls(), "replaying");
+    Pace { speed, stepper: None, watch: Some(Arc::new(move || progress.one())), patience }
 }
 
 /// What is on the tapes. Damage is a failure, because calls that are not said again would look like calls that agree.

@@ -256,6 +256,9 @@ impl<'a, W: AsyncWrite + Unpin> Speaker<'a, W> {
             Outcome { answer: None, between, took: None }
         });
         self.played.outcomes.insert(place, outcome);
+        if let Some(watch) = &self.pace.watch {
+            watch();
+        }
     }
 
     async fn cancel(&self, id: u64) {

@@ -16,6 +16,8 @@ pub struct Pace {
     pub speed: Speed,
     /// Is asked before each thing a client says.
     pub stepper: Option<Arc<dyn Stepper>>,
+    /// Is told of each call that has ended.
+    pub watch: Option<Arc<dyn Fn() + Send + Sync>>,
     /// How long an answer may take.
     pub patience: Duration,
 }
