@@ -257,3 +257,22 @@ async fn a_mock_behind_a_port_ends_in_order() {
     assert_eq!(mock.process.ended().await.code(), Some(0), "{}", mock.process.stderr());
     assert!(mock.process.stderr().contains("3 on the tape and not asked for"), "{}", mock.process.stderr());
 }
+
+#[tokio::test]
+async fn an_encrypted_tape_is_played_by_who_has_its_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let (key, tapes) = (directory.path().join("key"), directory.path().join("tapes"));
+    std::fs::write(&key, "ab".repeat(32)).unwrap();
+    let encrypt = format!("record:\n  encrypt:\n    key_file: '{}'\n", key.display());
+    let proxy = recorded(before_command(&[child()]), &tapes).config(&encrypt).start().await;
+    let mut client = Client::http(proxy.address);
+    client.handshake(NEWEST).await;
+    assert_eq!(counts(&mut client, "1").await.as_deref(), Some("1"));
+    drop((client, proxy));
+    let tape = tape(&tapes).unwrap();
+    let mut client = Client::stdio(mock(&tape, &["--key-file", key.to_str().unwrap()]));
+    client.handshake(NEWEST).await;
+    assert_eq!(counts(&mut client, "1").await.as_deref(), Some("1"));
+    let (code, told) = run(&[], Some(&tape)).await;
+    assert!(code == Some(1) && told.contains("the tape is encrypted"), "{code:?}: {told}");
+}

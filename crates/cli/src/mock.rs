@@ -16,6 +16,7 @@ use crate::plan_args::{LogArgs, target};
 use crate::process::Process;
 use crate::run::{self, Run, Workers};
 use crate::tape::files::TapeFiles;
+use crate::tape::key_args::KeyArgs;
 use crate::tape::played;
 
 #[derive(Debug, clap::Args)]
@@ -25,6 +26,8 @@ use crate::tape::played;
 pub(crate) struct Args {
     #[command(flatten)]
     tapes: TapeFiles,
+    #[command(flatten)]
+    keys: KeyArgs,
     /// Serve HTTP here instead of standard input and output; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
@@ -63,7 +66,7 @@ impl Args {
         let ignored =
             Ignored::parse(&self.ignore).map_err(|error| Failure::usage(format!("--ignore: {error}")))?;
         let settings = Settings { ignored, is_strict: self.strict };
-        let player = Player::new(played::load(&paths)?, settings);
+        let player = Player::new(played::load(&paths, &self.keys.keys(&self.data, process)?)?, settings);
         let player = Arc::new(player.map_err(|error| Failure::plain(error.to_string()))?);
         let fallback = target(self.fallback, self.command);
         let beside = paths.last().and_then(|path| path.parent()).map(Path::to_owned);

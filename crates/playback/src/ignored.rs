@@ -8,7 +8,9 @@ const IGNORED: &str = "\u{0}ignored";
 
 /// Why a path is none.
 #[derive(Debug, thiserror::Error)]
-#[error("`{path}` is no JSONPath: {detail}; write it like `$..updatedAt`, or `$.params` and `$.result` with what is in them")]
+#[error(
+    "`{path}` is no JSONPath: {detail}; write it like `$..updatedAt`, or `$.params` and `$.result` with what is in them"
+)]
 pub struct BadPath {
     path: String,
     detail: String,

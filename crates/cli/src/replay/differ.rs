@@ -14,6 +14,7 @@ use crate::log;
 use crate::plan_args::PlanArgs;
 use crate::process::Process;
 use crate::tape::files::TapeFiles;
+use crate::tape::key_args::KeyArgs;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -33,6 +34,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SPEED", default_value = "max")]
     speed: Speed,
     #[command(flatten)]
+    keys: KeyArgs,
+    #[command(flatten)]
     terms: TermsArgs,
     #[command(flatten, next_help_heading = "The way to the servers")]
     plan: PlanArgs,
@@ -46,7 +49,7 @@ impl Args {
         if let Some(second) = &self.second {
             plans.push(self.plan_of(second, process)?);
         }
-        let script = load(&paths)?;
+        let script = load(&paths, &self.keys.keys(&self.plan.data_args(), process)?)?;
         let mut runs = Vec::new();
         for plan in plans {
             if runs.is_empty() {

@@ -19,6 +19,7 @@ use shadowcat_playback::Speed;
 use shadowcat_playback::replay::{Pace, Run, play};
 use shadowcat_playback::report::{Before, judge};
 use shadowcat_playback::script::Script;
+use shadowcat_tape::Keys;
 
 use self::server::Server;
 use self::stepper::Terminal;
@@ -28,6 +29,7 @@ use crate::plan_args::{PlanArgs, target};
 use crate::process::Process;
 use crate::progress::Count;
 use crate::tape::files::{self, TapeFiles};
+use crate::tape::key_args::KeyArgs;
 use crate::tape::played;
 use crate::{log, output};
 
@@ -44,6 +46,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Args {
     #[command(flatten)]
     tapes: TapeFiles,
+    #[command(flatten)]
+    keys: KeyArgs,
     /// The server: http(s)://HOST/mcp, or sse+http(s)://HOST/sse for HTTP+SSE [env: SHADOWCAT_UPSTREAM]
     #[arg(long, value_name = "URL", conflicts_with = "command")]
     to: Option<String>,
@@ -78,7 +82,7 @@ impl Args {
         let upstream = target(self.to, self.command);
         let mut plan = self.plan.plan(Face::Stdio, None, upstream, process)?;
         self.plan.quieten(&mut plan, process);
-        let script = load(&paths)?;
+        let script = load(&paths, &self.keys.keys(&self.plan.data_args(), process)?)?;
         let pace = pace(if self.step { Speed::Max } else { self.speed }, self.step, &plan, &script);
         "the tape".clone_into(&mut terms.before);
         terms.after = server::name(&plan);
@@ -112,8 +116,8 @@ fn pace(speed: Speed, step: bool, plan: &Plan, script: &Script) -> Pace {
 }
 
 /// What is on the tapes. Damage is a failure, because calls that are not said again would look like calls that agree.
-fn load(paths: &[PathBuf]) -> Result<Script, Failure> {
-    let tapes = played::load(paths).map_err(Failure::into_usage)?;
+fn load(paths: &[PathBuf], keys: &Keys) -> Result<Script, Failure> {
+    let tapes = played::load(paths, keys).map_err(Failure::into_usage)?;
     Script::new(tapes).map_err(|cause| {
         let names: Vec<String> = paths.iter().map(|path| files::name(path)).collect();
         Failure::caused(format!("{}: cannot be played", names.join(", ")), cause).into_usage()

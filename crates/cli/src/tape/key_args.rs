@@ -11,9 +11,9 @@ use crate::process::Process;
 
 const VARIABLE: &str = "SHADOWCAT_KEY_FILE";
 
-/// The keys that a command reads tapes with.
+// The keys that a command reads tapes with.
 #[derive(Debug, Default, clap::Args)]
-pub(super) struct KeyArgs {
+pub(crate) struct KeyArgs {
     /// File with the key of encrypted tapes; may be given again [env: SHADOWCAT_KEY_FILE] [default: that of `record` in
     /// the configuration file]
     #[arg(long, value_name = "FILE")]
@@ -21,7 +21,7 @@ pub(super) struct KeyArgs {
 }
 
 impl KeyArgs {
-    pub(super) fn keys(&self, data: &DataArgs, process: &Process) -> Result<Keys, Failure> {
+    pub(crate) fn keys(&self, data: &DataArgs, process: &Process) -> Result<Keys, Failure> {
         let named = process.path(self.key_file.first(), VARIABLE);
         let mut sources: Vec<TapeKey> = named.map(TapeKey::File).into_iter().collect();
         sources.extend(self.key_file.iter().skip(1).cloned().map(TapeKey::File));

@@ -3,7 +3,7 @@
 mod export;
 pub(crate) mod files;
 mod import;
-mod key_args;
+pub(crate) mod key_args;
 mod make;
 pub(crate) mod played;
 mod range;
