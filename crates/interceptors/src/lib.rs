@@ -5,13 +5,16 @@
 //! | `calls.rs` | counts and times every exchange, and writes a line about each into the log |
 //! | `deadline.rs` | ends what takes too long |
 //! | `mirror.rs` | checks mirrored arguments for servers that see no headers |
+//! | `rules/` | carries out what the operator's rules ask for |
 //!
-//! The recorder stands in the same chain and lives with the tape. Rules, limits and pauses get their files here.
+//! The recorder stands in the same chain and lives with the tape. Limits and pauses get their files here.
 
 pub mod calls;
 pub mod deadline;
 pub mod mirror;
+pub mod rules;
 
 pub use calls::{CallMetrics, Calls};
 pub use deadline::Deadline;
 pub use mirror::Mirror;
+pub use rules::{RuleMetrics, Rules};

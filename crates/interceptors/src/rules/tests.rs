@@ -1,0 +1,205 @@
+use std::sync::Mutex;
+use std::time::Duration;
+
+use shadowcat_pipeline::{Chain, Form, Head, Origin, PeerId, RefusalKind, Service, Transport};
+use shadowcat_protocol::{Id, Notification, Request, Response, Revision};
+use shadowcat_rules::written;
+use tokio::time::{Instant, timeout};
+
+use super::*;
+
+fn compiled(rules: serde_json::Value) -> shadowcat_rules::Rules {
+    let written: Vec<written::Rule> = serde_json::from_value(rules).unwrap();
+    shadowcat_rules::Rules::compile(&written).unwrap()
+}
+
+/// Says `before` notifications, then answers; notes what has reached it.
+#[derive(Default)]
+struct Server {
+    before: usize,
+    seen: Mutex<Vec<Envelope>>,
+}
+
+impl Server {
+    fn seen(&self) -> Vec<Envelope> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+#[async_trait]
+impl Service for Server {
+    async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+        self.seen.lock().unwrap().push(envelope.clone());
+        let Some(id) = envelope.request_id() else { return Ok(Replies::none()) };
+        let notes = (0..self.before).map(|number| {
+            let params = format!(r#"{{"progressToken":1,"progress":{number}}}"#);
+            Ok(Message::Notification(Notification::new(method::PROGRESS, Some(&params))))
+        });
+        let answer = Ok(Message::Response(Response::result(id, r#"{"n":1.0}"#)));
+        let all: Vec<_> = notes.chain([answer]).collect();
+        let head = Head { form: Form::Stream, status: None };
+        Ok(Replies::stream(futures_util::stream::iter(all)).with_head(head))
+    }
+}
+
+struct Case {
+    chain: Chain,
+    book: Arc<Book>,
+    server: Server,
+    peer: PeerId,
+}
+
+impl Case {
+    fn new(rules: serde_json::Value, before: usize) -> Self {
+        let book = Arc::new(Book::new(compiled(rules), RuleMetrics::default()));
+        let chain = Chain::new(vec![Arc::new(Rules::new(Arc::clone(&book), "up".into()))]);
+        Self { chain, book, server: Server { before, ..Server::default() }, peer: PeerId::next() }
+    }
+
+    fn envelope(&self, message: Message) -> Envelope {
+        let origin = Origin::new(self.peer, Transport::Stdio, Revision::V2025_11_25);
+        Envelope::to_server(message, Arc::new(origin))
+    }
+
+    fn call(&self) -> Envelope {
+        let params = r#"{"name":"echo","arguments":{"n":9007199254740993}}"#;
+        let request = Request::new(&Id::from_u64(7), method::TOOLS_CALL, Some(params));
+        self.envelope(Message::Request(request))
+    }
+
+    async fn run(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+        self.chain.run(envelope, &self.server).await
+    }
+
+    /// What the client gets for a call: the texts, then the word of a refusal.
+    async fn said(&self) -> Vec<String> {
+        let mut replies = match self.run(self.call()).await {
+            Ok(replies) => replies,
+            Err(refusal) => return vec![refusal.kind.reason().to_owned()],
+        };
+        let mut said = Vec::new();
+        while let Some(reply) = replies.next().await {
+            said.push(match reply {
+                Ok(message) => String::from_utf8(message.text().to_vec()).unwrap(),
+                Err(refusal) => refusal.kind.reason().to_owned(),
+            });
+        }
+        said
+    }
+}
+
+fn rule(when: serde_json::Value, actions: serde_json::Value) -> serde_json::Value {
+    serde_json::json!([{ "name": "r", "when": when, "do": actions }])
+}
+
+#[tokio::test]
+async fn what_no_rule_concerns_passes_as_it_is() {
+    let case = Case::new(rule(serde_json::json!({"tool": "other"}), serde_json::json!([{"block": "no"}])), 1);
+    assert_eq!(case.said().await.len(), 2);
+    let seen = case.server.seen();
+    assert!(!seen[0].is_changed && seen[0].message.text() == case.call().message.text());
+}
+
+#[tokio::test]
+async fn a_request_is_refused_answered_or_changed() {
+    let when = || serde_json::json!({"tool": "echo"});
+    let case = Case::new(rule(when(), serde_json::json!([{"block": "not here"}])), 0);
+    let refusal = case.run(case.call()).await.unwrap_err();
+    assert_eq!((refusal.kind, refusal.detail.as_deref()), (RefusalKind::PolicyDenied, Some("not here")));
+    assert!(case.server.seen().is_empty());
+
+    let case = Case::new(rule(when(), serde_json::json!([{"mock": {"result": {"x": 1}}}])), 0);
+    assert_eq!(case.said().await, [r#"{"jsonrpc":"2.0","id":7,"result":{"x":1}}"#]);
+    assert!(case.server.seen().is_empty());
+
+    let case = Case::new(rule(when(), serde_json::json!([{"set": {"$.name": "other"}}])), 0);
+    case.said().await;
+    let seen = &case.server.seen()[0];
+    let text = String::from_utf8(seen.message.text().to_vec()).unwrap();
+    assert!(
+        seen.is_changed && text.contains(r#""name":"other","arguments":{"n":9007199254740993}"#),
+        "{text}"
+    );
+    assert_eq!(seen.origin.deeds.take(), vec![Box::<str>::from("r: edit")]);
+}
+
+#[tokio::test]
+async fn every_reply_is_judged_by_itself() {
+    let notes = serde_json::json!({"on": "notification", "params": {"$.progress": {"below": 2}}});
+    let case = Case::new(rule(notes, serde_json::json!([{"drop": true}])), 3);
+    let said = case.said().await;
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].contains(r#""progress":2"#));
+
+    let answers = || serde_json::json!({"on": "answer"});
+    let case = Case::new(rule(answers(), serde_json::json!([{"block": "no"}])), 1);
+    assert_eq!(case.said().await[1..], ["policy_denied"]);
+    let case = Case::new(rule(answers(), serde_json::json!([{"set": {"$.more": true}}])), 0);
+    assert_eq!(case.said().await, [r#"{"jsonrpc":"2.0","id":7,"result":{"n":1.0,"more":true}}"#]);
+    let mock = serde_json::json!([{"mock": {"error": {"code": 5, "message": "m"}}}]);
+    let case = Case::new(rule(answers(), mock), 0);
+    assert_eq!(case.said().await, [r#"{"jsonrpc":"2.0","id":7,"error":{"code":5,"message":"m"}}"#]);
+    for fault in ["cut", "malformed"] {
+        let case = Case::new(rule(answers(), serde_json::json!([{"fault": fault}])), 1);
+        assert_eq!(case.said().await[1..], [format!("broken_{fault}")]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_form_of_the_answer_is_kept_and_a_wait_takes_as_long_as_it_says() {
+    let case = Case::new(rule(serde_json::json!({"on": "answer"}), serde_json::json!([{"delay": "3s"}])), 1);
+    let begun = Instant::now();
+    let mut replies = case.run(case.call()).await.unwrap();
+    assert_eq!(replies.head().form, Form::Stream);
+    assert!(replies.next().await.unwrap().is_ok());
+    assert_eq!(begun.elapsed(), Duration::ZERO, "what comes before the answer does not wait");
+    assert!(replies.next().await.unwrap().is_ok());
+    assert_eq!(begun.elapsed(), Duration::from_secs(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_withdraws_its_request_ends_every_wait() {
+    let hour = Duration::from_hours(1);
+    for (when, action) in [
+        (serde_json::json!({}), serde_json::json!({"delay": "2h"})),
+        (serde_json::json!({"on": "answer"}), serde_json::json!({"delay": "2h"})),
+        (serde_json::json!({}), serde_json::json!({"drop": true})),
+        (serde_json::json!({"on": "answer"}), serde_json::json!({"fault": "timeout"})),
+    ] {
+        let case = Case::new(rule(when, serde_json::json!([action])), 0);
+        let waits = async {
+            let Ok(mut replies) = case.run(case.call()).await else { panic!("{action}") };
+            assert!(replies.next().await.is_none(), "{action}");
+        };
+        let mut waits = std::pin::pin!(waits);
+        assert!(timeout(hour, &mut waits).await.is_err(), "{action}");
+        let note = Notification::new(method::CANCELLED, Some(r#"{"requestId":7}"#));
+        let _none = case.run(case.envelope(Message::Notification(note))).await.unwrap();
+        assert!(timeout(Duration::from_secs(1), waits).await.is_ok(), "{action}");
+    }
+}
+
+#[tokio::test]
+async fn a_rule_that_fails_refuses_or_lets_pass_as_it_says() {
+    for (fail, goes_on) in [("closed", false), ("open", true)] {
+        let rules = serde_json::json!([{
+            "name": "r", "fail": fail, "do": [{"block": "{{ request.params.arguments.none.deeper }}"}]
+        }]);
+        let case = Case::new(rules, 0);
+        for _ in 0..1_000 {
+            let said = case.said().await;
+            assert_eq!(said == ["policy_denied"], !goes_on, "{said:?}");
+        }
+        assert_eq!(case.server.seen().len(), if goes_on { 1_000 } else { 0 });
+    }
+}
+
+#[tokio::test]
+async fn what_began_under_other_rules_ends_under_them() {
+    let drops = rule(serde_json::json!({"on": "notification"}), serde_json::json!([{"drop": true}]));
+    let case = Case::new(drops, 2);
+    let mut replies = case.run(case.call()).await.unwrap();
+    case.book.publish(compiled(rule(serde_json::json!({}), serde_json::json!([{"block": "no"}]))));
+    assert!(matches!(replies.next().await, Some(Ok(Message::Response(_)))));
+    assert_eq!(case.said().await, ["policy_denied"]);
+}
