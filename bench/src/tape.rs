@@ -167,6 +167,7 @@ fn write(path: &Path, frames: u64) -> Result<Duration, BenchError> {
             method: Some("ping".into()),
             action: Action::Passed,
             took_us: None,
+            rules: Vec::new(),
             redactions: 0,
             unfolded: false,
             message: message.clone(),

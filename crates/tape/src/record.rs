@@ -85,6 +85,8 @@ pub struct Frame {
     pub method: Option<String>,
     /// What the proxy did with it.
     pub action: Action,
+    /// What the operator's rules did to it, each as `rule: what`.
+    pub rules: Vec<String>,
     /// For what answers: microseconds since the message that it answers passed here.
     pub took_us: Option<u64>,
     /// How many pieces of the message were replaced by redaction.
@@ -251,6 +253,7 @@ pub(crate) mod testing {
             kind,
             method: method.map(str::to_owned),
             action: Action::Passed,
+            rules: Vec::new(),
             took_us: (kind == Kind::Response).then_some(12_345),
             redactions: 0,
             unfolded: false,

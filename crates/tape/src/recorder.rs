@@ -20,8 +20,15 @@ const FRAME_OVERHEAD: usize = 256;
 #[derive(Clone, Debug)]
 pub struct Recorder {
     queue: Arc<Queue>,
-    hop: &'static str,
+    hops: Hops,
     passed: Passed,
+}
+
+/// The places at which messages of either direction are recorded.
+#[derive(Clone, Copy, Debug)]
+struct Hops {
+    to_server: &'static str,
+    to_client: &'static str,
 }
 
 /// How a message that went on stands to what its sender wrote.
@@ -46,18 +53,28 @@ pub(crate) struct Captured {
     pub(crate) refused: Option<&'static str>,
     /// For answers: when the message passed that they answer.
     pub(crate) asked: Option<Instant>,
+    /// What rules did to it.
+    pub(crate) rules: Vec<Box<str>>,
 }
 
 impl Captured {
     /// What it counts for in the queue's bound.
     pub(crate) fn bytes(&self) -> usize {
-        self.message.text().len() + FRAME_OVERHEAD
+        self.message.text().len() + self.rules.iter().map(|rule| rule.len()).sum::<usize>() + FRAME_OVERHEAD
     }
 }
 
 impl Recorder {
     pub(crate) fn new(queue: Arc<Queue>, hop: &'static str) -> Self {
-        Self { queue, hop, passed: Passed::AsWritten }
+        let hops = Hops { to_server: hop, to_client: hop };
+        Self { queue, hops, passed: Passed::AsWritten }
+    }
+
+    /// The same, where exchanges that a server begins pass at another hop: what is outermost for clients is innermost for
+    /// servers.
+    #[must_use]
+    pub fn to_client_at(self, hop: &'static str) -> Self {
+        Self { hops: Hops { to_client: hop, ..self.hops }, ..self }
     }
 
     /// The same, at a place where messages are in the words of another era than their sender's.
@@ -100,24 +117,26 @@ struct Exchange {
 impl Exchange {
     fn begin(recorder: &Recorder, envelope: &Envelope) -> Self {
         let moment = Moment::now();
+        let hop = match envelope.direction {
+            Direction::ToServer => recorder.hops.to_server,
+            Direction::ToClient => recorder.hops.to_client,
+        };
         recorder.queue.push(Captured {
             moment,
-            hop: recorder.hop,
+            hop,
             direction: envelope.direction,
             origin: Arc::clone(&envelope.origin),
             message: envelope.message.clone(),
             passed: recorder.passed,
             refused: None,
             asked: None,
+            rules: envelope.origin.deeds.take(),
         });
         Self {
             queue: Arc::clone(&recorder.queue),
-            hop: recorder.hop,
+            hop,
             passed: recorder.passed,
-            back: match envelope.direction {
-                Direction::ToServer => Direction::ToClient,
-                Direction::ToClient => Direction::ToServer,
-            },
+            back: envelope.direction.back(),
             origin: Arc::clone(&envelope.origin),
             id: envelope.request_id().cloned(),
             asked: moment.steady,
@@ -148,6 +167,7 @@ impl Exchange {
             passed: self.passed,
             refused,
             asked: answers.then_some(self.asked),
+            rules: self.origin.deeds.take(),
         });
     }
 }
@@ -181,6 +201,7 @@ pub(crate) mod testing {
             passed: Passed::AsWritten,
             refused: None,
             asked: None,
+            rules: Vec::new(),
         }
     }
 

@@ -95,6 +95,9 @@ fn said(frame: &Frame) -> String {
         opened(frame, &mut line);
     }
     id(frame, &mut line);
+    if !frame.rules.is_empty() {
+        let _ = write!(line, "  [{}]", visible(&frame.rules.join(", ")));
+    }
     line
 }
 

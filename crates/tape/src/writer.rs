@@ -229,6 +229,7 @@ impl Writer {
             method: safe_method.as_deref(),
             action: action(captured),
             reason: captured.refused,
+            rules: captured.rules.iter().map(|rule| &**rule).collect(),
             took_us: captured.asked.map(|asked| micros(captured.moment.steady.duration_since(asked))),
             redactions: redacted.as_ref().map_or(0, |redacted| redacted.count),
             unfolded: text.len() != captured.message.text().len(),

@@ -48,6 +48,7 @@ impl Tape {
             method: message.get("method").and_then(Value::as_str).map(str::to_owned),
             action: Action::Passed,
             took_us: None,
+            rules: Vec::new(),
             redactions: 0,
             unfolded: false,
             message: message.to_string(),

@@ -34,6 +34,7 @@ pub(crate) fn frame(exchange: u64, at_ms: u64, direction: Direction, message: &V
         method,
         action: Action::Passed,
         took_us: (kind == Kind::Response).then_some(5000),
+        rules: Vec::new(),
         redactions: 0,
         unfolded: false,
         message: message.to_string(),

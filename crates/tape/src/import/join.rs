@@ -130,6 +130,7 @@ impl Join {
             method: message.method().map(str::to_owned),
             action: said.refused.map_or(Action::Passed, |reason| Action::Refused { reason }),
             took_us: None,
+            rules: Vec::new(),
             redactions: 0,
             unfolded: line.len() != message.text().len(),
             message: text,

@@ -176,6 +176,8 @@ struct FrameLine<'a> {
     method: Option<String>,
     action: String,
     reason: Option<String>,
+    #[serde(default)]
+    rules: Vec<String>,
     took_us: Option<u64>,
     #[serde(default)]
     redactions: u32,
@@ -206,6 +208,7 @@ impl FrameLine<'_> {
             kind: self.kind.into(),
             method: self.method,
             action: action(self.action, self.reason),
+            rules: self.rules,
             took_us: self.took_us,
             redactions: self.redactions,
             unfolded: self.unfolded,

@@ -61,6 +61,7 @@ fn a_frame_of_any_kind_reads_as_it_was_written() {
             upstream: None,
             method: None,
             kind: Kind::Response,
+            rules: vec!["no-\"shell\": tag a".to_owned(), "r: edit".to_owned()],
             took_us: Some(4),
             redactions: 2,
             unfolded: true,

@@ -27,6 +27,7 @@ pub(crate) struct FrameLine<'a> {
     pub(crate) method: Option<&'a str>,
     pub(crate) action: &'a str,
     pub(crate) reason: Option<&'a str>,
+    pub(crate) rules: Vec<&'a str>,
     pub(crate) took_us: Option<u64>,
     pub(crate) redactions: u32,
     pub(crate) unfolded: bool,
@@ -86,6 +87,7 @@ impl<'a> FrameLine<'a> {
             method: frame.method.as_deref(),
             action,
             reason,
+            rules: frame.rules.iter().map(String::as_str).collect(),
             took_us: frame.took_us,
             redactions: frame.redactions,
             unfolded: frame.unfolded,
@@ -186,6 +188,13 @@ fn action(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
     text(out, "action", frame.action);
     if let Some(reason) = frame.reason {
         text(out, "reason", reason);
+    }
+    for (number, rule) in frame.rules.iter().enumerate() {
+        out.extend_from_slice(if number == 0 { br#","rules":["# } else { b"," });
+        quoted(out, rule);
+    }
+    if !frame.rules.is_empty() {
+        out.push(b']');
     }
     if let Some(took) = frame.took_us {
         put(out, format_args!(r#","took_us":{took}"#));
