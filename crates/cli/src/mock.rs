@@ -83,6 +83,7 @@ impl Args {
             log_format: self.log.log_format,
             listen: self.listen,
             data: None,
+            rules: Vec::new(),
         };
         let face = if flags.listen.is_some() { Face::Http } else { Face::Stdio };
         let plan = Plan::resolve(face, &flags, &Loaded::default(), &process.variables())

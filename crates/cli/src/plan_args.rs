@@ -25,6 +25,9 @@ pub(crate) struct PlanArgs {
     /// Record every message on tapes in this directory [env: SHADOWCAT_RECORD]
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
+    /// Rules that say what is done with which messages; may be given again [env: SHADOWCAT_RULES]
+    #[arg(long, value_name = "FILE")]
+    rules: Vec<PathBuf>,
     /// End a request when its upstream is silent for this long, such as 30s [env: SHADOWCAT_REQUEST_TIMEOUT]
     #[arg(long, value_name = "TIME")]
     request_timeout: Option<String>,
@@ -87,6 +90,7 @@ impl PlanArgs {
         Overrides {
             data: self.data.clone(),
             record: self.record.clone(),
+            rules: self.rules.clone(),
             request_timeout: self.request_timeout.clone(),
             log_level: self.log.log_level,
             log_format: self.log.log_format,

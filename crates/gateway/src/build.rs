@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use prometheus_client::registry::Registry;
-use shadowcat_bridge::{Eras, ModernServer, Readable, Seal, ToLegacy, ToLegacySettings, ToModernSettings};
-use shadowcat_interceptors::{CallMetrics, Calls, Deadline, Mirror, deadline};
+use shadowcat_bridge::{Eras, ModernServer, Seal, ToLegacy, ToLegacySettings, ToModernSettings};
+use shadowcat_interceptors::{CallMetrics, Mirror};
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Chain, Interceptor, Service, Transport, UpstreamSide};
-use shadowcat_protocol::{Era, Revision, method};
+use shadowcat_protocol::Revision;
 use shadowcat_session::{
     Key, Namespace, SessionId, SessionStore, Sessions, SessionsLimits, StreamLimits, Table,
 };
@@ -30,8 +30,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::gateway::{Gateway, SessionRules};
 use crate::metrics::Figures;
 use crate::pages::StatusPages;
-use crate::plan::{KeyError, Limits, Listen, Plan, Record, Store, TapeKey, Timeouts, UpstreamTarget};
+use crate::path::Path;
+use crate::plan::{
+    KeyError, Limits, Listen, Plan, PlanErrors, Record, Store, TapeKey, Timeouts, UpstreamTarget,
+};
 use crate::reach::Reach;
+use crate::rule_files::RuleFiles;
 use crate::running::{Running, Signals};
 use crate::upstream::{Bridges, ModernFace, OwnSessions, SharedUpstream};
 
@@ -76,6 +80,9 @@ pub enum StartError {
     /// The session store cannot be opened.
     #[error("the session store cannot be opened")]
     Store(#[from] shadowcat_session::StoreError),
+    /// The rules in files of their own cannot be used.
+    #[error(transparent)]
+    Rules(#[from] PlanErrors),
     /// The tape cannot be created.
     #[error("the tape cannot be created")]
     Tape(#[from] shadowcat_tape::CreateError),
@@ -108,23 +115,11 @@ async fn assemble(plan: Plan, host: Host) -> Result<Running, StartError> {
     let records = sessions(&plan, &storing)?;
     let tape = plan.record.as_ref().map(|record| tape(record, host.tap)).transpose()?;
     let monitor = tape.as_ref().map(Tape::monitor);
+    let recorded = tape.as_ref().filter(|_| !records_beyond_only(&plan));
 
-    // What every message passes, outermost first.
-    let mut steps: Vec<Arc<dyn Interceptor>> = vec![
-        // Outermost, so that it sees what any other step refuses, and times what any other step takes.
-        Arc::new(Calls::new(CallMetrics::register(&mut registry))),
-    ];
-    if let Some(tape) = tape.as_ref().filter(|_| !records_beyond_only(&plan)) {
-        // Outside the deadline, so that an exchange that was ended is on the tape as such.
-        steps.push(Arc::new(tape.recorder("edge")));
-    }
-    let limits = deadline::Settings { idle: plan.timeouts.request, total: plan.timeouts.request_max };
-    steps.push(Arc::new(Deadline::new(limits, signals.force.clone())));
-
-    if sees_no_headers(&plan.upstream.target) {
-        // Only before children and tapes: a server on HTTP sees the headers and checks them itself.
-        steps.push(Arc::new(Mirror::default()));
-    }
+    // What operators want done with messages.
+    let rules = RuleFiles::open(&plan.rules, &mut registry)?;
+    let reloads = rules.as_ref().map(RuleFiles::reloads);
 
     // Where it goes: the one upstream.
     let guard =
@@ -142,7 +137,7 @@ async fn assemble(plan: Plan, host: Host) -> Result<Running, StartError> {
 
     // Between the two where their eras differ. What passes there is on the tape a second time, as the server saw it.
     let bridging = Bridging {
-        chain: wire(tape.as_ref().filter(|_| !records_beyond_only(&plan))),
+        chain: wire(recorded),
         connector: Arc::clone(&upstream.connector),
         counters: Arc::clone(&counters),
         records: Arc::clone(&records),
@@ -151,15 +146,23 @@ async fn assemble(plan: Plan, host: Host) -> Result<Running, StartError> {
     };
     let bridges = bridges(&plan, bridging)?;
 
-    if let Some(bridges) = &bridges {
-        // Innermost, so that the tape has what the client was told.
-        steps.push(Arc::new(Readable::new(Arc::clone(&bridges.figures))));
+    // What every message passes on the way.
+    let path = Path {
+        calls: CallMetrics::register(&mut registry),
+        recorded,
+        force: &signals.force,
+        rules: rules.as_ref(),
+        bridges: bridges.as_deref(),
+    };
+    let chain = path.chain(&plan);
+    if let Some(rules) = rules {
+        back.spawn_until_stop(rules.follow());
     }
 
     let gateway = Arc::new(Gateway {
         upstream_name: Arc::clone(&plan.upstream.name),
         rules: session_rules(&plan),
-        chain: Chain::new(steps),
+        chain,
         modern: ModernFace::new(shared, bridges.clone()),
         bridges,
         connector: upstream.connector,
@@ -186,6 +189,7 @@ async fn assemble(plan: Plan, host: Host) -> Result<Running, StartError> {
         gateway: Arc::clone(&gateway),
         launcher: upstream.launcher.clone(),
         tape: monitor,
+        rules: reloads,
         registry,
         unauthenticated_remote: matches!(plan.listen, Listen::Http { unauthenticated_remote: true, .. }),
     };
@@ -315,19 +319,6 @@ pub(crate) fn wire(tape: Option<&Tape>) -> Chain {
 /// Whether what is on the tapes already is not recorded once more.
 fn records_beyond_only(plan: &Plan) -> bool {
     matches!(&plan.upstream.target, UpstreamTarget::Tape(playing) if playing.beyond.is_some())
-}
-
-/// Whether the mirrored arguments of a message have to be checked for the server. A player can only be asked for what a
-/// mirrored argument is if the list of tools is on its tapes.
-fn sees_no_headers(target: &UpstreamTarget) -> bool {
-    match target {
-        UpstreamTarget::Stdio(_) => true,
-        UpstreamTarget::Http(_) | UpstreamTarget::Sse(_) => false,
-        UpstreamTarget::Tape(playing) => {
-            let eras = [Era::Legacy, Era::Modern].into_iter().filter(|era| playing.player.speaks(*era));
-            eras.into_iter().all(|era| playing.player.knows(era, method::TOOLS_LIST))
-        }
-    }
 }
 
 /// The store is looked through less often than the table: it is larger, and nothing in it takes memory.

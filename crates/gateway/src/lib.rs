@@ -5,6 +5,8 @@
 //! | `config` | the file exactly as a person wrote it |
 //! | `plan` | what file, environment and flags mean together; after it nothing fails on what a person wrote |
 //! | `build.rs` | the composition root: the one place that knows every part |
+//! | `path.rs` | what every message passes on its way, and why in this order |
+//! | `rule_files.rs` | rules in files of their own, and their changes |
 //! | `reach.rs` | how the server is reached: a child, a URL, tapes in its place |
 //! | `running.rs` | a running proxy, and its end in order |
 //! | `gateway.rs` | which session a message belongs to |
@@ -19,8 +21,10 @@ mod gateway;
 mod life;
 mod metrics;
 mod pages;
+mod path;
 mod plan;
 mod reach;
+mod rule_files;
 mod running;
 #[cfg(test)]
 mod testing;
@@ -30,6 +34,6 @@ pub use build::{Host, Pipe, StartError, start};
 pub use plan::{
     Face, KeyError, Level, Limits, Listen, Log, LogFormat, Overrides, Plan, PlanError, PlanErrors, Playing,
     Program, Record, Remote, SESSION_FILE, Secret, Sessions, Store, TAPES_DIR, TapeKey, Target, Timeouts,
-    Upstream, UpstreamTarget, Variables, tape_key,
+    Upstream, UpstreamTarget, Variables, rules, tape_key,
 };
 pub use running::{Ended, Running};

@@ -11,12 +11,14 @@ use shadowcat_transports::server::{Page, Pages};
 use shadowcat_transports::stdio::{Breaker, Launcher};
 
 use crate::gateway::Gateway;
+use crate::rule_files::Reloads;
 
 /// The pages of one gateway.
 pub(crate) struct StatusPages {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) launcher: Option<Launcher>,
     pub(crate) tape: Option<Monitor>,
+    pub(crate) rules: Option<Reloads>,
     pub(crate) registry: Registry,
     /// Clients on other machines are served without being asked who they are.
     pub(crate) unauthenticated_remote: bool,
@@ -35,6 +37,9 @@ impl StatusPages {
         troubles.extend(self.upstream_trouble());
         if let Health::Degraded { reason, .. } = self.gateway.records.health() {
             troubles.push(format!("sessions are not written down: {reason}"));
+        }
+        if let Some(fault) = self.rules.as_ref().and_then(Reloads::fault) {
+            troubles.push(format!("changed rules are not in force: {fault}"));
         }
         if let Some(shadowcat_tape::Health::Degraded { reason, lost }) =
             self.tape.as_ref().map(Monitor::health)

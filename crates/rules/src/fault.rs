@@ -33,6 +33,10 @@ impl Faults {
         outcome.map_err(|sentence| self.add(place, sentence)).ok()
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn or<T>(self, value: T) -> Result<T, Vec<Fault>> {
         if self.0.is_empty() { Ok(value) } else { Err(self.0) }
     }

@@ -120,3 +120,64 @@ impl List {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::compile;
+
+    /// The rules that a call of this tool is shown to, if none of them ends it.
+    fn shown(rules: &str, tool: &str) -> Vec<u32> {
+        let rules = compile(rules).unwrap();
+        let list = rules.index.list(Kind::Request, Direction::ToServer, Some("tools/call")).unwrap();
+        let mut shown = Vec::new();
+        let mut from = 0;
+        while let Some(number) = list.next(from, Some(tool)) {
+            shown.push(number);
+            from = number + 1;
+        }
+        shown
+    }
+
+    fn thousand(when: &str) -> String {
+        let rule = |number: usize| {
+            format!("- {{name: r{number}, when: {}, stop: true}}\n", when.replace('#', &number.to_string()))
+        };
+        (0..1_000).map(rule).collect()
+    }
+
+    #[test]
+    fn of_a_thousand_rules_a_message_is_shown_to_those_that_it_could_fit() {
+        assert!(shown(&thousand("{method: 'resources/#'}"), "t7").is_empty());
+        assert!(shown(&thousand("{on: answer, tool: 't#'}"), "t7").is_empty());
+        assert!(shown(&thousand("{direction: to-client}"), "t7").is_empty());
+        assert!(shown(&thousand("{prompt: 't#'}"), "t7").is_empty());
+        assert_eq!(shown(&thousand("{tool: 't#'}"), "t7"), [7]);
+        assert_eq!(shown(&thousand("{all: [{tool: ['t#', x#]}], era: legacy}"), "x9"), [9]);
+        assert_eq!(shown(&thousand("{tool: '*#'}"), "t7").len(), 1_000);
+        assert_eq!(shown(&thousand("{not: {tool: 't#'}}"), "t7").len(), 1_000);
+    }
+
+    #[test]
+    fn rules_by_name_and_others_are_looked_at_in_one_order() {
+        let rules = "- {name: a, when: {tool: t}, stop: true}\n- {name: b, when: {tool: 't*'}, stop: true}\n\
+                     - {name: c, when: {tool: u}, stop: true}\n- {name: d, when: {tool: t}, stop: true}\n";
+        assert_eq!(shown(rules, "t"), [0, 1, 3]);
+    }
+
+    #[test]
+    fn beyond_the_methods_that_have_lists_rules_are_found_all_the_same() {
+        let rules = compile(&thousand("{method: 'm/#'}")).unwrap();
+        for number in [0, 63, 64, 999] {
+            let method = format!("m/{number}");
+            let list = rules.index.list(Kind::Request, Direction::ToServer, Some(&method)).unwrap();
+            let mut from = 0;
+            let found = std::iter::from_fn(|| {
+                let next = list.next(from, None)?;
+                from = next + 1;
+                Some(next)
+            });
+            assert!(found.into_iter().any(|found| found == number), "{method}");
+        }
+    }
+}

@@ -106,9 +106,10 @@ impl Rule {
         if written.actions.is_empty() && !written.stop {
             faults.add(&list, "the rule does nothing; write what it does, or `stop: true`");
         }
+        let faults_before = faults.count();
         let condition = condition::compile(&written.when, &when, faults);
         let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| could_fit(&condition, *kind)).collect();
-        if kinds.is_empty() {
+        if kinds.is_empty() && faults.count() == faults_before {
             faults.add(&when, "no message can ever fit this: its conditions contradict each other");
         }
         let mut compiling =

@@ -54,7 +54,7 @@ pub(crate) struct Captured {
     /// For answers: when the message passed that they answer.
     pub(crate) asked: Option<Instant>,
     /// What rules did to it.
-    pub(crate) rules: Vec<Box<str>>,
+    pub(crate) rules: Box<[Box<str>]>,
 }
 
 impl Captured {
@@ -130,7 +130,7 @@ impl Exchange {
             passed: recorder.passed,
             refused: None,
             asked: None,
-            rules: envelope.origin.deeds.take(),
+            rules: envelope.origin.deeds.take().into(),
         });
         Self {
             queue: Arc::clone(&recorder.queue),
@@ -167,7 +167,7 @@ impl Exchange {
             passed: self.passed,
             refused,
             asked: answers.then_some(self.asked),
-            rules: self.origin.deeds.take(),
+            rules: self.origin.deeds.take().into(),
         });
     }
 }
@@ -201,7 +201,7 @@ pub(crate) mod testing {
             passed: Passed::AsWritten,
             refused: None,
             asked: None,
-            rules: Vec::new(),
+            rules: Box::default(),
         }
     }
 

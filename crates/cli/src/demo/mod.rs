@@ -47,6 +47,7 @@ impl Args {
             log_level: Some(Level::Warn),
             log_format: Some(LogFormat::Text),
             request_timeout: None,
+            rules: Vec::new(),
         };
         let mut plan = Plan::resolve(Face::Http, &flags, &Loaded::default(), &process.variables())
             .map_err(|errors| Failure::usage(errors.to_string()))?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use shadowcat_rules::written::Rule;
 
 use super::{ByteSize, Secret, Span};
 
@@ -26,6 +27,12 @@ pub struct File {
     pub sessions: Sessions,
     /// Recording of every message; off unless this key is there.
     pub record: Option<Record>,
+    /// What is done with which messages. A list of rules, as `docs/rules.md` describes them.
+    #[serde(default)]
+    pub rules: Vec<Rule>,
+    /// Files with rules, which come behind those above. A changed one is in force within a second.
+    #[serde(default)]
+    pub rule_files: Vec<PathBuf>,
     /// How a client of one era of MCP is joined to a server of the other.
     #[serde(default)]
     pub bridge: Bridge,
@@ -38,6 +45,14 @@ pub struct File {
     /// The program's own log, on stderr.
     #[serde(default)]
     pub log: Log,
+}
+
+/// A file of rules.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RuleFile {
+    /// What is done with which messages.
+    pub rules: Vec<Rule>,
 }
 
 /// The one server behind the proxy: either `url` or `command`.

@@ -34,10 +34,17 @@ impl Mistake {
 /// An unknown key names itself in the sentence already.
 fn key<'a>(cause: &Cause, at: Option<&'a str>) -> Option<&'a str> {
     match cause {
-        Cause::SerdeUnknownField { .. } | Cause::DuplicateMappingKey { .. } => {
-            at.and_then(|path| path.rsplit_once('.')).map(|(parent, _)| parent)
-        }
+        Cause::SerdeUnknownField { field, .. } => parent(at, field),
+        Cause::DuplicateMappingKey { key, .. } => parent(at, key.as_deref().unwrap_or_default()),
         _ => at,
+    }
+}
+
+/// What is around the key that is wrong; in flow style the place is that already.
+fn parent<'a>(at: Option<&'a str>, key: &str) -> Option<&'a str> {
+    match at?.strip_suffix(key) {
+        Some(parent) => parent.strip_suffix('.'),
+        None => at,
     }
 }
 
@@ -51,7 +58,7 @@ fn sentence(cause: &Cause) -> String {
         }
         Cause::SerdeInvalidType { unexpected, expected, .. }
         | Cause::SerdeInvalidValue { unexpected, expected, .. } => {
-            format!("expected {expected}, found {}", kind(unexpected))
+            format!("expected {}, found {}", plain(expected), kind(unexpected))
         }
         Cause::DuplicateMappingKey { key, .. } => {
             format!("key `{}` is written twice", key.as_deref().unwrap_or("?"))
@@ -65,12 +72,14 @@ fn sentence(cause: &Cause) -> String {
 }
 
 /// The parser's words for what people call otherwise.
-fn plain(expected: &'static str) -> &'static str {
+fn plain(expected: &str) -> &str {
     match expected {
         "mapping start" => "keys with values below it",
         "sequence start" => "a list, such as [a, b]",
         "string scalar" => "a single value",
         "boolean" => "true or false",
+        "end of mapping after enum variant value" => "one key here; the next entry begins with `- `",
+        "a nonzero u64" => "a whole number above 0",
         number if number.starts_with('u') => "a whole number, 0 or more",
         other => other,
     }

@@ -8,9 +8,11 @@ mod outline;
 mod secret;
 mod variables;
 
+use serde::de::DeserializeOwned;
+
 pub use file::{
     Always, BridgeSessions, Encrypt, Environment as UpstreamEnvironment, File, Http, Keep, Level, Limits,
-    Log, LogFormat, Record, Rotate, Sample, Secrets, Sessions, Store, Timeouts, Upstream,
+    Log, LogFormat, Record, Rotate, RuleFile, Sample, Secrets, Sessions, Store, Timeouts, Upstream,
 };
 pub use mistake::Mistake;
 pub use secret::Secret;
@@ -20,25 +22,27 @@ pub(crate) use variables::expand;
 
 /// A file as it was read, with its text for telling where a key stands.
 #[derive(Debug, Default)]
-pub struct Loaded {
+pub struct Loaded<F = File> {
     /// How the operator calls the file.
     pub path: String,
     /// What is written in it.
-    pub file: File,
+    pub file: F,
     outline: outline::Outline,
 }
 
-impl Loaded {
+impl<F: Default + DeserializeOwned> Loaded<F> {
     /// Reads the text of the file at `path`.
     pub fn parse(path: &str, text: &str) -> Result<Self, Mistake> {
         let outline = outline::Outline::of(text);
         let options = serde_saphyr::options! { with_snippet: false };
-        match serde_saphyr::from_str_with_options::<Option<File>>(text, options) {
+        match serde_saphyr::from_str_with_options::<Option<F>>(text, options) {
             Ok(file) => Ok(Self { path: path.to_owned(), file: file.unwrap_or_default(), outline }),
             Err(cause) => Err(Mistake::new(path, &cause, &outline)),
         }
     }
+}
 
+impl<F> Loaded<F> {
     /// Where a key stands, as `path:line: key`.
     pub fn place(&self, key: &str) -> String {
         match self.outline.line_of(key) {

@@ -7,6 +7,7 @@ mod overrides;
 mod problems;
 mod record;
 mod resolve;
+mod rules;
 mod upstream;
 
 use std::ffi::OsString;
@@ -25,6 +26,7 @@ pub use overrides::{Overrides, Target};
 pub use problems::{PlanError, PlanErrors};
 pub use record::{KeyError, tape_key};
 pub use resolve::{Face, SESSION_FILE, TAPES_DIR};
+pub use rules::rules;
 
 /// Everything the program does, decided.
 #[derive(Clone, Debug)]
@@ -37,6 +39,8 @@ pub struct Plan {
     pub sessions: Sessions,
     /// Where every message is recorded, if it is.
     pub record: Option<Record>,
+    /// What is done with which messages.
+    pub rules: Rules,
     /// How the eras of MCP are joined, if they are.
     pub bridge: Option<Bridge>,
     /// How long anything may take.
@@ -180,6 +184,15 @@ pub enum TapeKey {
     Given(Key),
     /// It is in this file.
     File(PathBuf),
+}
+
+/// What is done with which messages.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rules {
+    /// What is written in the configuration itself.
+    pub written: Vec<shadowcat_rules::written::Rule>,
+    /// The files of the others, which may change while the program runs.
+    pub files: Vec<PathBuf>,
 }
 
 /// How a client of one era of MCP is joined to a server of the other.

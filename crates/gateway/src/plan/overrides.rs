@@ -28,6 +28,8 @@ pub struct Overrides {
     pub data: Option<PathBuf>,
     /// `--record`, over `SHADOWCAT_RECORD`.
     pub record: Option<PathBuf>,
+    /// `--rules`, over `SHADOWCAT_RULES`.
+    pub rules: Vec<PathBuf>,
     /// `--request-timeout`, over `SHADOWCAT_REQUEST_TIMEOUT`.
     pub request_timeout: Option<String>,
     /// `--log-level`, over `SHADOWCAT_LOG`.

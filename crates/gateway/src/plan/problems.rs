@@ -46,6 +46,10 @@ impl Problems {
         outcome.map_err(|sentence| self.add(place, sentence.to_string())).ok()
     }
 
+    pub(super) fn extend(&mut self, errors: Vec<PlanError>) {
+        self.0.extend(errors);
+    }
+
     pub(super) fn or<T>(self, plan: Option<T>) -> Result<T, PlanErrors> {
         match plan {
             Some(plan) if self.0.is_empty() => Ok(plan),

@@ -8,8 +8,8 @@ use shadowcat_filter::nearest;
 use super::overrides::{Overrides, Said, Target, said, text};
 use super::problems::{PlanErrors, Problems};
 use super::{
-    Bridge, Limits, Listen, Log, Plan, Playing, Record, Sessions, Store, Timeouts, Upstream, UpstreamTarget,
-    listen, record, upstream,
+    Bridge, Limits, Listen, Log, Plan, Playing, Record, Rules, Sessions, Store, Timeouts, Upstream,
+    UpstreamTarget, listen, record, upstream,
 };
 use crate::config::{self, ByteSize, Level, Loaded, LogFormat, Span, Variables};
 
@@ -63,13 +63,14 @@ impl Plan {
         let upstream = sources.upstream();
         let sessions = sources.sessions(face, data.as_deref());
         let record = sources.record(data.as_deref());
+        let rules = sources.rules();
         let bridge = sources.bridge(upstream.as_ref());
         let timeouts = sources.timeouts();
         let limits = sources.limits();
         let log = sources.log();
         let plan = match (listen, upstream) {
             (Some(listen), Some(upstream)) => {
-                Some(Self { listen, upstream, sessions, record, bridge, timeouts, limits, log })
+                Some(Self { listen, upstream, sessions, record, rules, bridge, timeouts, limits, log })
             }
             _ => None,
         };
@@ -98,6 +99,17 @@ impl<'a> Sources<'a> {
             PathBuf::from(value)
         });
         said.map(|said| said.value).or_else(|| self.file().data.clone())
+    }
+
+    fn rules(&mut self) -> Rules {
+        if let Err(PlanErrors(faults)) = super::rules(self.loaded) {
+            self.problems.extend(faults);
+        }
+        let flags = (!self.flags.rules.is_empty()).then_some(&self.flags.rules);
+        let said =
+            said(("--rules", flags), ("SHADOWCAT_RULES", self.variables), |value| vec![PathBuf::from(value)]);
+        let files = said.map_or_else(|| self.file().rule_files.clone(), |said| said.value);
+        Rules { written: self.file().rules.clone(), files }
     }
 
     fn listen(&mut self) -> Option<Listen> {

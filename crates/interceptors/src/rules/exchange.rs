@@ -98,42 +98,22 @@ impl Exchange {
             self.note(&fired);
             match fired.step {
                 Step::Edited => is_changed = true,
-                Step::Unchanged | Step::Headers | Step::Tag(_) | Step::Log(_) | Step::Stop => {}
-                Step::Failed { open: true, .. } => {}
+                Step::Unchanged
+                | Step::Headers
+                | Step::Tag(_)
+                | Step::Log(_)
+                | Step::Stop
+                | Step::Failed { open: true, .. } => {}
                 Step::Delay(delay) => {
                     if !self.wait(delay).await {
                         return Fate::Withdrawn;
                     }
                 }
-                last => return self.ended(last, fired.rule, judgement.message()),
+                last => return ended(last, fired.rule, judgement.message()),
             }
         }
         let headers = judgement.headers().map(<[_]>::to_vec);
         Fate::GoesOn(judgement.into_message(), Changed { is_any: is_changed, headers })
-    }
-
-    /// What becomes of a message that does not go on.
-    fn ended(&self, step: Step, rule: &str, message: &Message) -> Fate {
-        match step {
-            Step::Block(reason) => Fate::Refused(denied().with_detail(reason)),
-            Step::Mock(outcome) => match id_of(message) {
-                Some(id) => Fate::Answered(Message::Response(response(id, &outcome))),
-                None => Fate::Gone,
-            },
-            Step::Fault(rules::Broken::Cut) => Fate::Refused(RefusalKind::Broken(Broken::Cut).into()),
-            Step::Fault(rules::Broken::Malformed) => {
-                Fate::Refused(RefusalKind::Broken(Broken::Malformed).into())
-            }
-            Step::Fault(rules::Broken::Timeout) => Fate::Silent,
-            Step::Pause(_) => {
-                let cause = format!("the rule {rule} holds a message, and nobody is there to let it go");
-                Fate::Refused(denied().with_cause(cause))
-            }
-            Step::Failed { sentence, .. } => {
-                Fate::Refused(denied().with_cause(format!("the rule {rule} failed: {sentence}")))
-            }
-            _ => Fate::Gone,
-        }
     }
 
     /// Whether the request still stands at the end of the wait.
@@ -176,6 +156,28 @@ impl Exchange {
             };
             self.origin.deeds.add(format!("{rule}: {word}{more}"));
         }
+    }
+}
+
+/// What becomes of a message that does not go on.
+fn ended(step: Step, rule: &str, message: &Message) -> Fate {
+    match step {
+        Step::Block(reason) => Fate::Refused(denied().with_detail(reason)),
+        Step::Mock(outcome) => match id_of(message) {
+            Some(id) => Fate::Answered(Message::Response(response(id, &outcome))),
+            None => Fate::Gone,
+        },
+        Step::Fault(rules::Broken::Cut) => Fate::Refused(RefusalKind::Broken(Broken::Cut).into()),
+        Step::Fault(rules::Broken::Malformed) => Fate::Refused(RefusalKind::Broken(Broken::Malformed).into()),
+        Step::Fault(rules::Broken::Timeout) => Fate::Silent,
+        Step::Pause(_) => {
+            let cause = format!("the rule {rule} holds a message, and nobody is there to let it go");
+            Fate::Refused(denied().with_cause(cause))
+        }
+        Step::Failed { sentence, .. } => {
+            Fate::Refused(denied().with_cause(format!("the rule {rule} failed: {sentence}")))
+        }
+        _ => Fate::Gone,
     }
 }
 

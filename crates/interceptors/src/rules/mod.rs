@@ -60,12 +60,11 @@ impl Rules {
             Fate::GoesOn(message, changed) => (message, changed.headers, changed.is_any),
             Fate::Refused(refusal) => return Err(refusal),
             Fate::Answered(message) => return Ok(Replies::one(message)),
-            Fate::Withdrawn => return Ok(Replies::none()),
             // It has its place in the order of messages: those behind it are not held up.
             Fate::Silent | Fate::Gone if request.is_some() => {
                 return Ok(Replies::none().through(Silent::new(exchange)));
             }
-            Fate::Silent | Fate::Gone => return Ok(Replies::none()),
+            Fate::Silent | Fate::Gone | Fate::Withdrawn => return Ok(Replies::none()),
         };
         let headers = headers.unwrap_or_else(|| exchange.headers().to_vec());
         let envelope = Envelope { message, direction, origin, headers, is_changed };

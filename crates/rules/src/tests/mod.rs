@@ -273,3 +273,20 @@ fn only_messages_that_a_rule_could_fit_are_its_concern() {
     assert!(!rules.concerns_replies(list.request(), ToServer));
     assert!(!Rules::default().concerns(Request, ToServer, None));
 }
+
+#[test]
+fn the_examples_of_the_guide_are_right() {
+    #[derive(serde::Deserialize)]
+    struct File {
+        rules: Vec<Rule>,
+    }
+    let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/rules.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    let examples: Vec<&str> =
+        guide.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(examples.len() >= 6);
+    for example in examples {
+        let file: File = serde_saphyr::from_str(example).unwrap();
+        assert_eq!(Rules::compile(&file.rules).err(), None, "{example}");
+    }
+}

@@ -1,0 +1,73 @@
+//! What every message passes on its way: the interceptors, outermost first, each with the reason for its place.
+
+use std::sync::Arc;
+
+use shadowcat_bridge::Readable;
+use shadowcat_interceptors::{CallMetrics, Calls, Deadline, Mirror, Rules, deadline};
+use shadowcat_pipeline::{Chain, Interceptor};
+use shadowcat_protocol::{Era, method};
+use shadowcat_tape::Tape;
+use tokio_util::sync::CancellationToken;
+
+use crate::plan::{Plan, UpstreamTarget};
+use crate::rule_files::RuleFiles;
+use crate::upstream::Bridges;
+
+/// The parts of which a path is made.
+pub(crate) struct Path<'a> {
+    pub(crate) calls: CallMetrics,
+    /// The tape, if what passes here is recorded.
+    pub(crate) recorded: Option<&'a Tape>,
+    pub(crate) force: &'a CancellationToken,
+    pub(crate) rules: Option<&'a RuleFiles>,
+    pub(crate) bridges: Option<&'a Bridges>,
+}
+
+impl Path<'_> {
+    pub(crate) fn chain(self, plan: &Plan) -> Chain {
+        let mut steps: Vec<Arc<dyn Interceptor>> = vec![
+            // Outermost, so that it sees what any other step refuses, and times what any other step takes.
+            Arc::new(Calls::new(self.calls)),
+        ];
+        if let Some(tape) = self.recorded {
+            let recorder = tape.recorder("edge");
+            // Outside the deadline, so that an exchange that was ended is on the tape as such; and outside the rules, so that
+            // the tape has what clients said and were told. What a server begins passes here first, in its own words.
+            let recorder = if self.rules.is_some() { recorder.to_client_at("wire") } else { recorder };
+            steps.push(Arc::new(recorder));
+        }
+        let limits = deadline::Settings { idle: plan.timeouts.request, total: plan.timeouts.request_max };
+        steps.push(Arc::new(Deadline::new(limits, self.force.clone())));
+        if sees_no_headers(&plan.upstream.target) {
+            // Only before children and tapes: a server on HTTP sees the headers and checks them itself. Outside the rules,
+            // because the client mirrors what it wrote, and knows of the tools what rules have made of them.
+            steps.push(Arc::new(Mirror::default()));
+        }
+        if let Some(rules) = self.rules {
+            // Inside the deadline, which so bounds what a rule holds or swallows.
+            steps.push(Arc::new(Rules::new(rules.book(), Arc::clone(&plan.upstream.name))));
+        }
+        if let Some(bridges) = self.bridges {
+            // Inside the rules, which so see what the client is told, as the tape does.
+            steps.push(Arc::new(Readable::new(Arc::clone(&bridges.figures))));
+        }
+        if let Some(tape) = self.recorded.filter(|_| self.rules.is_some()) {
+            // Innermost: what rules have made of it, and what they have made it of.
+            steps.push(Arc::new(tape.recorder("wire").to_client_at("edge")));
+        }
+        Chain::new(steps)
+    }
+}
+
+/// Whether the mirrored arguments of a message have to be checked for the server. A player can only be asked for what a
+/// mirrored argument is if the list of tools is on its tapes.
+fn sees_no_headers(target: &UpstreamTarget) -> bool {
+    match target {
+        UpstreamTarget::Stdio(_) => true,
+        UpstreamTarget::Http(_) | UpstreamTarget::Sse(_) => false,
+        UpstreamTarget::Tape(playing) => {
+            let eras = [Era::Legacy, Era::Modern].into_iter().filter(|era| playing.player.speaks(*era));
+            eras.into_iter().all(|era| playing.player.knows(era, method::TOOLS_LIST))
+        }
+    }
+}
