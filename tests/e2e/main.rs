@@ -32,6 +32,7 @@ mod replay_peers;
 mod replays;
 mod restart;
 mod rmcp;
+mod rules;
 mod secure;
 mod sessions;
 mod shutdown;

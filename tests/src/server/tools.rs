@@ -10,6 +10,7 @@
 //! | `hang` | never answers |
 //! | `late` | answers when it was cancelled |
 //! | `endless` | progress for ever |
+//! | `burst` | as many `events` of progress as its argument says, each of so many `bytes`, without a pause |
 //! | `big` | as many bytes as its argument `bytes` says |
 //! | `stray` | answers to requests nobody sent, then its own, twice |
 //! | `crash` | a last word on stderr, then the end of the process with status 7 |
@@ -107,6 +108,7 @@ impl Call<'_> {
                 let bytes = self.argument("bytes").and_then(|raw| raw.parse().ok()).unwrap_or(0);
                 self.result(&format!(r#"{{"content":[],"fill":"{}"}}"#, "x".repeat(bytes))).await;
             }
+            "\"burst\"" => self.burst().await,
             "\"stray\"" => self.stray().await,
             "\"crash\"" => crash(),
             "\"who\"" => self.result(&who(self.connection)).await,
@@ -269,6 +271,18 @@ impl Call<'_> {
             step += 1;
             tokio::time::sleep(PACE).await;
         }
+    }
+
+    async fn burst(&self) {
+        let number =
+            |name: &str| self.argument(name).and_then(|raw| raw.parse::<usize>().ok()).unwrap_or_default();
+        let fill = "x".repeat(number("bytes"));
+        let token = path(self.params, &["_meta", "progressToken"]).unwrap_or_default();
+        for step in 0..number("events") {
+            let params = format!(r#"{{"progressToken":{token},"progress":{step},"message":"{fill}"}}"#);
+            self.notify(self.reply, "progress", &params).await;
+        }
+        self.result(DONE).await;
     }
 
     async fn stray(&self) {
