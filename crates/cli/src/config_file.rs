@@ -27,8 +27,7 @@ pub(crate) fn read(path: &Path) -> Result<Loaded, Failure> {
     if text.len() as u64 > BYTES_MAX {
         return Err(Failure::usage(format!("{name}: longer than {BYTES_MAX} bytes")));
     }
-    let loaded: Loaded =
-        Loaded::parse(&name, &text).map_err(|mistake| Failure::usage(mistake.to_string()))?;
+    let loaded = Loaded::parse(&name, &text).map_err(|mistake| Failure::usage(mistake.to_string()))?;
     let names_program = loaded.file.upstream.as_ref().is_some_and(|upstream| upstream.command.is_some());
     if names_program && let Some(sentence) = distrust(&metadata, rustix::process::geteuid().as_raw()) {
         let place = loaded.place("upstream.command");

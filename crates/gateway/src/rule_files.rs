@@ -169,7 +169,7 @@ fn read_file(path: &Path) -> Result<Loaded<RuleFile>, PlanError> {
     if text.trim().is_empty() {
         return Err(fault("the file is empty; `rules: []` says that there are none".to_owned()));
     }
-    let parsed = Loaded::parse(&name, &text);
+    let parsed = Loaded::parse_rules(&name, &text);
     parsed.map_err(|mistake| PlanError { place: mistake.place, sentence: mistake.sentence })
 }
 

@@ -30,9 +30,22 @@ pub struct Loaded<F = File> {
     outline: outline::Outline,
 }
 
-impl<F: Default + DeserializeOwned> Loaded<F> {
+impl Loaded {
     /// Reads the text of the file at `path`.
     pub fn parse(path: &str, text: &str) -> Result<Self, Mistake> {
+        Self::read(path, text)
+    }
+}
+
+impl Loaded<RuleFile> {
+    /// Reads the text of the file of rules at `path`.
+    pub fn parse_rules(path: &str, text: &str) -> Result<Self, Mistake> {
+        Self::read(path, text)
+    }
+}
+
+impl<F: Default + DeserializeOwned> Loaded<F> {
+    fn read(path: &str, text: &str) -> Result<Self, Mistake> {
         let outline = outline::Outline::of(text);
         let options = serde_saphyr::options! { with_snippet: false };
         match serde_saphyr::from_str_with_options::<Option<F>>(text, options) {

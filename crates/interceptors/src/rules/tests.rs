@@ -88,13 +88,16 @@ impl Case {
     }
 }
 
-fn rule(when: serde_json::Value, actions: serde_json::Value) -> serde_json::Value {
-    serde_json::json!([{ "name": "r", "when": when, "do": actions }])
+macro_rules! rule {
+    ($when:expr, $actions:expr) => {
+        serde_json::json!([{ "name": "r", "when": $when, "do": $actions }])
+    };
 }
 
 #[tokio::test]
 async fn what_no_rule_concerns_passes_as_it_is() {
-    let case = Case::new(rule(serde_json::json!({"tool": "other"}), serde_json::json!([{"block": "no"}])), 1);
+    let case =
+        Case::new(rule!(serde_json::json!({"tool": "other"}), serde_json::json!([{"block": "no"}])), 1);
     assert_eq!(case.said().await.len(), 2);
     let seen = case.server.seen();
     assert!(!seen[0].is_changed && seen[0].message.text() == case.call().message.text());
@@ -103,16 +106,16 @@ async fn what_no_rule_concerns_passes_as_it_is() {
 #[tokio::test]
 async fn a_request_is_refused_answered_or_changed() {
     let when = || serde_json::json!({"tool": "echo"});
-    let case = Case::new(rule(when(), serde_json::json!([{"block": "not here"}])), 0);
+    let case = Case::new(rule!(when(), serde_json::json!([{"block": "not here"}])), 0);
     let refusal = case.run(case.call()).await.unwrap_err();
     assert_eq!((refusal.kind, refusal.detail.as_deref()), (RefusalKind::PolicyDenied, Some("not here")));
     assert!(case.server.seen().is_empty());
 
-    let case = Case::new(rule(when(), serde_json::json!([{"mock": {"result": {"x": 1}}}])), 0);
+    let case = Case::new(rule!(when(), serde_json::json!([{"mock": {"result": {"x": 1}}}])), 0);
     assert_eq!(case.said().await, [r#"{"jsonrpc":"2.0","id":7,"result":{"x":1}}"#]);
     assert!(case.server.seen().is_empty());
 
-    let case = Case::new(rule(when(), serde_json::json!([{"set": {"$.name": "other"}}])), 0);
+    let case = Case::new(rule!(when(), serde_json::json!([{"set": {"$.name": "other"}}])), 0);
     case.said().await;
     let seen = &case.server.seen()[0];
     let text = String::from_utf8(seen.message.text().to_vec()).unwrap();
@@ -126,28 +129,28 @@ async fn a_request_is_refused_answered_or_changed() {
 #[tokio::test]
 async fn every_reply_is_judged_by_itself() {
     let notes = serde_json::json!({"on": "notification", "params": {"$.progress": {"below": 2}}});
-    let case = Case::new(rule(notes, serde_json::json!([{"drop": true}])), 3);
+    let case = Case::new(rule!(notes, serde_json::json!([{"drop": true}])), 3);
     let said = case.said().await;
     assert_eq!(said.len(), 2, "{said:?}");
     assert!(said[0].contains(r#""progress":2"#));
 
     let answers = || serde_json::json!({"on": "answer"});
-    let case = Case::new(rule(answers(), serde_json::json!([{"block": "no"}])), 1);
+    let case = Case::new(rule!(answers(), serde_json::json!([{"block": "no"}])), 1);
     assert_eq!(case.said().await[1..], ["policy_denied"]);
-    let case = Case::new(rule(answers(), serde_json::json!([{"set": {"$.more": true}}])), 0);
+    let case = Case::new(rule!(answers(), serde_json::json!([{"set": {"$.more": true}}])), 0);
     assert_eq!(case.said().await, [r#"{"jsonrpc":"2.0","id":7,"result":{"n":1.0,"more":true}}"#]);
     let mock = serde_json::json!([{"mock": {"error": {"code": 5, "message": "m"}}}]);
-    let case = Case::new(rule(answers(), mock), 0);
+    let case = Case::new(rule!(answers(), mock), 0);
     assert_eq!(case.said().await, [r#"{"jsonrpc":"2.0","id":7,"error":{"code":5,"message":"m"}}"#]);
     for fault in ["cut", "malformed"] {
-        let case = Case::new(rule(answers(), serde_json::json!([{"fault": fault}])), 1);
+        let case = Case::new(rule!(answers(), serde_json::json!([{"fault": fault}])), 1);
         assert_eq!(case.said().await[1..], [format!("broken_{fault}")]);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_form_of_the_answer_is_kept_and_a_wait_takes_as_long_as_it_says() {
-    let case = Case::new(rule(serde_json::json!({"on": "answer"}), serde_json::json!([{"delay": "3s"}])), 1);
+    let case = Case::new(rule!(serde_json::json!({"on": "answer"}), serde_json::json!([{"delay": "3s"}])), 1);
     let begun = Instant::now();
     let mut replies = case.run(case.call()).await.unwrap();
     assert_eq!(replies.head().form, Form::Stream);
@@ -166,7 +169,7 @@ async fn a_client_that_withdraws_its_request_ends_every_wait() {
         (serde_json::json!({}), serde_json::json!({"drop": true})),
         (serde_json::json!({"on": "answer"}), serde_json::json!({"fault": "timeout"})),
     ] {
-        let case = Case::new(rule(when, serde_json::json!([action])), 0);
+        let case = Case::new(rule!(when, serde_json::json!([action])), 0);
         let waits = async {
             let Ok(mut replies) = case.run(case.call()).await else { panic!("{action}") };
             assert!(replies.next().await.is_none(), "{action}");
@@ -196,10 +199,10 @@ async fn a_rule_that_fails_refuses_or_lets_pass_as_it_says() {
 
 #[tokio::test]
 async fn what_began_under_other_rules_ends_under_them() {
-    let drops = rule(serde_json::json!({"on": "notification"}), serde_json::json!([{"drop": true}]));
+    let drops = rule!(serde_json::json!({"on": "notification"}), serde_json::json!([{"drop": true}]));
     let case = Case::new(drops, 2);
     let mut replies = case.run(case.call()).await.unwrap();
-    case.book.publish(compiled(rule(serde_json::json!({}), serde_json::json!([{"block": "no"}]))));
+    case.book.publish(compiled(rule!(serde_json::json!({}), serde_json::json!([{"block": "no"}]))));
     assert!(matches!(replies.next().await, Some(Ok(Message::Response(_)))));
     assert_eq!(case.said().await, ["policy_denied"]);
 }

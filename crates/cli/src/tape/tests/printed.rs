@@ -52,6 +52,7 @@ fn said(seq: u64, exchange: u64, ms: i64, direction: Direction, message: &str) -
         method,
         action: Done::Passed,
         took_us: (kind == Kind::Response).then_some(1_234 * seq),
+        rules: Vec::new(),
         redactions: 0,
         unfolded: false,
         message: message.to_owned(),

@@ -31,6 +31,7 @@ fn frame(at: u64, direction: Direction, kind: Kind, message: &Value) -> Record {
         method: message.get("method").and_then(Value::as_str).map(str::to_owned),
         action: Action::Passed,
         took_us: None,
+        rules: Vec::new(),
         redactions: 0,
         unfolded: false,
         message: message.to_string(),
