@@ -69,6 +69,14 @@ pub const TASK_STATUS: &str = "notifications/tasks/status";
 /// Tells how far a task is, on a subscription (the tasks extension of 2026-07-28).
 pub const TASK_CHANGED: &str = "notifications/tasks";
 
+/// What most messages are for.
+const USUAL: [&str; 6] = [TOOLS_CALL, PROGRESS, LOG_MESSAGE, TOOLS_LIST, RESOURCES_READ, PING];
+
+/// The constant that a name is, if it is one of the usual ones.
+pub(crate) fn usual(name: &str) -> Option<&'static str> {
+    USUAL.into_iter().find(|usual| *usual == name)
+}
+
 /// Whether a request may be answered by a question to its client (2026-07-28 basic/patterns/mrtr).
 pub fn takes_questions(method: &str) -> bool {
     [TOOLS_CALL, PROMPTS_GET, RESOURCES_READ].contains(&method)

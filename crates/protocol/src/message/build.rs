@@ -1,10 +1,13 @@
 //! Writes messages of our own, and params into messages of others.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::MethodName;
 use super::outline::Params;
 use crate::json;
+use crate::method::usual;
 use crate::span::Span;
 
 /// A message that is being written, member by member.
@@ -32,7 +35,9 @@ impl Draft {
 
     pub(super) fn method(&mut self, method: &str) -> MethodName {
         let quoted = json::quote(method);
-        let decoded = (quoted.len() != method.len() + 2).then(|| method.into());
+        let is_escaped = quoted.len() != method.len() + 2;
+        let decoded =
+            is_escaped.then(|| Cow::Owned(method.to_owned())).or_else(|| usual(method).map(Cow::Borrowed));
         MethodName { place: self.member("method", &quoted), decoded }
     }
 

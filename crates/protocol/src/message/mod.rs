@@ -12,6 +12,8 @@ mod response;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use bytes::{Bytes, BytesMut};
 
 pub use error::{ErrorObject, ParseError, ParseErrorKind};
@@ -100,11 +102,12 @@ fn batch_elements(text: &Bytes, limits: &Limits) -> Result<Vec<Span>, ParseError
     if elements.is_empty() { Err(ParseErrorKind::EmptyBatch) } else { Ok(elements) }
 }
 
-/// A method's name: a place in the text, or its decoded form where the sender wrote escapes (`"tools\/call"`).
+/// A method's name: a place in the text, or its decoded form where the sender wrote escapes (`"tools\/call"`). The usual
+/// ones are constants, because every step on a message's way asks for its method.
 #[derive(Clone, Debug)]
 struct MethodName {
     place: Span,
-    decoded: Option<Box<str>>,
+    decoded: Option<Cow<'static, str>>,
 }
 
 impl MethodName {

@@ -206,8 +206,8 @@ impl Outline {
     fn into_call(self, text: Bytes, id: Option<Id>) -> Result<Message, ParseErrorKind> {
         let raw = self.method.of_bytes(&text).unwrap_or_default();
         let decoded = match json::string(raw).ok_or(ParseErrorKind::BadMethod)? {
-            Cow::Borrowed(_) => None,
-            Cow::Owned(decoded) => Some(decoded.into_boxed_str()),
+            Cow::Borrowed(name) => method::usual(name).map(Cow::Borrowed),
+            Cow::Owned(decoded) => Some(Cow::Owned(decoded)),
         };
         if !matches!(
             self.params.of_bytes(&text).map(|raw| raw.as_bytes().first()),

@@ -1,6 +1,6 @@
 //! The requests in flight on a connection: found again for a cancel, and missed when nobody waits any more.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use shadowcat_pipeline::{ExchangeId, PeerId};
@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use super::HttpConnection;
 use crate::translation::Translation;
 
-/// The requests in flight by whose they are and what their client calls them; the last of equal ones is the newest.
-pub(super) type InFlight = HashMap<(PeerId, Id), Vec<Entry>>;
+/// The requests in flight by our ids, which grow: the last is the newest.
+pub(super) type InFlight = BTreeMap<u64, Entry>;
 
 /// A request in flight, as others have to know it.
 pub(super) struct Entry {
@@ -23,12 +23,10 @@ pub(super) struct Entry {
 impl HttpConnection {
     pub(super) fn enter(&self, translation: &Translation, exchange: ExchangeId) -> Flight {
         let token = CancellationToken::new();
-        let key = (translation.peer, translation.client.clone());
         let entry = Entry { translation: translation.clone(), exchange, token: token.clone() };
-        self.in_flight().entry(key.clone()).or_default().push(entry);
+        self.in_flight().insert(translation.own, entry);
         Flight {
             connection: Weak::clone(&self.this),
-            key,
             own: translation.own,
             token,
             // Legacy servers must not take a closed stream for a cancel, so they are told.
@@ -39,7 +37,8 @@ impl HttpConnection {
     /// Ends the newest request this peer calls by this id; gives our id of it.
     pub(super) fn cancel(&self, peer: PeerId, client: &Id) -> Option<u64> {
         let in_flight = self.in_flight();
-        let newest = in_flight.get(&(peer, client.clone()))?.last()?;
+        let is_meant = |entry: &&Entry| entry.translation.peer == peer && entry.translation.client == *client;
+        let newest = in_flight.values().rev().find(is_meant)?;
         let (own, token) = (newest.translation.own, newest.token.clone());
         drop(in_flight);
         token.cancel();
@@ -51,7 +50,7 @@ impl HttpConnection {
     pub(super) fn belonging(&self, note: Notification, token: &str) -> Option<(Message, ExchangeId)> {
         let own: u64 = token.parse().ok()?;
         let in_flight = self.in_flight();
-        let entry = in_flight.values().flatten().find(|entry| entry.translation.own == own)?;
+        let entry = in_flight.get(&own)?;
         Some((entry.translation.inbound(Message::Notification(note)), entry.exchange))
     }
 }
@@ -59,7 +58,6 @@ impl HttpConnection {
 /// A request in flight; dropped before its answer came, a legacy server is told that nobody waits for it.
 pub(in crate::http) struct Flight {
     connection: Weak<HttpConnection>,
-    key: (PeerId, Id),
     own: u64,
     pub(in crate::http) token: CancellationToken,
     tell: bool,
@@ -80,14 +78,7 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         let Some(connection) = self.connection.upgrade() else { return };
-        let mut in_flight = connection.in_flight();
-        if let Some(same) = in_flight.get_mut(&self.key) {
-            same.retain(|entry| entry.translation.own != self.own);
-            if same.is_empty() {
-                in_flight.remove(&self.key);
-            }
-        }
-        drop(in_flight);
+        connection.in_flight().remove(&self.own);
         // A cancel of the client's own has been passed on already.
         if self.tell && !self.token.is_cancelled() {
             let params = format!(r#"{{"requestId":{},"reason":"no longer awaited"}}"#, self.own);
