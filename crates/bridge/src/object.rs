@@ -65,7 +65,10 @@ impl<'a> Object<'a> {
 
     /// The object as JSON text.
     pub(crate) fn to_json(&self) -> String {
-        let mut out = String::from("{");
+        // Quotes, a colon and a comma; a key that needs escapes is rare.
+        let bytes: usize = self.0.iter().map(|(key, value)| key.len() + value.len() + 4).sum();
+        let mut out = String::with_capacity(bytes + 2);
+        out.push('{');
         for (key, value) in &self.0 {
             if out.len() > 1 {
                 out.push(',');
