@@ -33,6 +33,7 @@ mod replays;
 mod restart;
 mod rmcp;
 mod rules;
+mod secrets;
 mod secure;
 mod sessions;
 mod shutdown;
