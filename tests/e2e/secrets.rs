@@ -214,8 +214,7 @@ fn leaked(bytes: &[u8]) -> Vec<(usize, usize)> {
 fn exported(proxy: &Proxy, format: &str) -> Vec<u8> {
     let tapes = proxy.data().join("tapes");
     let tape = std::fs::read_dir(tapes).unwrap().next().unwrap().unwrap().path();
-    let out =
-        Command::new(program()).args(["tape", "export", format]).arg(tape).output().unwrap();
+    let out = Command::new(program()).args(["tape", "export", format]).arg(tape).output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     out.stdout
 }

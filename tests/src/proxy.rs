@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use tempfile::TempDir;
 
 use crate::process::Process;
@@ -112,7 +112,7 @@ impl Reverse {
             None => Command::new(program()),
             Some(bytes) => {
                 // Ignored, the signal for a file over the limit leaves an error of the write, as a full disk does.
-                let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", bytes / 512);
+                let script = format!("trap '' XFSZ; ulimit -S -f {}; exec \"$0\" \"$@\"", bytes / 512);
                 let mut shell = Command::new("sh");
                 shell.args(["-c", &script]).arg(program());
                 shell
@@ -178,6 +178,13 @@ impl Proxy {
     pub async fn page(&self, path: &str) -> (u16, String) {
         let answer = get(path).send(self.address).await;
         (answer.status, answer.text().await)
+    }
+
+    /// Takes back [`Reverse::file_bytes_max`], as when somebody has made room on the disk.
+    pub fn make_room(&self) {
+        let pid = Pid::from_raw(self.process.pid().try_into().expect("a pid"));
+        let hard = getrlimit(Resource::Fsize).maximum;
+        prlimit(pid, Resource::Fsize, Rlimit { current: hard, maximum: hard }).expect("the limit is soft");
     }
 
     /// A figure of its metrics page; the sum where it has labels.

@@ -1,16 +1,15 @@
 //! A tape from the outside: recorded through a chain, read back from its file.
 
+mod killed;
 mod rotation;
 
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::{
-    Action, End, Frame, Header, Health, Keys, Kind, ReadError, Record, Settings, State, Summary, Tap, Tape,
+    Action, End, Frame, Header, Health, Keys, Kind, Record, Settings, State, Summary, Tap, Tape,
     is_being_written, open, render,
 };
 use async_trait::async_trait;
@@ -249,69 +248,6 @@ fn a_directory_that_cannot_be_made_is_named_with_what_to_do() {
     let fault = Tape::create(&file.join("tapes"), Settings::default()).unwrap_err();
     let text = fault.to_string();
     assert!(text.contains("file/tapes for tapes: make it writable or name another"), "{text}");
-}
-
-const CHILD_DIR: &str = "SHADOWCAT_TAPE_TEST_DIR";
-
-/// The half of the next test that is killed: writes for ever and says how many frames are in the file.
-#[tokio::test]
-async fn child_that_writes_until_it_is_killed() {
-    let Some(dir) = std::env::var_os(CHILD_DIR) else { return };
-    let tape = Tape::create(Path::new(&dir), Settings::default()).unwrap();
-    let chain = chain(&tape);
-    let begun = Instant::now();
-    let filler = "x".repeat(700);
-    for id in 0_u64.. {
-        // A parent that died does not leave this behind.
-        if begun.elapsed() > DEADLINE {
-            return;
-        }
-        let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping","params":{{"x":"{filler}"}}}}"#);
-        send(&chain, &text).await;
-        if id % 16 == 0 && tape.flush(DEADLINE).await {
-            let mut out = std::io::stdout().lock();
-            writeln!(out, "written {}", tape.monitor().stats().frames).unwrap();
-            out.flush().unwrap();
-        }
-    }
-}
-
-#[test]
-fn a_killed_writer_leaves_every_acknowledged_frame_and_at_most_one_torn_line() {
-    const KILLS: u32 = 20;
-    for kill in 0..KILLS {
-        let dir = tempfile::tempdir().unwrap();
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "tests::child_that_writes_until_it_is_killed",
-                "--nocapture",
-                "--test-threads=1",
-            ])
-            .env(CHILD_DIR, dir.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let mut acknowledged = 0;
-        let mut left = 3 + kill * 7 % 40;
-        for line in lines {
-            // The harness writes the test's name before the first line.
-            let Some((_, count)) = line.split_once("written ") else { continue };
-            acknowledged = count.parse().unwrap();
-            left = left.saturating_sub(1);
-            if left == 0 {
-                child.kill().unwrap();
-            }
-        }
-        child.wait().unwrap();
-        let path = list(dir.path()).unwrap().remove(0).path;
-        let (whole, faults): (Vec<_>, Vec<_>) =
-            open(&path, &Keys::default()).unwrap().partition(Result::is_ok);
-        assert!(faults.len() <= 1 && faults.iter().all(|fault| matches!(fault, Err(ReadError::Torn { .. }))));
-        let frames = whole.iter().filter(|record| matches!(record, Ok(Record::Frame(_)))).count() as u64;
-        assert!(acknowledged > 0 && frames >= acknowledged, "{frames} of {acknowledged}");
-    }
 }
 
 /// Prints a figure and asserts none: `cargo test --release -p shadowcat-tape -- --nocapture speed`.
