@@ -19,6 +19,10 @@ const CORRECTNESS_CONNECTIONS: usize = 1_000;
 const CORRECTNESS_SESSIONS: usize = 100;
 /// Connections at which the modern era is compared.
 const MODERN_CONNECTIONS: usize = 64;
+/// Connections at which recording is compared with none.
+const RECORDED_CONNECTIONS: usize = 64;
+/// Pairs of runs there at least: throughput varies more than CPU time.
+const RECORDED_PAIRS_MIN: usize = 3;
 
 /// What distinguishes a group of cells that are compared with each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,16 +102,36 @@ pub(super) async fn bridged(bench: &Bench, scale: Scale) -> Vec<[Cell; 2]> {
                 traffic: Traffic { bridged, ..traffic.clone() },
                 runs: Vec::new(),
             };
-            let mut pair = [cell(false), cell(true)];
-            for _ in 0..scale.repetitions {
-                for cell in &mut pair {
-                    cell.repeat(bench, scale.requests).await;
-                }
-            }
-            pairs.push(pair);
+            pairs.push(alternate(bench, [cell(false), cell(true)], scale, scale.repetitions).await);
         }
     }
     pairs
+}
+
+/// Calls without a tape and onto one, turn by turn: what is compared is the throughput of two runs side by side.
+pub(super) async fn recorded(bench: &Bench, scale: Scale) -> Vec<[Cell; 2]> {
+    let mut pairs = Vec::new();
+    for (upstream, answer) in [
+        (Upstream::Http, Answer::Json),
+        (Upstream::Http, Answer::Sse),
+        (Upstream::Http, Answer::Progress),
+        (Upstream::Stdio, Answer::Json),
+    ] {
+        let traffic = Traffic::of(upstream, Era::Legacy, answer, RECORDED_CONNECTIONS);
+        let cell = |system| Cell { system, traffic: traffic.clone(), runs: Vec::new() };
+        let repetitions = RECORDED_PAIRS_MIN.max(scale.repetitions);
+        pairs.push(alternate(bench, [cell(System::Off), cell(System::On)], scale, repetitions).await);
+    }
+    pairs
+}
+
+async fn alternate(bench: &Bench, mut pair: [Cell; 2], scale: Scale, repetitions: usize) -> [Cell; 2] {
+    for _ in 0..repetitions {
+        for cell in &mut pair {
+            cell.repeat(bench, scale.requests).await;
+        }
+    }
+    pair
 }
 
 fn traffics(scale: Scale) -> Vec<Traffic> {
@@ -264,6 +288,13 @@ impl Cell {
         self.median(|run| Some(run.report.right as f64 / run.report.seconds.max(1e-9))).unwrap_or_default()
     }
 
+    /// Median of what share of the requests of `other` are missing here in a second, run by run.
+    pub(super) fn cost_beside(&self, other: &Self) -> Option<f64> {
+        let rate = |run: &Run| run.report.right as f64 / run.report.seconds.max(1e-9);
+        let pairs = self.runs.iter().zip(&other.runs).filter(|(_, other)| other.report.right > 0);
+        middle(pairs.map(|(run, other)| 1.0 - rate(run) / rate(other)).collect())
+    }
+
     /// Median of the p50 and p99 in milliseconds.
     pub(super) fn latencies_ms(&self) -> (f64, f64) {
         let of = |micros: fn(&Report) -> u64| self.median(|run| Some(micros(&run.report) as f64 / 1e3));
@@ -300,8 +331,11 @@ impl Cell {
     }
 
     fn median(&self, value: impl Fn(&Run) -> Option<f64>) -> Option<f64> {
-        let mut values: Vec<f64> = self.runs.iter().filter_map(value).collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied()
+        middle(self.runs.iter().filter_map(value).collect())
     }
+}
+
+fn middle(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
 }

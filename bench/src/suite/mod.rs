@@ -40,6 +40,8 @@ enum Part {
     Calls,
     /// CPU time of calls between the eras.
     Bridge,
+    /// Throughput of calls with and without a tape.
+    Recording,
     /// Memory of idle streams.
     Idle,
     /// 1,000 connections, every answer compared.
@@ -47,7 +49,7 @@ enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 4] = [Self::Calls, Self::Bridge, Self::Idle, Self::Correctness];
+    const ALL: [Self; 5] = [Self::Calls, Self::Bridge, Self::Recording, Self::Idle, Self::Correctness];
 }
 
 impl std::fmt::Display for Part {
@@ -55,6 +57,7 @@ impl std::fmt::Display for Part {
         f.write_str(match self {
             Self::Calls => "calls",
             Self::Bridge => "bridge",
+            Self::Recording => "recording",
             Self::Idle => "idle",
             Self::Correctness => "correctness",
         })
@@ -116,6 +119,12 @@ pub(crate) async fn run(settings: Settings) -> Result<ExitCode, BenchError> {
     if settings.parts.contains(&Part::Bridge) && settings.systems.contains(&System::Off) {
         let pairs = calls::bridged(&bench, scale).await;
         text += &report::bridged(&pairs);
+        faults.extend(pairs.iter().flatten().flat_map(calls::Cell::faults));
+    }
+    let has_both = [System::Off, System::On].iter().all(|system| settings.systems.contains(system));
+    if settings.parts.contains(&Part::Recording) && has_both {
+        let pairs = calls::recorded(&bench, scale).await;
+        text += &report::recorded(&pairs);
         faults.extend(pairs.iter().flatten().flat_map(calls::Cell::faults));
     }
     if settings.parts.contains(&Part::Idle) {

@@ -17,6 +17,8 @@ const CPU_BARS: [(&str, Upstream, System, f64); 3] = [
 ];
 /// Most CPU time of a bridged call, as a multiple of the same call without a bridge.
 const BRIDGE_BAR: f64 = 1.5;
+/// Most of the throughput that recording may take.
+const RECORDING_BAR: f64 = 0.05;
 /// Most kilobytes a stream with its upstream stream may cost.
 const STREAM_KB_BAR: f64 = 40.0;
 /// Most megabytes of the whole proxy when nothing has happened yet.
@@ -154,6 +156,35 @@ pub(super) fn bridged(pairs: &[[Cell; 2]]) -> String {
     let measured = format!("{worst:.2} x the same era in the worst row");
     let bar = format!("{BRIDGE_BAR} x");
     text + &bars(&bar_row("CPU per bridged call", &measured, &bar, worst <= BRIDGE_BAR))
+}
+
+/// The table of calls with and without a tape, and its bar.
+pub(super) fn recorded(pairs: &[[Cell; 2]]) -> String {
+    let mut text = "\n## Recording\n\n\
+        | calls | requests/s, off | requests/s, on | throughput lost | CPU ms, off | CPU ms, on | wrong or lost |\n\
+        |---|---:|---:|---:|---:|---:|---:|\n"
+        .to_owned();
+    let mut worst: Option<f64> = None;
+    for [off, on] in pairs {
+        let cost = on.cost_beside(off);
+        let [_, wrong, lost] = on.counts();
+        let _ = writeln!(
+            text,
+            "| {} | {:.0} | {:.0} | {} % | {} | {} | {} |",
+            off.traffic.name(),
+            off.per_second(),
+            on.per_second(),
+            number(cost.map(|cost| 100.0 * cost), 1),
+            number(off.cpu_ms(), 1),
+            number(on.cpu_ms(), 1),
+            wrong + lost,
+        );
+        worst = worst.into_iter().chain(cost).reduce(f64::max);
+    }
+    let Some(worst) = worst else { return text };
+    let measured = format!("{:.1} % in the worst row", 100.0 * worst);
+    let bar = format!("{} %", 100.0 * RECORDING_BAR);
+    text + &bars(&bar_row("throughput lost to recording", &measured, &bar, worst <= RECORDING_BAR))
 }
 
 fn bars(rows: &str) -> String {
