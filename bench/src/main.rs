@@ -9,6 +9,7 @@ mod load;
 mod mock;
 mod process;
 mod relay;
+mod rules;
 mod server;
 mod suite;
 mod tape;
@@ -42,6 +43,8 @@ enum Role {
     Hold(load::idle::Settings),
     /// Write and read tapes, and print a table.
     Tape(tape::Settings),
+    /// Show calls to a thousand rules, and print a table.
+    Rules(rules::Settings),
     /// Read a tape in one way, and say what that took.
     #[command(hide = true)]
     TapeRead(tape::Reading),
@@ -75,6 +78,7 @@ fn run(role: Role) -> Result<ExitCode, BenchError> {
             Role::Load(settings) => load::calls::run(settings).await?,
             Role::Hold(settings) => load::idle::run(settings).await?,
             Role::Tape(settings) => tape::run(settings).await?,
+            Role::Rules(settings) => rules::run(&settings)?,
             Role::TapeRead(reading) => tape::be_a_reader(&reading)?,
         }
         Ok(ExitCode::SUCCESS)

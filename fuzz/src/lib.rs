@@ -4,6 +4,8 @@
 pub mod filter;
 #[path = "../../crates/protocol/tests/harness/mod.rs"]
 pub mod harness;
+#[path = "../../crates/rules/tests/harness/mod.rs"]
+pub mod rules;
 #[path = "../../crates/tape/tests/harness/mod.rs"]
 pub mod import_harness;
 #[path = "../../crates/tape/tests/read_harness/mod.rs"]

@@ -20,6 +20,7 @@ mod progress;
 mod record;
 mod replay;
 mod reverse;
+mod rules;
 mod run;
 mod schema;
 mod sessions;

@@ -93,3 +93,33 @@ fn help_and_results_go_to_standard_output() {
         assert!(output.status.success() && output.stderr.is_empty() && !output.stdout.is_empty(), "{args:?}");
     }
 }
+
+#[test]
+fn rules_over_a_tape_do_what_their_guide_shows() {
+    let guide = std::fs::read_to_string(repository().join("docs/rules.md")).unwrap();
+    let block = |begin: &str, number: usize| -> String {
+        let rest = guide.split(begin).nth(number).unwrap();
+        rest.split("```").next().unwrap().to_owned()
+    };
+    let (_dir, path) = written(&block("```yaml\n", 1));
+    let tape = repository().join("examples/testing/memory.tape.jsonl");
+    let tape = tape.to_str().unwrap();
+    let output = shadowcat(&["rules", "test", &path, "--tape", tape]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(guide.contains(&text(&output.stdout)), "{}", text(&output.stdout));
+
+    let output = shadowcat(&["rules", "test", &path, "--tape", tape, "-o", "json"]);
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found.pointer("/messages"), Some(&11.into()));
+    let blocked = found.pointer("/fired/2").unwrap();
+    assert_eq!(
+        (&blocked["rule"], &blocked["does"], &blocked["seq"]),
+        (&"read-only".into(), &"block".into(), &8.into())
+    );
+    assert_eq!(blocked["reason"], "create_entities would change the graph");
+
+    let output = shadowcat(&["rules", "check", &path]);
+    assert!(
+        text(&output.stdout).contains("right; 2 rules, looked at in this order: read-only, short-answers")
+    );
+}

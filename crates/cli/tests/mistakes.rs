@@ -51,3 +51,26 @@ fn a_mistake_is_told_with_its_place_and_the_nearest_right_word() {
     ];
     insta::assert_snapshot!(all.concat());
 }
+
+#[test]
+fn what_is_wrong_with_rules_is_told_by_line_all_at_once() {
+    let check = ["rules", "check", "FILE"];
+    let rules = "rules:\n  - name: a\n    when:\n      tool: /(/\n      params:\n        arguments.x: 1\n    do:\n      - log: '{{ reqest.x }}'\n  - name: a\n    when: {result: {$.x: 1}}\n    do: [{delay: {from: 2s, to: 1s}}]\n";
+    let all = [
+        told(&check, &[], rules),
+        told(&check, &[], "rules:\n  - name: a\n    wen: {tool: x}\n    do: [drop: true]\n"),
+        told(
+            &check,
+            &[],
+            "rules:\n  - name: a\n    when:\n      params:\n        $.x: {maches: y}\n    do: [drop: true]\n",
+        ),
+        told(&check, &[], "rules:\n  - name: a\n    when: {on: anser}\n    do: [drop: true]\n"),
+        told(&check, &[], "rules:\n  - name: a\n    when: {session: 12345678}\n    do: [drop: true]\n"),
+        told(&check, &[], "rules:\n  - name: a\n    when: {every: 0}\n    do: [drop: true]\n"),
+        told(&check, &[], "rules:\n  - name: a\n    do:\n      - drop: true\n        log: x\n"),
+        told(&check, &[], "rules:\n  - name: a\n    do:\n      - blok: x\n"),
+        told(&check, &[], "rules:\n  - do: [drop: true]\n"),
+        told(&check, &[], "listen: 127.0.0.1:1\n"),
+    ];
+    insta::assert_snapshot!(all.concat());
+}

@@ -5,13 +5,17 @@
 
 use std::collections::HashMap;
 
-use shadowcat_protocol::Direction;
+use shadowcat_protocol::{Direction, method};
 
 use crate::condition::{Chance, Condition, Known, Shape};
 use crate::scene::Kind;
 
 /// Methods with a list of their own at most; rules for others share a list, and are told apart by looking.
 const METHODS_MAX: usize = 64;
+
+/// These have theirs in any case, however many others rules name.
+const FREQUENT: [&str; 4] =
+    [method::TOOLS_CALL, method::TOOLS_LIST, method::PROMPTS_GET, method::RESOURCES_READ];
 
 pub(crate) const DIRECTIONS: [Direction; 2] = [Direction::ToServer, Direction::ToClient];
 
@@ -43,7 +47,9 @@ impl Index {
         }
         written.sort_unstable();
         written.dedup();
-        let methods: Vec<String> = written.into_iter().take(METHODS_MAX).map(str::to_owned).collect();
+        let written = written.into_iter().filter(|method| !FREQUENT.contains(method));
+        let methods: Vec<String> =
+            FREQUENT.into_iter().chain(written).take(METHODS_MAX).map(str::to_owned).collect();
         let mut lists = HashMap::new();
         for kind in Kind::ALL {
             for direction in DIRECTIONS {
@@ -172,12 +178,12 @@ mod tests {
             let method = format!("m/{number}");
             let list = rules.index.list(Kind::Request, Direction::ToServer, Some(&method)).unwrap();
             let mut from = 0;
-            let found = std::iter::from_fn(|| {
+            let mut found = std::iter::from_fn(|| {
                 let next = list.next(from, None)?;
                 from = next + 1;
                 Some(next)
             });
-            assert!(found.into_iter().any(|found| found == number), "{method}");
+            assert!(found.any(|found| found == number), "{method}");
         }
     }
 }

@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::failure::Failure;
 use crate::process::Process;
 use crate::{
-    check, completions, demo, demo_server, forward, guard, man, mock, record, replay, reverse, schema,
+    check, completions, demo, demo_server, forward, guard, man, mock, record, replay, reverse, rules, schema,
     sessions, tape,
 };
 
@@ -62,6 +62,8 @@ enum Command {
     Sessions(sessions::Args),
     /// List recordings, show what is on them, check them and make others of them
     Tape(tape::Args),
+    /// Rules: are they right, and what would they have done?
+    Rules(rules::Args),
     /// Make the calls of a tape again, as the clients that made them
     ///
     /// A client for each recorded session says what it said, at the times it said it, to any server on any transport and
@@ -96,6 +98,7 @@ impl Cli {
             Command::Schema => schema::run(),
             Command::Sessions(args) => args.run(process),
             Command::Tape(args) => args.run(process),
+            Command::Rules(args) => args.run(process),
             Command::Replay(args) => args.run(process),
             Command::DiffServers(args) => args.run(process),
             Command::Completions(args) => args.run(),

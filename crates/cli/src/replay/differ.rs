@@ -43,7 +43,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self, process: &Process) -> Result<(), Failure> {
-        let paths = TapeFiles::one(self.tape.clone()).paths(None, &self.plan.data_args(), process)?;
+        let paths = TapeFiles::of(vec![self.tape.clone()]).paths(None, &self.plan.data_args(), process)?;
         let mut terms = self.terms.terms()?;
         let mut plans = vec![self.plan_of(&self.first, process)?];
         if let Some(second) = &self.second {

@@ -21,9 +21,9 @@ pub(crate) struct TapeFiles {
 }
 
 impl TapeFiles {
-    /// The one that a command names by itself.
-    pub(crate) fn one(tape: PathBuf) -> Self {
-        Self { tapes: vec![tape] }
+    /// Those that a command names by a flag.
+    pub(crate) fn of(tapes: Vec<PathBuf>) -> Self {
+        Self { tapes }
     }
 
     /// The files of the tapes, in the order they are named in; at least one has to be. `record` is the flag that names

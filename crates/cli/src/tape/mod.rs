@@ -7,7 +7,7 @@ pub(crate) mod key_args;
 mod make;
 pub(crate) mod played;
 mod range;
-mod reading;
+pub(crate) mod reading;
 mod remove;
 mod search;
 mod show;

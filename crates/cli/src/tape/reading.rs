@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::progress::Progress;
 
 /// What ends the printing before the tapes end.
-pub(super) enum Stop {
+pub(crate) enum Stop {
     Read(PathBuf, OpenError),
     Written(io::Error),
 }
@@ -25,7 +25,7 @@ impl From<io::Error> for Stop {
 
 /// Reads tapes and prints to standard output, with a bar on stderr where it takes long. What is damaged is told at the
 /// end.
-pub(super) fn printing(
+pub(crate) fn printing(
     tapes: &[PathBuf],
     what: &'static str,
     print: impl FnOnce(&mut Reading, &mut dyn Write) -> Result<(), Stop>,
@@ -45,7 +45,7 @@ pub(super) fn printing(
 
 // The part of a tape that is read.
 #[derive(Debug, Default, clap::Args)]
-pub(super) struct Part {
+pub(crate) struct Part {
     #[command(flatten)]
     pub(super) range: Range,
     /// Only the last COUNT messages of each tape
@@ -90,7 +90,7 @@ impl Event {
 }
 
 /// Tapes that are read one after the other.
-pub(super) struct Reading {
+pub(crate) struct Reading {
     keys: Keys,
     progress: Progress,
     /// Bytes of the tapes that are done.
@@ -122,7 +122,7 @@ impl Reading {
 
     /// Gives each whole record of a part. A tape that is still being written may end within one; that is its state and
     /// no fault.
-    pub(super) fn records(
+    pub(crate) fn records(
         &mut self,
         path: &Path,
         part: &Part,

@@ -67,7 +67,18 @@ fn sentence(cause: &Cause) -> String {
         Cause::InvalidScalar { ty, .. } => format!("expected {}", plain(ty)),
         Cause::InvalidBooleanStrict { .. } => "expected true or false".to_owned(),
         Cause::QuotingRequired { .. } => "expected a text; put the value in quotes".to_owned(),
-        other => first_line(&other.to_string()),
+        other => reworded(&first_line(&other.to_string())),
+    }
+}
+
+/// Sentences that the parser words for programmers.
+fn reworded(sentence: &str) -> String {
+    match sentence.strip_prefix("missing field ") {
+        Some(key) => format!("the key {key} is missing"),
+        None => sentence.replace(
+            "expected end of mapping after enum variant value",
+            "one key is expected here; the next entry begins with `- `",
+        ),
     }
 }
 
@@ -78,7 +89,6 @@ fn plain(expected: &str) -> &str {
         "sequence start" => "a list, such as [a, b]",
         "string scalar" => "a single value",
         "boolean" => "true or false",
-        "end of mapping after enum variant value" => "one key here; the next entry begins with `- `",
         "a nonzero u64" => "a whole number above 0",
         number if number.starts_with('u') => "a whole number, 0 or more",
         other => other,
