@@ -1,5 +1,7 @@
 //! One message on its way through the rules.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use shadowcat_protocol::Message;
 
 use crate::action::{Carried, Step};
@@ -19,6 +21,8 @@ pub struct Judgement<'r> {
     body: Body,
     /// The next rule to look at.
     next: u32,
+    /// The rule that is looked at or carried out.
+    at: Option<u32>,
     /// The rule that fits, and which of its actions is next.
     current: Option<(u32, usize)>,
     ended: bool,
@@ -37,11 +41,35 @@ pub struct Fired<'r> {
 
 impl<'r> Judgement<'r> {
     pub(crate) fn new(rules: &'r Rules, message: Message, scene: Scene<'r>) -> Self {
-        Self { rules, message, scene, headers: None, body: Body::new(), next: 0, current: None, ended: false }
+        Self {
+            rules,
+            message,
+            scene,
+            headers: None,
+            body: Body::new(),
+            next: 0,
+            at: None,
+            current: None,
+            ended: false,
+        }
     }
 
     /// The next thing that a rule asks for; none when no rule is left, or one has ended the message's way.
+    ///
+    /// A panic, which is a defect here or in a library, costs what the rule says that its failures cost.
     pub fn next(&mut self, world: &dyn World) -> Option<Fired<'r>> {
+        // All that a panic leaves half-done is the place in the rules, which the failure sets.
+        catch_unwind(AssertUnwindSafe(|| self.go_on(world))).unwrap_or_else(|_| self.panicked())
+    }
+
+    fn panicked(&mut self) -> Option<Fired<'r>> {
+        let rule = self.at.take().and_then(|number| self.rules.list.get(number as usize));
+        self.ended = rule.is_none();
+        let first = self.current.is_none_or(|(_, action)| action <= 1);
+        rule.map(|rule| self.failed(rule, first, "it panicked; the log says where".to_owned()))
+    }
+
+    fn go_on(&mut self, world: &dyn World) -> Option<Fired<'r>> {
         while !self.ended {
             if let Some((number, action)) = self.current {
                 if let Some(fired) = self.carry_out(number, action, world) {
@@ -86,6 +114,7 @@ impl<'r> Judgement<'r> {
 
     /// The next rule that the message could fit.
     fn candidate(&mut self, world: &dyn World) -> Option<u32> {
+        self.at = None;
         let view = self.view(world);
         let list = self.rules.index.list(view.kind, self.scene.direction, view.method);
         let number = list.and_then(|list| list.next(self.next, view.name.as_deref()));
@@ -96,6 +125,7 @@ impl<'r> Judgement<'r> {
 
     /// Whether the message fits the rule; then its actions are next.
     fn look_at(&mut self, number: u32, world: &dyn World) -> Option<Fired<'r>> {
+        self.at = Some(number);
         let rule = self.rules.list.get(number as usize)?;
         match rule.condition.holds(&self.view(world)) {
             Ok(true) if rule.counting.as_ref().is_none_or(|counting| counting.takes(world)) => {
@@ -108,6 +138,7 @@ impl<'r> Judgement<'r> {
     }
 
     fn carry_out(&mut self, number: u32, action: usize, world: &dyn World) -> Option<Fired<'r>> {
+        self.at = Some(number);
         let rule = self.rules.list.get(number as usize)?;
         let fired = |step| Fired { rule: &rule.name, first: action == 0, step };
         let Some(wanted) = rule.actions.get(action) else {

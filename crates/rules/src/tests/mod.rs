@@ -62,6 +62,41 @@ fn fired(rules: &Rules, text: &str, direction: Direction, asked: Option<&Asked>)
     std::iter::from_fn(|| judgement.next(&Still)).map(|fired| (fired.rule.to_owned(), fired.step)).collect()
 }
 
+/// A world that is out of order.
+struct Broken;
+
+impl World for Broken {
+    fn now(&self) -> SystemTime {
+        panic!("no clock")
+    }
+
+    fn random(&self) -> [u8; 16] {
+        panic!("no dice")
+    }
+}
+
+#[test]
+fn a_panic_costs_what_the_rule_says_that_its_failures_cost() {
+    for (fail, then) in [("closed", false), ("open", true)] {
+        let yaml = format!(
+            "[{{name: r, fail: {fail}, do: [{{tag: a}}, {{delay: {{from: 1s, to: 2s}}}}, {{tag: never}}]}},\n \
+             {{name: share, fail: {fail}, when: {{share: 0.5}}, do: [{{tag: b}}]}},\n {{name: last, do: [{{block: x}}]}}]"
+        );
+        let rules = compile(&yaml).unwrap();
+        for _ in 0..1_000 {
+            let scene = Scene { direction: Direction::ToServer, facts: &FACTS, asked: None, took: None };
+            let mut judgement = rules.judge(message(CALL), scene);
+            let steps: Vec<_> = std::iter::from_fn(|| judgement.next(&Broken))
+                .map(|fired| (fired.rule.to_owned(), fired.first, fired.step))
+                .collect();
+            let failed = |step: &Step| matches!(step, Step::Failed { open, .. } if *open == then);
+            assert!(steps[0].1 && !steps[1].1 && failed(&steps[1].2), "{steps:?}");
+            let shown: Vec<_> = steps.iter().map(|(rule, ..)| rule.as_str()).collect();
+            assert_eq!(shown, if then { vec!["r", "r", "share", "last"] } else { vec!["r", "r"] });
+        }
+    }
+}
+
 /// Whether a rule with this condition fits: a call, its answer (a tool's own error), an error, progress on the way.
 fn fits(when: &str) -> [bool; 4] {
     let rules = compile(&format!("[{{name: r, when: {when}, stop: true}}]")).unwrap();
