@@ -28,6 +28,7 @@ mod pages;
 mod peers;
 mod ported;
 mod program;
+mod recording;
 mod replay_peers;
 mod replays;
 mod restart;

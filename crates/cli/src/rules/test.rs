@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::output::Listing;
 use crate::process::Process;
 use crate::tape::files::{self, TapeFiles};
+use crate::tape::key_args::KeyArgs;
 use crate::tape::reading::{self, Part, Reading, Stop};
 
 /// Run rules over tapes and say for each message which of them fit and what they would do
@@ -31,6 +32,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
     #[command(flatten)]
+    keys: KeyArgs,
+    #[command(flatten)]
     data: DataArgs,
     #[command(flatten)]
     listing: Listing,
@@ -48,7 +51,8 @@ impl Args {
     pub(super) fn run(&self, process: &Process) -> Result<(), Failure> {
         let (_, rules) = super::read(&self.file)?;
         let tapes = TapeFiles::of(self.tapes.clone()).paths(self.record.as_ref(), &self.data, process)?;
-        reading::printing(&tapes, "judging", |reading, out| {
+        let keys = self.keys.keys(&self.data, process)?;
+        reading::printing(&tapes, keys, "judging", |reading, out| {
             let mut findings = Findings::new(&rules);
             for tape in &tapes {
                 self.tape(tape, &rules, &mut findings, reading, out)?;

@@ -44,7 +44,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// List the tapes of a directory
-    List(Listing),
+    List(ListArgs),
     Show(show::Args),
     Search(search::Args),
     Stats(stats::Args),
@@ -59,22 +59,30 @@ enum Action {
     Rm(remove::Args),
 }
 
+#[derive(Debug, clap::Args)]
+struct ListArgs {
+    #[command(flatten)]
+    keys: KeyArgs,
+    #[command(flatten)]
+    listing: Listing,
+}
+
 impl Args {
     pub(crate) fn run(&self, process: &Process) -> Result<(), Failure> {
         let paths = |tapes: &TapeFiles| tapes.paths(self.record.as_ref(), &self.data, process);
         let paths_or_all = |tapes: &TapeFiles| tapes.paths_or_all(self.record.as_ref(), &self.data, process);
         let keys = |args: &KeyArgs| args.keys(&self.data, process);
         match &self.action {
-            Action::List(listing) => {
+            Action::List(args) => {
                 let dir = self.data.tapes(self.record.as_ref(), process)?;
-                output::print(&list(&dir, listing)?)
+                output::print(&list(&dir, &keys(&args.keys)?, &args.listing)?)
             }
-            Action::Show(args) => args.run(&paths(&args.tapes)?, process),
-            Action::Search(args) => args.run(&paths_or_all(&args.tapes)?, process),
-            Action::Stats(args) => args.run(&paths_or_all(&args.tapes)?),
+            Action::Show(args) => args.run(&paths(&args.tapes)?, keys(&args.keys)?, process),
+            Action::Search(args) => args.run(&paths_or_all(&args.tapes)?, keys(&args.keys)?, process),
+            Action::Stats(args) => args.run(&paths_or_all(&args.tapes)?, keys(&args.keys)?),
             Action::Export(args) => args.run(&paths(&args.tapes)?, &keys(&args.keys)?),
             Action::Import(args) => args.run(self.data.tapes(self.record.as_ref(), process).ok().as_deref()),
-            Action::Validate(args) => args.run(&paths(&args.tapes)?),
+            Action::Validate(args) => args.run(&paths(&args.tapes)?, &keys(&args.keys)?),
             Action::Redact(args) => args.run(&paths(&args.tapes)?, &keys(&args.keys)?),
             Action::Merge(args) => args.run(&paths(&args.tapes)?, &keys(&args.keys)?),
             Action::Cut(args) => args.run(&paths(&args.tapes)?, &keys(&args.keys)?),
@@ -88,8 +96,8 @@ fn redactor(secrets: &Secrets) -> Result<Redactor, Failure> {
     Redactor::new(secrets).map_err(|cause| Failure::caused("redaction cannot be set up", cause))
 }
 
-fn list(dir: &Path, listing: &Listing) -> Result<String, Failure> {
-    let tapes = shadowcat_tape::list(dir, &Keys::default())
+fn list(dir: &Path, keys: &Keys, listing: &Listing) -> Result<String, Failure> {
+    let tapes = shadowcat_tape::list(dir, keys)
         .map_err(|cause| Failure::caused(format!("{}: the tapes cannot be listed", dir.display()), cause))?;
     Ok(listing.text(&tapes, ["TAPE", "BEGUN", "MESSAGES", "LOST", "SIZE", "STATE"], row, described))
 }

@@ -27,6 +27,7 @@ impl From<io::Error> for Stop {
 /// end.
 pub(crate) fn printing(
     tapes: &[PathBuf],
+    keys: Keys,
     what: &'static str,
     print: impl FnOnce(&mut Reading, &mut dyn Write) -> Result<(), Stop>,
 ) -> Result<(), Failure> {
@@ -38,7 +39,7 @@ pub(crate) fn printing(
     let rows = progress.beside(stdout);
     let mut out: Box<dyn Write> =
         if is_watched { Box::new(LineWriter::new(rows)) } else { Box::new(BufWriter::new(rows)) };
-    let mut reading = Reading::new(progress);
+    let mut reading = Reading::new(keys, progress);
     let printed = print(&mut reading, &mut *out).and_then(|()| Ok(out.flush()?));
     reading.end(printed)
 }
@@ -100,8 +101,8 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    pub(super) fn new(progress: Progress) -> Self {
-        Self { keys: Keys::default(), progress, done: 0, damage: None }
+    pub(super) fn new(keys: Keys, progress: Progress) -> Self {
+        Self { keys, progress, done: 0, damage: None }
     }
 
     /// What came of it.

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use shadowcat_filter::Filter;
-use shadowcat_tape::{Call, Frame};
+use shadowcat_tape::{Call, Frame, Keys};
 
 use super::files::{self, TapeFiles};
+use super::key_args::KeyArgs;
 use super::reading::{self, Event, Part, Reading, Stop};
 use super::timeline::{Paint, Timeline};
 use crate::failure::Failure;
@@ -28,6 +29,8 @@ pub(super) struct Args {
     #[command(flatten)]
     pub(super) tapes: TapeFiles,
     #[command(flatten)]
+    pub(super) keys: KeyArgs,
+    #[command(flatten)]
     part: Part,
     /// Show the messages themselves below each call
     #[arg(long)]
@@ -45,9 +48,9 @@ fn help() -> String {
 }
 
 impl Args {
-    pub(super) fn run(&self, tapes: &[PathBuf], process: &Process) -> Result<(), Failure> {
+    pub(super) fn run(&self, tapes: &[PathBuf], keys: Keys, process: &Process) -> Result<(), Failure> {
         let (mut found, paint) = (false, Paint::of(process));
-        reading::printing(tapes, "searching", |reading, out| {
+        reading::printing(tapes, keys, "searching", |reading, out| {
             found = self.tapes(tapes, paint, reading, out)?;
             Ok(())
         })?;

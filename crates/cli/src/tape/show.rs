@@ -4,9 +4,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use shadowcat_filter::Filter;
-use shadowcat_tape::Record;
+use shadowcat_tape::{Keys, Record};
 
 use super::files::TapeFiles;
+use super::key_args::KeyArgs;
 use super::reading::{self, Event, Part, Reading, Stop};
 use super::timeline::{Paint, Timeline};
 use crate::failure::Failure;
@@ -20,6 +21,8 @@ use crate::process::Process;
 pub(super) struct Args {
     #[command(flatten)]
     pub(super) tapes: TapeFiles,
+    #[command(flatten)]
+    pub(super) keys: KeyArgs,
     /// Only the calls that fit this expression; `shadowcat tape search --help` lists its operators
     #[arg(long, value_name = "EXPR", conflicts_with = "messages")]
     filter: Option<Filter>,
@@ -36,13 +39,13 @@ pub(super) struct Args {
 }
 
 impl Args {
-    pub(super) fn run(&self, tapes: &[PathBuf], process: &Process) -> Result<(), Failure> {
+    pub(super) fn run(&self, tapes: &[PathBuf], keys: Keys, process: &Process) -> Result<(), Failure> {
         if self.listing.is_json() && self.filter.is_some() {
             let way_out = "prints all records; for calls that fit use `shadowcat tape search EXPR --json`";
             return Err(Failure::usage(format!("tape show: JSON {way_out}")));
         }
         let paint = Paint::of(process);
-        reading::printing(tapes, "reading", |reading, out| self.tapes(tapes, paint, reading, out))
+        reading::printing(tapes, keys, "reading", |reading, out| self.tapes(tapes, paint, reading, out))
     }
 
     /// Prints all that is whole.

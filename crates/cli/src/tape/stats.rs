@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 use shadowcat_filter::Filter;
-use shadowcat_tape::{Call, Frame, render};
+use shadowcat_tape::{Call, Frame, Keys, render};
 use time::OffsetDateTime;
 
 use super::files::TapeFiles;
+use super::key_args::KeyArgs;
 use super::reading::{self, Event, Part, Reading, Stop};
 use crate::failure::Failure;
 use crate::output::{self, Listing};
@@ -31,6 +32,8 @@ const OTHERS: &str = "(others)";
 pub(super) struct Args {
     #[command(flatten)]
     pub(super) tapes: TapeFiles,
+    #[command(flatten)]
+    pub(super) keys: KeyArgs,
     /// Only the calls that fit this expression; `shadowcat tape search --help` lists its operators
     #[arg(long, value_name = "EXPR")]
     filter: Option<Filter>,
@@ -41,8 +44,8 @@ pub(super) struct Args {
 }
 
 impl Args {
-    pub(super) fn run(&self, tapes: &[PathBuf]) -> Result<(), Failure> {
-        reading::printing(tapes, "counting", |reading, out| self.tapes(tapes, reading, out))
+    pub(super) fn run(&self, tapes: &[PathBuf], keys: Keys) -> Result<(), Failure> {
+        reading::printing(tapes, keys, "counting", |reading, out| self.tapes(tapes, reading, out))
     }
 
     pub(super) fn tapes(

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use shadowcat_tape::{Fault, FaultKind, Keys, ReadError, Repaired, Report, Summary};
 
 use super::files::TapeFiles;
+use super::key_args::KeyArgs;
 use crate::failure::Failure;
 use crate::output::{self, Listing};
 use crate::progress::Progress;
@@ -18,6 +19,8 @@ use crate::progress::Progress;
 pub(super) struct Args {
     #[command(flatten)]
     pub(super) tapes: TapeFiles,
+    #[command(flatten)]
+    pub(super) keys: KeyArgs,
     /// Write a copy of each damaged tape, `NAME.repaired.tape.jsonl` beside it, with all that is whole
     #[arg(long)]
     repair: bool,
@@ -36,10 +39,10 @@ struct Found {
 }
 
 impl Args {
-    pub(super) fn run(&self, tapes: &[PathBuf]) -> Result<(), Failure> {
+    pub(super) fn run(&self, tapes: &[PathBuf], keys: &Keys) -> Result<(), Failure> {
         let mut found = Vec::new();
         for tape in tapes {
-            found.push(self.look(tape)?);
+            found.push(self.look(tape, keys)?);
         }
         if self.listing.is_json() {
             output::print(&format!("{:#}\n", Value::Array(found.iter().map(described).collect())))?;
@@ -58,9 +61,9 @@ impl Args {
         }
     }
 
-    fn look(&self, path: &Path) -> Result<Found, Failure> {
+    fn look(&self, path: &Path, keys: &Keys) -> Result<Found, Failure> {
         let is_being_written = shadowcat_tape::is_being_written(path).unwrap_or(false);
-        let mut reader = open(path)?;
+        let mut reader = open(path, keys)?;
         let report = {
             let mut progress = progress(path, "checking");
             shadowcat_tape::validate(&mut reader, &mut |at| progress.at(at))
@@ -68,7 +71,7 @@ impl Args {
         let is_damaged = report.faults.iter().any(|fault| !is_being_written || !is_torn(fault));
         let mut found = Found { path: path.to_owned(), report, is_damaged, is_being_written, repaired: None };
         if self.repair && is_damaged && !is_being_written {
-            found.repaired = Some(repair(path)?);
+            found.repaired = Some(repair(path, keys)?);
         }
         Ok(found)
     }
@@ -78,17 +81,17 @@ fn is_torn(fault: &Fault) -> bool {
     matches!(fault.kind, FaultKind::Unreadable(ReadError::Torn { .. }))
 }
 
-fn repair(path: &Path) -> Result<(PathBuf, u64, Summary), Failure> {
+fn repair(path: &Path, keys: &Keys) -> Result<(PathBuf, u64, Summary), Failure> {
     let copy = beside(path);
     let mut progress = progress(path, "repairing");
-    let done = shadowcat_tape::repair(&mut open(path)?, &copy, &mut |at| progress.at(at));
+    let done = shadowcat_tape::repair(&mut open(path, keys)?, &copy, &mut |at| progress.at(at));
     let Repaired { dropped, summary, .. } =
         done.map_err(|cause| Failure::caused(format!("{}: cannot be repaired", path.display()), cause))?;
     Ok((copy, dropped, summary))
 }
 
-fn open(path: &Path) -> Result<shadowcat_tape::Reader<shadowcat_tape::Source>, Failure> {
-    shadowcat_tape::open(path, &Keys::default())
+fn open(path: &Path, keys: &Keys) -> Result<shadowcat_tape::Reader<shadowcat_tape::Source>, Failure> {
+    shadowcat_tape::open(path, keys)
         .map_err(|cause| Failure::caused(format!("{}: cannot be read", path.display()), cause))
 }
 
@@ -198,10 +201,10 @@ mod tests {
     fn a_sound_tape_is_said_to_be_sound() {
         let dir = tempfile::tempdir().unwrap();
         let path = tape(dir.path());
-        let found = args(true).look(&path).unwrap();
+        let found = args(true).look(&path, &Keys::default()).unwrap();
         assert_eq!(told(&found), format!("{}: sound, 0 messages, 2 lost while recording\n", path.display()));
         assert_eq!(described(&found)["sound"], true);
-        assert!(args(false).run(&[path]).is_ok());
+        assert!(args(false).run(&[path], &Keys::default()).is_ok());
     }
 
     #[test]
@@ -212,17 +215,17 @@ mod tests {
         let second = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
         bytes[second + 30] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
-        let failure = args(false).run(std::slice::from_ref(&path)).unwrap_err();
+        let failure = args(false).run(std::slice::from_ref(&path), &Keys::default()).unwrap_err();
         assert!(failure.told().contains("--repair"), "{}", failure.told());
 
-        let found = args(true).look(&path).unwrap();
+        let found = args(true).look(&path, &Keys::default()).unwrap();
         assert!(told(&found).contains(&format!("line 2 at byte {second} is damaged")), "{}", told(&found));
         assert_eq!(described(&found)["faults"][0]["fault"], "damaged");
         let (copy, dropped, _) = found.repaired.unwrap();
         assert_eq!((copy.file_name().unwrap().to_str().unwrap(), dropped), ("a.repaired.tape.jsonl", 1));
-        assert!(args(false).run(&[copy]).is_ok());
+        assert!(args(false).run(&[copy], &Keys::default()).is_ok());
         assert_eq!(std::fs::read(&path).unwrap(), bytes);
-        assert!(args(true).run(&[path]).unwrap_err().told().contains("is there already"));
+        assert!(args(true).run(&[path], &Keys::default()).unwrap_err().told().contains("is there already"));
     }
 
     #[test]
@@ -232,7 +235,7 @@ mod tests {
         let mut bytes = std::fs::read(tape.path()).unwrap();
         bytes.extend_from_slice(b"{\"crc\":");
         std::fs::write(tape.path(), bytes).unwrap();
-        let found = args(true).look(&tape.path()).unwrap();
+        let found = args(true).look(&tape.path(), &Keys::default()).unwrap();
         assert!(!found.is_damaged && told(&found).ends_with("; it is being written\n"), "{}", told(&found));
     }
 }

@@ -21,7 +21,7 @@ fn shown(path: &Path, listing: Listing) -> Result<String, Failure> {
     let mut out = Vec::new();
     let mut args = show::Args::default();
     args.listing = listing;
-    let mut reading = Reading::new(Progress::over(0, "reading"));
+    let mut reading = Reading::new(Keys::default(), Progress::over(0, "reading"));
     let printed = args.tapes(&[path.to_owned()], Paint::of(&Process::new([])), &mut reading, &mut out);
     reading.end(printed).map(|()| String::from_utf8(out).unwrap())
 }
@@ -31,10 +31,15 @@ fn tapes_are_listed_with_their_state() {
     let (dir, path) = tapes();
     let name = path.file_name().unwrap().to_str().unwrap().to_owned();
     for listing in [Listing::default(), Listing::as_json()] {
-        let listed = list(dir.path(), &listing).unwrap();
+        let listed = list(dir.path(), &Keys::default(), &listing).unwrap();
         assert!(listed.contains(&name) && listed.contains('Z'), "{listed}");
     }
-    assert!(list(&dir.path().join("none"), &Listing::default()).unwrap_err().told().contains("none"));
+    assert!(
+        list(&dir.path().join("none"), &Keys::default(), &Listing::default())
+            .unwrap_err()
+            .told()
+            .contains("none")
+    );
 }
 
 #[test]

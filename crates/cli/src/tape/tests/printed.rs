@@ -100,7 +100,7 @@ fn printed(line: &str) -> String {
 /// What is printed of one tape.
 fn of(path: PathBuf, line: &str) -> String {
     let (tapes, paint) = ([path], Paint::of(&Process::new([])));
-    let (mut reading, mut out) = (Reading::new(Progress::over(0, "reading")), Vec::new());
+    let (mut reading, mut out) = (Reading::new(Keys::default(), Progress::over(0, "reading")), Vec::new());
     let words = shlex::split(line).unwrap();
     let done = match Line::try_parse_from(std::iter::once("tape".to_owned()).chain(words)).unwrap().action {
         Action::Show(args) => args.tapes(&tapes, paint, &mut reading, &mut out),
