@@ -184,7 +184,7 @@ mod tests {
             .collect();
         for excuse in BY_NATURE {
             let between_eras = excuse.columns.iter().any(|column| bridged.contains(column));
-            assert_eq!(excuse.says.is_some(), between_eras, "{}", excuse.scenario);
+            assert!(excuse.says.is_some() || !between_eras, "{} has no sentence", excuse.scenario);
         }
     }
 }

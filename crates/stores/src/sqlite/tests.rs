@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_protocol::Revision;
-use shadowcat_session::{Handshake, Health, SessionId, Sessions, SessionsLimits, State, contract};
+use shadowcat_session::{
+    CacheLimits, Handshake, Health, SessionId, Sessions, SessionsLimits, State, contract,
+};
 use tempfile::TempDir;
 
 use super::*;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 fn folder() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -143,6 +145,10 @@ async fn ten_thousand_events_at_once_stay_bounded_and_all_reach_the_file() {
     let store = Arc::new(SqliteStore::open(&path).unwrap());
     let mut limits = SessionsLimits::default();
     limits.write.pending_max = WAITING_MAX;
+    // What finds no place in the queue waits in the cache.
+    limits.cache = CacheLimits { records_max: EVENTS, bytes_max: 64 * 1024 * 1024 };
+    // Each write is synced to the disk, and a busy machine's may take a good part of a second for that.
+    limits.write.batch_max = 500;
     let (sessions, worker) = Sessions::new(Arc::clone(&store) as _, limits);
     let owner = Tasks::new();
     owner.spawn(worker.run(owner.stop_signal()));
