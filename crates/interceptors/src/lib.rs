@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `calls.rs` | counts and times every exchange, and writes a line about each into the log |
 //! | `deadline.rs` | ends what takes too long |
+//! | `judged/` | the way of a message, and then of its replies, past whoever decides over each |
 //! | `mirror.rs` | checks mirrored arguments for servers that see no headers |
 //! | `rules/` | carries out what the operator's rules ask for |
 //!
@@ -11,6 +12,7 @@
 
 pub mod calls;
 pub mod deadline;
+mod judged;
 pub mod mirror;
 pub mod rules;
 

@@ -1,15 +1,14 @@
 //! One message judged by the rules, and what is to become of it.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
-use shadowcat_pipeline::{Broken, Direction, Envelope, Origin, PeerId, Refusal, RefusalKind};
-use shadowcat_protocol::{Era, Id, Message, Request, Response};
-use shadowcat_rules::{self as rules, Asked, Facts, Fired, Outcome, Scene, Step, World};
+use shadowcat_pipeline::{Broken, Direction, Envelope, Origin, Refusal, RefusalKind};
+use shadowcat_protocol::{Id, Message, Request, Response};
+use shadowcat_rules::{self as rules, Asked, Fired, Outcome, Scene, Step};
 use tokio::time::Instant;
 
 use super::book::Edition;
-use super::withdrawn::Waiting;
+use crate::judged::{Changed, Fate, Judge, Surroundings, Waiter, Waiting, facts};
 
 /// What a message is judged with, and then its replies.
 pub(super) struct Exchange {
@@ -17,79 +16,14 @@ pub(super) struct Exchange {
     origin: Arc<Origin>,
     server: Arc<str>,
     headers: Vec<(Box<str>, Box<str>)>,
-    waiting: Arc<Waiting>,
-    /// The request of a client, which it may withdraw.
-    request: Option<(PeerId, Id)>,
+    waiter: Waiter,
     asked: Option<Asked>,
     begun: Instant,
 }
 
-/// What is to become of a message.
-pub(super) enum Fate {
-    GoesOn(Message, Changed),
-    Refused(Refusal),
-    /// This takes its place, or that of its answer.
-    Answered(Message),
-    /// It does not go on.
-    Gone,
-    /// Nor does anything else of its exchange.
-    Silent,
-    /// Nobody waits for it.
-    Withdrawn,
-}
-
-/// What rules changed.
-#[derive(Default)]
-pub(super) struct Changed {
-    /// Anything of the message itself.
-    pub(super) is_any: bool,
-    /// Its headers, if they were changed.
-    pub(super) headers: Option<Vec<(Box<str>, Box<str>)>>,
-}
-
-impl Exchange {
-    pub(super) fn new(
-        edition: Arc<Edition>,
-        envelope: &Envelope,
-        server: &Arc<str>,
-        waiting: &Arc<Waiting>,
-    ) -> Self {
-        // What a server asks and withdraws never comes this far: its replies are dropped.
-        let is_client = envelope.direction == Direction::ToServer;
-        let id = envelope.request_id().filter(|_| is_client);
-        Self {
-            edition,
-            origin: Arc::clone(&envelope.origin),
-            server: Arc::clone(server),
-            headers: envelope.headers.clone(),
-            waiting: Arc::clone(waiting),
-            request: id.map(|id| (envelope.origin.peer, id.clone())),
-            asked: None,
-            begun: Instant::now(),
-        }
-    }
-
-    pub(super) fn headers(&self) -> &[(Box<str>, Box<str>)] {
-        &self.headers
-    }
-
-    pub(super) fn concerns_replies(&self, request: &Request, direction: Direction) -> bool {
-        self.edition.rules.concerns_replies(request, direction)
-    }
-
-    /// From here on messages are the replies to this request.
-    pub(super) fn asks(&mut self, asked: Asked) {
-        self.asked = Some(asked);
-    }
-
-    /// Waits until the request is withdrawn, which may be never.
-    pub(super) async fn silence<T>(&self) -> Option<T> {
-        self.waiting.during(self.request.as_ref(), std::future::pending()).await
-    }
-
-    /// Sends a message through the rules; what takes time is waited for.
-    pub(super) async fn judge(&self, message: Message, direction: Direction) -> Fate {
-        let facts = self.facts();
+impl Judge for Exchange {
+    async fn judge(&self, message: Message, direction: Direction) -> Fate {
+        let facts = facts(&self.origin, &self.server, &self.headers);
         let took = self.asked.is_some().then(|| self.begun.elapsed());
         let scene = Scene { direction, facts: &facts, asked: self.asked.as_ref(), took };
         let mut judgement = self.edition.rules.judge(message, scene);
@@ -105,7 +39,7 @@ impl Exchange {
                 | Step::Stop
                 | Step::Failed { open: true, .. } => {}
                 Step::Delay(delay) => {
-                    if !self.wait(delay).await {
+                    if self.waiter.during(tokio::time::sleep(delay)).await.is_none() {
                         return Fate::Withdrawn;
                     }
                 }
@@ -116,24 +50,34 @@ impl Exchange {
         Fate::GoesOn(judgement.into_message(), Changed { is_any: is_changed, headers })
     }
 
-    /// Whether the request still stands at the end of the wait.
-    async fn wait(&self, delay: Duration) -> bool {
-        self.waiting.during(self.request.as_ref(), tokio::time::sleep(delay)).await.is_some()
+    fn concerns_replies(&self, request: &Request, direction: Direction) -> bool {
+        self.edition.rules.concerns_replies(request, direction)
     }
 
-    fn facts(&self) -> Facts<'_> {
-        let origin = &*self.origin;
-        Facts {
-            session: origin.session.as_ref().map(|session| &*session.0),
-            principal: origin.principal.as_ref().map(|principal| &*principal.0),
-            server: Some(&self.server),
-            transport: origin.transport.as_str(),
-            revision: origin.revision.as_str(),
-            era: match origin.revision.era() {
-                Era::Legacy => "legacy",
-                Era::Modern => "modern",
-            },
-            headers: &self.headers,
+    fn asks(&mut self, request: Request) {
+        self.asked = Some(Asked::new(request));
+    }
+
+    fn waiter(&self) -> &Waiter {
+        &self.waiter
+    }
+}
+
+impl Exchange {
+    pub(super) fn new(
+        edition: Arc<Edition>,
+        envelope: &Envelope,
+        server: &Arc<str>,
+        waiting: &Arc<Waiting>,
+    ) -> Self {
+        Self {
+            edition,
+            origin: Arc::clone(&envelope.origin),
+            server: Arc::clone(server),
+            headers: envelope.headers.clone(),
+            waiter: Waiter::new(waiting, envelope),
+            asked: None,
+            begun: Instant::now(),
         }
     }
 
@@ -218,22 +162,5 @@ fn response(id: &Id, outcome: &Outcome) -> Response {
     match outcome {
         Outcome::Result(result) => Response::result(id, result),
         Outcome::Error(error) => Response::error(Some(id), error),
-    }
-}
-
-/// The clock and the dice of this process.
-struct Surroundings;
-
-impl World for Surroundings {
-    fn now(&self) -> SystemTime {
-        SystemTime::now()
-    }
-
-    fn random(&self) -> [u8; 16] {
-        let mut random = [0; 16];
-        if let Err(error) = getrandom::fill(&mut random) {
-            tracing::error!(%error, "the system gives no randomness");
-        }
-        random
     }
 }

@@ -2,7 +2,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use shadowcat_pipeline::{Chain, Form, Head, Origin, PeerId, RefusalKind, Service, Transport};
-use shadowcat_protocol::{Id, Notification, Request, Response, Revision};
+use shadowcat_protocol::{Id, Notification, Request, Response, Revision, method};
 use shadowcat_rules::written;
 use tokio::time::{Instant, timeout};
 

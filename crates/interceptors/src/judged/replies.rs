@@ -4,22 +4,28 @@ use async_trait::async_trait;
 use shadowcat_pipeline::{Direction, Gate, Refusal, RefusalKind, Replies};
 use shadowcat_protocol::Message;
 
-use super::exchange::{Exchange, Fate};
+use super::{Fate, Judge};
 
 /// Judges the replies to one request.
-pub(super) struct Judged {
-    exchange: Exchange,
+pub(super) struct Judged<J> {
+    judge: J,
     direction: Direction,
 }
 
-impl Judged {
-    pub(super) fn new(exchange: Exchange, direction: Direction) -> Self {
-        Self { exchange, direction }
+impl<J: Judge> Judged<J> {
+    pub(super) fn new(judge: J, direction: Direction) -> Self {
+        Self { judge, direction }
+    }
+
+    /// Nothing comes any more, and nothing ends: whoever set a limit for the exchange ends it.
+    async fn silence(&self, behind: &mut Replies) -> Option<Result<Message, Refusal>> {
+        *behind = Replies::none();
+        self.judge.waiter().silence().await
     }
 }
 
 #[async_trait]
-impl Gate for Judged {
+impl<J: Judge> Gate for Judged<J> {
     async fn next(&mut self, behind: &mut Replies) -> Option<Result<Message, Refusal>> {
         loop {
             let message = match behind.next().await? {
@@ -27,7 +33,7 @@ impl Gate for Judged {
                 Err(refusal) => return Some(Err(refusal)),
             };
             let is_answer = matches!(message, Message::Response(_));
-            match self.exchange.judge(message, self.direction).await {
+            match self.judge.judge(message, self.direction).await {
                 Fate::GoesOn(message, _) | Fate::Answered(message) => return Some(Ok(message)),
                 // What is refused on the way to the answer only does not come.
                 Fate::Refused(refusal) if is_answer || is_broken(&refusal) => return Some(Err(refusal)),
@@ -40,30 +46,22 @@ impl Gate for Judged {
     }
 }
 
-impl Judged {
-    /// Nothing comes any more, and nothing ends: whoever set a limit for the exchange ends it.
-    async fn silence(&self, behind: &mut Replies) -> Option<Result<Message, Refusal>> {
-        *behind = Replies::none();
-        self.exchange.silence().await
-    }
-}
-
 fn is_broken(refusal: &Refusal) -> bool {
     matches!(refusal.kind, RefusalKind::Broken(_))
 }
 
 /// No answer at all, to a request that went nowhere.
-pub(super) struct Silent(Exchange);
+pub(super) struct Silent<J>(J);
 
-impl Silent {
-    pub(super) fn new(exchange: Exchange) -> Self {
-        Self(exchange)
+impl<J: Judge> Silent<J> {
+    pub(super) fn new(judge: J) -> Self {
+        Self(judge)
     }
 }
 
 #[async_trait]
-impl Gate for Silent {
+impl<J: Judge> Gate for Silent<J> {
     async fn next(&mut self, _: &mut Replies) -> Option<Result<Message, Refusal>> {
-        self.0.silence().await
+        self.0.waiter().silence().await
     }
 }

@@ -1,0 +1,125 @@
+//! What is common to all that decide over each message of an exchange, one by one: the message itself, and then each of its
+//! replies in its turn. Who decides, and by what, is the business of a [`Judge`].
+//!
+//! | file | holds |
+//! |---|---|
+//! | `replies.rs` | the gates that replies pass |
+//! | `withdrawn.rs` | who waits here, and learns that nobody waits for him |
+
+mod replies;
+mod withdrawn;
+
+use std::time::SystemTime;
+
+use shadowcat_pipeline::{Direction, Envelope, Next, Origin, Refusal, Replies};
+use shadowcat_protocol::{Era, Message, Request};
+use shadowcat_rules::{Facts, World};
+
+use replies::{Judged, Silent};
+pub(crate) use withdrawn::{Waiter, Waiting};
+
+/// Decides over the messages of one exchange.
+pub(crate) trait Judge: Send + Sync + 'static {
+    /// What is to become of a message; what takes time is waited for.
+    fn judge(&self, message: Message, direction: Direction) -> impl Future<Output = Fate> + Send;
+
+    /// Whether anything that comes back for this request could be of concern.
+    fn concerns_replies(&self, request: &Request, direction: Direction) -> bool;
+
+    /// From here on messages are the replies to this request.
+    fn asks(&mut self, request: Request);
+
+    /// The wait of whoever began the exchange.
+    fn waiter(&self) -> &Waiter;
+}
+
+/// What is to become of a message.
+pub(crate) enum Fate {
+    GoesOn(Message, Changed),
+    Refused(Refusal),
+    /// This takes its place, or that of its answer.
+    Answered(Message),
+    /// It does not go on.
+    Gone,
+    /// Nor does anything else of its exchange.
+    Silent,
+    /// Nobody waits for it.
+    Withdrawn,
+}
+
+/// What was changed.
+#[derive(Default)]
+pub(crate) struct Changed {
+    /// Anything of the message itself.
+    pub(crate) is_any: bool,
+    /// Its headers, if they were changed.
+    pub(crate) headers: Option<Vec<(Box<str>, Box<str>)>>,
+}
+
+/// Judges a message, and what comes back for it.
+pub(crate) async fn pass<J: Judge>(
+    mut judge: J,
+    envelope: Envelope,
+    next: Next<'_>,
+) -> Result<Replies, Refusal> {
+    let request = match &envelope.message {
+        Message::Request(request) => Some(request.clone()),
+        Message::Notification(_) | Message::Response(_) => None,
+    };
+    let Envelope { message, direction, origin, headers, is_changed } = envelope;
+    let (message, changed) = match judge.judge(message, direction).await {
+        Fate::GoesOn(message, changed) => (message, changed),
+        Fate::Refused(refusal) => return Err(refusal),
+        Fate::Answered(message) => return Ok(Replies::one(message)),
+        // It has its place in the order of messages: those behind it are not held up.
+        Fate::Silent | Fate::Gone if request.is_some() => {
+            return Ok(Replies::none().through(Silent::new(judge)));
+        }
+        Fate::Silent | Fate::Gone | Fate::Withdrawn => return Ok(Replies::none()),
+    };
+    let headers = changed.headers.unwrap_or(headers);
+    let is_changed = is_changed || changed.is_any;
+    let envelope = Envelope { message, direction, origin, headers, is_changed };
+    let Some(request) = request.filter(|request| judge.concerns_replies(request, direction)) else {
+        return next.run(envelope).await;
+    };
+    judge.asks(request);
+    Ok(next.run(envelope).await?.through(Judged::new(judge, direction.back())))
+}
+
+/// What conditions of rules are asked about an exchange.
+pub(crate) fn facts<'a>(
+    origin: &'a Origin,
+    server: &'a str,
+    headers: &'a [(Box<str>, Box<str>)],
+) -> Facts<'a> {
+    Facts {
+        session: origin.session.as_ref().map(|session| &*session.0),
+        principal: origin.principal.as_ref().map(|principal| &*principal.0),
+        server: Some(server),
+        transport: origin.transport.as_str(),
+        revision: origin.revision.as_str(),
+        era: match origin.revision.era() {
+            Era::Legacy => "legacy",
+            Era::Modern => "modern",
+        },
+        headers,
+    }
+}
+
+/// The clock and the dice of this process.
+pub(crate) struct Surroundings;
+
+impl World for Surroundings {
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn random(&self) -> [u8; 16] {
+        let mut random = [0; 16];
+        if let Err(error) = getrandom::fill(&mut random) {
+            tracing::error!(%error, "the system gives no randomness");
+        }
+        random
+    }
+}
