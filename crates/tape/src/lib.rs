@@ -27,7 +27,7 @@
 //! | `export/` | tapes in the formats of other tools |
 //! | `import/` | recordings of other tools, made tapes |
 //! | `outcome.rs` | how an answer turned out |
-//! | `subject.rs` | what a filter can ask of a call |
+//! | `subject.rs` | what a filter can ask of a call, and of one message |
 //! | `render.rs` | frames and calls as lines for people |
 
 mod calls;
@@ -71,11 +71,12 @@ pub use list::{Listed, State, files, list};
 pub use open::{OpenError, Source, Start, open, open_at};
 pub use outcome::Outcome;
 pub use reader::{Place, ReadError, Reader};
-pub use record::{Action, ClientSide, End, Frame, Header, Kind, Lost, Record, UpstreamSide};
+pub use record::{Action, BadFrame, ClientSide, End, Frame, Header, Kind, Lost, Record, UpstreamSide};
 pub use recorder::Recorder;
 pub use redact::{BadSecret, Redacted, Redactor, RedactorError, Secrets};
 pub use reel::{Rotate, is_being_written};
 pub use repair::{RepairError, Repaired, repair};
 pub use select::{Sample, Scope};
+pub use subject::Seen;
 pub use tape::{CreateError, Health, Monitor, Settings, Stats, Summary, Tap, Tape};
 pub use validate::{Fault, FaultKind, Report, validate};

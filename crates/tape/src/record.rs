@@ -3,7 +3,7 @@
 //! Names of transports, revisions and the like are words here, not enums: a tape from a newer program may know more of
 //! them, and a reader shows what stands there.
 
-use crate::line::{MAJOR, MINOR};
+use crate::line::{self, MAJOR, MINOR};
 use std::borrow::Cow;
 
 use shadowcat_pipeline::Direction;
@@ -97,7 +97,20 @@ pub struct Frame {
     pub message: String,
 }
 
+/// A text is no frame.
+#[derive(Debug, thiserror::Error)]
+#[error("not the frame of a tape: {0}")]
+pub struct BadFrame(String);
+
 impl Frame {
+    /// The frame of an object with the members of a tape's line; a checksum among them is not looked at.
+    ///
+    /// # Errors
+    /// When a member that each frame has is missing, or is another thing.
+    pub fn parse(object: &str) -> Result<Self, BadFrame> {
+        line::unsealed_frame(object).map_err(|fault| BadFrame(fault.to_string()))
+    }
+
     /// What a request or notification is about: the tool or prompt by name, the resource by URI, the task by id.
     pub fn name(&self) -> Option<Cow<'_, str>> {
         name(&self.message)

@@ -74,6 +74,17 @@ fn a_frame_of_any_kind_reads_as_it_was_written() {
 }
 
 #[test]
+fn a_frame_is_read_from_its_object_alone() {
+    let line = frame_line(CALL);
+    let line = std::str::from_utf8(&line).unwrap().trim_end();
+    let without_checksum = format!("{{{}", &line[BODY..]);
+    for object in [line, &without_checksum] {
+        assert_eq!(Frame::parse(object).unwrap(), frame_of(CALL));
+    }
+    assert!(Frame::parse("{}").unwrap_err().to_string().contains("seq"));
+}
+
+#[test]
 fn small_records_read_as_they_were_written() {
     let gap = Lost { since: 4, count: 2, reason: "queue".to_owned() };
     let mut line = Vec::new();
