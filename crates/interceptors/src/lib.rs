@@ -6,17 +6,20 @@
 //! | `deadline.rs` | ends what takes too long |
 //! | `judged/` | the way of a message, and then of its replies, past whoever decides over each |
 //! | `mirror.rs` | checks mirrored arguments for servers that see no headers |
+//! | `pause/` | holds messages until a person decides |
 //! | `rules/` | carries out what the operator's rules ask for |
 //!
-//! The recorder stands in the same chain and lives with the tape. Limits and pauses get their files here.
+//! The recorder stands in the same chain and lives with the tape. Limits get their file here.
 
 pub mod calls;
 pub mod deadline;
 mod judged;
 pub mod mirror;
+pub mod pause;
 pub mod rules;
 
 pub use calls::{CallMetrics, Calls};
 pub use deadline::Deadline;
 pub use mirror::Mirror;
+pub use pause::{Lot, PauseMetrics};
 pub use rules::{RuleMetrics, Rules};

@@ -15,6 +15,7 @@
 //! | `rules.rs`, `index.rs` | compiled rules, and which of them a message could fit |
 //! | `scene.rs`, `view.rs` | a message and what is known around it |
 //! | `condition/` | whether a message fits a rule |
+//! | `meant.rs` | a condition without a rule around it |
 //! | `counting.rs` | conditions that count: `every`, `after`, `share` |
 //! | `action/` | what rules do, compiled |
 //! | `judgement.rs` | one message on its way through the rules |
@@ -25,6 +26,7 @@ mod counting;
 mod fault;
 mod index;
 mod judgement;
+mod meant;
 mod rules;
 mod scene;
 mod strict;
@@ -37,6 +39,7 @@ pub mod written;
 pub use action::{Outcome, Pause, Step};
 pub use fault::Fault;
 pub use judgement::{Fired, Judgement};
+pub use meant::Meant;
 pub use rules::Rules;
 pub use scene::{Asked, Facts, Kind, Scene};
 pub use world::World;

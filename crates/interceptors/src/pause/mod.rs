@@ -1,0 +1,29 @@
+//! Holds messages until a person decides: those that fit a breakpoint, that a rule pauses, or that need an approval.
+//!
+//! The [`Lot`] is where they wait. It can be listed, watched and decided upon while messages pass; it has no task of its
+//! own, because whoever sent a message waits for it.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `lot.rs` | where messages wait, and its bounds |
+//! | `held.rs` | what is held, and why |
+//! | `verdict.rs` | what is to become of it, who says so, and what cannot be said |
+//! | `breakpoints.rs` | which messages are held |
+//! | `feed.rs` | what happens, for whoever watches |
+//! | `metrics.rs` | what is counted |
+
+mod breakpoints;
+mod feed;
+mod held;
+mod lot;
+mod metrics;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+pub use breakpoints::{BREAKPOINTS_MAX, Breakpoint, BreakpointError};
+pub use feed::{Feed, Happened, Heard};
+pub use held::{BreakpointId, Cause, Held, HeldId, Stopped, Terms};
+pub use lot::{Lot, Settings};
+pub use metrics::PauseMetrics;
+pub use verdict::{By, DecideError, Decision, Released, Verdict, Wanted};
