@@ -13,7 +13,12 @@ pub(crate) struct Moment {
 
 impl Moment {
     pub(crate) fn now() -> Self {
-        Self { steady: Instant::now(), wall: SystemTime::now() }
+        Self::at(Instant::now())
+    }
+
+    /// This moment, read off the steady clock just now.
+    pub(crate) fn at(steady: Instant) -> Self {
+        Self { steady, wall: SystemTime::now() }
     }
 }
 

@@ -12,6 +12,8 @@
 //! | `record.rs` | the records as values |
 //! | `line/` | a record as a line and back, and the checksum |
 //! | `recorder.rs` | the interceptor |
+//! | `encode.rs` | a message that was noted, as a frame |
+//! | `feed/` | those who watch what passes |
 //! | `queue.rs` | between the data path and the writer thread |
 //! | `tape.rs`, `writer.rs`, `spool` | a tape being written: its handle, its thread, its bytes on the way to the disk |
 //! | `select/` | which exchanges are recorded, where not all are |
@@ -33,7 +35,9 @@
 mod calls;
 mod clock;
 mod edit;
+mod encode;
 pub mod export;
+mod feed;
 mod file;
 pub mod import;
 mod index;
@@ -63,6 +67,7 @@ mod writer;
 
 pub use calls::{Call, Calls};
 pub use edit::{EditError, Selection, cut, header, merge, redact};
+pub use feed::{Audience, Feed, FullHouse, Shown, Watching};
 pub use file::{FileError, TapeFile};
 pub use index::{Index, Point, beside as index_beside};
 pub use keeper::Keep;

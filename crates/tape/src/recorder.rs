@@ -8,7 +8,7 @@ use shadowcat_pipeline::{Direction, Envelope, Interceptor, Next, Origin, Refusal
 use shadowcat_protocol::Message;
 
 use crate::clock::Moment;
-use crate::queue::Queue;
+use crate::feed::Audience;
 
 /// What a frame costs in memory besides its message; the queue's bound in bytes counts it.
 const FRAME_OVERHEAD: usize = 256;
@@ -19,7 +19,7 @@ const FRAME_OVERHEAD: usize = 256;
 /// write one tape from several places of the chain; `hop` tells their frames apart.
 #[derive(Clone, Debug)]
 pub struct Recorder {
-    queue: Arc<Queue>,
+    audience: Audience,
     hops: Hops,
     passed: Passed,
 }
@@ -65,9 +65,9 @@ impl Captured {
 }
 
 impl Recorder {
-    pub(crate) fn new(queue: Arc<Queue>, hop: &'static str) -> Self {
+    pub(crate) fn new(audience: Audience, hop: &'static str) -> Self {
         let hops = Hops { to_server: hop, to_client: hop };
-        Self { queue, hops, passed: Passed::AsWritten }
+        Self { audience, hops, passed: Passed::AsWritten }
     }
 
     /// The same, where exchanges that a server begins pass at another hop: what is outermost for clients is innermost for
@@ -91,7 +91,7 @@ impl Interceptor for Recorder {
     }
 
     async fn intercept(&self, envelope: Envelope, next: Next<'_>) -> Result<Replies, Refusal> {
-        self.queue.room().await;
+        self.audience.room().await;
         let exchange = Exchange::begin(self, &envelope);
         match next.run(envelope).await {
             Ok(replies) => Ok(replies.inspect(move |reply| exchange.reply(reply))),
@@ -105,7 +105,7 @@ impl Interceptor for Recorder {
 
 /// What the replies of one envelope are noted with.
 struct Exchange {
-    queue: Arc<Queue>,
+    audience: Audience,
     hop: &'static str,
     passed: Passed,
     back: Direction,
@@ -116,13 +116,13 @@ struct Exchange {
 
 impl Exchange {
     fn begin(recorder: &Recorder, envelope: &Envelope) -> Self {
-        let moment = Moment::now();
+        let asked = Instant::now();
         let hop = match envelope.direction {
             Direction::ToServer => recorder.hops.to_server,
             Direction::ToClient => recorder.hops.to_client,
         };
-        recorder.queue.push(Captured {
-            moment,
+        recorder.audience.tell(|| Captured {
+            moment: Moment::at(asked),
             hop,
             direction: envelope.direction,
             origin: Arc::clone(&envelope.origin),
@@ -133,41 +133,44 @@ impl Exchange {
             rules: envelope.origin.deeds.take().into(),
         });
         Self {
-            queue: Arc::clone(&recorder.queue),
+            audience: recorder.audience.clone(),
             hop,
             passed: recorder.passed,
             back: envelope.direction.back(),
             origin: Arc::clone(&envelope.origin),
             id: envelope.request_id().cloned(),
-            asked: moment.steady,
+            asked,
         }
     }
 
     fn reply(&self, reply: &Result<Message, Refusal>) {
         match reply {
-            Ok(message) => self.push(message.clone(), None),
+            Ok(message) => self.tell(|| message.clone(), None),
             Err(refusal) => self.refusal(refusal),
         }
     }
 
     /// The frame holds what the peer is told, not the cause, which is for the log only.
     fn refusal(&self, refusal: &Refusal) {
-        let told = Message::Response(refusal.response(self.id.as_ref()));
-        self.push(told, Some(refusal.kind.reason()));
+        let told = || Message::Response(refusal.response(self.id.as_ref()));
+        self.tell(told, Some(refusal.kind.reason()));
     }
 
-    fn push(&self, message: Message, refused: Option<&'static str>) {
-        let answers = matches!(message, Message::Response(_));
-        self.queue.push(Captured {
-            moment: Moment::now(),
-            hop: self.hop,
-            direction: self.back,
-            origin: Arc::clone(&self.origin),
-            message,
-            passed: self.passed,
-            refused,
-            asked: answers.then_some(self.asked),
-            rules: self.origin.deeds.take().into(),
+    fn tell(&self, message: impl FnOnce() -> Message, refused: Option<&'static str>) {
+        self.audience.tell(|| {
+            let message = message();
+            let answers = matches!(message, Message::Response(_));
+            Captured {
+                moment: Moment::now(),
+                hop: self.hop,
+                direction: self.back,
+                origin: Arc::clone(&self.origin),
+                message,
+                passed: self.passed,
+                refused,
+                asked: answers.then_some(self.asked),
+                rules: self.origin.deeds.take().into(),
+            }
         });
     }
 }

@@ -9,6 +9,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::clock::Moment;
+use crate::encode::Encoder;
+use crate::feed::Audience;
 use crate::keeper::{Keep, Keeper};
 use crate::keys::Key;
 use crate::queue::{Bounds, Queue};
@@ -197,9 +199,8 @@ impl Tape {
             taken_seq: 0,
             keeper,
             select: Select::new(settings.scope),
-            redactor,
+            encoder: Encoder { redactor, begun },
             tap: settings.tap,
-            begun,
             told,
         };
         let thread = std::thread::Builder::new()
@@ -216,7 +217,11 @@ impl Tape {
 
     /// An interceptor that records onto this tape; `hop` names its place in the chain (`edge`, `wire`).
     pub fn recorder(&self, hop: &'static str) -> Recorder {
-        Recorder::new(Arc::clone(&self.monitor.queue), hop)
+        Recorder::new(Audience::of(self), hop)
+    }
+
+    pub(crate) fn queue(&self) -> Arc<Queue> {
+        Arc::clone(&self.monitor.queue)
     }
 
     /// A handle that can only look.

@@ -1,6 +1,5 @@
 //! The writer thread of a tape: redacts, writes lines, and tells what it has done.
 
-use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,18 +7,16 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::clock::{Moment, micros};
+use crate::encode::Encoder;
 use crate::keeper::Keeper;
-use crate::line::{self, FrameLine, SideLine};
+use crate::line;
 use crate::queue::{Entry, Queue};
-use crate::record::{Kind, Lost, Record};
-use crate::recorder::{Captured, Passed};
-use crate::redact::Redactor;
+use crate::record::{Lost, Record};
+use crate::recorder::Captured;
 use crate::reel::{Current, Reel};
 use crate::select::Select;
 use crate::spool::Spool;
 use crate::tape::Tap;
-use shadowcat_pipeline::ExchangeId;
 
 /// The longest sleep of a writer that has nothing to do.
 const SLEEP_MAX: Duration = Duration::from_mins(1);
@@ -36,9 +33,8 @@ pub(crate) struct Writer {
     pub(crate) taken_seq: u64,
     pub(crate) keeper: Option<Keeper>,
     pub(crate) select: Option<Select>,
-    pub(crate) redactor: Option<Redactor>,
+    pub(crate) encoder: Encoder,
     pub(crate) tap: Option<Tap>,
-    pub(crate) begun: Moment,
     pub(crate) told: Arc<Told>,
 }
 
@@ -194,48 +190,10 @@ impl Writer {
         self.turn(now);
         self.current.seq += 1;
         line.clear();
-        self.encode(self.current.seq, captured, line);
+        self.encoder.frame(self.current.seq, captured, |frame| line::frame(frame, line));
         self.show(line);
         self.current.spool.frame(self.current.seq, line, now);
         line.shrink_to(LINE_BYTES_KEPT);
-    }
-
-    fn encode(&self, seq: u64, captured: &Captured, out: &mut Vec<u8>) {
-        let text = captured.message.to_line();
-        // Checked first: the lossy way goes character by character, and a parsed message never needs it.
-        let message = str::from_utf8(&text).map_or_else(|_| String::from_utf8_lossy(&text), Cow::Borrowed);
-        let method = captured.message.method();
-        let redacted = self.redactor.as_ref().map(|redactor| redactor.json(&message));
-        let safe_method = method.map(|method| match &self.redactor {
-            Some(redactor) => redactor.text(method).text,
-            None => method.into(),
-        });
-        let origin = &captured.origin;
-        let frame = FrameLine {
-            seq,
-            at_us: micros(captured.moment.steady.saturating_duration_since(self.begun.steady)),
-            time: captured.moment.wall.into(),
-            hop: captured.hop,
-            direction: captured.direction,
-            exchange: origin.exchange.get(),
-            related: origin.related.map(ExchangeId::get),
-            session: origin.session.as_ref().map(|session| &*session.0),
-            client: SideLine::new(origin.transport, origin.revision),
-            upstream: origin
-                .upstream
-                .get()
-                .map(|side| (&*side.name, SideLine::new(side.transport, side.revision))),
-            kind: Kind::of(&captured.message),
-            method: safe_method.as_deref(),
-            action: action(captured),
-            reason: captured.refused,
-            rules: captured.rules.iter().map(|rule| &**rule).collect(),
-            took_us: captured.asked.map(|asked| micros(captured.moment.steady.duration_since(asked))),
-            redactions: redacted.as_ref().map_or(0, |redacted| redacted.count),
-            unfolded: text.len() != captured.message.text().len(),
-            message: redacted.as_ref().map_or(message.as_bytes(), |redacted| redacted.text.as_bytes()),
-        };
-        line::frame(&frame, out);
     }
 
     /// The tap is given what a reader of the file will see, by the reader's own code.
@@ -287,13 +245,5 @@ impl Totals {
         self.frames += written.frames;
         self.bytes += written.bytes;
         self.untaken += spool.untaken();
-    }
-}
-
-fn action(captured: &Captured) -> &'static str {
-    match (captured.refused, captured.passed) {
-        (Some(_), _) => "refused",
-        (None, Passed::AsWritten) => "passed",
-        (None, Passed::Translated) => "translated",
     }
 }

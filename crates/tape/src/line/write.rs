@@ -119,21 +119,30 @@ pub(crate) fn header(header: &Header, out: &mut Vec<u8>) {
 
 /// Appends a frame line.
 pub(crate) fn frame(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
-    line(out, |out| {
-        put(out, format_args!(r#""record":"frame","seq":{},"at_us":{},"time":""#, frame.seq, frame.at_us));
-        push_rfc3339(frame.time, out);
-        out.push(b'"');
-        text(out, "hop", frame.hop);
-        plain(out, "direction", direction(frame.direction));
-        sides(frame, out);
-        plain(out, "kind", frame.kind.as_str());
-        if let Some(method) = frame.method {
-            text(out, "method", method);
-        }
-        action(frame, out);
-        out.extend_from_slice(br#","message":"#);
-        out.extend_from_slice(frame.message);
-    });
+    line(out, |out| members(frame, out));
+}
+
+/// Appends a frame as an object without checksum and line end.
+pub(crate) fn unsealed(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
+    out.push(b'{');
+    members(frame, out);
+    out.push(b'}');
+}
+
+fn members(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
+    put(out, format_args!(r#""record":"frame","seq":{},"at_us":{},"time":""#, frame.seq, frame.at_us));
+    push_rfc3339(frame.time, out);
+    out.push(b'"');
+    text(out, "hop", frame.hop);
+    plain(out, "direction", direction(frame.direction));
+    sides(frame, out);
+    plain(out, "kind", frame.kind.as_str());
+    if let Some(method) = frame.method {
+        text(out, "method", method);
+    }
+    action(frame, out);
+    out.extend_from_slice(br#","message":"#);
+    out.extend_from_slice(frame.message);
 }
 
 /// Appends a line that says what is missing here.

@@ -20,9 +20,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::api::ApiEndpoint;
 use super::gate::TurnedAway;
 use super::stall::Stall;
-use super::{Body, Endpoint, Gate, Incomer, Pages, PagesEndpoint, plain};
+use super::{Api, Body, Endpoint, Gate, Incomer, Pages, PagesEndpoint, plain};
 use crate::http::HttpListener;
 use crate::sse::SseListener;
 use crate::tcp;
@@ -59,7 +60,11 @@ pub struct HttpServer {
     address: SocketAddr,
     settings: ServerSettings,
     endpoints: Vec<Box<dyn Endpoint>>,
+    turned_away: TurnAway,
 }
+
+/// How somebody is told that they are turned away.
+type TurnAway = Box<dyn Fn(u16, &str) -> Response<Body> + Send + Sync>;
 
 /// Why the server could not start.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +85,8 @@ impl HttpServer {
             Ok((listener, address))
         };
         let (listener, address) = bound.await.map_err(|cause| ServeError { address, cause })?;
-        Ok(Self { listener, address, settings, endpoints: Vec::new() })
+        let turned_away = Box::new(|status, sentence: &str| plain(status, format!("{sentence}\n")));
+        Ok(Self { listener, address, settings, endpoints: Vec::new(), turned_away })
     }
 
     /// The address it listens on.
@@ -95,11 +101,24 @@ impl HttpServer {
         self
     }
 
+    /// The same server with an API, which has it for itself.
+    #[must_use]
+    pub fn serving_api(mut self, api: Arc<dyn Api>) -> Self {
+        self.endpoints = vec![Box::new(ApiEndpoint(Arc::clone(&api)))];
+        self.turned_away =
+            Box::new(move |status, sentence| ApiEndpoint::turned_away(&*api, status, sentence));
+        self
+    }
+
     /// Serves until `stop`, then lets every connection finish the exchange it is in. The connections are tasks of
     /// `tasks`, whose owner waits for them.
     pub async fn run(self, tasks: Tasks, stop: CancellationToken) {
         let places = Arc::new(Semaphore::new(self.settings.connections_max));
-        let site = Arc::new(Site { settings: self.settings, endpoints: self.endpoints });
+        let site = Arc::new(Site {
+            settings: self.settings,
+            endpoints: self.endpoints,
+            turned_away: self.turned_away,
+        });
         loop {
             let accepted = async {
                 let place = Arc::clone(&places).acquire_owned().await;
@@ -126,6 +145,7 @@ impl HttpServer {
 struct Site {
     settings: ServerSettings,
     endpoints: Vec<Box<dyn Endpoint>>,
+    turned_away: TurnAway,
 }
 
 impl Site {
@@ -160,8 +180,12 @@ impl Site {
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let origin = match self.settings.gate.check(request.headers()) {
             Ok(origin) => origin.cloned(),
-            Err(TurnedAway::Host) => return plain(403, "this server does not answer for that Host\n"),
-            Err(TurnedAway::Origin) => return plain(403, "this server does not serve that Origin\n"),
+            Err(TurnedAway::Host) => {
+                return (self.turned_away)(403, "this server does not answer for that Host");
+            }
+            Err(TurnedAway::Origin) => {
+                return (self.turned_away)(403, "this server does not serve that Origin");
+            }
         };
         let incomer = Incomer::new(request);
         let response = if incomer.method == Method::OPTIONS && origin.is_some() {

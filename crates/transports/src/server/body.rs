@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use http_body::Frame;
@@ -28,6 +29,7 @@ pub(crate) enum Body {
     Cut(Option<Bytes>),
     Session(Box<SessionEvents>),
     Stateless(Box<StatelessEvents>),
+    Events(Box<Events>),
 }
 
 impl Body {
@@ -51,6 +53,7 @@ impl http_body::Body for Body {
             }
             Self::Session(events) => events.poll_bytes(context),
             Self::Stateless(events) => events.poll_bytes(context),
+            Self::Events(events) => events.poll_bytes(context),
         };
         next.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
@@ -64,7 +67,9 @@ impl http_body::Body for Body {
             Self::Full(text) => {
                 http_body::SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
             }
-            Self::Cut(_) | Self::Session(_) | Self::Stateless(_) => http_body::SizeHint::default(),
+            Self::Cut(_) | Self::Session(_) | Self::Stateless(_) | Self::Events(_) => {
+                http_body::SizeHint::default()
+            }
         }
     }
 }
@@ -273,6 +278,36 @@ impl StatelessEvents {
     }
 }
 
+/// Events of an API, as they come.
+pub(crate) struct Events {
+    events: Option<BoxStream<'static, sse::Event>>,
+    keep_alive: KeepAlive,
+}
+
+impl Events {
+    pub(super) fn new(events: BoxStream<'static, sse::Event>, keep_alive: Duration) -> Self {
+        Self { events: Some(events), keep_alive: KeepAlive::new(keep_alive) }
+    }
+
+    fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let mut frame = BytesMut::new();
+        while let Some(events) = &mut self.events
+            && frame.len() < FRAME_BYTES
+        {
+            match events.poll_next_unpin(context) {
+                Poll::Ready(Some(event)) => sse::encode(&event, &mut frame),
+                Poll::Ready(None) => self.events = None,
+                Poll::Pending => break,
+            }
+        }
+        if !frame.is_empty() {
+            self.keep_alive.reset();
+            return Poll::Ready(Some(frame.freeze()));
+        }
+        if self.events.is_none() { Poll::Ready(None) } else { self.keep_alive.poll(context) }
+    }
+}
+
 /// The result a server gives a subscription it ends by itself (2026-07-28 subscriptions).
 pub(crate) fn subscription_end(id: &Id) -> shadowcat_protocol::Response {
     let id_json = id.as_json();
@@ -282,7 +317,7 @@ pub(crate) fn subscription_end(id: &Id) -> shadowcat_protocol::Response {
     shadowcat_protocol::Response::result(id, &result)
 }
 
-fn event_stream(body: Body) -> Response<Body> {
+pub(super) fn event_stream(body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));

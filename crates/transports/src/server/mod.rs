@@ -3,6 +3,7 @@
 //! What a path means is for the endpoints; nothing here knows MCP.
 
 mod accept;
+mod api;
 mod body;
 mod gate;
 mod reply;
@@ -19,24 +20,32 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
 pub use accept::{HttpServer, ServeError, ServerSettings};
+pub use api::{Api, Reply};
 pub(crate) use body::{Body, SessionEvents, StatelessEvents, subscription_end};
 pub use gate::{BadOrigin, Gate};
 pub(crate) use reply::{json, message, plain, refusal, with_header};
 
 /// A request past the gate, its body not yet read.
-pub(crate) struct Incomer {
-    pub(crate) method: Method,
-    pub(crate) path: String,
-    pub(crate) query: Option<String>,
-    pub(crate) headers: HeaderMap,
+pub struct Incomer {
+    /// The method.
+    pub method: Method,
+    /// The path, as it was sent.
+    pub path: String,
+    /// What stands behind the question mark.
+    pub query: Option<String>,
+    /// The headers.
+    pub headers: HeaderMap,
     body: Incoming,
 }
 
 /// Why a body was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BodyError {
+pub enum BodyError {
+    /// It is longer than it may be.
     TooLarge,
+    /// It did not come in time.
     TooSlow,
+    /// It did not come to its end.
     Cut,
 }
 
@@ -53,7 +62,7 @@ impl Incomer {
     }
 
     /// The single value of a header as text; `None` if it is absent, doubled or not ASCII.
-    pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
+    pub fn header(&self, name: &HeaderName) -> Option<&str> {
         let mut values = self.headers.get_all(name).iter();
         let first = values.next()?;
         if values.next().is_some() {
@@ -63,7 +72,7 @@ impl Incomer {
     }
 
     /// Reads the body up to `max` bytes within `deadline`. What its length announces as too large is not read at all.
-    pub(crate) async fn read_body(&mut self, max: usize, deadline: Duration) -> Result<Bytes, BodyError> {
+    pub async fn read_body(&mut self, max: usize, deadline: Duration) -> Result<Bytes, BodyError> {
         let announced = self.header(&CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
         if announced.is_some_and(|length| length > max as u64) {
             return Err(BodyError::TooLarge);

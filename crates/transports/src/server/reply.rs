@@ -20,7 +20,7 @@ pub(crate) fn json(status: u16, text: Bytes) -> Response<Body> {
     response
 }
 
-fn typed(status: u16, content_type: &'static str, text: Bytes) -> Response<Body> {
+pub(super) fn typed(status: u16, content_type: &'static str, text: Bytes) -> Response<Body> {
     let mut response = Response::new(Body::full(text));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -1,0 +1,67 @@
+//! A message that was noted, as a frame: redacted, and in the words of the format.
+
+use std::borrow::Cow;
+
+use shadowcat_pipeline::ExchangeId;
+
+use crate::clock::{Moment, micros};
+use crate::line::{FrameLine, SideLine};
+use crate::record::Kind;
+use crate::recorder::{Captured, Passed};
+use crate::redact::Redactor;
+
+/// Makes frames of what one tape, or one audience, is told.
+#[derive(Debug)]
+pub(crate) struct Encoder {
+    pub(crate) redactor: Option<Redactor>,
+    /// When its time began.
+    pub(crate) begun: Moment,
+}
+
+impl Encoder {
+    /// Hands the frame of this message to `write`.
+    pub(crate) fn frame(&self, seq: u64, captured: &Captured, write: impl FnOnce(&FrameLine<'_>)) {
+        let text = captured.message.to_line();
+        // Checked first: the lossy way goes character by character, and a parsed message never needs it.
+        let message = str::from_utf8(&text).map_or_else(|_| String::from_utf8_lossy(&text), Cow::Borrowed);
+        let method = captured.message.method();
+        let redacted = self.redactor.as_ref().map(|redactor| redactor.json(&message));
+        let safe_method = method.map(|method| match &self.redactor {
+            Some(redactor) => redactor.text(method).text,
+            None => method.into(),
+        });
+        let origin = &captured.origin;
+        write(&FrameLine {
+            seq,
+            at_us: micros(captured.moment.steady.saturating_duration_since(self.begun.steady)),
+            time: captured.moment.wall.into(),
+            hop: captured.hop,
+            direction: captured.direction,
+            exchange: origin.exchange.get(),
+            related: origin.related.map(ExchangeId::get),
+            session: origin.session.as_ref().map(|session| &*session.0),
+            client: SideLine::new(origin.transport, origin.revision),
+            upstream: origin
+                .upstream
+                .get()
+                .map(|side| (&*side.name, SideLine::new(side.transport, side.revision))),
+            kind: Kind::of(&captured.message),
+            method: safe_method.as_deref(),
+            action: action(captured),
+            reason: captured.refused,
+            rules: captured.rules.iter().map(|rule| &**rule).collect(),
+            took_us: captured.asked.map(|asked| micros(captured.moment.steady.duration_since(asked))),
+            redactions: redacted.as_ref().map_or(0, |redacted| redacted.count),
+            unfolded: text.len() != captured.message.text().len(),
+            message: redacted.as_ref().map_or(message.as_bytes(), |redacted| redacted.text.as_bytes()),
+        });
+    }
+}
+
+fn action(captured: &Captured) -> &'static str {
+    match (captured.refused, captured.passed) {
+        (Some(_), _) => "refused",
+        (None, Passed::AsWritten) => "passed",
+        (None, Passed::Translated) => "translated",
+    }
+}
