@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::forms::some;
+use super::word::allow_words;
 use super::{OneOrMany, Span};
 
 /// One thing to do with a message.
@@ -14,7 +15,8 @@ use super::{OneOrMany, Span};
 /// Paths are JSONPaths from `$`: the params of requests and notifications, the result of answers. Texts may be
 /// templates, such as `{{ request.params.arguments.path }}`.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(remote = "Self", rename_all = "snake_case")]
+#[schemars(transform = allow_words)]
 pub enum Action {
     /// Puts a value in each of these places; a member that is not there is added.
     Set(BTreeMap<String, Value>),
@@ -34,11 +36,11 @@ pub enum Action {
     Mock(Mock),
     /// Lets the message wait: `200ms`, or a time at random: `{from: 1s, to: 2s}`.
     Delay(Delay),
-    /// Lets the message vanish; written `drop: true`.
+    /// Lets the message vanish; written `drop: true`, or `drop` alone.
     Drop(bool),
     /// Breaks the answer.
     Fault(Broken),
-    /// Holds the message until a person lets it go.
+    /// Holds the message until a person lets it go; `pause` alone holds it as long as usual.
     Pause(Pause),
     /// Marks the exchange with these words, in logs and on tapes.
     Tag(OneOrMany<String>),

@@ -7,6 +7,7 @@ mod forms;
 mod test;
 mod units;
 mod when;
+mod word;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
