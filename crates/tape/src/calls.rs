@@ -9,6 +9,8 @@ use crate::record::{Frame, Kind, UpstreamSide};
 const OPEN_MAX: usize = 65_536;
 /// Bytes of the messages of all open calls together.
 const OPEN_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// What is kept of the deeds of rules at other hops, for each call.
+const RULES_MAX: usize = 256;
 
 /// A message of either side, and all that its exchange brought at the same hop.
 ///
@@ -21,12 +23,19 @@ pub struct Call {
     pub between: Vec<Frame>,
     /// What ended it; none for notifications, and where the tape ends before.
     pub answer: Option<Frame>,
+    /// What rules did to what went to the other side: it is noted at the hop behind them.
+    pub ruled: Vec<String>,
 }
 
 impl Call {
     /// Whether an answer is due that is not on the tape.
     pub fn is_unanswered(&self) -> bool {
         self.asked.kind == Kind::Request && self.answer.is_none()
+    }
+
+    /// All that rules did to its messages.
+    pub fn rules(&self) -> impl Iterator<Item = &str> {
+        self.ruled.iter().chain(self.frames().flat_map(|frame| &frame.rules)).map(String::as_str)
     }
 
     /// Its frames in order.
@@ -55,6 +64,13 @@ pub struct Calls {
     bytes: usize,
 }
 
+impl Call {
+    /// A message that nothing has come back for yet.
+    pub fn of(asked: Frame) -> Self {
+        Self { asked, between: Vec::new(), answer: None, ruled: Vec::new() }
+    }
+}
+
 impl Calls {
     /// For the frames of this hop: `edge` or `wire`.
     pub fn at(hop: &'static str) -> Self {
@@ -64,6 +80,10 @@ impl Calls {
     /// Takes the next frame, and gives the call that it ends, if it ends one.
     pub fn take(&mut self, frame: Frame) -> Option<Call> {
         if frame.hop != self.hop {
+            if let Some(call) = self.open.get_mut(&frame.exchange) {
+                let room = RULES_MAX.saturating_sub(call.ruled.len());
+                call.ruled.extend(frame.rules.into_iter().take(room));
+            }
             return None;
         }
         let is_full = self.open.len() >= OPEN_MAX || self.bytes + frame.message.len() > OPEN_BYTES_MAX;
@@ -81,12 +101,12 @@ impl Calls {
             }
             // The same exchange twice in one direction: a tape that was put together carelessly. Nothing is lost of it.
             Entry::Occupied(mut call) => {
-                let earlier = call.insert(Call { asked: frame, between: Vec::new(), answer: None });
+                let earlier = call.insert(Call::of(frame));
                 self.bytes = self.bytes.saturating_sub(earlier.bytes());
                 Some(earlier)
             }
             Entry::Vacant(place) => {
-                let call = Call { asked: frame, between: Vec::new(), answer: None };
+                let call = Call::of(frame);
                 if call.asked.kind == Kind::Request {
                     place.insert(call);
                     return if is_full { self.oldest() } else { None };
@@ -131,7 +151,7 @@ mod tests {
         assert_eq!(calls.take(of(2, UP, Kind::Request)), None);
         assert_eq!(calls.take(progress.clone()), None);
         let call = calls.take(answer.clone()).unwrap();
-        assert_eq!(call, Call { asked, between: vec![progress], answer: Some(answer) });
+        assert_eq!(call, Call { between: vec![progress], answer: Some(answer), ..Call::of(asked) });
         let rest: Vec<Call> = calls.rest().collect();
         assert_eq!(rest.len(), 1);
         assert!(rest[0].is_unanswered());
@@ -160,6 +180,27 @@ mod tests {
         let wire = Frame { hop: "wire".to_owned(), ..of(1, UP, Kind::Request) };
         assert_eq!(calls.take(wire), None);
         assert_eq!(calls.rest().count(), 0);
+    }
+
+    #[test]
+    fn what_rules_did_behind_the_client_is_told_with_its_call() {
+        let by_rule = |hop: &str, exchange, direction, kind, rule: &str| Frame {
+            hop: hop.to_owned(),
+            rules: vec![rule.to_owned()],
+            ..of(exchange, direction, kind)
+        };
+        let mut calls = Calls::at("edge");
+        assert_eq!(calls.take(of(1, UP, Kind::Request)), None);
+        assert_eq!(calls.take(by_rule("wire", 1, UP, Kind::Request, "a: edit")), None);
+        assert_eq!(calls.take(by_rule("wire", 2, UP, Kind::Notification, "none of it")), None);
+        for _ in 0..RULES_MAX {
+            assert_eq!(calls.take(by_rule("edge", 1, DOWN, Kind::Notification, "b: delay")), None);
+            assert_eq!(calls.take(by_rule("wire", 1, UP, Kind::Response, "c: edit")), None);
+        }
+        let call = calls.take(by_rule("edge", 1, DOWN, Kind::Response, "d: mock")).unwrap();
+        let rules: Vec<&str> = call.rules().collect();
+        assert_eq!((rules[..2].to_vec(), rules[RULES_MAX]), (vec!["a: edit", "c: edit"], "b: delay"));
+        assert_eq!((rules.len(), rules.last()), (RULES_MAX + RULES_MAX + 1, Some(&"d: mock")));
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub struct CallText {
     pub outcome: String,
     /// What came in between, by kind: `notifications/progress x 3`.
     pub between: Vec<String>,
+    /// What rules did, each with how often: `no-shell: block`.
+    pub rules: Vec<String>,
 }
 
 /// A call, its message and its answer together.
@@ -39,29 +41,41 @@ pub fn call(call: &Call) -> CallText {
         None => String::new(),
     };
     let answer = call.answer.as_ref();
-    let mut between: Vec<(String, usize)> = Vec::new();
-    for frame in &call.between {
-        let what = format!("{} {}", arrow(frame), visible(frame.method.as_deref().unwrap_or("?")));
-        match between.iter_mut().find(|(known, _)| *known == what) {
-            Some((_, count)) => *count += 1,
-            None => between.push((what, 1)),
-        }
-    }
-    let counted = |(what, count)| if count == 1 { what } else { format!("{what} x {count}") };
+    let between = call.between.iter();
+    let between =
+        between.map(|frame| format!("{} {}", arrow(frame), visible(frame.method.as_deref().unwrap_or("?"))));
     CallText {
         head: head(asked),
         asked: said(asked),
         took: answer.and_then(|answer| answer.took_us).map_or_else(String::new, duration),
         size: answer.map_or_else(String::new, |answer| size(answer.message.len())),
         outcome,
-        between: between.into_iter().map(counted).collect(),
+        between: counted(between),
+        rules: counted(call.rules().map(visible)),
     }
+}
+
+/// Each once, in the order of the first, with how often it comes.
+fn counted(all: impl Iterator<Item = String>) -> Vec<String> {
+    let mut counts: Vec<(String, usize)> = Vec::new();
+    for what in all {
+        match counts.iter_mut().find(|(known, _)| *known == what) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((what, 1)),
+        }
+    }
+    let told = |(what, count)| if count == 1 { what } else { format!("{what} x {count}") };
+    counts.into_iter().map(told).collect()
 }
 
 /// `12:04:05.123  a1b2c3d4  -> tools/call echo  #3`; the arrow is `~>` where the message was translated for a server of
 /// another era.
 pub fn line(frame: &Frame) -> String {
-    head(frame) + &said(frame)
+    let mut line = head(frame) + &said(frame);
+    if !frame.rules.is_empty() {
+        let _ = write!(line, "  [{}]", visible(&frame.rules.join(", ")));
+    }
+    line
 }
 
 fn head(frame: &Frame) -> String {
@@ -95,9 +109,6 @@ fn said(frame: &Frame) -> String {
         opened(frame, &mut line);
     }
     id(frame, &mut line);
-    if !frame.rules.is_empty() {
-        let _ = write!(line, "  [{}]", visible(&frame.rules.join(", ")));
-    }
     line
 }
 
@@ -248,11 +259,13 @@ mod tests {
             asked: frame(up, Kind::Request, Some("tools/call"), asked),
             between: vec![progress(), question, progress()],
             answer: Some(frame(down, Kind::Response, None, r#"{"id":3,"result":{}}"#)),
+            ruled: ["slow: delay", "slow: tag a", "slow: delay"].map(str::to_owned).into(),
         });
         assert_eq!(text.head, "12:04:05.123  a1b2c3d4  ");
         assert_eq!(text.asked, "-> tools/call slow  #3");
         assert_eq!([text.took, text.size, text.outcome], ["12 ms", "20 B", ""]);
         assert_eq!(text.between, ["<- notifications/progress x 2", "<- roots/list"]);
+        assert_eq!(text.rules, ["slow: delay x 2", "slow: tag a"]);
     }
 
     #[test]
@@ -261,6 +274,7 @@ mod tests {
             asked: frame(Direction::ToServer, kind, Some("ping"), "{}"),
             between: Vec::new(),
             answer: None,
+            ruled: Vec::new(),
         };
         assert_eq!(call(&of(Kind::Request)).outcome, "no answer");
         assert_eq!(call(&of(Kind::Notification)).outcome, "");

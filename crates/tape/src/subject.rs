@@ -173,7 +173,7 @@ mod tests {
             era: "legacy".to_owned(),
         });
         let answer = answer.map(|text| frame(Direction::ToClient, Kind::Response, None, text));
-        Call { asked, between: Vec::new(), answer }
+        Call { asked, between: Vec::new(), answer, ruled: Vec::new() }
     }
 
     #[track_caller]

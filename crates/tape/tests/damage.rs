@@ -73,6 +73,13 @@ fn a_tape_of_every_version_reads_as_it_was_meant() {
     };
     assert_eq!((header.previous.as_deref(), header.partial), (Some("11ee11ee11ee11ee"), true));
     assert_eq!(frames(&sample_of_1_1), frames(&sample("1.0.tape.jsonl")));
+    let mut ruled = frames(&sample("1.2.tape.jsonl"));
+    assert_eq!(ruled[1].rules, ["no-shell: edit", "no-shell: tag a b"]);
+    assert_eq!(ruled[6].rules, ["late: timeout"]);
+    for frame in &mut ruled {
+        frame.rules.clear();
+    }
+    assert_eq!(ruled, frames(&sample("1.1.tape.jsonl")));
     let frames = frames(&sample("1.0.tape.jsonl"));
     assert_eq!(frames.iter().map(|frame| frame.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 7, 8, 9]);
     let [call, wire, question, _, answer, _, refusal] = frames.as_slice() else { panic!("seven frames") };

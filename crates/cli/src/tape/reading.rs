@@ -4,7 +4,9 @@ use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, LineWriter, Write};
 use std::path::{Path, PathBuf};
 
 use shadowcat_filter::Filter;
-use shadowcat_tape::{Call, Calls, Keys, Lost, OpenError, Point, ReadError, Reader, Record, Source, Start};
+use shadowcat_tape::{
+    Call, Calls, Frame, Keys, Kind, Lost, OpenError, Point, ReadError, Reader, Record, Source, Start,
+};
 use time::OffsetDateTime;
 
 use super::range::Range;
@@ -76,6 +78,8 @@ impl Bounds {
 /// What is on a tape for people.
 pub(super) enum Event {
     Call(Box<Call>),
+    /// What rules made of a notification of the client, which is behind it.
+    Ruled(Box<Call>),
     Lost(Lost),
 }
 
@@ -83,7 +87,7 @@ impl Event {
     /// Whether it is one of those that are meant. Of what is missing nobody knows what it was.
     pub(super) fn fits(&self, filter: Option<&Filter>) -> bool {
         match (self, filter) {
-            (Self::Call(call), Some(filter)) => filter.matches(&**call),
+            (Self::Call(call) | Self::Ruled(call), Some(filter)) => filter.matches(&**call),
             (Self::Lost(_), Some(_)) => false,
             (_, None) => true,
         }
@@ -161,6 +165,9 @@ impl Reading {
     ) -> Result<(), Stop> {
         let mut open = Calls::at("edge");
         self.records(path, part, |record, _| match record {
+            Record::Frame(frame) if is_ruled_notification(&frame) => {
+                each(Event::Ruled(Box::new(Call::of(*frame))))
+            }
             Record::Frame(frame) => {
                 open.take(*frame).map_or(Ok(()), |call| each(Event::Call(Box::new(call))))
             }
@@ -186,4 +193,9 @@ impl Reading {
         let reader = shadowcat_tape::open_at(path, &self.keys, start, &mut |at| progress.at(done + at))?;
         Ok((reader, bounds))
     }
+}
+
+/// A call has no end to tell it at: the client's notification is over when it has passed.
+fn is_ruled_notification(frame: &Frame) -> bool {
+    frame.hop == "wire" && frame.kind == Kind::Notification && !frame.rules.is_empty()
 }

@@ -97,6 +97,8 @@ struct Found<'a> {
     name: Option<String>,
     failed: bool,
     took_us: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rules: Vec<&'a str>,
     asked: Option<&'a RawValue>,
     between: Vec<Option<&'a RawValue>>,
     answer: Option<&'a RawValue>,
@@ -111,6 +113,7 @@ fn write_json(out: &mut dyn Write, path: &Path, call: &Call) -> io::Result<()> {
         name: call.asked.name().map(std::borrow::Cow::into_owned),
         failed: call.is_failure(),
         took_us: call.took_us(),
+        rules: call.rules().collect(),
         asked: raw(&call.asked),
         between: call.between.iter().map(raw).collect(),
         answer: call.answer.as_ref().and_then(raw),

@@ -86,6 +86,7 @@ impl Args {
             match event {
                 event if !event.fits(self.filter.as_ref()) => {}
                 Event::Call(call) => timeline.call(&call, out)?,
+                Event::Ruled(call) => timeline.frame(&call.asked, out)?,
                 Event::Lost(lost) => timeline.lost(&lost, out)?,
             }
             Ok(())

@@ -61,6 +61,7 @@ impl Args {
                 match event {
                     Event::Call(call) if !self.is_meant(&call) => {}
                     Event::Call(call) => figures.count(&call),
+                    Event::Ruled(_) => {}
                     Event::Lost(lost) => figures.lost = figures.lost.saturating_add(lost.count),
                 }
                 Ok(())

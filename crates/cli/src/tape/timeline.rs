@@ -90,6 +90,9 @@ impl Timeline {
         let line = format!("{head}{asked}  {took:>FIGURE_WIDTH$}  {size:>FIGURE_WIDTH$}  {outcome}");
         writeln!(out, "{}", line.trim_end())?;
         let indent = " ".repeat(text.head.chars().count());
+        if !text.rules.is_empty() {
+            writeln!(out, "{indent}   {}", self.paint.aside(&format!("[{}]", text.rules.join(", "))))?;
+        }
         if self.is_full {
             return call.frames().try_for_each(|frame| message(frame, &indent, out));
         }

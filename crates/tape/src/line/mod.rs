@@ -12,7 +12,7 @@ pub(crate) use write::{FrameLine, SideLine, direction, end, frame, header, lost,
 
 /// A reader refuses a tape whose major version is above this.
 pub(crate) const MAJOR: u32 = 1;
-pub(crate) const MINOR: u32 = 1;
+pub(crate) const MINOR: u32 = 2;
 
 const OPEN: &[u8] = br#"{"crc":""#;
 const CLOSE: &[u8] = br#"","#;

@@ -48,7 +48,7 @@ fn check_chain(tapes: &[Vec<Record>]) -> Vec<Frame> {
         let [Record::Header(header), middle @ .., Record::End(end)] = tape.as_slice() else {
             panic!("{tape:?}")
         };
-        assert_eq!((&header.previous, header.minor), (&previous, 1));
+        assert_eq!((&header.previous, header.minor), (&previous, crate::line::MINOR));
         previous = Some(header.tape.clone());
         assert_eq!(end.frames, middle.len() as u64);
         for (place, record) in middle.iter().enumerate() {

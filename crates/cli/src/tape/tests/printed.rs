@@ -120,6 +120,37 @@ fn a_tape_is_a_timeline_of_calls() {
 }
 
 #[test]
+fn what_rules_did_stands_with_the_call_and_on_each_message() {
+    let (up, down) = (Direction::ToServer, Direction::ToClient);
+    let (asked, answer) =
+        (r#"{"id":1,"method":"tools/call","params":{"name":"a"}}"#, r#"{"id":1,"result":{}}"#);
+    let note = r#"{"method":"notifications/roots/list_changed"}"#;
+    let frame = |seq, exchange, direction, hop: &str, rules: &[&str], message| Frame {
+        hop: hop.to_owned(),
+        rules: rules.iter().map(|rule| (*rule).to_owned()).collect(),
+        ..said(seq, exchange, 0, direction, message)
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.tape.jsonl");
+    let mut tape = TapeFile::create(&path, begun(), true).unwrap();
+    for frame in [
+        frame(1, 1, up, "edge", &[], asked),
+        frame(2, 1, up, "wire", &["safe: edit", "slow: delay"], asked),
+        frame(3, 2, up, "edge", &[], note),
+        frame(4, 2, up, "wire", &["slow: delay"], note),
+        frame(5, 1, down, "wire", &[], answer),
+        frame(6, 1, down, "edge", &["slow: delay", "more: edit"], answer),
+    ] {
+        tape.frame(&frame).unwrap();
+    }
+    tape.finish().unwrap();
+    insta::assert_snapshot!("show_rules", of(path.clone(), "show"));
+    insta::assert_snapshot!("show_rules_messages", of(path.clone(), "show --messages"));
+    let found = of(path, "search '~t a' --json");
+    assert!(found.contains(r#""rules":["safe: edit","slow: delay","slow: delay","more: edit"]"#), "{found}");
+}
+
+#[test]
 fn a_part_of_a_tape_is_shown_as_far_as_it_goes() {
     insta::assert_snapshot!("show_part", printed("show --from 8 --to 11"));
     insta::assert_snapshot!("show_tail", printed("show --tail 3"));
