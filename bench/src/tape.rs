@@ -121,7 +121,7 @@ async fn record(dir: &Path, calls: u64) -> Result<(u64, u64, Duration), BenchErr
     for call in 1..=calls {
         let origin = Origin::new(PeerId::next(), Transport::Http, Revision::V2025_11_25);
         let envelope = Envelope::to_server(message.clone(), Arc::new(origin));
-        if let Ok(mut replies) = chain.run(envelope, &Echo).await {
+        if let Ok(mut replies) = chain.run(envelope, Arc::new(Echo)).await {
             while replies.next().await.is_some() {}
         }
         if call % CALLS_A_FLUSH == 0 {

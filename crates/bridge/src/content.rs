@@ -173,7 +173,8 @@ mod tests {
         let request = Request::new(&Id::from_u64(1), method, Some(params));
         let envelope =
             Envelope { direction, ..Envelope::to_server(Message::Request(request), Arc::new(origin)) };
-        let response = chain.run(envelope, &Mirror).await.unwrap().response().await.unwrap().unwrap();
+        let response =
+            chain.run(envelope, Arc::new(Mirror)).await.unwrap().response().await.unwrap().unwrap();
         let told = response.result_json().unwrap().to_owned();
         assert_eq!(counters.not_carried.get() > 0, told != params, "{told}");
         told

@@ -41,7 +41,7 @@ impl Back for ClientBack {
         origin.related = related;
         origin.upstream.get_or_init(|| from.clone());
         let envelope = Envelope::to_client(message, Arc::new(origin));
-        self.chain.run(envelope, &OutletService(Arc::clone(&live.outlet))).await
+        self.chain.run(envelope, Arc::new(OutletService(Arc::clone(&live.outlet)))).await
     }
 
     fn let_go(&self, exchange: ExchangeId, retry: Duration) {

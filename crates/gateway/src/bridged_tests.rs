@@ -99,7 +99,13 @@ fn bridged() -> Gateway {
         figures,
     });
     let modern = ModernFace::new(shared, Some(Arc::clone(&bridges)));
-    Gateway { modern, bridges: Some(bridges), connector, tasks, ..tests::gateway(&FakeServer::default()) }
+    Gateway {
+        modern: Arc::new(modern),
+        bridges: Some(bridges),
+        connector,
+        tasks,
+        ..tests::gateway(&FakeServer::default())
+    }
 }
 
 /// The response to a call of a client of this name.

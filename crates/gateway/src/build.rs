@@ -163,7 +163,7 @@ async fn assemble(plan: Plan, host: Host) -> Result<Running, StartError> {
         upstream_name: Arc::clone(&plan.upstream.name),
         rules: session_rules(&plan),
         chain,
-        modern: ModernFace::new(shared, bridges.clone()),
+        modern: Arc::new(ModernFace::new(shared, bridges.clone())),
         bridges,
         connector: upstream.connector,
         counters,

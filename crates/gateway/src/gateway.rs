@@ -41,7 +41,7 @@ pub(crate) struct Gateway {
     pub(crate) connector: Arc<dyn Connector>,
     pub(crate) counters: Arc<Counters>,
     /// The server as modern clients meet it.
-    pub(crate) modern: ModernFace,
+    pub(crate) modern: Arc<ModernFace>,
     /// What joins the eras, unless that is switched off.
     pub(crate) bridges: Option<Arc<Bridges>>,
     pub(crate) records: Arc<Sessions>,
@@ -163,7 +163,7 @@ impl Gateway {
 impl Front for Gateway {
     async fn exchange(&self, envelope: Envelope) -> Result<Replies, Refusal> {
         self.refuse_while_draining()?;
-        self.seen(self.chain.run(envelope, &self.modern).await)
+        self.seen(self.chain.run(envelope, Arc::clone(&self.modern) as _).await)
     }
 
     async fn open(&self, opening: Opening) -> Result<(Arc<Live>, Replies), Refusal> {
@@ -192,7 +192,7 @@ impl Front for Gateway {
         origin.revision = asked_revision(&request).unwrap_or(origin.revision);
         self.begin(&live, origin.revision);
         let envelope = Envelope::to_server(Message::Request(request.clone()), Arc::new(origin));
-        let mut replies = self.seen(self.chain.run(envelope, &*live.upstream).await)?;
+        let mut replies = self.seen(self.chain.run(envelope, Arc::clone(&live.upstream) as _).await)?;
         let (response, before) = first_response(&mut replies).await;
         let head = replies.head();
         let result = match &response {
@@ -224,10 +224,10 @@ impl Front for Gateway {
 
     async fn handle(&self, live: &Arc<Live>, envelope: Envelope) -> Result<Replies, Refusal> {
         if !matches!(envelope.message, Message::Request(_)) {
-            return self.chain.run(envelope, &*live.upstream).await;
+            return self.chain.run(envelope, Arc::clone(&live.upstream) as _).await;
         }
         self.refuse_while_draining()?;
-        let handled = self.seen(self.chain.run(envelope, &*live.upstream).await);
+        let handled = self.seen(self.chain.run(envelope, Arc::clone(&live.upstream) as _).await);
         if live.upstream.has_changed() {
             self.save(live).await;
         }

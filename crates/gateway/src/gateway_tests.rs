@@ -22,7 +22,7 @@ pub(super) fn gateway(server: &FakeServer) -> Gateway {
             resume_window: IDLE,
         },
         chain: Chain::default(),
-        modern: ModernFace::new(Arc::new(SharedUpstream::new(Arc::clone(&connector))), None),
+        modern: Arc::new(ModernFace::new(Arc::new(SharedUpstream::new(Arc::clone(&connector))), None)),
         bridges: None,
         connector,
         counters: Arc::default(),

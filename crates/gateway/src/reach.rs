@@ -96,7 +96,7 @@ impl Reach<'_> {
         Ok(Beyond {
             chain: Chain::new(edge.into_iter().collect()),
             connector: Arc::clone(&connected.connector),
-            modern: ModernFace::new(shared, bridges.clone()),
+            modern: Arc::new(ModernFace::new(shared, bridges.clone())),
             bridges,
             counters: Arc::clone(self.counters),
             records: Arc::clone(self.records),

@@ -248,7 +248,7 @@ mod tests {
         }
     }
 
-    async fn ended_after(end: &dyn Service) -> (usize, Duration) {
+    async fn ended_after(end: impl Service + 'static) -> (usize, Duration) {
         let chain = Chain::new(vec![Arc::new(Deadline::new(
             Settings { idle: IDLE, total: TOTAL },
             CancellationToken::new(),
@@ -257,7 +257,7 @@ mod tests {
         let request = Request::new(&Id::from_u64(1), "tools/call", None);
         let begun = Instant::now();
         let envelope = Envelope::to_server(Message::Request(request), Arc::new(origin));
-        let mut replies = match chain.run(envelope, end).await {
+        let mut replies = match chain.run(envelope, Arc::new(end)).await {
             Ok(replies) => replies,
             Err(refusal) => {
                 assert_eq!(refusal.kind, RefusalKind::UpstreamTimeout);
@@ -278,15 +278,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn silence_ends_an_exchange_at_the_idle_limit() {
-        assert_eq!(ended_after(&Slow { every: IDLE, signs: 0 }).await, (0, IDLE));
+        assert_eq!(ended_after(Slow { every: IDLE, signs: 0 }).await, (0, IDLE));
     }
 
     #[tokio::test(start_paused = true)]
     async fn progress_resets_the_idle_limit_and_not_the_total() {
-        let (seen, took) = ended_after(&Slow { every: Duration::from_millis(500), signs: usize::MAX }).await;
+        let (seen, took) = ended_after(Slow { every: Duration::from_millis(500), signs: usize::MAX }).await;
         assert_eq!(took, TOTAL);
         assert!(seen >= 19, "{seen}");
-        let (seen, took) = ended_after(&Slow { every: Duration::from_millis(500), signs: 3 }).await;
+        let (seen, took) = ended_after(Slow { every: Duration::from_millis(500), signs: 3 }).await;
         assert_eq!((seen, took), (3, Duration::from_millis(1500) + IDLE));
     }
 
@@ -309,9 +309,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_pulse_resets_the_idle_limit_and_not_the_total() {
-        let (seen, took) = ended_after(&Works(5)).await;
+        let (seen, took) = ended_after(Works(5)).await;
         assert_eq!((seen, took), (0, IDLE * 4), "the limit behind the last look at the pulse");
-        assert_eq!(ended_after(&Works(u32::MAX)).await, (0, TOTAL));
+        assert_eq!(ended_after(Works(u32::MAX)).await, (0, TOTAL));
     }
 
     struct Hangs;
@@ -325,7 +325,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_takes_the_request_and_hangs_is_ended_too() {
-        assert_eq!(ended_after(&Hangs).await, (0, IDLE));
+        assert_eq!(ended_after(Hangs).await, (0, IDLE));
     }
 
     struct Whole;
@@ -346,7 +346,7 @@ mod tests {
         let origin = Origin::new(PeerId::next(), Transport::Http, Revision::V2025_11_25);
         let request = Request::new(&Id::from_u64(1), "ping", None);
         let envelope = Envelope::to_server(Message::Request(request), Arc::new(origin));
-        assert!(chain.run(envelope, &Whole).await.unwrap().is_whole());
+        assert!(chain.run(envelope, Arc::new(Whole)).await.unwrap().is_whole());
     }
 
     #[tokio::test(start_paused = true)]
@@ -359,14 +359,14 @@ mod tests {
         let request = |method| Message::Request(Request::new(&Id::from_u64(1), method, None));
         let begun = Instant::now();
         let question = Envelope::to_client(request("elicitation/create"), Arc::clone(&origin));
-        let mut answer = chain.run(question, &Slow { every: IDLE * 5 / 2, signs: 1 }).await.unwrap();
+        let mut answer = chain.run(question, Arc::new(Slow { every: IDLE * 5 / 2, signs: 1 })).await.unwrap();
         let asked = async {
             answer.next().await.unwrap().unwrap();
             drop(answer);
         };
         let call = async {
             let call = Envelope::to_server(request("tools/call"), Arc::clone(&origin));
-            let mut replies = chain.run(call, &Slow { every: IDLE, signs: 0 }).await.unwrap();
+            let mut replies = chain.run(call, Arc::new(Slow { every: IDLE, signs: 0 })).await.unwrap();
             replies.next().await.unwrap().unwrap_err();
             begun.elapsed()
         };
@@ -376,7 +376,7 @@ mod tests {
             request("tools/call"),
             Arc::new(Origin::new(PeerId::next(), Transport::Http, Revision::V2025_11_25)),
         );
-        let mut replies = chain.run(other, &Slow { every: IDLE, signs: 0 }).await.unwrap();
+        let mut replies = chain.run(other, Arc::new(Slow { every: IDLE, signs: 0 })).await.unwrap();
         let begun = Instant::now();
         replies.next().await.unwrap().unwrap_err();
         assert_eq!(begun.elapsed(), IDLE, "another client's question is no excuse");

@@ -144,7 +144,7 @@ mod tests {
         let request = Request::new(&Id::from_u64(1), method::TOOLS_CALL, Some(params));
         let mut envelope = Envelope::to_server(Message::Request(request), Arc::new(origin));
         envelope.headers.extend(region.map(|region| ("mcp-param-region".into(), region.into())));
-        chain.run(envelope, &Child).await.map(drop).map_err(|refusal| refusal.error_object().code)
+        chain.run(envelope, Arc::new(Child)).await.map(drop).map_err(|refusal| refusal.error_object().code)
     }
 
     #[tokio::test]

@@ -32,8 +32,8 @@ impl Chain {
     }
 
     /// Sends an envelope through every step and then to `end`.
-    pub async fn run(&self, envelope: Envelope, end: &dyn Service) -> Result<Replies, Refusal> {
-        Next { steps: &self.0, end }.run(envelope).await
+    pub async fn run(&self, envelope: Envelope, end: Arc<dyn Service>) -> Result<Replies, Refusal> {
+        Next { chain: self, at: 0, end: &end }.run(envelope).await
     }
 
     /// The names of the steps in order.
@@ -45,17 +45,38 @@ impl Chain {
 /// The rest of a chain.
 #[derive(Clone, Copy)]
 pub struct Next<'a> {
-    steps: &'a [Arc<dyn Interceptor>],
-    end: &'a dyn Service,
+    chain: &'a Chain,
+    at: usize,
+    end: &'a Arc<dyn Service>,
 }
 
 impl Next<'_> {
     /// Passes the envelope on.
     pub async fn run(self, envelope: Envelope) -> Result<Replies, Refusal> {
-        match self.steps.split_first() {
-            Some((step, rest)) => step.intercept(envelope, Next { steps: rest, end: self.end }).await,
+        match self.chain.0.get(self.at) {
+            Some(step) => step.intercept(envelope, Next { at: self.at + 1, ..self }).await,
             None => self.end.handle(envelope).await,
         }
+    }
+
+    /// The same for longer than `intercept` lasts: for a step that lets those behind go ahead while its envelope waits.
+    pub fn keep(self) -> Rest {
+        Rest { chain: self.chain.clone(), at: self.at, end: Arc::clone(self.end) }
+    }
+}
+
+/// The rest of a chain, kept.
+#[derive(Clone)]
+pub struct Rest {
+    chain: Chain,
+    at: usize,
+    end: Arc<dyn Service>,
+}
+
+impl Rest {
+    /// Passes the envelope on.
+    pub async fn run(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+        Next { chain: &self.chain, at: self.at, end: &self.end }.run(envelope).await
     }
 }
 
@@ -102,11 +123,11 @@ mod tests {
         let chain = Chain::new(vec![Arc::new(Deny("outer")), Arc::new(Deny("inner"))]);
         assert_eq!(chain.names().collect::<Vec<_>>(), ["outer", "inner"]);
         let request = Request::new(&Id::from_u64(1), "ping", None);
-        let mut replies = chain.run(envelope(Message::Request(request)), &Echo).await.unwrap();
+        let mut replies = chain.run(envelope(Message::Request(request)), Arc::new(Echo)).await.unwrap();
         assert!(matches!(replies.next().await, Some(Ok(Message::Response(_)))));
         assert!(replies.next().await.is_none());
         let note = Notification::new("notifications/initialized", None);
-        let mut replies = chain.run(envelope(Message::Notification(note)), &Echo).await.unwrap();
+        let mut replies = chain.run(envelope(Message::Notification(note)), Arc::new(Echo)).await.unwrap();
         assert!(replies.next().await.is_none());
     }
 
@@ -114,7 +135,7 @@ mod tests {
     async fn a_step_that_refuses_ends_the_path() {
         let chain = Chain::new(vec![Arc::new(Deny("deny"))]);
         let request = Request::new(&Id::from_u64(1), "tools/call", Some(r#"{"name":"x"}"#));
-        let refusal = chain.run(envelope(Message::Request(request)), &Echo).await.err().unwrap();
+        let refusal = chain.run(envelope(Message::Request(request)), Arc::new(Echo)).await.err().unwrap();
         assert_eq!(refusal.kind, RefusalKind::PolicyDenied);
     }
 }

@@ -23,7 +23,7 @@ mod service;
 pub mod task;
 
 pub use back::Back;
-pub use chain::{Chain, Interceptor, Next};
+pub use chain::{Chain, Interceptor, Next, Rest};
 pub use envelope::{
     Deeds, Direction, Envelope, ExchangeId, Origin, PeerId, Principal, Pulse, SessionTag, Transport,
     UpstreamSide,

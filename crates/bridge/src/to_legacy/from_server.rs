@@ -32,7 +32,7 @@ impl Back for FromServer {
         origin.upstream.get_or_init(|| from.clone());
         let envelope = Envelope::to_client(message, Arc::new(origin));
         let chain = session.chain.clone();
-        chain.run(envelope, &Hearing(session)).await
+        chain.run(envelope, Arc::new(Hearing(session))).await
     }
 
     fn let_go(&self, _: ExchangeId, _: Duration) {

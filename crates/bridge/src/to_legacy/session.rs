@@ -293,7 +293,7 @@ impl Session {
 
     /// Sends a message to the server, past whoever records this side.
     pub(super) async fn send(&self, message: Message, origin: Arc<Origin>) -> Result<Replies, Refusal> {
-        self.chain.run(Envelope::to_server(message, origin), &*self.legacy).await
+        self.chain.run(Envelope::to_server(message, origin), Arc::clone(&self.legacy) as _).await
     }
 
     /// The client's side of this session, for an exchange of its own.

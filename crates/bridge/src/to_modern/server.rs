@@ -117,7 +117,7 @@ impl ModernServer {
 
     /// Sends a message that is modern already.
     pub(super) async fn send(&self, message: Message, origin: Arc<Origin>) -> Result<Replies, Refusal> {
-        self.chain.run(Envelope::to_server(message, origin), &*self.service).await
+        self.chain.run(Envelope::to_server(message, origin), Arc::clone(&self.service)).await
     }
 
     /// What the server says of itself, asked for when what is known is too old.

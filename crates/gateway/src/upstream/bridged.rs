@@ -22,7 +22,7 @@ pub(crate) struct Bridges {
 
 impl Bridges {
     async fn bridge(&self, envelope: Envelope) -> Result<Replies, Refusal> {
-        let handled = self.edge.run(envelope, &*self.to_legacy).await;
+        let handled = self.edge.run(envelope, Arc::clone(&self.to_legacy) as _).await;
         let eras = Arc::clone(&self.eras);
         let doubt = move |refusal: &Refusal| {
             if matches!(refusal.kind, RefusalKind::UpstreamProtocol | RefusalKind::UpstreamExited) {

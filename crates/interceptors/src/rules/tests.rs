@@ -45,7 +45,7 @@ impl Service for Server {
 struct Case {
     chain: Chain,
     book: Arc<Book>,
-    server: Server,
+    server: Arc<Server>,
     peer: PeerId,
 }
 
@@ -53,7 +53,7 @@ impl Case {
     fn new(rules: serde_json::Value, before: usize) -> Self {
         let book = Arc::new(Book::new(compiled(rules), RuleMetrics::default()));
         let chain = Chain::new(vec![Arc::new(Rules::new(Arc::clone(&book), "up".into()))]);
-        Self { chain, book, server: Server { before, ..Server::default() }, peer: PeerId::next() }
+        Self { chain, book, server: Arc::new(Server { before, ..Server::default() }), peer: PeerId::next() }
     }
 
     fn envelope(&self, message: Message) -> Envelope {
@@ -68,7 +68,7 @@ impl Case {
     }
 
     async fn run(&self, envelope: Envelope) -> Result<Replies, Refusal> {
-        self.chain.run(envelope, &self.server).await
+        self.chain.run(envelope, Arc::clone(&self.server) as _).await
     }
 
     /// What the client gets for a call: the texts, then the word of a refusal.

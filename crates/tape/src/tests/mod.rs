@@ -61,7 +61,7 @@ async fn send(chain: &Chain, text: &str) {
     let mut origin = Origin::new(PeerId::next(), Transport::Http, Revision::V2025_11_25);
     origin.session = Some(SessionTag("a1b2c3d4".into()));
     let envelope = Envelope::to_server(message(text), Arc::new(origin));
-    if let Ok(mut replies) = chain.run(envelope, &Server).await {
+    if let Ok(mut replies) = chain.run(envelope, Arc::new(Server)).await {
         while replies.next().await.is_some() {}
     }
 }

@@ -21,7 +21,7 @@ pub(crate) struct Beyond {
     /// Records what passes.
     pub(crate) chain: Chain,
     pub(crate) connector: Arc<dyn Connector>,
-    pub(crate) modern: ModernFace,
+    pub(crate) modern: Arc<ModernFace>,
     pub(crate) bridges: Option<Arc<Bridges>>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) records: Arc<Sessions>,
@@ -52,7 +52,7 @@ impl Beyond {
                 Arc::clone(&memory),
                 self.tasks.clone(),
             );
-            Legacy { upstream, memory, back, begun: tokio::sync::Mutex::new(false) }
+            Legacy { upstream: Arc::new(upstream), memory, back, begun: tokio::sync::Mutex::new(false) }
         });
         BeyondSession { beyond: Arc::clone(self), legacy }
     }
@@ -66,7 +66,7 @@ pub(super) struct BeyondSession {
 }
 
 struct Legacy {
-    upstream: EitherUpstream,
+    upstream: Arc<EitherUpstream>,
     memory: Arc<Memory>,
     back: Arc<RecordedBack>,
     /// The handshake is through. Held while it is under way, so that there is one.
@@ -77,17 +77,17 @@ impl BeyondSession {
     /// Asks the server what the tapes do not know.
     pub(super) async fn ask(&self, envelope: Envelope, greeting: Option<String>) -> Result<Replies, Refusal> {
         let Some(legacy) = &self.legacy else {
-            return self.beyond.chain.run(envelope, &self.beyond.modern).await;
+            return self.beyond.chain.run(envelope, Arc::clone(&self.beyond.modern) as _).await;
         };
         legacy.begin(&self.beyond.chain, &envelope.origin, greeting).await?;
-        self.beyond.chain.run(envelope, &legacy.upstream).await
+        self.beyond.chain.run(envelope, Arc::clone(&legacy.upstream) as _).await
     }
 
     /// Passes on what a client notifies, once there is somebody to hear it.
     pub(super) async fn tell(&self, envelope: Envelope) -> Result<(), Refusal> {
         let Some(legacy) = &self.legacy else { return Ok(()) };
         if *legacy.begun.lock().await {
-            self.beyond.chain.run(envelope, &legacy.upstream).await?;
+            self.beyond.chain.run(envelope, Arc::clone(&legacy.upstream) as _).await?;
         }
         Ok(())
     }
@@ -110,7 +110,8 @@ impl Legacy {
         self.back.origin.get_or_init(|| origin.clone());
         let params = greeting.ok_or(RefusalKind::SessionLost)?;
         let request = Request::new(&Id::from_u64(0), method::INITIALIZE, Some(&params));
-        let mut replies = chain.run(like(origin, Message::Request(request)), &self.upstream).await?;
+        let mut replies =
+            chain.run(like(origin, Message::Request(request)), Arc::clone(&self.upstream) as _).await?;
         let answer = first_response(&mut replies).await.0?;
         let Some(result) = answer.result_json() else {
             let refusal = Refusal::new(RefusalKind::SessionLost);
@@ -118,7 +119,7 @@ impl Legacy {
         };
         self.memory.agreed(&params, result);
         let initialized = Notification::new(method::INITIALIZED, None);
-        chain.run(like(origin, Message::Notification(initialized)), &self.upstream).await?;
+        chain.run(like(origin, Message::Notification(initialized)), Arc::clone(&self.upstream) as _).await?;
         *begun = true;
         if let Err(refusal) = self.upstream.listen().await {
             tracing::debug!(%refusal, "the server beyond the tape has no standing stream");
@@ -153,7 +154,7 @@ impl Back for RecordedBack {
         let upstream = OnceLock::from(from.clone());
         let origin = Origin { exchange: ExchangeId::next(), related, upstream, ..origin.clone() };
         let client = Client { back: Arc::clone(&self.back), from: from.clone() };
-        self.chain.run(Envelope::to_client(message, Arc::new(origin)), &client).await
+        self.chain.run(Envelope::to_client(message, Arc::new(origin)), Arc::new(client)).await
     }
 
     fn let_go(&self, exchange: ExchangeId, retry: Duration) {
