@@ -41,6 +41,9 @@ impl Rules {
     /// # Errors
     /// With everything that is wrong.
     pub fn compile(written: &[written::Rule]) -> Result<Self, Vec<Fault>> {
+        if written.is_empty() {
+            return Ok(Self::default());
+        }
         let mut faults = Faults::default();
         let mut templates = Templates::default();
         let root = Place::Root("rules");

@@ -4,6 +4,7 @@
 //! type of its value, and one that only names a value of the message keeps its digits, too.
 
 use std::io::{self, Write};
+use std::sync::LazyLock;
 
 use minijinja::value::Value;
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
@@ -30,19 +31,24 @@ const COMMON_FILTERS: [&str; 16] = [
 /// All templates of all rules.
 #[derive(Debug)]
 pub(crate) struct Templates {
-    environment: Environment<'static>,
+    /// Made with the first template: most proxies have none, and it is large.
+    environment: LazyLock<Environment<'static>>,
     count: usize,
 }
 
 impl Default for Templates {
     fn default() -> Self {
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_fuel(Some(FUEL));
-        environment.add_filter("hash", context::hash);
-        environment.add_filter(KEEP, as_json);
-        Self { environment, count: 0 }
+        Self { environment: LazyLock::new(environment), count: 0 }
     }
+}
+
+fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_fuel(Some(FUEL));
+    environment.add_filter("hash", context::hash);
+    environment.add_filter(KEEP, as_json);
+    environment
 }
 
 /// A text, which may have holes.
@@ -139,7 +145,8 @@ impl Templates {
             }
         }
         let mut variables = Vec::new();
-        if let Err(fault) = self.environment.add_template_owned(name.clone(), source.to_owned()) {
+        let environment = LazyLock::force_mut(&mut self.environment);
+        if let Err(fault) = environment.add_template_owned(name.clone(), source.to_owned()) {
             faults.add(place, sentence(&fault));
         } else if let Ok(template) = self.environment.get_template(&name) {
             for variable in template.undeclared_variables(false) {
