@@ -274,6 +274,31 @@ async fn a_changed_file_is_in_force_and_a_bad_one_changes_nothing() {
 }
 
 #[tokio::test]
+async fn of_a_changed_configuration_the_rules_are_in_force_and_the_rest_is_told_to_wait() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("sc.yaml");
+    let written = |number: u32, more: &str| {
+        let rules = FIRST.replace("code: 1", &format!("code: {number}"));
+        std::fs::write(&file, format!("{more}{rules}")).unwrap();
+    };
+    std::fs::write(&file, "rules: []\n").unwrap();
+    let named = before_command(&[child()]).argument("--config").argument(file.to_str().unwrap());
+    let proxy = named.start().await;
+    let answered = async || code(&crate::modern::tool("1", "x").send(proxy.address).await.message().await);
+    assert_eq!(answered().await, None);
+    written(1, "");
+    within(SOON, "the rules are in force", async { while answered().await != Some(1) {} }).await;
+
+    written(2, "timeouts: {request: 9s}\nlog: {level: debug}\n");
+    within(SOON, "the changed rules are in force", async { while answered().await != Some(2) {} }).await;
+    proxy.process.says_somewhere("log, timeouts: changed as well, which takes a restart").await;
+
+    written(3, "timeouts: {request: nine}\n");
+    proxy.process.says_somewhere(&format!("{}:1:", file.display())).await;
+    assert_eq!(answered().await, Some(2));
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_used_keeps_the_proxy_from_starting() {
     let directory = tempfile::tempdir().unwrap();
     let bad = "rules:\n  - name: x\n    when: {tool: /(/}\n    do:\n      - drop: true\n";

@@ -32,8 +32,8 @@ mod upstream;
 
 pub use build::{Host, Pipe, StartError, start};
 pub use plan::{
-    Face, KeyError, Level, Limits, Listen, Log, LogFormat, Overrides, Plan, PlanError, PlanErrors, Playing,
-    Program, Record, Remote, SESSION_FILE, Secret, Sessions, Store, TAPES_DIR, TapeKey, Target, Timeouts,
-    Upstream, UpstreamTarget, Variables, rules, tape_key,
+    Face, KeyError, Keys, Level, Limits, Listen, Log, LogFormat, MainFile, Overrides, Plan, PlanError,
+    PlanErrors, Playing, Program, Record, Remote, SESSION_FILE, Secret, Sessions, Store, TAPES_DIR, TapeKey,
+    Target, Timeouts, Upstream, UpstreamTarget, Variables, rules, tape_key,
 };
 pub use running::{Ended, Running};

@@ -1,4 +1,5 @@
-//! Rules in files of their own: read at the start, and again when one of them has changed.
+//! Rules in files: read at the start, and again when one of them has changed. Of the configuration file only its rules are
+//! read again.
 //!
 //! They are looked at from time to time instead of being told of by the system: that holds for whatever an editor or a
 //! mounted volume does to a file (renaming another one over it, moving a link), on every file system, and costs two looks a
@@ -16,8 +17,8 @@ use prometheus_client::registry::Registry;
 use shadowcat_interceptors::rules::{Book, RuleMetrics};
 use shadowcat_rules::{Rules, written};
 
-use crate::config::{Loaded, RuleFile};
-use crate::plan::{self, PlanError, PlanErrors};
+use crate::config::{Loaded, Mistake, RuleFile};
+use crate::plan::{self, MainFile, PlanError, PlanErrors};
 
 /// How often files are looked at. A change is read at the look behind the one that has seen it, when whoever writes the
 /// file has come to an end.
@@ -30,6 +31,10 @@ pub(crate) struct RuleFiles {
     sources: plan::Rules,
     book: Arc<Book>,
     reloads: Reloads,
+    /// What is in force, as it is written.
+    in_force: Vec<written::Rule>,
+    /// The keys beside the rules that were told to wait for a restart.
+    told: Vec<String>,
 }
 
 /// How changed files were taken.
@@ -49,10 +54,8 @@ impl Reloads {
 
     fn note(&self, fault: Option<String>) {
         if fault.is_some() {
-            self.refused.inc()
-        } else {
-            self.taken.inc()
-        };
+            self.refused.inc();
+        }
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }
 }
@@ -60,16 +63,17 @@ impl Reloads {
 impl RuleFiles {
     /// Reads all rules; none if there are neither rules nor files that could hold some.
     pub(crate) fn open(sources: &plan::Rules, registry: &mut Registry) -> Result<Option<Self>, PlanErrors> {
-        if sources.written.is_empty() && sources.files.is_empty() {
+        if !sources.are_possible() {
             return Ok(None);
         }
-        let rules = read(sources)?;
+        let read = read(sources.written.clone().into(), &sources.files)?;
         let reloads = Reloads::default();
         registry.register("rule_reloads", "Changed rules that are in force", reloads.taken.clone());
         let refused = reloads.refused.clone();
         registry.register("rule_reload_failures", "Changed rules that cannot be used", refused);
-        let book = Arc::new(Book::new(rules, RuleMetrics::register(registry)));
-        Ok(Some(Self { sources: sources.clone(), book, reloads }))
+        let book = Arc::new(Book::new(read.rules, RuleMetrics::register(registry)));
+        let (sources, in_force) = (sources.clone(), read.written);
+        Ok(Some(Self { sources, book, reloads, in_force, told: Vec::new() }))
     }
 
     /// The rules in force.
@@ -82,15 +86,17 @@ impl RuleFiles {
     }
 
     /// Follows the changes of the files, for ever.
-    pub(crate) async fn follow(self) {
-        if self.sources.files.is_empty() {
+    pub(crate) async fn follow(mut self) {
+        let main = self.sources.main.iter().map(|main| main.path.clone());
+        let files: Vec<PathBuf> = main.chain(self.sources.files.clone()).collect();
+        if files.is_empty() {
             return;
         }
-        let mut known = looks(&self.sources.files);
+        let mut known = looks(&files);
         let mut seen = known.clone();
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let now = looks(&self.sources.files);
+            let now = looks(&files);
             let has_settled = now == seen;
             seen.clone_from(&now);
             if has_settled && now != known {
@@ -100,14 +106,14 @@ impl RuleFiles {
         }
     }
 
-    async fn reload(&self) {
+    async fn reload(&mut self) {
         let sources = self.sources.clone();
         // Off the workers: many rules take their time.
-        let read = tokio::task::spawn_blocking(move || read(&sources)).await;
+        let read = tokio::task::spawn_blocking(move || read_again(&sources)).await;
         match read {
-            Ok(Ok(rules)) => {
-                tracing::info!(rules = rules.names().count(), "changed rules are in force");
-                self.book.publish(rules);
+            Ok(Ok((read, others))) => {
+                self.tell(others);
+                self.publish(read);
                 self.reloads.note(None);
             }
             Ok(Err(PlanErrors(faults))) => {
@@ -121,6 +127,27 @@ impl RuleFiles {
                 self.reloads.note(Some("changed rules could not be read".to_owned()));
             }
         }
+    }
+
+    /// Rules that are the same go on counting.
+    fn publish(&mut self, read: Read) {
+        if read.written != self.in_force {
+            tracing::info!(rules = read.written.len(), "changed rules are in force");
+            self.reloads.taken.inc();
+            self.book.publish(read.rules);
+            self.in_force = read.written;
+        }
+    }
+
+    /// Says once what else was changed.
+    fn tell(&mut self, others: Vec<String>) {
+        if let (Some(main), false) = (&self.sources.main, others.is_empty() || others == self.told) {
+            let (path, keys) = (main.path.display(), others.join(", "));
+            tracing::warn!(
+                "{path}: {keys}: changed as well, which takes a restart; of this file only `rules` are read again"
+            );
+        }
+        self.told = others;
     }
 }
 
@@ -136,11 +163,26 @@ fn looks(files: &[PathBuf]) -> Vec<Look> {
 }
 
 /// All rules there are, in the order in which they are looked at.
-fn read(sources: &plan::Rules) -> Result<Rules, PlanErrors> {
-    let mut faults = Vec::new();
-    let mut files = Vec::new();
-    for path in &sources.files {
-        match read_file(path) {
+struct Read {
+    written: Vec<written::Rule>,
+    rules: Rules,
+}
+
+/// The rules, and which other keys of the configuration file are not as they were at the start.
+fn read_again(sources: &plan::Rules) -> Result<(Read, Vec<String>), PlanErrors> {
+    let Some(MainFile { path, keys }) = &sources.main else {
+        return Ok((read(sources.written.clone().into(), &sources.files)?, Vec::new()));
+    };
+    let main = read_file(path, Loaded::parse).map_err(|fault| PlanErrors(vec![fault]))?;
+    let mut others = keys.changed(&main.keys);
+    others.retain(|key| key != "rules");
+    Ok((read(main.into_rules(), &sources.files)?, others))
+}
+
+fn read(main: Loaded<RuleFile>, paths: &[PathBuf]) -> Result<Read, PlanErrors> {
+    let (mut faults, mut files) = (Vec::new(), vec![main]);
+    for path in paths {
+        match read_file(path, Loaded::parse_rules) {
             Ok(file) => files.push(file),
             Err(fault) => faults.push(fault),
         }
@@ -148,18 +190,23 @@ fn read(sources: &plan::Rules) -> Result<Rules, PlanErrors> {
     if !faults.is_empty() {
         return Err(PlanErrors(faults));
     }
-    let written = files.iter().flat_map(|loaded| &loaded.file.rules);
-    let all: Vec<written::Rule> = sources.written.iter().chain(written).cloned().collect();
-    Rules::compile(&all).map_err(|faults| {
-        let told = |fault: shadowcat_rules::Fault| PlanError {
-            place: place(&fault.place, sources.written.len(), &files),
-            sentence: fault.sentence,
-        };
-        PlanErrors(faults.into_iter().map(told).collect())
-    })
+    let written: Vec<written::Rule> = files.iter().flat_map(|loaded| &loaded.file.rules).cloned().collect();
+    match Rules::compile(&written) {
+        Ok(rules) => Ok(Read { written, rules }),
+        Err(faults) => {
+            let told = |fault: shadowcat_rules::Fault| PlanError {
+                place: place(&fault.place, &files),
+                sentence: fault.sentence,
+            };
+            Err(PlanErrors(faults.into_iter().map(told).collect()))
+        }
+    }
 }
 
-fn read_file(path: &Path) -> Result<Loaded<RuleFile>, PlanError> {
+fn read_file<F>(
+    path: &Path,
+    parse: impl FnOnce(&str, &str) -> Result<Loaded<F>, Mistake>,
+) -> Result<Loaded<F>, PlanError> {
     let name = path.display().to_string();
     let fault = |sentence: String| PlanError { place: name.clone(), sentence };
     let text = text(path).map_err(|error| fault(format!("cannot be read: {error}")))?;
@@ -169,8 +216,7 @@ fn read_file(path: &Path) -> Result<Loaded<RuleFile>, PlanError> {
     if text.trim().is_empty() {
         return Err(fault("the file is empty; `rules: []` says that there are none".to_owned()));
     }
-    let parsed = Loaded::parse_rules(&name, &text);
-    parsed.map_err(|mistake| PlanError { place: mistake.place, sentence: mistake.sentence })
+    parse(&name, &text).map_err(|mistake| PlanError { place: mistake.place, sentence: mistake.sentence })
 }
 
 fn text(path: &Path) -> io::Result<String> {
@@ -180,13 +226,11 @@ fn text(path: &Path) -> io::Result<String> {
 }
 
 /// Where the fault of a rule is that was found among the rules of all files, as `rules[number]…`.
-fn place(found: &str, written: usize, files: &[Loaded<RuleFile>]) -> String {
+fn place(found: &str, files: &[Loaded<RuleFile>]) -> String {
     let Some((number, rest)) = found.strip_prefix("rules[").and_then(|found| found.split_once(']')) else {
         return found.to_owned();
     };
-    let Some(mut number) = number.parse::<usize>().ok().and_then(|number| number.checked_sub(written)) else {
-        return found.to_owned();
-    };
+    let Ok(mut number) = number.parse::<usize>() else { return found.to_owned() };
     for loaded in files {
         if number < loaded.file.rules.len() {
             return loaded.place(&format!("rules[{number}]{rest}"));
@@ -206,13 +250,13 @@ mod tests {
         for (path, text) in files.iter().zip(texts) {
             fs::write(path, text).unwrap();
         }
-        let rules = read(&plan::Rules { written: Vec::new(), files });
+        let rules = read(Loaded::default(), &files);
         let told = |errors: PlanErrors| {
             let short =
                 |error: &PlanError| error.to_string().rsplit('/').next().unwrap_or_default().to_owned();
             errors.0.iter().map(short).collect()
         };
-        rules.map(|rules| rules.names().count()).map_err(told)
+        rules.map(|read| read.written.len()).map_err(told)
     }
 
     const ONE: &str = "rules:\n  - name: one\n    do:\n      - drop: true\n";
@@ -237,8 +281,31 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_there_is_named() {
-        let sources = plan::Rules { written: Vec::new(), files: vec!["/nowhere/r.yaml".into()] };
-        let told = read(&sources).unwrap_err().to_string();
+        let told = read(Loaded::default(), &["/nowhere/r.yaml".into()]).err().unwrap().to_string();
         assert!(told.starts_with("/nowhere/r.yaml: cannot be read: No such file"), "{told}");
+    }
+
+    #[test]
+    fn of_the_configuration_the_rules_are_read_again_and_other_changes_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sc.yaml");
+        let keys = Loaded::parse("", "rules: []\ntimeouts: {request: 1s}\n").unwrap().keys;
+        let main = Some(MainFile { path: path.clone(), keys });
+        let sources = plan::Rules { written: Vec::new(), main, files: Vec::new() };
+        let again = |text: &str| {
+            fs::write(&path, text).unwrap();
+            read_again(&sources).map(|(read, others)| (read.written.len(), others))
+        };
+        assert_eq!(again(ONE), Ok((1, vec!["timeouts".to_owned()])));
+        let others = ["log", "timeouts.request"].map(str::to_owned).into();
+        assert_eq!(again("timeouts: {request: 2s}\nlog: {}\n"), Ok((0, others)));
+        let told = again(&format!("timeouts: {{request: 1s}}\n{}", ONE.replace("drop", "dorp"))).unwrap_err();
+        assert!(told.to_string().contains("sc.yaml:5:") && told.to_string().contains("`drop`"), "{told}");
+        let told = again(&format!("{ONE}    stop: true\n    fail: wrong\n")).unwrap_err().to_string();
+        assert!(told.contains("sc.yaml:6:") && told.contains("rules[0].fail"), "{told}");
+        let told =
+            again(&ONE.replace("    do:", "    when:\n      tool: /(/\n    do:")).unwrap_err().to_string();
+        assert!(told.contains("sc.yaml:4: rules[0].when.tool: "), "{told}");
+        assert!(again("").is_err(), "a file that is being written");
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing here has a default or a meaning; both are given by [`crate::Plan`]. Nothing here reads a disk.
 
 mod file;
+mod keys;
 mod mistake;
 mod outline;
 mod secret;
@@ -14,8 +15,10 @@ pub use file::{
     Always, BridgeSessions, Encrypt, Environment as UpstreamEnvironment, File, Http, Keep, Level, Limits,
     Log, LogFormat, Record, Rotate, RuleFile, Sample, Secrets, Sessions, Store, Timeouts, Upstream,
 };
+pub use keys::Keys;
 pub use mistake::Mistake;
 pub use secret::Secret;
+use shadowcat_rules::written::Rule;
 pub use shadowcat_rules::written::{ByteSize, Span};
 pub use variables::Variables;
 pub(crate) use variables::expand;
@@ -27,13 +30,21 @@ pub struct Loaded<F = File> {
     pub path: String,
     /// What is written in it.
     pub file: F,
+    /// What the keys of a configuration are set to, as it is written.
+    pub(crate) keys: Keys,
     outline: outline::Outline,
 }
 
 impl Loaded {
     /// Reads the text of the file at `path`.
     pub fn parse(path: &str, text: &str) -> Result<Self, Mistake> {
-        Self::read(path, text)
+        Ok(Self { keys: Keys::of(text), ..Self::read(path, text)? })
+    }
+
+    /// The rules that are written in it.
+    pub(crate) fn into_rules(self) -> Loaded<RuleFile> {
+        let file = RuleFile { rules: self.file.rules };
+        Loaded { path: self.path, file, keys: self.keys, outline: self.outline }
     }
 }
 
@@ -44,12 +55,22 @@ impl Loaded<RuleFile> {
     }
 }
 
+impl From<Vec<Rule>> for Loaded<RuleFile> {
+    /// Rules that were read already.
+    fn from(rules: Vec<Rule>) -> Self {
+        Self { file: RuleFile { rules }, ..Self::default() }
+    }
+}
+
 impl<F: Default + DeserializeOwned> Loaded<F> {
     fn read(path: &str, text: &str) -> Result<Self, Mistake> {
         let outline = outline::Outline::of(text);
         let options = serde_saphyr::options! { with_snippet: false };
         match serde_saphyr::from_str_with_options::<Option<F>>(text, options) {
-            Ok(file) => Ok(Self { path: path.to_owned(), file: file.unwrap_or_default(), outline }),
+            Ok(file) => {
+                let (path, file) = (path.to_owned(), file.unwrap_or_default());
+                Ok(Self { path, file, keys: Keys::default(), outline })
+            }
             Err(cause) => Err(Mistake::new(path, &cause, &outline)),
         }
     }

@@ -21,7 +21,7 @@ use shadowcat_playback::Speed;
 use shadowcat_playback::player::Player;
 use shadowcat_tape::{Keep, Key, Rotate, Scope, Secrets};
 
-pub use crate::config::{Level, LogFormat, Secret, Variables};
+pub use crate::config::{Keys, Level, LogFormat, Secret, Variables};
 pub use overrides::{Overrides, Target};
 pub use problems::{PlanError, PlanErrors};
 pub use record::{KeyError, tape_key};
@@ -191,8 +191,27 @@ pub enum TapeKey {
 pub struct Rules {
     /// What is written in the configuration itself.
     pub written: Vec<shadowcat_rules::written::Rule>,
+    /// The file of the configuration, of which these may change while the program runs.
+    pub main: Option<MainFile>,
     /// The files of the others, which may change while the program runs.
     pub files: Vec<PathBuf>,
+}
+
+/// A configuration file as it was at the start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MainFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What was written in it.
+    pub keys: Keys,
+}
+
+impl Rules {
+    /// Whether there are any, or a place in which there could be some later.
+    pub(crate) fn are_possible(&self) -> bool {
+        let main = self.main.as_ref();
+        !self.written.is_empty() || !self.files.is_empty() || main.is_some_and(|main| main.keys.has("rules"))
+    }
 }
 
 /// How a client of one era of MCP is joined to a server of the other.

@@ -8,7 +8,7 @@ use shadowcat_filter::nearest;
 use super::overrides::{Overrides, Said, Target, said, text};
 use super::problems::{PlanErrors, Problems};
 use super::{
-    Bridge, Limits, Listen, Log, Plan, Playing, Record, Rules, Sessions, Store, Timeouts, Upstream,
+    Bridge, Limits, Listen, Log, MainFile, Plan, Playing, Record, Rules, Sessions, Store, Timeouts, Upstream,
     UpstreamTarget, listen, record, upstream,
 };
 use crate::config::{self, ByteSize, Level, Loaded, LogFormat, Span, Variables};
@@ -109,7 +109,9 @@ impl<'a> Sources<'a> {
         let said =
             said(("--rules", flags), ("SHADOWCAT_RULES", self.variables), |value| vec![PathBuf::from(value)]);
         let files = said.map_or_else(|| self.file().rule_files.clone(), |said| said.value);
-        Rules { written: self.file().rules.clone(), files }
+        let Loaded { path, keys, .. } = self.loaded;
+        let main = || MainFile { path: path.into(), keys: keys.clone() };
+        Rules { written: self.file().rules.clone(), main: (!path.is_empty()).then(main), files }
     }
 
     fn listen(&mut self) -> Option<Listen> {
