@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use crate::cache::Cache;
 use crate::record::{Key, Record};
+use crate::state::State;
 use crate::store::StoreError;
 use crate::write_behind::{Change, Pending};
 
@@ -226,7 +227,10 @@ impl Inner {
         self.pending.written(batch, now);
         for change in batch {
             match change {
-                Change::Save(_) => self.stats.saved += 1,
+                Change::Save(record) => {
+                    self.stats.saved += 1;
+                    self.let_go(record);
+                }
                 Change::Delete(_) => self.stats.deleted += 1,
             }
         }
@@ -240,6 +244,16 @@ impl Inner {
                 self.memory_only.insert(key);
                 break;
             }
+        }
+    }
+
+    /// Drops a written record that nobody will want: the end of a session is asked for seldom, and thousands of them, small
+    /// and strewn over the memory of those that are gone, would keep that memory from being given back.
+    fn let_go(&mut self, written: &Record) {
+        let key = written.key();
+        let is_last = self.pending.get(key).is_none() && !self.memory_only.contains(key);
+        if is_last && written.state() == State::Closed {
+            self.cache.remove(key);
         }
     }
 

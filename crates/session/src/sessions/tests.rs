@@ -122,6 +122,22 @@ async fn an_ended_session_is_gone_at_once_and_for_good() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_end_that_is_written_leaves_memory_and_is_still_known() {
+    let bench = Bench::new(limits());
+    bench.sessions.insert(record("a")).unwrap();
+    let end = |record: &mut Record| {
+        for state in [State::Closing, State::Closed] {
+            record.step(state).unwrap();
+        }
+    };
+    bench.sessions.update(&key("a"), end).await.unwrap();
+    assert_eq!(bench.sessions.stats().cached, 1);
+    assert!(bench.flush().await);
+    assert_eq!(bench.sessions.stats().cached, 0);
+    assert_eq!(bench.sessions.get(&key("a")).await.unwrap().unwrap().state(), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_store_that_is_away_degrades_and_heals_within_five_seconds() {
     let bench = Bench::new(limits());
     bench.store.set(Mood::Unreachable);
