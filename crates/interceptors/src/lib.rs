@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `calls.rs` | counts and times every exchange, and writes a line about each into the log |
 //! | `deadline.rs` | ends what takes too long |
+//! | `external/` | asks programs outside the proxy what is to become of messages |
 //! | `judged/` | the way of a message, and then of its replies, past whoever decides over each |
 //! | `mirror.rs` | checks mirrored arguments for servers that see no headers |
 //! | `pause/` | holds messages until a person decides |
@@ -13,6 +14,7 @@
 
 pub mod calls;
 pub mod deadline;
+pub mod external;
 mod judged;
 pub mod mirror;
 pub mod pause;
@@ -20,6 +22,7 @@ pub mod rules;
 
 pub use calls::{CallMetrics, Calls};
 pub use deadline::Deadline;
+pub use external::{ExternalMetrics, Externals};
 pub use mirror::Mirror;
 pub use pause::{Lot, PauseMetrics};
 pub use rules::{RuleMetrics, Rules};
