@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use shadowcat_gateway::config::Loaded;
+use shadowcat_gateway::config::{Interceptor, Loaded};
 
 use crate::failure::Failure;
 
@@ -28,12 +28,24 @@ pub(crate) fn read(path: &Path) -> Result<Loaded, Failure> {
         return Err(Failure::usage(format!("{name}: longer than {BYTES_MAX} bytes")));
     }
     let loaded = Loaded::parse(&name, &text).map_err(|mistake| Failure::usage(mistake.to_string()))?;
-    let names_program = loaded.file.upstream.as_ref().is_some_and(|upstream| upstream.command.is_some());
-    if names_program && let Some(sentence) = distrust(&metadata, rustix::process::geteuid().as_raw()) {
-        let place = loaded.place("upstream.command");
+    if let Some(key) = program(&loaded)
+        && let Some(sentence) = distrust(&metadata, rustix::process::geteuid().as_raw())
+    {
+        let place = loaded.place(&key);
         return Err(Failure::usage(format!("{place}: {sentence}; `chmod go-w {name}`, and own it yourself")));
     }
     Ok(loaded)
+}
+
+/// The key that names a program to run, if any does.
+fn program(loaded: &Loaded) -> Option<String> {
+    if loaded.file.upstream.as_ref().is_some_and(|upstream| upstream.command.is_some()) {
+        return Some("upstream.command".to_owned());
+    }
+    let names_one =
+        |interceptor: &Interceptor| interceptor.mcp.as_ref().is_some_and(|server| server.command.is_some());
+    let number = loaded.file.interceptors.iter().position(names_one)?;
+    Some(format!("interceptors[{number}].mcp.command"))
 }
 
 /// Why a file that names a program to run is not to be trusted with that: somebody else could have written it.
@@ -69,6 +81,9 @@ mod tests {
             assert!(told.contains("sc.yaml:2: upstream.command: ") && told.contains("chmod go-w"), "{told}");
         }
         assert!(read_with(0o664, "upstream: {url: 'http://h/'}").is_ok());
+        let asked = "interceptors:\n  - name: a\n    mcp:\n      command: [x]\n";
+        let told = read_with(0o664, asked).unwrap_err();
+        assert!(told.contains("sc.yaml:4: interceptors[0].mcp.command: "), "{told}");
     }
 
     #[test]

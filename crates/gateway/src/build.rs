@@ -27,12 +27,14 @@ use shadowcat_transports::stdio::{Guard, StdioListener};
 use shadowcat_transports::{Connector, Counters, Front};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::external::Externals;
 use crate::gateway::{Gateway, SessionRules};
 use crate::metrics::Figures;
 use crate::pages::StatusPages;
 use crate::path::Path;
 use crate::plan::{
-    KeyError, Limits, Listen, Plan, PlanErrors, Record, Store, TapeKey, Timeouts, UpstreamTarget,
+    HookSecretError, KeyError, Limits, Listen, Plan, PlanErrors, Record, Store, TapeKey, Timeouts,
+    UpstreamTarget,
 };
 use crate::reach::Reach;
 use crate::rule_files::RuleFiles;
@@ -83,6 +85,9 @@ pub enum StartError {
     /// The rules in files of their own cannot be used.
     #[error(transparent)]
     Rules(#[from] PlanErrors),
+    /// The secret of a webhook cannot be had.
+    #[error("a webhook's questions cannot be signed; `secret_file` says with what")]
+    HookSecret(#[from] HookSecretError),
     /// The tape cannot be created.
     #[error("the tape cannot be created")]
     Tape(#[from] shadowcat_tape::CreateError),
@@ -133,6 +138,12 @@ async fn assemble(plan: Plan, host: Host) -> Result<Running, StartError> {
         tape: tape.as_ref(),
     };
     let upstream = reach.connect(&plan)?;
+
+    // Who else is asked what is done with messages.
+    let externals = Externals::open(&plan, &reach, &mut registry)?;
+    if let Some(externals) = &externals {
+        externals.prepare().await;
+    }
     let shared = Arc::new(SharedUpstream::new(Arc::clone(&upstream.connector)));
 
     // Between the two where their eras differ. What passes there is on the tape a second time, as the server saw it.
@@ -152,6 +163,7 @@ async fn assemble(plan: Plan, host: Host) -> Result<Running, StartError> {
         recorded,
         force: &signals.force,
         rules: rules.as_ref(),
+        externals: externals.as_ref(),
         bridges: bridges.as_deref(),
     };
     let chain = path.chain(&plan);
@@ -198,6 +210,7 @@ async fn assemble(plan: Plan, host: Host) -> Result<Running, StartError> {
         address,
         gateway,
         launcher: upstream.launcher,
+        externals,
         guard,
         tape,
         signals,

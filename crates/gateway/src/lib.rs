@@ -6,6 +6,7 @@
 //! | `plan` | what file, environment and flags mean together; after it nothing fails on what a person wrote |
 //! | `build.rs` | the composition root: the one place that knows every part |
 //! | `path.rs` | what every message passes on its way, and why in this order |
+//! | `external` | programs outside the proxy that are asked about messages, and how they are reached |
 //! | `rule_files.rs` | rules in files of their own, and their changes |
 //! | `reach.rs` | how the server is reached: a child, a URL, tapes in its place |
 //! | `running.rs` | a running proxy, and its end in order |
@@ -17,6 +18,7 @@
 mod back;
 mod build;
 pub mod config;
+mod external;
 mod gateway;
 mod life;
 mod metrics;
@@ -32,8 +34,9 @@ mod upstream;
 
 pub use build::{Host, Pipe, StartError, start};
 pub use plan::{
-    Face, KeyError, Keys, Level, Limits, Listen, Log, LogFormat, MainFile, Overrides, Plan, PlanError,
-    PlanErrors, Playing, Program, Record, Remote, SESSION_FILE, Secret, Sessions, Store, TAPES_DIR, TapeKey,
-    Target, Timeouts, Upstream, UpstreamTarget, Variables, rules, tape_key,
+    Face, HookSecret, HookSecretError, Interceptor, InterceptorServer, InterceptorTarget, KeyError, Keys,
+    Level, Limits, Listen, Log, LogFormat, MainFile, Overrides, Plan, PlanError, PlanErrors, Playing,
+    Program, Record, Remote, SESSION_FILE, Secret, Sessions, Store, TAPES_DIR, TapeKey, Target, Timeouts,
+    Upstream, UpstreamTarget, Variables, Webhook, rules, tape_key,
 };
 pub use running::{Ended, Running};

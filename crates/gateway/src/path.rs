@@ -9,6 +9,7 @@ use shadowcat_protocol::{Era, method};
 use shadowcat_tape::Tape;
 use tokio_util::sync::CancellationToken;
 
+use crate::external::Externals;
 use crate::plan::{Plan, UpstreamTarget};
 use crate::rule_files::RuleFiles;
 use crate::upstream::Bridges;
@@ -20,20 +21,23 @@ pub(crate) struct Path<'a> {
     pub(crate) recorded: Option<&'a Tape>,
     pub(crate) force: &'a CancellationToken,
     pub(crate) rules: Option<&'a RuleFiles>,
+    pub(crate) externals: Option<&'a Externals>,
     pub(crate) bridges: Option<&'a Bridges>,
 }
 
 impl Path<'_> {
     pub(crate) fn chain(self, plan: &Plan) -> Chain {
+        let is_judged = self.rules.is_some() || self.externals.is_some();
         let mut steps: Vec<Arc<dyn Interceptor>> = vec![
             // Outermost, so that it sees what any other step refuses, and times what any other step takes.
             Arc::new(Calls::new(self.calls)),
         ];
         if let Some(tape) = self.recorded {
             let recorder = tape.recorder("edge");
-            // Outside the deadline, so that an exchange that was ended is on the tape as such; and outside the rules, so that
-            // the tape has what clients said and were told. What a server begins passes here first, in its own words.
-            let recorder = if self.rules.is_some() { recorder.to_client_at("wire") } else { recorder };
+            // Outside the deadline, so that an exchange that was ended is on the tape as such; and outside all that decides
+            // over messages, so that the tape has what clients said and were told. What a server begins passes here first, in
+            // its own words.
+            let recorder = if is_judged { recorder.to_client_at("wire") } else { recorder };
             steps.push(Arc::new(recorder));
         }
         let limits = deadline::Settings { idle: plan.timeouts.request, total: plan.timeouts.request_max };
@@ -47,12 +51,16 @@ impl Path<'_> {
             // Inside the deadline, which so bounds what a rule holds or swallows.
             steps.push(Arc::new(Rules::new(rules.book(), Arc::clone(&plan.upstream.name))));
         }
+        if let Some(externals) = self.externals {
+            // Inside the rules, which so spare others a question, and whose changes they see.
+            steps.push(externals.step());
+        }
         if let Some(bridges) = self.bridges {
             // Inside the rules, which so see what the client is told, as the tape does.
             steps.push(Arc::new(Readable::new(Arc::clone(&bridges.figures))));
         }
-        if let Some(tape) = self.recorded.filter(|_| self.rules.is_some()) {
-            // Innermost: what rules have made of it, and what they have made it of.
+        if let Some(tape) = self.recorded.filter(|_| is_judged) {
+            // Innermost: what was made of it on its way, and what it was made of.
             steps.push(Arc::new(tape.recorder("wire").to_client_at("edge")));
         }
         Chain::new(steps)

@@ -12,6 +12,7 @@ use shadowcat_tape::Tape;
 use shadowcat_transports::stdio::{Guard, Launcher};
 use tokio_util::sync::CancellationToken;
 
+use crate::external::Externals;
 use crate::gateway::Gateway;
 
 /// How long each step after the last exchange may take.
@@ -24,6 +25,7 @@ pub struct Running {
     pub(crate) address: Option<SocketAddr>,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) launcher: Option<Launcher>,
+    pub(crate) externals: Option<Externals>,
     pub(crate) guard: Guard,
     pub(crate) tape: Option<Tape>,
     pub(crate) signals: Signals,
@@ -101,6 +103,9 @@ impl Running {
         let saved = tokio::time::timeout(STEP_DEADLINE, self.pause_sessions()).await.is_ok();
         force.run_until_cancelled(self.close_sessions()).await;
         self.front.stop();
+        if let Some(externals) = &self.externals {
+            externals.close(step(&force)).await;
+        }
         self.back.stop();
         self.front.join(step(&force)).await;
         if let Some(launcher) = &self.launcher {

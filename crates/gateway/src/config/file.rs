@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use shadowcat_rules::written::Rule;
 
-use super::{ByteSize, Secret, Span};
+use super::{ByteSize, Interceptor, Secret, Span};
 
 /// Configuration of Shadowcat, the proxy for MCP. Every key may be left out.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -33,6 +33,9 @@ pub struct File {
     /// Files with rules, which come behind those above. A changed one is in force within a second.
     #[serde(default)]
     pub rule_files: Vec<PathBuf>,
+    /// Programs outside the proxy that are asked what is to become of messages, behind the rules and in this order.
+    #[serde(default)]
+    pub interceptors: Vec<Interceptor>,
     /// How a client of one era of MCP is joined to a server of the other.
     #[serde(default)]
     pub bridge: Bridge,

@@ -3,6 +3,7 @@
 //! Nothing here has a default or a meaning; both are given by [`crate::Plan`]. Nothing here reads a disk.
 
 mod file;
+mod interceptors;
 mod keys;
 mod mistake;
 mod outline;
@@ -15,6 +16,7 @@ pub use file::{
     Always, BridgeSessions, Encrypt, Environment as UpstreamEnvironment, File, Http, Keep, Level, Limits,
     Log, LogFormat, Record, Rotate, RuleFile, Sample, Secrets, Sessions, Store, Timeouts, Upstream,
 };
+pub use interceptors::{Breaker, Interceptor, InterceptorServer, Webhook};
 pub use keys::Keys;
 pub use mistake::Mistake;
 pub use secret::Secret;

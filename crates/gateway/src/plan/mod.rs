@@ -2,6 +2,7 @@
 //!
 //! After a [`Plan`] exists, nothing fails because of what a person wrote. Nothing here opens, binds or starts.
 
+mod interceptors;
 mod listen;
 mod overrides;
 mod problems;
@@ -22,6 +23,9 @@ use shadowcat_playback::player::Player;
 use shadowcat_tape::{Keep, Key, Rotate, Scope, Secrets};
 
 pub use crate::config::{Keys, Level, LogFormat, Secret, Variables};
+pub use interceptors::{
+    HookSecret, HookSecretError, Interceptor, InterceptorServer, InterceptorTarget, Webhook,
+};
 pub use overrides::{Overrides, Target};
 pub use problems::{PlanError, PlanErrors};
 pub use record::{KeyError, tape_key};
@@ -41,6 +45,8 @@ pub struct Plan {
     pub record: Option<Record>,
     /// What is done with which messages.
     pub rules: Rules,
+    /// Who else is asked what is done with messages, in this order.
+    pub interceptors: Vec<Interceptor>,
     /// How the eras of MCP are joined, if they are.
     pub bridge: Option<Bridge>,
     /// How long anything may take.

@@ -9,7 +9,7 @@ use super::overrides::{Overrides, Said, Target, said, text};
 use super::problems::{PlanErrors, Problems};
 use super::{
     Bridge, Limits, Listen, Log, MainFile, Plan, Playing, Record, Rules, Sessions, Store, Timeouts, Upstream,
-    UpstreamTarget, listen, record, upstream,
+    UpstreamTarget, interceptors, listen, record, upstream,
 };
 use crate::config::{self, ByteSize, Level, Loaded, LogFormat, Span, Variables};
 
@@ -64,14 +64,24 @@ impl Plan {
         let sessions = sources.sessions(face, data.as_deref());
         let record = sources.record(data.as_deref());
         let rules = sources.rules();
+        let interceptors = interceptors::resolve(loaded, variables, &mut sources.problems);
         let bridge = sources.bridge(upstream.as_ref());
         let timeouts = sources.timeouts();
         let limits = sources.limits();
         let log = sources.log();
         let plan = match (listen, upstream) {
-            (Some(listen), Some(upstream)) => {
-                Some(Self { listen, upstream, sessions, record, rules, bridge, timeouts, limits, log })
-            }
+            (Some(listen), Some(upstream)) => Some(Self {
+                listen,
+                upstream,
+                sessions,
+                record,
+                rules,
+                interceptors,
+                bridge,
+                timeouts,
+                limits,
+                log,
+            }),
             _ => None,
         };
         sources.problems.or(plan)

@@ -53,24 +53,26 @@ pub(super) fn resolve(
         );
         return None;
     };
-    let file = FromFile { written, loaded, variables, queue };
-    let target = match (&written.url, &written.command) {
-        (Some(url), None) => file.remote(url, problems)?,
-        (None, Some(command)) => file.program(command, problems)?,
-        (Some(_), Some(_)) => {
-            problems.add(loaded.place("upstream"), "has both `url` and `command`; keep one of them");
-            return None;
-        }
-        (None, None) => {
-            problems.add(loaded.place("upstream"), "needs `url` or `command`");
-            return None;
-        }
-    };
+    let file = FromFile { at: "upstream", written, loaded, variables, queue };
+    let target = file.target(problems)?;
     let name = file.name(&target, problems);
     Some(Upstream { name, target })
 }
 
+/// How a server is reached that is written at another key of the file.
+pub(super) fn target(
+    at: &str,
+    written: &config::Upstream,
+    loaded: &Loaded,
+    variables: &Variables,
+    problems: &mut Problems,
+) -> Option<UpstreamTarget> {
+    FromFile { at, written, loaded, variables, queue: CHILDREN_QUEUE }.target(problems)
+}
+
 struct FromFile<'a> {
+    /// The key under which it is written.
+    at: &'a str,
     written: &'a config::Upstream,
     loaded: &'a Loaded,
     variables: &'a Variables,
@@ -79,7 +81,18 @@ struct FromFile<'a> {
 
 impl FromFile<'_> {
     fn place(&self, key: &str) -> String {
-        self.loaded.place(&format!("upstream.{key}"))
+        self.loaded.place(&format!("{}.{key}", self.at))
+    }
+
+    fn target(&self, problems: &mut Problems) -> Option<UpstreamTarget> {
+        let sentence = match (&self.written.url, &self.written.command) {
+            (Some(url), None) => return self.remote(url, problems),
+            (None, Some(command)) => return self.program(command, problems),
+            (Some(_), Some(_)) => "has both `url` and `command`; keep one of them",
+            (None, None) => "needs `url` or `command`",
+        };
+        problems.add(self.loaded.place(self.at), sentence);
+        None
     }
 
     fn name(&self, target: &UpstreamTarget, problems: &mut Problems) -> Arc<str> {
@@ -228,7 +241,7 @@ fn url(text: &str) -> Result<Uri, &'static str> {
         return Err(RIGHT);
     }
     if authority.as_str().contains('@') {
-        return Err("holds a user name; put credentials into `upstream.headers`");
+        return Err("holds a user name; put credentials into `headers`");
     }
     if authority.host().is_empty() || (authority.port().is_none() && authority.as_str().ends_with(':')) {
         return Err(RIGHT);

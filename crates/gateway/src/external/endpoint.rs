@@ -1,0 +1,101 @@
+//! The way to a webhook: the client that carries messages to servers, with its pool and its verification.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use shadowcat_interceptors::external::webhook::Post;
+use shadowcat_interceptors::external::{Failure, Reason, Settings};
+use shadowcat_pipeline::task::Tasks;
+use shadowcat_transports::http_client::{self, Client, ClientError, Target};
+use std::time::Duration;
+
+use crate::build::StartError;
+use crate::plan::{Plan, Webhook};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("shadowcat/", env!("CARGO_PKG_VERSION")));
+
+/// An HTTP endpoint.
+pub(super) struct Endpoint {
+    client: Client,
+    target: Target,
+    headers: HeaderMap,
+    body_bytes_max: usize,
+    timeout: Duration,
+}
+
+impl Endpoint {
+    pub(super) fn new(
+        plan: &Plan,
+        webhook: &Webhook,
+        settings: &Settings,
+        tasks: &Tasks,
+    ) -> Result<Self, StartError> {
+        let client = http_client::Settings {
+            connect_timeout: plan.timeouts.connect.min(settings.timeout),
+            ca_file: webhook.remote.ca_file.clone(),
+            ..http_client::Settings::default()
+        };
+        let mut headers = webhook.remote.headers.clone();
+        headers.insert(CONTENT_TYPE, JSON);
+        headers.insert(ACCEPT, JSON);
+        headers.entry(USER_AGENT).or_insert(AGENT);
+        Ok(Self {
+            client: Client::new(client, tasks.child())?,
+            target: Target::parse(&webhook.remote.url.to_string())?,
+            headers,
+            body_bytes_max: webhook.body_bytes_max,
+            timeout: settings.timeout,
+        })
+    }
+}
+
+#[async_trait]
+impl Post for Endpoint {
+    async fn post(&self, headers: &[(&'static str, String)], body: Bytes) -> Result<Bytes, Failure> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.headers_mut() = self.headers.clone();
+        for (name, value) in headers {
+            let value = HeaderValue::from_str(value).map_err(|_| broken("a header cannot be written"))?;
+            request.headers_mut().insert(*name, value);
+        }
+        let response =
+            self.client.send(request, &self.target, self.timeout).await.map_err(|error| unsent(&error))?;
+        if !response.status().is_success() {
+            let status = response.status();
+            return Err(Failure::new(Reason::Error, format!("it answered with HTTP status {status}")));
+        }
+        if response.status() == StatusCode::NO_CONTENT {
+            return Ok(Bytes::new());
+        }
+        let collected = Limited::new(response.into_body(), self.body_bytes_max).collect().await;
+        collected.map(http_body_util::Collected::to_bytes).map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                let max = self.body_bytes_max;
+                return Failure::new(
+                    Reason::TooLarge,
+                    format!("its answer is over the limit of {max} bytes"),
+                );
+            }
+            broken(format!("its answer was cut: {error}"))
+        })
+    }
+}
+
+fn broken(sentence: impl Into<String>) -> Failure {
+    Failure::new(Reason::Nonsense, sentence)
+}
+
+fn unsent(error: &ClientError) -> Failure {
+    let reason = if error.is_timeout() {
+        Reason::Timeout
+    } else if error.never_sent() {
+        Reason::Unreachable
+    } else {
+        Reason::Error
+    };
+    Failure::new(reason, error.safe_sentence())
+}
