@@ -79,6 +79,7 @@ impl Args {
             tape: Some(Playing { player: Arc::clone(&player), speed: self.speed, beyond: None }),
             record,
             request_timeout: self.request_timeout,
+            admin: None,
             log_level: self.log.log_level,
             log_format: self.log.log_format,
             listen: self.listen,

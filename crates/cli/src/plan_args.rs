@@ -28,6 +28,9 @@ pub(crate) struct PlanArgs {
     /// Rules that say what is done with which messages; may be given again [env: SHADOWCAT_RULES]
     #[arg(long, value_name = "FILE")]
     rules: Vec<PathBuf>,
+    /// Serve the admin API here, such as 127.0.0.1:0; `shadowcat pause` finds it by --data [env: SHADOWCAT_ADMIN]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    admin: Option<String>,
     /// End a request when its upstream is silent for this long, such as 30s [env: SHADOWCAT_REQUEST_TIMEOUT]
     #[arg(long, value_name = "TIME")]
     request_timeout: Option<String>,
@@ -91,6 +94,7 @@ impl PlanArgs {
             data: self.data.clone(),
             record: self.record.clone(),
             rules: self.rules.clone(),
+            admin: self.admin.clone(),
             request_timeout: self.request_timeout.clone(),
             log_level: self.log.log_level,
             log_format: self.log.log_format,

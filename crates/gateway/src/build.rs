@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use prometheus_client::registry::Registry;
 use shadowcat_bridge::{Eras, ModernServer, Seal, ToLegacy, ToLegacySettings, ToModernSettings};
+use shadowcat_interceptors::pause::{self, Lot, PauseMetrics};
 use shadowcat_interceptors::{CallMetrics, Mirror};
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Chain, Interceptor, Service, Transport, UpstreamSide};
@@ -18,7 +19,7 @@ use shadowcat_session::{
     Key, Namespace, SessionId, SessionStore, Sessions, SessionsLimits, StreamLimits, Table,
 };
 use shadowcat_stores::{MemoryStore, SqliteStore};
-use shadowcat_tape::{Tap, Tape};
+use shadowcat_tape::{Audience, Tap, Tape};
 use shadowcat_transports::http::{EndpointSettings, HttpListener};
 use shadowcat_transports::http_client;
 use shadowcat_transports::server::{Gate, HttpServer, ServeError, ServerSettings};
@@ -27,6 +28,7 @@ use shadowcat_transports::stdio::{Guard, StdioListener};
 use shadowcat_transports::{Connector, Counters, Front};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::admin::{AdminError, Desk, Seen};
 use crate::external::Externals;
 use crate::gateway::{Gateway, SessionRules};
 use crate::metrics::Figures;
@@ -88,6 +90,9 @@ pub enum StartError {
     /// The secret of a webhook cannot be had.
     #[error("a webhook's questions cannot be signed; `secret_file` says with what")]
     HookSecret(#[from] HookSecretError),
+    /// There is no way in for those who run it.
+    #[error("the admin API cannot be served")]
+    Admin(#[from] AdminError),
     /// The tape cannot be created.
     #[error("the tape cannot be created")]
     Tape(#[from] shadowcat_tape::CreateError),
@@ -116,15 +121,16 @@ async fn assemble(plan: Plan, host: Host) -> Result<Running, StartError> {
     let counters = Arc::<Counters>::default();
     let mut registry = Registry::with_prefix("shadowcat");
 
-    // What is kept: the sessions, and the tape.
+    // What is kept of clients, and who is told of what passes.
     let records = sessions(&plan, &storing)?;
-    let tape = plan.record.as_ref().map(|record| tape(record, host.tap)).transpose()?;
+    let Told { tape, desk, audience, beyond } = Told::open(&plan, host.tap).await?;
     let monitor = tape.as_ref().map(Tape::monitor);
-    let recorded = tape.as_ref().filter(|_| !records_beyond_only(&plan));
 
     // What operators want done with messages.
     let rules = RuleFiles::open(&plan.rules, &mut registry)?;
     let reloads = rules.as_ref().map(RuleFiles::reloads);
+    let book = rules.as_ref().map(RuleFiles::book);
+    let lot = Lot::new(pause::Settings::default(), PauseMetrics::register(&mut registry));
 
     // Where it goes: the one upstream.
     let guard =
@@ -135,7 +141,7 @@ async fn assemble(plan: Plan, host: Host) -> Result<Running, StartError> {
         tasks: &back,
         counters: &counters,
         records: &records,
-        tape: tape.as_ref(),
+        tape: beyond.as_ref(),
     };
     let upstream = reach.connect(&plan)?;
 
@@ -148,7 +154,7 @@ async fn assemble(plan: Plan, host: Host) -> Result<Running, StartError> {
 
     // Between the two where their eras differ. What passes there is on the tape a second time, as the server saw it.
     let bridging = Bridging {
-        chain: wire(recorded),
+        chain: wire(audience.as_ref()),
         connector: Arc::clone(&upstream.connector),
         counters: Arc::clone(&counters),
         records: Arc::clone(&records),
@@ -160,7 +166,7 @@ async fn assemble(plan: Plan, host: Host) -> Result<Running, StartError> {
     // What every message passes on the way.
     let path = Path {
         calls: CallMetrics::register(&mut registry),
-        recorded,
+        audience: audience.as_ref(),
         force: &signals.force,
         rules: rules.as_ref(),
         externals: externals.as_ref(),
@@ -197,17 +203,19 @@ async fn assemble(plan: Plan, host: Host) -> Result<Running, StartError> {
     }));
 
     // Where clients come in, last: from here on there is traffic.
-    let pages = StatusPages {
+    let pages = Arc::new(StatusPages {
         gateway: Arc::clone(&gateway),
         launcher: upstream.launcher.clone(),
         tape: monitor,
         rules: reloads,
         registry,
         unauthenticated_remote: matches!(plan.listen, Listen::Http { unauthenticated_remote: true, .. }),
-    };
-    let address = listen(&plan, &gateway, host.pipe, pages, &front, &signals).await?;
+    });
+    let address = listen(&plan, &gateway, host.pipe, Arc::clone(&pages), &front, &signals).await?;
+    let admin = desk.map(|desk| desk.serve(Seen { pages, book, listen: address }, lot)).transpose()?;
     Ok(Running {
         address,
+        admin,
         gateway,
         launcher: upstream.launcher,
         externals,
@@ -230,6 +238,28 @@ fn sessions(plan: &Plan, storing: &Tasks) -> Result<Arc<Sessions>, StartError> {
     let stop = storing.stop_signal();
     storing.spawn(worker.run(stop));
     Ok(Arc::new(sessions))
+}
+
+/// Who is told of what passes.
+struct Told {
+    tape: Option<Tape>,
+    /// Where those who watch come in.
+    desk: Option<Desk>,
+    /// Who is told of what passes the chain.
+    audience: Option<Audience>,
+    /// Who is told of what is asked beyond the tapes that stand in for a server.
+    beyond: Option<Audience>,
+}
+
+impl Told {
+    async fn open(plan: &Plan, tap: Option<Tap>) -> Result<Self, StartError> {
+        let tape = plan.record.as_ref().map(|record| tape(record, tap)).transpose()?;
+        let desk = Desk::open(plan).await?;
+        let recorded = tape.as_ref().filter(|_| !records_beyond_only(plan));
+        let audience = Audience::new(recorded, desk.as_ref().map(Desk::feed));
+        let beyond = Audience::new(tape.as_ref(), None);
+        Ok(Self { tape, desk, audience, beyond })
+    }
 }
 
 fn tape(record: &Record, tap: Option<Tap>) -> Result<Tape, StartError> {
@@ -324,8 +354,9 @@ pub(crate) fn bridges(plan: &Plan, on: Bridging) -> Result<Option<Arc<Bridges>>,
 }
 
 /// What a message passes between the eras: the recorder of what the server is told.
-pub(crate) fn wire(tape: Option<&Tape>) -> Chain {
-    let wire = tape.map(|tape| Arc::new(tape.recorder("wire").translated()) as Arc<dyn Interceptor>);
+pub(crate) fn wire(audience: Option<&Audience>) -> Chain {
+    let wire =
+        audience.map(|audience| Arc::new(audience.recorder("wire").translated()) as Arc<dyn Interceptor>);
     Chain::new(wire.into_iter().collect())
 }
 
@@ -354,7 +385,7 @@ async fn listen(
     plan: &Plan,
     gateway: &Arc<Gateway>,
     pipe: Option<Pipe>,
-    pages: StatusPages,
+    pages: Arc<StatusPages>,
     tasks: &Tasks,
     signals: &Signals,
 ) -> Result<Option<SocketAddr>, StartError> {
@@ -392,7 +423,7 @@ async fn listen(
                 tasks.clone(),
                 signals.draining.clone(),
             );
-            let server = server.serving(streamable, sse, Arc::new(pages));
+            let server = server.serving(streamable, sse, pages);
             tasks.spawn(server.run(tasks.clone(), signals.draining.clone()));
             Ok(Some(bound))
         }

@@ -13,8 +13,10 @@
 //! | `gateway.rs` | which session a message belongs to |
 //! | `life.rs` | how a session begins, sleeps and ends, and what its record tells of it |
 //! | `upstream` | the server's side: connections that are there when they are needed |
+//! | `admin.rs` | the API for those who run the proxy |
 //! | `pages.rs`, `metrics.rs` | health, readiness and figures |
 
+mod admin;
 mod back;
 mod build;
 pub mod config;
@@ -32,10 +34,11 @@ mod running;
 mod testing;
 mod upstream;
 
+pub use admin::AdminError;
 pub use build::{Host, Pipe, StartError, start};
 pub use plan::{
-    Face, HookSecret, HookSecretError, Interceptor, InterceptorServer, InterceptorTarget, KeyError, Keys,
-    Level, Limits, Listen, Log, LogFormat, MainFile, Overrides, Plan, PlanError, PlanErrors, Playing,
+    Admin, Face, HookSecret, HookSecretError, Interceptor, InterceptorServer, InterceptorTarget, KeyError,
+    Keys, Level, Limits, Listen, Log, LogFormat, MainFile, Overrides, Plan, PlanError, PlanErrors, Playing,
     Program, Record, Remote, SESSION_FILE, Secret, Sessions, Store, TAPES_DIR, TapeKey, Target, Timeouts,
     Upstream, UpstreamTarget, Variables, Webhook, rules, tape_key,
 };

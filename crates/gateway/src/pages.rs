@@ -26,7 +26,7 @@ pub(crate) struct StatusPages {
 
 impl StatusPages {
     /// What is not as it should be, in words.
-    fn troubles(&self) -> Vec<String> {
+    pub(crate) fn troubles(&self) -> Vec<String> {
         let mut troubles = Vec::new();
         if self.gateway.draining.is_cancelled() {
             troubles.push("shutting down".to_owned());

@@ -6,7 +6,7 @@ use shadowcat_bridge::Readable;
 use shadowcat_interceptors::{CallMetrics, Calls, Deadline, Mirror, Rules, deadline};
 use shadowcat_pipeline::{Chain, Interceptor};
 use shadowcat_protocol::{Era, method};
-use shadowcat_tape::Tape;
+use shadowcat_tape::Audience;
 use tokio_util::sync::CancellationToken;
 
 use crate::external::Externals;
@@ -17,8 +17,8 @@ use crate::upstream::Bridges;
 /// The parts of which a path is made.
 pub(crate) struct Path<'a> {
     pub(crate) calls: CallMetrics,
-    /// The tape, if what passes here is recorded.
-    pub(crate) recorded: Option<&'a Tape>,
+    /// Who is told of what passes here.
+    pub(crate) audience: Option<&'a Audience>,
     pub(crate) force: &'a CancellationToken,
     pub(crate) rules: Option<&'a RuleFiles>,
     pub(crate) externals: Option<&'a Externals>,
@@ -32,8 +32,8 @@ impl Path<'_> {
             // Outermost, so that it sees what any other step refuses, and times what any other step takes.
             Arc::new(Calls::new(self.calls)),
         ];
-        if let Some(tape) = self.recorded {
-            let recorder = tape.recorder("edge");
+        if let Some(audience) = self.audience {
+            let recorder = audience.recorder("edge");
             // Outside the deadline, so that an exchange that was ended is on the tape as such; and outside all that decides
             // over messages, so that the tape has what clients said and were told. What a server begins passes here first, in
             // its own words.
@@ -59,9 +59,9 @@ impl Path<'_> {
             // Inside the rules, which so see what the client is told, as the tape does.
             steps.push(Arc::new(Readable::new(Arc::clone(&bridges.figures))));
         }
-        if let Some(tape) = self.recorded.filter(|_| is_judged) {
+        if let Some(audience) = self.audience.filter(|_| is_judged) {
             // Innermost: what was made of it on its way, and what it was made of.
-            steps.push(Arc::new(tape.recorder("wire").to_client_at("edge")));
+            steps.push(Arc::new(audience.recorder("wire").to_client_at("edge")));
         }
         Chain::new(steps)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Chain, Interceptor};
 use shadowcat_session::{Key, Namespace, SessionId, Sessions};
-use shadowcat_tape::Tape;
+use shadowcat_tape::Audience;
 use shadowcat_transports::http::HttpConnector;
 use shadowcat_transports::http_client::{self, Client, Target};
 use shadowcat_transports::sse::SseConnector;
@@ -32,7 +32,8 @@ pub(crate) struct Reach<'a> {
     pub(crate) tasks: &'a Tasks,
     pub(crate) counters: &'a Arc<Counters>,
     pub(crate) records: &'a Arc<Sessions>,
-    pub(crate) tape: Option<&'a Tape>,
+    /// The tape of what is asked beyond those that stand in for a server.
+    pub(crate) tape: Option<&'a Audience>,
 }
 
 impl Reach<'_> {

@@ -12,6 +12,7 @@ use shadowcat_tape::Tape;
 use shadowcat_transports::stdio::{Guard, Launcher};
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::Admin;
 use crate::external::Externals;
 use crate::gateway::Gateway;
 
@@ -23,6 +24,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// A running proxy.
 pub struct Running {
     pub(crate) address: Option<SocketAddr>,
+    pub(crate) admin: Option<Admin>,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) launcher: Option<Launcher>,
     pub(crate) externals: Option<Externals>,
@@ -71,6 +73,11 @@ impl Running {
         self.address
     }
 
+    /// Where those who run it reach it; `None` if they do not.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Admin::address)
+    }
+
     /// Waits until the client on stdio is gone; for ever when clients come over HTTP.
     pub async fn finished(&self) {
         self.signals.finished.cancelled().await;
@@ -108,6 +115,10 @@ impl Running {
         }
         self.back.stop();
         self.front.join(step(&force)).await;
+        if let Some(admin) = &self.admin {
+            // Not before: an operator may want to see what is still in flight.
+            admin.end(step(&force)).await;
+        }
         if let Some(launcher) = &self.launcher {
             // Told twice to end, nobody waits for children to end by themselves.
             let stopped = force.run_until_cancelled(launcher.shutdown(step(&force))).await;

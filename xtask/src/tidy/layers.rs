@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::failure::Failure;
 
 /// The layer of each crate under `crates/`. A new crate gets its place here first.
-const LAYERS: [(&str, u8); 13] = [
+const LAYERS: [(&str, u8); 14] = [
     ("protocol", 0),
     ("filter", 0),
     ("pipeline", 1),
@@ -18,8 +18,9 @@ const LAYERS: [(&str, u8); 13] = [
     ("stores", 3),
     ("transports", 3),
     ("playback", 3),
-    ("gateway", 4),
-    ("cli", 5),
+    ("admin", 4),
+    ("gateway", 5),
+    ("cli", 6),
 ];
 
 fn layer(name: &str) -> Option<u8> {

@@ -16,6 +16,8 @@ use crate::run::{self, Run, Workers};
 
 /// Where the demo is found if nobody else is there.
 const PORT: u16 = 8910;
+/// Where the admin API is: it is found by the data directory.
+const ANY_PORT: &str = "127.0.0.1:0";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -47,6 +49,7 @@ impl Args {
             log_level: Some(Level::Warn),
             log_format: Some(LogFormat::Text),
             request_timeout: None,
+            admin: Some(ANY_PORT.to_owned()),
             rules: Vec::new(),
         };
         let mut plan = Plan::resolve(Face::Http, &flags, &Loaded::default(), &process.variables())

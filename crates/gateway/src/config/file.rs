@@ -36,6 +36,8 @@ pub struct File {
     /// Programs outside the proxy that are asked what is to become of messages, behind the rules and in this order.
     #[serde(default)]
     pub interceptors: Vec<Interceptor>,
+    /// The API for those who run the proxy; off unless this key is there.
+    pub admin: Option<Admin>,
     /// How a client of one era of MCP is joined to a server of the other.
     #[serde(default)]
     pub bridge: Bridge,
@@ -229,6 +231,23 @@ pub struct Encrypt {
     pub key_file: Option<PathBuf>,
     /// The key itself, which `${VAR}` takes from a variable.
     pub key: Option<Secret>,
+}
+
+/// The API for those who run the proxy.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    /// Address and port that it listens on; port 0, the default, takes a free one.
+    pub listen: Option<String>,
+    /// A file with the token, which nobody else can read; without it one is made and put into `admin.json` in the data
+    /// directory.
+    pub token_file: Option<PathBuf>,
+    /// Values of the `Host` header that are served besides the address itself and the loopback names.
+    #[serde(default)]
+    pub allowed_hosts: Vec<String>,
+    /// Allows listening beyond the loopback, where token and messages pass unencrypted; needs `token_file`.
+    #[serde(default)]
+    pub i_accept_plain_http_from_other_machines: bool,
 }
 
 /// How a client of one era of MCP is joined to a server of the other.

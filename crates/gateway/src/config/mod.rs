@@ -13,8 +13,8 @@ mod variables;
 use serde::de::DeserializeOwned;
 
 pub use file::{
-    Always, BridgeSessions, Encrypt, Environment as UpstreamEnvironment, File, Http, Keep, Level, Limits,
-    Log, LogFormat, Record, Rotate, RuleFile, Sample, Secrets, Sessions, Store, Timeouts, Upstream,
+    Admin, Always, BridgeSessions, Encrypt, Environment as UpstreamEnvironment, File, Http, Keep, Level,
+    Limits, Log, LogFormat, Record, Rotate, RuleFile, Sample, Secrets, Sessions, Store, Timeouts, Upstream,
 };
 pub use interceptors::{Breaker, Interceptor, InterceptorServer, Webhook};
 pub use keys::Keys;

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use super::problems::Problems;
+
 /// Reads an address with its port. Names are not resolved: what they mean may change after it was checked.
 pub(super) fn parse(text: &str) -> Result<SocketAddr, String> {
     if let Some(port) = text.strip_prefix("localhost:").and_then(|port| port.parse().ok()) {
@@ -24,6 +26,15 @@ fn sentence(text: &str) -> String {
 /// Whether only programs of this machine can reach the address, also when IPv6 wraps an IPv4 one.
 pub(super) fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
+}
+
+/// Looks whether each of these can be the value of a `Host` header.
+pub(super) fn check_hosts(hosts: &[String], place: &str, problems: &mut Problems) {
+    for host in hosts {
+        if host.contains('@') || host.parse::<http::uri::Authority>().is_err() {
+            problems.add(place, format!("`{host}` is no host; write `HOST` or `HOST:PORT`"));
+        }
+    }
 }
 
 /// Why an address beyond the loopback is refused.

@@ -2,6 +2,7 @@
 //!
 //! After a [`Plan`] exists, nothing fails because of what a person wrote. Nothing here opens, binds or starts.
 
+mod admin;
 mod interceptors;
 mod listen;
 mod overrides;
@@ -47,6 +48,8 @@ pub struct Plan {
     pub rules: Rules,
     /// Who else is asked what is done with messages, in this order.
     pub interceptors: Vec<Interceptor>,
+    /// Where those who run the proxy reach it, if they do.
+    pub admin: Option<Admin>,
     /// How the eras of MCP are joined, if they are.
     pub bridge: Option<Bridge>,
     /// How long anything may take.
@@ -218,6 +221,19 @@ impl Rules {
         let main = self.main.as_ref();
         !self.written.is_empty() || !self.files.is_empty() || main.is_some_and(|main| main.keys.has("rules"))
     }
+}
+
+/// Where those who run the proxy reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Where to bind; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Values of `Host` served besides the address itself and the loopback names.
+    pub allowed_hosts: Vec<String>,
+    /// The file with the token; without one a token is made.
+    pub token_file: Option<PathBuf>,
+    /// The file in which address and token are put down.
+    pub notice: Option<PathBuf>,
 }
 
 /// How a client of one era of MCP is joined to a server of the other.

@@ -30,6 +30,8 @@ pub struct Overrides {
     pub record: Option<PathBuf>,
     /// `--rules`, over `SHADOWCAT_RULES`.
     pub rules: Vec<PathBuf>,
+    /// `--admin`, over `SHADOWCAT_ADMIN`.
+    pub admin: Option<String>,
     /// `--request-timeout`, over `SHADOWCAT_REQUEST_TIMEOUT`.
     pub request_timeout: Option<String>,
     /// `--log-level`, over `SHADOWCAT_LOG`.

@@ -8,8 +8,8 @@ use shadowcat_filter::nearest;
 use super::overrides::{Overrides, Said, Target, said, text};
 use super::problems::{PlanErrors, Problems};
 use super::{
-    Bridge, Limits, Listen, Log, MainFile, Plan, Playing, Record, Rules, Sessions, Store, Timeouts, Upstream,
-    UpstreamTarget, interceptors, listen, record, upstream,
+    Admin, Bridge, Limits, Listen, Log, MainFile, Plan, Playing, Record, Rules, Sessions, Store, Timeouts,
+    Upstream, UpstreamTarget, admin, interceptors, listen, record, upstream,
 };
 use crate::config::{self, ByteSize, Level, Loaded, LogFormat, Span, Variables};
 
@@ -65,6 +65,7 @@ impl Plan {
         let record = sources.record(data.as_deref());
         let rules = sources.rules();
         let interceptors = interceptors::resolve(loaded, variables, &mut sources.problems);
+        let admin = sources.admin(data.as_deref());
         let bridge = sources.bridge(upstream.as_ref());
         let timeouts = sources.timeouts();
         let limits = sources.limits();
@@ -77,6 +78,7 @@ impl Plan {
                 record,
                 rules,
                 interceptors,
+                admin,
                 bridge,
                 timeouts,
                 limits,
@@ -137,7 +139,7 @@ impl<'a> Sources<'a> {
             return None;
         }
         self.check_origins(&http.allowed_origins);
-        self.check_hosts(&http.allowed_hosts);
+        listen::check_hosts(&http.allowed_hosts, &self.place("http.allowed_hosts"), &mut self.problems);
         Some(Listen::Http {
             address,
             allowed_hosts: http.allowed_hosts.clone(),
@@ -158,15 +160,6 @@ impl<'a> Sources<'a> {
                     place,
                     format!("`{origin}` is no origin; write `https://HOST` or `https://HOST:PORT`"),
                 );
-            }
-        }
-    }
-
-    fn check_hosts(&mut self, hosts: &[String]) {
-        for host in hosts {
-            if host.contains('@') || host.parse::<http::uri::Authority>().is_err() {
-                let place = self.place("http.allowed_hosts");
-                self.problems.add(place, format!("`{host}` is no host; write `HOST` or `HOST:PORT`"));
             }
         }
     }
@@ -217,6 +210,12 @@ impl<'a> Sources<'a> {
                 PathBuf::from(value)
             });
         record::resolve(said, data, self.loaded, self.variables, &mut self.problems)
+    }
+
+    fn admin(&mut self, data: Option<&Path>) -> Option<Admin> {
+        let said = said(("--admin", self.flags.admin.as_ref()), ("SHADOWCAT_ADMIN", self.variables), text);
+        let said = said.map(|said| (said.value, said.place));
+        admin::resolve(said, data, self.loaded, &mut self.problems)
     }
 
     fn bridge(&mut self, upstream: Option<&Upstream>) -> Option<Bridge> {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::metrics::RuleMetrics;
+use super::metrics::{Figures, RuleMetrics};
 
 /// The rules in force. What began with the ones before ends with them.
 #[derive(Debug)]
@@ -31,6 +31,11 @@ impl Book {
         self.metrics.know(&rules);
         let edition = Arc::new(Edition { rules, metrics: self.metrics.clone() });
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = edition;
+    }
+
+    /// What was counted of the rules in force.
+    pub fn figures(&self) -> Vec<Figures> {
+        self.metrics.figures(&self.current().rules)
     }
 
     pub(super) fn current(&self) -> Arc<Edition> {

@@ -25,6 +25,17 @@ pub struct RuleMetrics {
     failures: Family<RuleLabel, Counter>,
 }
 
+/// What was counted of one rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Figures {
+    /// Its name.
+    pub rule: String,
+    /// Messages that it fitted.
+    pub fired: u64,
+    /// Messages for which it could not be carried out.
+    pub failed: u64,
+}
+
 impl RuleMetrics {
     /// Metrics that show in this registry.
     pub fn register(registry: &mut Registry) -> Self {
@@ -43,6 +54,16 @@ impl RuleMetrics {
             drop(self.fired.get_or_create(&label));
             drop(self.failures.get_or_create(&label));
         }
+    }
+
+    /// How often each of these rules fired and failed.
+    pub(super) fn figures(&self, rules: &Rules) -> Vec<Figures> {
+        let figures = |rule: &str| {
+            let label = RuleLabel { rule: rule.to_owned() };
+            let fired = self.fired.get_or_create(&label).get();
+            Figures { rule: rule.to_owned(), fired, failed: self.failures.get_or_create(&label).get() }
+        };
+        rules.names().map(figures).collect()
     }
 
     pub(super) fn count(&self, fired: &Fired<'_>) {

@@ -21,7 +21,7 @@ use shadowcat_protocol::Message;
 use shadowcat_rules::Kind;
 
 pub use book::Book;
-pub use metrics::RuleMetrics;
+pub use metrics::{Figures, RuleMetrics};
 
 use crate::judged::{self, Waiting};
 use exchange::Exchange;
