@@ -62,7 +62,7 @@ impl Run {
         log::start(self.plan.log, process);
         let environment = process.environment();
         let guard_program = Some(Process::program()?);
-        let host = Host { guard_program, environment, tap: self.tap, pipe: None };
+        let host = Host { guard_program, environment, tap: self.tap, ..Host::default() };
         let runtime = self.workers.runtime()?;
         let ended = runtime.block_on(serve(self.plan, host, ready));
         runtime.shutdown_timeout(RUNTIME_END_WAIT);

@@ -43,7 +43,8 @@ use crate::rule_files::RuleFiles;
 use crate::running::{Running, Signals};
 use crate::upstream::{Bridges, ModernFace, OwnSessions, SharedUpstream};
 
-/// What the proxy takes from the machine it runs on.
+/// What the proxy takes from the machine it runs on, and from the program it runs in.
+#[derive(Default)]
 pub struct Host {
     /// The program that, called with `guard`, ends children whose proxy was killed: this one.
     pub guard_program: Option<PathBuf>,
@@ -53,6 +54,8 @@ pub struct Host {
     pub tap: Option<Tap>,
     /// The client of a plan that listens on stdio, if it is not on the process's own standard input and output.
     pub pipe: Option<Pipe>,
+    /// Interceptors of a program that embeds the proxy, outermost first. They stand behind the rules.
+    pub interceptors: Vec<Arc<dyn Interceptor>>,
 }
 
 /// A client within this process: what it writes, and where it reads.
@@ -84,9 +87,9 @@ pub enum StartError {
     /// The session store cannot be opened.
     #[error("the session store cannot be opened")]
     Store(#[from] shadowcat_session::StoreError),
-    /// The rules in files of their own cannot be used.
+    /// What was written cannot be used.
     #[error(transparent)]
-    Rules(#[from] PlanErrors),
+    Plan(#[from] PlanErrors),
     /// The secret of a webhook cannot be had.
     #[error("a webhook's questions cannot be signed; `secret_file` says with what")]
     HookSecret(#[from] HookSecretError),
@@ -170,6 +173,7 @@ async fn assemble(plan: Plan, host: Host) -> Result<Running, StartError> {
         force: &signals.force,
         rules: rules.as_ref(),
         externals: externals.as_ref(),
+        own: host.interceptors,
         bridges: bridges.as_deref(),
     };
     let chain = path.chain(&plan);

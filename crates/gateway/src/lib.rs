@@ -8,6 +8,7 @@
 //! | `path.rs` | what every message passes on its way, and why in this order |
 //! | `external` | programs outside the proxy that are asked about messages, and how they are reached |
 //! | `rule_files.rs` | rules in files of their own, and their changes |
+//! | `proxy.rs` | a proxy within another program |
 //! | `reach.rs` | how the server is reached: a child, a URL, tapes in its place |
 //! | `running.rs` | a running proxy, and its end in order |
 //! | `gateway.rs` | which session a message belongs to |
@@ -27,6 +28,7 @@ mod metrics;
 mod pages;
 mod path;
 mod plan;
+mod proxy;
 mod reach;
 mod rule_files;
 mod running;
@@ -42,4 +44,15 @@ pub use plan::{
     Program, Record, Remote, SESSION_FILE, Secret, Sessions, Store, TAPES_DIR, TapeKey, Target, Timeouts,
     Upstream, UpstreamTarget, Variables, Webhook, rules, tape_key,
 };
+pub use proxy::Proxy;
 pub use running::{Ended, Running};
+
+/// What an interceptor of an embedding program is written with.
+pub mod interceptor {
+    pub use async_trait::async_trait;
+    pub use shadowcat_pipeline::{
+        Direction, Envelope, Gate, Interceptor, Next, Origin, Refusal, RefusalKind, Replies, Rest,
+    };
+    pub use shadowcat_protocol::json;
+    pub use shadowcat_protocol::{ErrorObject, Id, Message, Notification, Request, Response};
+}

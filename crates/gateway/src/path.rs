@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use shadowcat_bridge::Readable;
-use shadowcat_interceptors::{CallMetrics, Calls, Deadline, Mirror, Rules, deadline};
+use shadowcat_interceptors::{CallMetrics, Calls, Contained, Deadline, Mirror, Rules, deadline};
 use shadowcat_pipeline::{Chain, Interceptor};
 use shadowcat_protocol::{Era, method};
 use shadowcat_tape::Audience;
@@ -22,12 +22,14 @@ pub(crate) struct Path<'a> {
     pub(crate) force: &'a CancellationToken,
     pub(crate) rules: Option<&'a RuleFiles>,
     pub(crate) externals: Option<&'a Externals>,
+    /// Those of the embedding program.
+    pub(crate) own: Vec<Arc<dyn Interceptor>>,
     pub(crate) bridges: Option<&'a Bridges>,
 }
 
 impl Path<'_> {
     pub(crate) fn chain(self, plan: &Plan) -> Chain {
-        let is_judged = self.rules.is_some() || self.externals.is_some();
+        let is_judged = self.rules.is_some() || self.externals.is_some() || !self.own.is_empty();
         let mut steps: Vec<Arc<dyn Interceptor>> = vec![
             // Outermost, so that it sees what any other step refuses, and times what any other step takes.
             Arc::new(Calls::new(self.calls)),
@@ -55,6 +57,9 @@ impl Path<'_> {
             // Inside the rules, which so spare others a question, and whose changes they see.
             steps.push(externals.step());
         }
+        // Behind what operators have said, so that what a program adds meets only what is let pass; and before the bridge, so that a
+        // message is what its client wrote.
+        steps.extend(self.own.into_iter().map(|own| Arc::new(Contained::new(own)) as Arc<dyn Interceptor>));
         if let Some(bridges) = self.bridges {
             // Inside the rules, which so see what the client is told, as the tape does.
             steps.push(Arc::new(Readable::new(Arc::clone(&bridges.figures))));

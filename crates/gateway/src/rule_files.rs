@@ -216,7 +216,7 @@ fn read_file<F>(
     if text.trim().is_empty() {
         return Err(fault("the file is empty; `rules: []` says that there are none".to_owned()));
     }
-    parse(&name, &text).map_err(|mistake| PlanError { place: mistake.place, sentence: mistake.sentence })
+    parse(&name, &text).map_err(PlanError::from)
 }
 
 fn text(path: &Path) -> io::Result<String> {

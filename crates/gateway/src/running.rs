@@ -89,6 +89,12 @@ impl Running {
         figures.is_some_and(|figures| figures.to_legacy.get() + figures.to_modern.get() > 0)
     }
 
+    /// Ends it in order, as [`Running::shutdown`] does, and waits for that: no longer than `timeouts.shutdown` for exchanges,
+    /// and a few seconds for the rest.
+    pub async fn stop(self) -> Ended {
+        self.shutdown(CancellationToken::new()).await
+    }
+
     /// Ends it in order: stop accepting, let what is in flight finish, end the rest at the deadline or at `force`,
     /// stop the children, write what is to be kept.
     pub fn shutdown(self, force: CancellationToken) -> BoxFuture<'static, Ended> {

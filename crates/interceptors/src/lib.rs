@@ -3,6 +3,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `calls.rs` | counts and times every exchange, and writes a line about each into the log |
+//! | `contained.rs` | contains an interceptor that is not ours |
 //! | `deadline.rs` | ends what takes too long |
 //! | `external/` | asks programs outside the proxy what is to become of messages |
 //! | `judged/` | the way of a message, and then of its replies, past whoever decides over each |
@@ -13,6 +14,7 @@
 //! The recorder stands in the same chain and lives with the tape. Limits get their file here.
 
 pub mod calls;
+mod contained;
 pub mod deadline;
 pub mod external;
 mod judged;
@@ -21,6 +23,7 @@ pub mod pause;
 pub mod rules;
 
 pub use calls::{CallMetrics, Calls};
+pub use contained::Contained;
 pub use deadline::Deadline;
 pub use external::{ExternalMetrics, Externals};
 pub use mirror::Mirror;

@@ -9,6 +9,9 @@ use crate::{Envelope, Refusal, Replies, Service};
 /// A step between the two sides. It may look at an envelope, change it, answer it, refuse it, or pass it on and look
 /// at what comes back.
 ///
+/// Called for each message that begins something: requests and notifications, in both directions. Whoever changes a message
+/// sets [`Envelope::is_changed`], and leaves its id alone.
+///
 /// State between a message and its replies is a local variable of `intercept`. What must last as long as the replies
 /// (a permit, a timer, a gauge) goes into them with [`Replies::hold`]: `next.run(..).await` returns when the envelope
 /// is dispatched, not when the exchange is over.
@@ -18,6 +21,10 @@ pub trait Interceptor: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// Takes one envelope; `next` is the rest of the path.
+    ///
+    /// # Cancel safety
+    /// The future, and the replies, are dropped when the client is gone or a deadline has passed, at any point at which they
+    /// wait.
     async fn intercept(&self, envelope: Envelope, next: Next<'_>) -> Result<Replies, Refusal>;
 }
 

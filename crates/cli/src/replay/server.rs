@@ -47,8 +47,8 @@ impl Target for Server {
         let host = Host {
             guard_program: Some(self.program.clone()),
             environment: self.environment.clone(),
-            tap: None,
             pipe: Some(Pipe { input: Box::new(input), output: Box::new(output) }),
+            ..Host::default()
         };
         let running = start(self.plan.clone(), host).await.map_err(|error| causes(&error))?;
         let (input, output) = tokio::io::split(ours);

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::config::Mistake;
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {sentence}")]
@@ -10,6 +12,12 @@ pub struct PlanError {
     pub place: String,
     /// What is wrong and what would be right. Never a secret.
     pub sentence: String,
+}
+
+impl From<Mistake> for PlanError {
+    fn from(mistake: Mistake) -> Self {
+        Self { place: mistake.place, sentence: mistake.sentence }
+    }
 }
 
 /// Everything that is wrong; never empty.
