@@ -17,6 +17,8 @@ mod bridged;
 mod children;
 mod churn;
 mod edge;
+mod external;
+mod external_peers;
 mod faults;
 mod ghosts;
 mod harness;
