@@ -106,7 +106,7 @@ impl Shapes {
     pub(super) fn new(secrets: &Secrets) -> Result<Self, RedactorError> {
         let regex = |text: &str| Regex::new(text).map_err(|cause| RedactorError::Pattern(Box::new(cause)));
         Ok(Self {
-            words: Words::new()?,
+            words: Words::new(),
             tokens: regex(TOKENS)?,
             scheme: regex(SCHEME)?,
             user_info: regex(USER_INFO)?,
