@@ -34,7 +34,7 @@ const HEADS: usize = 1 << (5 * HEAD);
 pub(super) struct Words {
     heads: Box<[u64; HEADS / 64]>,
     /// By their heads.
-    words: Vec<(usize, Word)>,
+    list: Vec<(usize, Word)>,
     kinds: Kinds,
 }
 
@@ -76,18 +76,18 @@ impl Words {
         all.extend(SCHEMES.split_ascii_whitespace());
         let schemes = all.len();
         all.extend(ADDRESSES);
-        let mut words = Vec::with_capacity(all.len());
+        let mut list = Vec::with_capacity(all.len());
         let mut heads = Box::new([0; HEADS / 64]);
         for (number, text) in all.into_iter().enumerate() {
             let text = text.as_bytes();
-            let Some(head) = text.first_chunk().map(head) else { continue };
+            let Some(head) = text.first_chunk().copied().map(head) else { continue };
             if let Some(bits) = heads.get_mut(head / 64) {
                 *bits |= 1 << (head % 64);
             }
-            words.push((head, Word { number, text }));
+            list.push((head, Word { number, text }));
         }
-        words.sort_by_key(|(head, _)| *head);
-        Self { heads, words, kinds: Kinds { shapes: names..shapes, schemes: shapes..schemes } }
+        list.sort_by_key(|(head, _)| *head);
+        Self { heads, list, kinds: Kinds { shapes: names..shapes, schemes: shapes..schemes } }
     }
 
     /// Whether the text is worth a closer look.
@@ -115,10 +115,10 @@ impl Words {
     /// Every word at every place, whatever its case.
     fn hits<'t>(&'t self, text: &'t str) -> impl Iterator<Item = Hit> + 't {
         let text = text.as_bytes();
-        let places = text.array_windows::<HEAD>().map(head).enumerate();
+        let places = text.array_windows::<HEAD>().copied().map(head).enumerate();
         places.filter(|(_, head)| self.is_head(*head)).flat_map(move |(start, head)| {
-            let from = self.words.partition_point(|(other, _)| *other < head);
-            let same = self.words.iter().skip(from).take_while(move |(other, _)| *other == head);
+            let from = self.list.partition_point(|(other, _)| *other < head);
+            let same = self.list.iter().skip(from).take_while(move |(other, _)| *other == head);
             same.filter_map(move |(_, word)| {
                 let at = start..start + word.text.len();
                 let found = text.get(at.clone())?.eq_ignore_ascii_case(word.text);
@@ -132,7 +132,7 @@ impl Words {
     }
 }
 
-fn head(bytes: &[u8; HEAD]) -> usize {
+fn head(bytes: [u8; HEAD]) -> usize {
     bytes.iter().fold(0, |head, byte| head << 5 | usize::from(byte & 31))
 }
 
