@@ -9,7 +9,7 @@ use shadowcat_tests::wait::{found, until, within};
 
 use crate::bridged::code;
 use crate::harness::child;
-use crate::modern::{body, envelope};
+use crate::modern::{META, body, envelope};
 use crate::peers::{START, node, serve, source};
 
 const DENIED: i64 = -31_015;
@@ -73,6 +73,11 @@ async fn modern(proxy: &Proxy) {
         let asked = envelope("tools/call", Some(tool), &body("1", "tools/call", &talk(tool)));
         expect(tool, &asked.send(proxy.address).await.message().await);
     }
+    let capable =
+        META.replace(r#"clientCapabilities":{}"#, r#"clientCapabilities":{"elicitation":{"form":{}}}"#);
+    let text = body("1", "tools/call", r#""name":"input","arguments":{},"#).replace(META, &capable);
+    let answer = envelope("tools/call", Some("input"), &text).send(proxy.address).await.message().await;
+    assert!(answer.contains(r#""message":"Please: "#), "what is asked inside of a result: {answer}");
 }
 
 #[tokio::test]

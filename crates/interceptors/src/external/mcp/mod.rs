@@ -4,11 +4,13 @@
 //! | file | holds |
 //! |---|---|
 //! | `catalog.rs` | the interceptors of a server, and which of them a message concerns |
+//! | `subject.rs` | the events in one message |
 //! | `round.rs` | one message taken to all that it concerns |
 //! | `words.rs` | what is said to them and what they answer |
 
 mod catalog;
 mod round;
+mod subject;
 mod words;
 
 use std::collections::BTreeMap;
@@ -16,14 +18,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use shadowcat_protocol::{Limits, Message, Response};
+use shadowcat_protocol::{Limits, Response};
 use shadowcat_rules::written::Fail;
 use tokio::time::timeout;
 
 use super::telling::Telling;
-use super::verdict::{External, Failure, Matter, Opinion, Verdict};
-use catalog::{Catalog, Phase};
-use round::Round;
+use super::verdict::{External, Failure, Matter, Opinion};
+use catalog::Catalog;
 
 /// The method that lists interceptors.
 const LIST: &str = "interceptors/list";
@@ -127,22 +128,19 @@ impl Mcp {
 #[async_trait]
 impl External for Mcp {
     fn concerns(&self, matter: &Matter) -> bool {
-        let Some(phase) = phase(&matter.message) else { return false };
-        // Without a list nobody knows, and the question is what tries to get one.
-        self.known().is_none_or(|catalog| catalog.hooked(matter.method(), phase).next().is_some())
+        let payload = words::payload(&matter.message);
+        match (subject::subjects(&matter.message, matter.method(), payload), self.known()) {
+            (Ok(subjects), Some(catalog)) => {
+                subjects.iter().any(|subject| catalog.hooked(&subject.event, subject.phase).next().is_some())
+            }
+            // Without a list nobody knows, and the question is what tries to get one.
+            (Ok(subjects), None) => !subjects.is_empty(),
+            (Err(_), _) => true,
+        }
     }
 
     async fn ask(&self, matter: &Matter, time: Duration) -> Result<Opinion, Failure> {
-        let Some(phase) = phase(&matter.message) else { return Ok(Verdict::Continue.into()) };
         let catalog = self.catalog(time).await?;
-        Round::new(self, matter, phase, time).go(&catalog).await
-    }
-}
-
-/// The phase of a message. An error is no payload of any event, and passes.
-fn phase(message: &Message) -> Option<Phase> {
-    match message {
-        Message::Request(_) | Message::Notification(_) => Some(Phase::Request),
-        Message::Response(response) => response.result_json().map(|_| Phase::Response),
+        round::go(self, matter, &catalog, time).await
     }
 }

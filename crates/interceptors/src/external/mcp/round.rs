@@ -5,51 +5,75 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use shadowcat_pipeline::ExchangeId;
+use shadowcat_rules::written::Fail;
 use tokio::time::timeout;
 
 use super::catalog::{Catalog, Descriptor, Phase, Role};
+use super::subject::{Subject, subjects};
 use super::words::{self, Finding};
 use super::{INVOKE, Link, Mcp};
 use crate::external::millis;
 use crate::external::verdict::{Failure, Matter, Opinion, Verdict, edited};
-use shadowcat_rules::written::Fail;
 
 pub(super) struct Round<'a> {
     mcp: &'a Mcp,
     matter: &'a Matter,
-    phase: Phase,
     time: Duration,
-    /// As the mutators so far have made it, once one has.
-    payload: Option<String>,
+    /// What is asked about now, and its payload as the mutators so far have made it.
+    subject: &'a Subject,
+    payload: String,
     passed_over: Vec<Failure>,
     lost: u64,
 }
 
-impl<'a> Round<'a> {
-    pub(super) fn new(mcp: &'a Mcp, matter: &'a Matter, phase: Phase, time: Duration) -> Self {
-        Self { mcp, matter, phase, time, payload: None, passed_over: Vec::new(), lost: 0 }
+/// Takes a message to all that any of its subjects concerns.
+pub(super) async fn go(
+    mcp: &Mcp,
+    matter: &Matter,
+    catalog: &Catalog,
+    time: Duration,
+) -> Result<Opinion, Failure> {
+    let original = words::payload(&matter.message);
+    let mut whole = original.to_owned();
+    let (mut passed_over, mut lost) = (Vec::new(), 0);
+    for subject in &subjects(&matter.message, matter.method(), original)? {
+        let payload = subject.payload(&whole).to_owned();
+        let before = payload.clone();
+        let mut round = Round { mcp, matter, time, subject, payload, passed_over, lost };
+        let refused = round.go(catalog).await?;
+        (passed_over, lost) = (round.passed_over, round.lost);
+        if let Some(reason) = refused {
+            return Ok(Opinion { verdict: Verdict::Block(Some(reason)), passed_over, lost });
+        }
+        if round.payload != before {
+            whole = subject.changed(&whole, round.payload)?;
+        }
     }
+    let verdict = if whole == original { Verdict::Continue } else { modified(mcp, matter, &whole)? };
+    Ok(Opinion { verdict, passed_over, lost })
+}
 
-    pub(super) async fn go(mut self, catalog: &Catalog) -> Result<Opinion, Failure> {
-        let event = self.matter.method();
-        let mutators = catalog.mutators(event, self.phase);
-        let validators = catalog.validators(event, self.phase);
-        if self.phase == Phase::Request {
+fn modified(mcp: &Mcp, matter: &Matter, payload: &str) -> Result<Verdict, Failure> {
+    let changed = words::with_payload(&matter.message, payload);
+    let text = std::str::from_utf8(changed.text()).map_err(|error| Failure::nonsense(error.to_string()))?;
+    edited(&matter.message, text, &mcp.settings.limits).map(Verdict::Modify)
+}
+
+impl Round<'_> {
+    /// The reason to refuse, if there is one.
+    async fn go(&mut self, catalog: &Catalog) -> Result<Option<String>, Failure> {
+        let (event, phase) = (&self.subject.event, self.subject.phase);
+        let mutators = catalog.mutators(event, phase);
+        let validators = catalog.validators(event, phase);
+        if phase == Phase::Request {
             self.mutate(&mutators).await?;
         }
         let refused = self.validate(&validators).await?;
-        if let Some(reason) = refused {
-            return Ok(self.opinion(Verdict::Block(Some(reason))));
-        }
-        if self.phase == Phase::Response {
+        if phase == Phase::Response && refused.is_none() {
             self.mutate(&mutators).await?;
         }
-        let verdict = self.outcome()?;
-        Ok(self.opinion(verdict))
-    }
-
-    fn opinion(self, verdict: Verdict) -> Opinion {
-        Opinion { verdict, passed_over: self.passed_over, lost: self.lost }
+        Ok(refused)
     }
 
     /// One after the other, each with what those before it made.
@@ -64,7 +88,7 @@ impl<'a> Round<'a> {
                 Err(failure) => Err(failure),
             };
             match changed {
-                Ok(Some(payload)) => self.payload = Some(payload),
+                Ok(Some(payload)) => self.payload = payload,
                 Ok(None) => {}
                 Err(failure) => self.pass_over(mutator, failure)?,
             }
@@ -85,7 +109,7 @@ impl<'a> Round<'a> {
                 answer.and_then(|result| words::finding(&result).map_err(|failure| of(validator, &failure)));
             match found {
                 Ok(Finding::Valid) => {}
-                Ok(Finding::Noted(sentence)) => note(validator, &sentence),
+                Ok(Finding::Noted(sentence)) => note(self.matter.origin.exchange, validator, &sentence),
                 Ok(Finding::Refused(sentence)) => {
                     refused.get_or_insert_with(|| reason(validator, &sentence));
                 }
@@ -113,9 +137,8 @@ impl<'a> Round<'a> {
     }
 
     fn params(&self, asked: &Descriptor) -> Result<String, Failure> {
-        let payload = self.payload.as_deref().unwrap_or_else(|| words::payload(&self.matter.message));
         let config = self.mcp.settings.config.get(&asked.name).map(String::as_str);
-        words::invocation(&asked.name, self.matter, self.phase, payload, config, millis(self.time))
+        words::invocation(&asked.name, self.matter, self.subject, &self.payload, config, millis(self.time))
     }
 
     async fn invoke(&self, asked: &Descriptor) -> Result<String, Failure> {
@@ -127,29 +150,17 @@ impl<'a> Round<'a> {
     fn tell(&mut self, told: &Descriptor) {
         let Ok(params) = self.params(told) else { return };
         let (link, told, time) = (Arc::clone(&self.mcp.link), told.clone(), self.time);
+        let exchange = self.matter.origin.exchange;
         let is_taken = self.mcp.telling.tell(params.len(), async move {
             match invoke(&*link, &params, time).await.and_then(|result| shadow(&told, &result)) {
                 Ok(None) => {}
-                Ok(Some(sentence)) => note(&told, &sentence),
+                Ok(Some(sentence)) => note(exchange, &told, &sentence),
                 Err(failure) => {
-                    tracing::warn!(interceptor = told.name, %failure, "an interceptor in audit mode failed");
+                    tracing::warn!(%exchange, interceptor = told.name, %failure, "an interceptor in audit mode failed");
                 }
             }
         });
         self.lost += u64::from(!is_taken);
-    }
-
-    fn outcome(&self) -> Result<Verdict, Failure> {
-        let original = &self.matter.message;
-        match &self.payload {
-            Some(payload) if payload != words::payload(original) => {
-                let text = words::with_payload(original, payload).text().clone();
-                let text =
-                    std::str::from_utf8(&text).map_err(|error| Failure::nonsense(error.to_string()))?;
-                edited(original, text, &self.mcp.settings.limits).map(Verdict::Modify)
-            }
-            _ => Ok(Verdict::Continue),
-        }
     }
 }
 
@@ -169,8 +180,8 @@ fn shadow(told: &Descriptor, result: &str) -> Result<Option<String>, Failure> {
     }
 }
 
-fn note(by: &Descriptor, sentence: &str) {
-    tracing::info!(interceptor = by.name, sentence, "an interceptor noted something");
+fn note(exchange: ExchangeId, by: &Descriptor, sentence: &str) {
+    tracing::info!(%exchange, interceptor = by.name, sentence, "an interceptor noted something");
 }
 
 fn reason(by: &Descriptor, sentence: &str) -> String {

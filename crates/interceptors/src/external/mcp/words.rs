@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use shadowcat_protocol::{Message, Response, json};
 
-use super::catalog::Phase;
+use super::subject::Subject;
 use crate::external::verdict::{Failure, Matter, Reason, told};
 
 /// The parameters that ask for a page of the list.
@@ -69,7 +69,7 @@ struct Principal<'a> {
 pub(super) fn invocation(
     name: &str,
     matter: &Matter,
-    phase: Phase,
+    subject: &Subject,
     payload: &str,
     config: Option<&str>,
     timeout_ms: u64,
@@ -77,8 +77,8 @@ pub(super) fn invocation(
     let principal = matter.origin.principal.as_ref().map(|principal| &*principal.0);
     let invocation = Invocation {
         name,
-        event: matter.method(),
-        phase: phase.as_str(),
+        event: &subject.event,
+        phase: subject.phase.as_str(),
         payload: raw(payload)?,
         config: config.map(raw).transpose()?,
         timeout_ms,
