@@ -45,3 +45,4 @@ mod standing;
 mod states;
 mod tapes;
 mod transparency;
+mod watch;

@@ -8,6 +8,7 @@
 //! | [`proxy`] | `shadowcat reverse` as a process of its own |
 //! | [`client`] | MCP clients on Streamable HTTP, HTTP+SSE and stdio, and the raw requests under them |
 //! | [`server`] | one MCP server on the same three transports; what a call asks for decides how it behaves |
+//! | [`terminal`] | a terminal whose screen is read as text |
 //! | [`tls`] | certificates for those servers, made for one test |
 //! | [`upstream`] | an HTTP server that answers exactly what a test says, bytes and cuts included |
 #![expect(
@@ -23,6 +24,7 @@ pub mod process;
 pub mod proxy;
 pub mod raw;
 pub mod server;
+pub mod terminal;
 pub mod tls;
 pub mod upstream;
 pub mod wait;

@@ -1,5 +1,6 @@
-//! Installs the clients and servers that tests talk to, pinned, into `tests/.peers`. Idempotent: what is there with the
-//! same pins stays. Nothing outside that folder is touched but for missing system packages, where the user may add them.
+//! Installs the clients and servers that tests talk to, pinned, into `tests/.peers`, and the terminal that they look at.
+//! Idempotent: what is there with the same pins stays. Nothing outside that folder is touched but for missing system
+//! packages, where the user may add them.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -39,6 +40,8 @@ pub(crate) fn install() -> Result<(), Failure> {
     // Two commands at once: the second finds everything up to date.
     let _held =
         File::create(&lock).and_then(|file| file.lock().map(|()| file)).map_err(Failure::file(&lock))?;
+    // The terminal of the tests of `shadowcat watch`; of any version.
+    need(&["tmux"], || shell::succeeds("tmux", &["-V"]))?;
     for part in &PARTS {
         part.bring_up_to_date()?;
     }

@@ -25,6 +25,7 @@ mod run;
 mod schema;
 mod sessions;
 mod tape;
+mod watch;
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::failure::Failure;
 
 /// The layer of each crate under `crates/`. A new crate gets its place here first.
-const LAYERS: [(&str, u8); 14] = [
+const LAYERS: [(&str, u8); 15] = [
     ("protocol", 0),
     ("filter", 0),
     ("pipeline", 1),
@@ -18,6 +18,7 @@ const LAYERS: [(&str, u8); 14] = [
     ("stores", 3),
     ("transports", 3),
     ("playback", 3),
+    ("watch", 3),
     ("admin", 4),
     ("gateway", 5),
     ("cli", 6),

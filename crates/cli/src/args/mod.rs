@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::process::Process;
 use crate::{
     check, completions, demo, demo_server, forward, guard, man, mock, record, replay, reverse, rules, schema,
-    sessions, tape,
+    sessions, tape, watch,
 };
 
 /// The proxy for the Model Context Protocol.
@@ -62,6 +62,11 @@ enum Command {
     Sessions(sessions::Args),
     /// List recordings, show what is on them, check them and make others of them
     Tape(tape::Args),
+    /// See messages as they flow, in the terminal
+    ///
+    /// Reads tapes, and follows those that are being written and, in a directory, those that come. Lists of messages and of
+    /// sessions, a filter, and each message with its answer beside it. `?` shows all keys.
+    Watch(watch::Args),
     /// Rules: are they right, and what would they have done?
     Rules(rules::Args),
     /// Make the calls of a tape again, as the clients that made them
@@ -98,6 +103,7 @@ impl Cli {
             Command::Schema => schema::run(),
             Command::Sessions(args) => args.run(process),
             Command::Tape(args) => args.run(process),
+            Command::Watch(args) => args.run(process),
             Command::Rules(args) => args.run(process),
             Command::Replay(args) => args.run(process),
             Command::DiffServers(args) => args.run(process),

@@ -1,0 +1,178 @@
+//! What a person does and what comes, against what is shown then.
+
+use super::*;
+use crate::testing::{answer, notification, request};
+use shadowcat_tape::Frame;
+
+fn frame(frame: Frame) -> Event {
+    Event::Frame { tape: 0, frame: Box::new(frame) }
+}
+
+/// So many calls of `echo`, each with its answer.
+fn with_calls(calls: u64) -> Model {
+    let mut model = Model::new("test".to_owned(), None);
+    for exchange in 0..calls {
+        model.take(frame(request(exchange, "tools/call", "echo")));
+        model.take(frame(answer(exchange, r#"{"id":1,"result":{}}"#)));
+    }
+    model
+}
+
+fn run(model: &mut Model, commands: &[Command]) {
+    for command in commands {
+        assert_eq!(model.run(*command), None, "{command:?}");
+    }
+}
+
+fn enter(model: &mut Model, text: &str) {
+    model.run(Command::Filter);
+    model.edit(Edit::Begin);
+    text.chars().for_each(|c| model.edit(Edit::Insert(c)));
+    model.submit();
+}
+
+#[test]
+fn the_list_follows_what_comes_until_one_moves_up_or_pauses() {
+    let mut model = with_calls(20);
+    assert_eq!(model.messages_at.at, 39);
+    for leave in [Command::Go(Step::Up), Command::Pause, Command::Go(Step::First), Command::Open] {
+        let at = model.messages_at.at;
+        run(&mut model, &[leave]);
+        let selected = model.messages_at.at;
+        model.take(frame(notification("notifications/message")));
+        assert_eq!((model.follows, model.fresh, model.messages_at.at), (false, 1, selected), "{leave:?}");
+        run(&mut model, &[Command::Back, Command::Go(Step::Last)]);
+        assert_eq!((model.follows, model.fresh, model.messages_at.at), (true, 0, at + 1));
+    }
+}
+
+#[test]
+fn a_selected_message_stays_selected_when_the_oldest_go() {
+    let mut model = with_calls(FRAMES_MAX as u64 / 2);
+    run(&mut model, &[Command::Go(Step::Up), Command::Go(Step::Up)]);
+    let selected = model.shown[model.messages_at.at];
+    for _ in 0..100 {
+        model.take(frame(notification("notifications/message")));
+    }
+    assert_eq!(model.shown.len(), FRAMES_MAX);
+    assert_eq!(model.shown[model.messages_at.at], selected);
+    for _ in 0..FRAMES_MAX {
+        model.take(frame(notification("notifications/message")));
+    }
+    assert_eq!((model.shown.len(), model.messages_at.at), (FRAMES_MAX, 0), "then the oldest that is there");
+}
+
+#[test]
+fn a_filter_chooses_among_what_is_there_and_what_comes() {
+    let mut model = with_calls(5);
+    model.take(frame(request(90, "tools/call", "rm")));
+    enter(&mut model, "~t rm");
+    assert_eq!((model.shown.len(), &model.prompt), (1, &None));
+    model.take(frame(answer(90, r#"{"id":1,"error":{"code":-1}}"#)));
+    model.take(frame(request(91, "tools/call", "echo")));
+    assert_eq!(model.shown.len(), 2, "an answer is named by its request");
+    enter(&mut model, "~t rm & ~e");
+    assert_eq!(model.shown.len(), 1);
+    enter(&mut model, "");
+    assert_eq!(model.shown.len(), 13);
+}
+
+#[test]
+fn the_selected_message_stays_selected_under_another_filter() {
+    let mut model = with_calls(5);
+    run(&mut model, &[Command::Go(Step::First), Command::Go(Step::Down), Command::Go(Step::Down)]);
+    enter(&mut model, "~q");
+    assert_eq!(model.shown[model.messages_at.at], 2);
+    enter(&mut model, "~s");
+    assert_eq!(model.shown[model.messages_at.at], 1, "or the nearest before it");
+    run(&mut model, &[Command::Back]);
+    assert_eq!((model.shown.len(), model.filter.is_none()), (10, true));
+}
+
+#[test]
+fn a_wrong_filter_stays_open_with_the_cursor_at_its_place() {
+    let mut model = with_calls(1);
+    enter(&mut model, "~m ping & ~zz x");
+    let prompt = model.prompt.clone().unwrap();
+    assert!(prompt.fault.as_ref().unwrap().contains("did you mean `~z`"), "{prompt:?}");
+    assert_eq!(prompt.line.at(), 10);
+    assert_eq!(model.shown.len(), 2, "what was shown stays");
+    model.edit(Edit::End);
+    assert_eq!(model.prompt.as_ref().unwrap().fault, None);
+    model.cancel();
+    assert_eq!((model.prompt.is_none(), model.filter.is_none()), (true, true));
+}
+
+#[test]
+fn what_is_missing_is_a_line_of_its_own_that_fits_no_filter() {
+    let mut model = with_calls(1);
+    model.take(Event::Gap("3 messages are missing here (queue)".to_owned()));
+    assert_eq!(model.shown.len(), 3);
+    run(&mut model, &[Command::Open]);
+    assert!(model.open.is_none(), "there is nothing to open");
+    enter(&mut model, "!~e");
+    assert_eq!(model.shown.len(), 2);
+}
+
+#[test]
+fn the_servers_side_is_shown_when_it_is_asked_for() {
+    let mut model = with_calls(1);
+    model.take(frame(Frame { hop: "wire".to_owned(), ..request(0, "tools/call", "echo") }));
+    assert_eq!((model.shown.len(), model.sessions.all()[0].messages), (2, 2));
+    run(&mut model, &[Command::Wire]);
+    assert_eq!(model.shown.len(), 3);
+    run(&mut model, &[Command::Wire]);
+    assert_eq!(model.shown.len(), 2);
+}
+
+#[test]
+fn an_opened_request_gets_its_answer_beside_it_when_it_comes() {
+    let mut model = with_calls(3);
+    model.take(frame(request(9, "tools/call", "slow")));
+    run(&mut model, &[Command::Open, Command::Go(Step::Down)]);
+    assert_eq!((model.place(), model.open.as_ref().unwrap().panes.len()), (Place::Message, 1));
+    model.take(frame(answer(9, r#"{"id":9,"result":{}}"#)));
+    let open = model.open.as_ref().unwrap();
+    assert_eq!((open.panes.len(), open.focus), (2, 0));
+    run(&mut model, &[Command::OtherPane, Command::PreviousMessage]);
+    let open = model.open.as_ref().unwrap();
+    assert_eq!((open.number, open.focus), (5, 1), "the answer before");
+    run(&mut model, &[Command::NextMessage]);
+    assert_eq!(model.open.as_ref().unwrap().number, 6);
+    run(&mut model, &[Command::Back]);
+    assert_eq!((model.place(), model.messages_at.at), (Place::Messages, 6));
+}
+
+#[test]
+fn a_session_is_opened_as_the_filter_for_its_messages() {
+    let mut model = with_calls(2);
+    model.take(frame(Frame { session: None, ..request(50, "ping", "x") }));
+    run(&mut model, &[Command::NextList, Command::Open]);
+    assert_eq!((model.place(), model.shown.len()), (Place::Messages, 4));
+    assert_eq!(model.filter.as_ref().unwrap().to_string(), "~session a1b2c3d4");
+    run(&mut model, &[Command::NextList, Command::Go(Step::Last), Command::Open]);
+    assert_eq!(model.place(), Place::Sessions);
+    assert!(model.note.as_ref().unwrap().contains("no session"));
+}
+
+#[test]
+fn help_is_over_all_else_and_goes_first() {
+    let mut model = with_calls(1);
+    run(&mut model, &[Command::Open, Command::Help, Command::Go(Step::Last)]);
+    assert_eq!(model.place(), Place::Help);
+    run(&mut model, &[Command::Back]);
+    assert_eq!(model.place(), Place::Message);
+    assert_eq!(model.run(Command::Quit), Some(Effect::Quit));
+}
+
+#[test]
+fn a_screen_of_any_size_does_no_harm() {
+    for (width, height) in [(0, 0), (1, 1), (5, 4), (300, 2), (20, 100)] {
+        let mut model = with_calls(10);
+        run(&mut model, &[Command::Open]);
+        model.resize(width, height);
+        run(&mut model, &[Command::Go(Step::Last), Command::Go(Step::PageUp), Command::Back, Command::Help]);
+        run(&mut model, &[Command::Go(Step::Last), Command::Back, Command::Go(Step::First)]);
+        assert_eq!(model.messages_at.at, 0);
+    }
+}

@@ -1,0 +1,146 @@
+//! The terminal: taken, drawn on, read from, and given back as it was, whatever happens.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{self, Event as Input, KeyEvent, KeyEventKind};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use shadowcat_filter::Filter;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::keys::{self, Typed};
+use crate::model::{Effect, Model};
+use crate::source::{Running, Source};
+use crate::view::{self, Paint};
+
+/// How long a key is waited for before the source is asked again.
+const TURN: Duration = Duration::from_millis(100);
+/// Events of the source that are taken before the screen is drawn again.
+const TAKEN_MAX: usize = 4_096;
+
+/// How the view is shown.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Whether the terminal may be given colours.
+    pub is_colored: bool,
+    /// What is shown at first.
+    pub filter: Option<Filter>,
+}
+
+/// Why the view could not be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum ScreenError {
+    /// It cannot be set up, drawn on or read from.
+    #[error("the terminal cannot be used")]
+    Terminal(#[from] io::Error),
+    /// Signals cannot be listened to.
+    #[error("cannot listen to signals")]
+    Signals(#[source] io::Error),
+}
+
+/// Shows what a source tells, until the person or a signal ends it. The terminal is as it was before then, also after an
+/// error or a panic.
+///
+/// # Errors
+/// When the terminal cannot be used.
+pub fn show(source: Box<dyn Source>, settings: Settings) -> Result<(), ScreenError> {
+    let told_to_end = signals().map_err(ScreenError::Signals)?;
+    let mut model = Model::new(source.name(), settings.filter);
+    let mut terminal = Taken::new()?;
+    let running = Running::start(source);
+    let ended = turns(&mut terminal.0, &mut model, &running, Paint::new(settings.is_colored), &told_to_end);
+    drop(terminal);
+    running.end();
+    Ok(ended?)
+}
+
+fn signals() -> io::Result<Arc<AtomicBool>> {
+    let told = Arc::new(AtomicBool::new(false));
+    // SIGHUP ends the process as it does any: there is no terminal then that could be given back.
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::flag::register(signal, Arc::clone(&told))?;
+    }
+    Ok(told)
+}
+
+/// The terminal while it is ours. A panic gives it back before it is told.
+struct Taken(DefaultTerminal);
+
+impl Taken {
+    fn new() -> io::Result<Self> {
+        ratatui::try_init().map(Self)
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        ratatui::restore();
+    }
+}
+
+fn turns(
+    terminal: &mut DefaultTerminal,
+    model: &mut Model,
+    running: &Running,
+    paint: Paint,
+    told_to_end: &AtomicBool,
+) -> io::Result<()> {
+    let mut is_changed = true;
+    while !told_to_end.load(Ordering::Relaxed) {
+        let mut taken = 0;
+        for event in running.events().take(TAKEN_MAX) {
+            model.take(event);
+            taken += 1;
+        }
+        if is_changed || taken > 0 {
+            let size = terminal.size()?;
+            model.resize(size.width.into(), size.height.into());
+            terminal.draw(|frame| view::draw(frame, model, paint))?;
+        }
+        is_changed = false;
+        // While much is coming, what is typed is looked at without a wait.
+        let wait = if taken > 0 { Duration::ZERO } else { TURN };
+        await_input(wait)?;
+        if event::poll(Duration::ZERO)? {
+            is_changed = true;
+            let input = event::read()?;
+            if let Input::Key(key) = input
+                && key.kind != KeyEventKind::Release
+                && press(model, key) == Some(Effect::Quit)
+            {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Waits until something is typed or the size changes. In front of a terminal that is gone crossterm would read for ever.
+fn await_input(wait: Duration) -> io::Result<()> {
+    let stdin = io::stdin();
+    let mut ends = [PollFd::new(&stdin, PollFlags::IN)];
+    let wait = Timespec::try_from(wait).map_err(io::Error::other)?;
+    match poll(&mut ends, Some(&wait)) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(cause) => return Err(cause.into()),
+    }
+    let is_gone = ends.iter().any(|end| end.revents().intersects(PollFlags::HUP | PollFlags::ERR));
+    if is_gone { Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is gone")) } else { Ok(()) }
+}
+
+fn press(model: &mut Model, key: KeyEvent) -> Option<Effect> {
+    if model.prompt.is_none() {
+        return keys::command(model.place(), key).and_then(|command| model.run(command));
+    }
+    match keys::typed(key) {
+        Some(Typed::Edit(edit)) => model.edit(edit),
+        Some(Typed::Submit) => model.submit(),
+        Some(Typed::Cancel) => model.cancel(),
+        None => {}
+    }
+    None
+}

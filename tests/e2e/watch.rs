@@ -1,0 +1,102 @@
+//! I1: messages as they flow, in a real terminal.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use shadowcat_tests::client::{Client, call};
+use shadowcat_tests::proxy::{Proxy, before_command, program};
+use shadowcat_tests::terminal::Terminal;
+use shadowcat_tests::wait::until;
+
+use crate::harness::child;
+use crate::tapes::recorded;
+
+const NEWEST: &str = "2025-11-25";
+
+async fn recording(directory: &Path) -> (Proxy, Client) {
+    let proxy = recorded(before_command(&[child()]), directory).start().await;
+    let mut client = Client::http(proxy.address);
+    client.handshake(NEWEST).await;
+    (proxy, client)
+}
+
+fn watch(width: u16, height: u16, arguments: &str) -> Terminal {
+    Terminal::start(width, height, &format!("{} watch {arguments}", program().display()))
+}
+
+#[tokio::test]
+async fn i1_messages_are_seen_filtered_and_opened_while_they_are_recorded() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_proxy, mut client) = recording(directory.path()).await;
+    let terminal = watch(80, 24, &directory.path().display().to_string());
+    terminal.shows(&["MESSAGE", "-> initialize", "<- initialize", "result", "live"]).await;
+
+    client.request(&call("7", "echo", r#"{"text":"over here"}"#, "")).await;
+    client.request(&call("8", "nothing_of_this_name", "{}", "")).await;
+    terminal.shows(&["-> tools/call echo", "<- tools/call echo", "q quit"]).await;
+
+    terminal.press(&["/"]);
+    terminal.write("~t echo & ~methd x");
+    terminal.press(&["Enter"]);
+    terminal.shows(&["column 11: there is no operator `~methd`; did you mean `~m`"]).await;
+    terminal.press(&["End", "C-u"]);
+    terminal.write("~t echo");
+    terminal.press(&["Enter"]);
+    let screen = terminal.shows(&["filter: ~t echo", "2 of "]).await;
+    assert!(!screen.contains("initialize"), "{screen}");
+
+    terminal.press(&["Enter"]);
+    let screen = terminal.shows(&["\"name\": \"echo\"", "<- result", "other"]).await;
+    assert!(screen.contains("-> tools/call echo  #7"), "{screen}");
+    terminal.press(&["End"]);
+    terminal.shows(&["over here"]).await;
+
+    terminal.press(&["Escape"]);
+    terminal.press(&["Tab"]);
+    terminal.shows(&["SESSION", "CLIENT", "http 2025-11-25"]).await;
+    terminal.press(&["?"]);
+    terminal.shows(&["show what fits a filter"]).await;
+    terminal.press(&["q"]);
+    terminal.shows(&["code 0", "lines of text"]).await;
+}
+
+#[tokio::test]
+async fn i1_the_terminal_is_given_back_by_whatever_ends_the_view() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_proxy, _client) = recording(directory.path()).await;
+    for end in ["TERM", "INT", "C-c"] {
+        let terminal = watch(80, 24, &directory.path().display().to_string());
+        terminal.shows(&["live"]).await;
+        let process = Pid::from_raw(terminal.program().await).unwrap();
+        match end {
+            "TERM" => kill_process(process, Signal::TERM).unwrap(),
+            "INT" => kill_process(process, Signal::INT).unwrap(),
+            key => terminal.press(&[key]),
+        }
+        let screen = terminal.shows(&["code 0", "lines of text"]).await;
+        assert!(!screen.contains("MESSAGE"), "{end}: {screen}");
+    }
+}
+
+#[tokio::test]
+async fn i1_a_view_whose_terminal_is_gone_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_proxy, _client) = recording(directory.path()).await;
+    let terminal = watch(80, 24, &directory.path().display().to_string());
+    terminal.shows(&["live"]).await;
+    let process = terminal.program().await;
+    drop(terminal);
+    let is_gone = || !Path::new(&format!("/proc/{process}")).exists();
+    until("the end of the view", is_gone).await;
+}
+
+#[tokio::test]
+async fn i1_without_a_terminal_the_way_out_is_told() {
+    let mut command = Command::new(program());
+    command.args(["watch", "any"]).stdin(Stdio::null());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("terminal") && told.contains("shadowcat tape show"), "{told}");
+}
