@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
+use shadowcat_admin::NOTICE_FILE;
 use shadowcat_gateway::config::Loaded;
 use shadowcat_gateway::{SESSION_FILE, TAPES_DIR};
 
 use crate::config_file;
 use crate::failure::Failure;
 use crate::process::Process;
+use crate::record::DATA_DIR;
 
 // Flags that name the data directory.
 #[derive(Debug, Default, clap::Args)]
@@ -37,6 +39,12 @@ impl DataArgs {
         let written = loaded.file.record.as_ref().and_then(|record| record.dir.clone());
         let dir = written.or_else(|| self.data(process, &loaded).map(|data| data.join(TAPES_DIR)));
         dir.ok_or_else(|| Failure::usage("tape: which ones? give `--record DIR` or `--data DIR`"))
+    }
+
+    /// The file that says where a running proxy is. If nobody names a directory, it is the one that `record` and `demo` have.
+    pub(crate) fn notice(&self, process: &Process) -> Result<PathBuf, Failure> {
+        let data = self.data(process, &self.loaded(process)?);
+        Ok(data.unwrap_or_else(|| PathBuf::from(DATA_DIR)).join(NOTICE_FILE))
     }
 
     /// The configuration file, if one is named.

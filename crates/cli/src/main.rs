@@ -1,5 +1,6 @@
 //! The binary `shadowcat`: reads the command line and the environment, once, and hands over to a command.
 
+mod admin_client;
 mod args;
 mod check;
 mod completions;
@@ -14,6 +15,7 @@ mod log;
 mod man;
 mod mock;
 mod output;
+mod pause;
 mod plan_args;
 mod process;
 mod progress;

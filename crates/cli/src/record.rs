@@ -12,7 +12,7 @@ use crate::process::Process;
 use crate::run::Run;
 
 /// Where tapes go if nobody says where.
-const DATA_DIR: &str = ".shadowcat";
+pub(crate) const DATA_DIR: &str = ".shadowcat";
 
 #[derive(Debug, clap::Args)]
 #[command(

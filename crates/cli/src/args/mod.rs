@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use crate::failure::Failure;
 use crate::process::Process;
 use crate::{
-    check, completions, demo, demo_server, forward, guard, man, mock, record, replay, reverse, rules, schema,
-    sessions, tape, watch,
+    check, completions, demo, demo_server, forward, guard, man, mock, pause, record, replay, reverse, rules,
+    schema, sessions, tape, watch,
 };
 
 /// The proxy for the Model Context Protocol.
@@ -69,6 +69,12 @@ enum Command {
     Watch(watch::Args),
     /// Rules: are they right, and what would they have done?
     Rules(rules::Args),
+    /// Look at messages that a running proxy holds, and let them go
+    ///
+    /// A message is held because it fits a breakpoint, because a rule says so, or because it needs an approval. It waits for
+    /// as long as was said and then goes on or is refused. The proxy is the one that runs with the data directory and
+    /// `--admin`.
+    Pause(pause::Args),
     /// Make the calls of a tape again, as the clients that made them
     ///
     /// A client for each recorded session says what it said, at the times it said it, to any server on any transport and
@@ -105,6 +111,7 @@ impl Cli {
             Command::Tape(args) => args.run(process),
             Command::Watch(args) => args.run(process),
             Command::Rules(args) => args.run(process),
+            Command::Pause(args) => args.run(process),
             Command::Replay(args) => args.run(process),
             Command::DiffServers(args) => args.run(process),
             Command::Completions(args) => args.run(),
