@@ -71,16 +71,12 @@ impl<'r> Judgement<'r> {
 
     fn go_on(&mut self, world: &dyn World) -> Option<Fired<'r>> {
         while !self.ended {
-            if let Some((number, action)) = self.current {
-                if let Some(fired) = self.carry_out(number, action, world) {
-                    return Some(fired);
-                }
-            } else {
-                let number = self.candidate(world)?;
-                self.next = number + 1;
-                if let Some(fired) = self.look_at(number, world) {
-                    return Some(fired);
-                }
+            let fired = match self.current {
+                Some((number, action)) => self.carry_out(number, action, world),
+                None => self.search(world),
+            };
+            if fired.is_some() {
+                return fired;
             }
         }
         None
@@ -112,29 +108,28 @@ impl<'r> Judgement<'r> {
         View::new(&self.message, &self.scene, headers, &self.body, world)
     }
 
-    /// The next rule that the message could fit.
-    fn candidate(&mut self, world: &dyn World) -> Option<u32> {
+    /// Looks for the next rule that the message fits, whose actions are next then. All rules that it passes see the message
+    /// as it is, so it is read for them once.
+    fn search(&mut self, world: &dyn World) -> Option<Fired<'r>> {
         self.at = None;
-        let view = self.view(world);
-        let list = self.rules.index.list(view.kind, self.scene.direction, view.method);
-        let number = list.and_then(|list| list.next(self.next, view.name.as_deref()));
-        drop(view);
-        self.ended = number.is_none();
-        number
-    }
-
-    /// Whether the message fits the rule; then its actions are next.
-    fn look_at(&mut self, number: u32, world: &dyn World) -> Option<Fired<'r>> {
-        self.at = Some(number);
-        let rule = self.rules.list.get(number as usize)?;
-        match rule.condition.holds(&self.view(world)) {
-            Ok(true) if rule.counting.as_ref().is_none_or(|counting| counting.takes(world)) => {
-                self.current = Some((number, 0));
-                None
+        let rules = self.rules;
+        let headers = self.headers.as_deref().unwrap_or(self.scene.facts.headers);
+        let view = View::new(&self.message, &self.scene, headers, &self.body, world);
+        let list = rules.index.list(view.kind, self.scene.direction, view.method);
+        while let Some(number) = list.and_then(|list| list.next(self.next, view.name.as_deref())) {
+            let rule = rules.list.get(number as usize)?;
+            (self.next, self.at) = (number + 1, Some(number));
+            match rule.condition.holds(&view) {
+                Ok(true) if rule.counting.as_ref().is_none_or(|counting| counting.takes(world)) => {
+                    self.current = Some((number, 0));
+                    return None;
+                }
+                Ok(_) => {}
+                Err(unreadable) => return Some(self.failed(rule, true, unreadable.to_string())),
             }
-            Ok(_) => None,
-            Err(unreadable) => Some(self.failed(rule, true, unreadable.to_string())),
         }
+        self.ended = true;
+        None
     }
 
     fn carry_out(&mut self, number: u32, action: usize, world: &dyn World) -> Option<Fired<'r>> {
