@@ -22,6 +22,7 @@ mod external_peers;
 mod faults;
 mod ghosts;
 mod harness;
+mod intercepted;
 mod legacy;
 mod mock;
 mod mock_peers;
