@@ -43,7 +43,7 @@ enum Role {
     Hold(load::idle::Settings),
     /// Write and read tapes, and print a table.
     Tape(tape::Settings),
-    /// Show calls to a thousand rules, and print a table.
+    /// Show calls to a thousand rules, measure a proxy with and without rules, and print tables.
     Rules(rules::Settings),
     /// Read a tape in one way, and say what that took.
     #[command(hide = true)]
@@ -78,7 +78,7 @@ fn run(role: Role) -> Result<ExitCode, BenchError> {
             Role::Load(settings) => load::calls::run(settings).await?,
             Role::Hold(settings) => load::idle::run(settings).await?,
             Role::Tape(settings) => tape::run(settings).await?,
-            Role::Rules(settings) => rules::run(&settings)?,
+            Role::Rules(settings) => rules::run(settings).await?,
             Role::TapeRead(reading) => tape::be_a_reader(&reading)?,
         }
         Ok(ExitCode::SUCCESS)

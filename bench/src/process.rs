@@ -14,8 +14,8 @@ use tokio::task::JoinSet;
 use crate::error::BenchError;
 use crate::load::client::within;
 
-/// Time a server has to say where it listens.
-const READY_DEADLINE: Duration = Duration::from_secs(15);
+/// Time a server has to say where it listens, be it under callgrind on a busy machine.
+const READY_DEADLINE: Duration = Duration::from_mins(2);
 /// Time a server has to end after SIGTERM.
 const STOP_DEADLINE: Duration = Duration::from_secs(15);
 /// Time a load has for one step.

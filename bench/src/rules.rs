@@ -1,6 +1,7 @@
-//! Rules: what a message costs that passes a thousand of them. This part links what it measures: the judgement of one
-//! message is far too short to be seen on a wire.
+//! Rules: what a message costs that passes a thousand of them, and what they cost a proxy. The first part links what it
+//! measures: the judgement of one message is far too short to be seen on a wire.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use shadowcat_protocol::{Direction, Limits, Message};
@@ -8,6 +9,8 @@ use shadowcat_rules::written::Rule;
 use shadowcat_rules::{Facts, Kind, Rules, Scene, World};
 
 use crate::error::BenchError;
+use crate::suite::Bench;
+use crate::suite::ruled::{self, Part, Scale};
 
 const US_BAR: f64 = 50.0;
 
@@ -19,6 +22,18 @@ pub(crate) struct Settings {
     /// Messages that are judged.
     #[arg(long, default_value_t = 20_000)]
     messages: u32,
+    /// Shadowcat's binary.
+    #[arg(long, default_value = "target/release/shadowcat")]
+    shadowcat: PathBuf,
+    /// Calls of each run before a proxy. CPU time is counted in steps of 10 ms.
+    #[arg(long, default_value_t = 40_000)]
+    requests: usize,
+    /// Runs of each kind, turn by turn.
+    #[arg(long, default_value_t = 5)]
+    pairs: usize,
+    /// Parts to run.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "judged,cpu,instructions,stream")]
+    parts: Vec<Part>,
 }
 
 /// A set of rules, and what its rules look like: `#` is the number of the rule.
@@ -52,8 +67,22 @@ impl World for Real {
     }
 }
 
-/// Prints a table: no message fits a rule, so that all are looked at.
-pub(crate) fn run(settings: &Settings) -> Result<(), BenchError> {
+/// Prints the tables.
+pub(crate) async fn run(settings: Settings) -> Result<(), BenchError> {
+    let scale = Scale { requests: settings.requests, pairs: settings.pairs };
+    for part in &settings.parts {
+        if *part == Part::Judged {
+            table(&settings)?;
+        } else {
+            // Each is printed when it is there: the next one may fail.
+            println!("{}", ruled::run(&Bench::of(settings.shadowcat.clone())?, *part, scale).await?);
+        }
+    }
+    Ok(())
+}
+
+/// No message fits a rule, so that all are looked at.
+fn table(settings: &Settings) -> Result<(), BenchError> {
     let text = format!(
         r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"tool","arguments":{{"path":"/home/{}","n":1}}}}}}"#,
         "x".repeat(256)

@@ -109,7 +109,7 @@ impl Call {
     pub(crate) fn replies(&self) -> Vec<String> {
         let mut replies = Vec::with_capacity(2);
         if self.answer == Answer::Progress {
-            replies.push(progress(&format!(r#""{}""#, self.token()), &self.canary));
+            replies.push(progress(&format!(r#""{}""#, self.token()), &self.canary, 1));
         }
         let mut result = result(&self.id.to_string(), &self.canary, self.text_bytes, self.era);
         if self.bridged && self.era == Era::Modern {
@@ -127,9 +127,9 @@ impl Call {
 }
 
 /// A progress notification; `token` is raw JSON.
-pub(crate) fn progress(token: &str, canary: &str) -> String {
+pub(crate) fn progress(token: &str, canary: &str, number: usize) -> String {
     format!(
-        r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{token},"progress":1,"total":2,"message":"{canary}"}}}}"#
+        r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{token},"progress":{number},"total":2,"message":"{canary}"}}}}"#
     )
 }
 

@@ -7,6 +7,8 @@ use crate::wire::{self, Answer, Era, LEGACY, MODERN};
 
 /// Longest text a call may ask for.
 const TEXT_BYTES_MAX: usize = 8 << 20;
+/// Most notifications a call may ask for.
+const EVENTS_MAX: usize = 100_000;
 
 /// What goes back for one request.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -43,6 +45,8 @@ struct Params<'a> {
 struct Arguments<'a> {
     canary: Option<&'a str>,
     text_bytes: Option<usize>,
+    /// How many notifications come before the answer.
+    events: Option<usize>,
 }
 
 #[derive(Deserialize, Default)]
@@ -81,7 +85,8 @@ fn call(id: &str, params: &Params<'_>) -> Answers {
     let text_bytes = params.arguments.text_bytes.unwrap_or(0).min(TEXT_BYTES_MAX);
     let mut messages = Vec::with_capacity(2);
     if let (Answer::Progress, Some(token)) = (tool, params.meta.token) {
-        messages.push(wire::progress(token.get(), canary));
+        let events = params.arguments.events.unwrap_or(1).min(EVENTS_MAX);
+        messages.extend((1..=events).map(|number| wire::progress(token.get(), canary, number)));
     }
     messages.push(wire::result(id, canary, text_bytes, era(params)));
     Answers { messages, streaming: tool != Answer::Json, opens_session: false }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use super::Scale;
 use super::rig::{Bench, Rig, System, Upstream};
+use super::{Scale, middle};
 use crate::error::BenchError;
 use crate::load::calls::Report;
 use crate::process::Server;
@@ -47,9 +47,9 @@ pub(super) struct Cell {
 
 /// One repetition.
 #[derive(Debug)]
-struct Run {
-    report: Report,
-    cpu: Option<Duration>,
+pub(super) struct Run {
+    pub(super) report: Report,
+    pub(super) cpu: Option<Duration>,
     rss: Option<u64>,
 }
 
@@ -252,7 +252,7 @@ async fn measure(
 }
 
 /// Puts a load with these options on a rig.
-async fn load(bench: &Bench, rig: &Rig, options: Vec<String>) -> Result<Run, BenchError> {
+pub(super) async fn load(bench: &Bench, rig: &Rig, options: Vec<String>) -> Result<Run, BenchError> {
     let cpu = || rig.proxy.as_ref().map(Server::cpu).transpose();
     let mut load = bench.load("load", rig, &options)?;
     load.reached("warm").await?;
@@ -333,9 +333,4 @@ impl Cell {
     fn median(&self, value: impl Fn(&Run) -> Option<f64>) -> Option<f64> {
         middle(self.runs.iter().filter_map(value).collect())
     }
-}
-
-fn middle(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
 }

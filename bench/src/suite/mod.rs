@@ -4,6 +4,7 @@ mod calls;
 mod idle;
 mod report;
 mod rig;
+pub(crate) mod ruled;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -11,7 +12,8 @@ use std::process::ExitCode;
 
 use crate::error::BenchError;
 use crate::process::Cores;
-use rig::{Bench, System};
+pub(crate) use rig::Bench;
+use rig::System;
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -143,4 +145,10 @@ pub(crate) async fn run(settings: Settings) -> Result<ExitCode, BenchError> {
         std::fs::File::create(path)?.write_all(text.as_bytes())?;
     }
     Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The one in the middle.
+fn middle(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
 }

@@ -69,7 +69,7 @@ pub(super) enum Upstream {
 
 /// Where the programs are.
 #[derive(Debug)]
-pub(super) struct Bench {
+pub(crate) struct Bench {
     pub(super) cores: Cores,
     this: PathBuf,
     shadowcat: PathBuf,
@@ -108,6 +108,32 @@ impl Bench {
                 Some(Server::start(&words).await?)
             }
         };
+        Ok(Rig { mock, proxy, data })
+    }
+
+    /// For Shadowcat alone.
+    pub(crate) fn of(shadowcat: PathBuf) -> Result<Self, BenchError> {
+        Self::new(Cores::find(), shadowcat, &[System::Off])
+    }
+
+    /// Starts Shadowcat without a tape in front of the mock on HTTP, with more arguments.
+    pub(super) async fn start_with(&self, more: &[OsString]) -> Result<Rig, BenchError> {
+        self.start_under(&[], more).await
+    }
+
+    /// The same by means of another program, which is given its words first.
+    pub(super) async fn start_under(
+        &self,
+        program: &[OsString],
+        more: &[OsString],
+    ) -> Result<Rig, BenchError> {
+        let mock = Some(Server::start(&self.mock(&[], None)).await?);
+        let data = tempfile::tempdir()?;
+        let words = self.shadowcat(System::Off, mock.as_ref(), None, &data);
+        let place = words.iter().position(|word| *word == self.shadowcat).unwrap_or_default();
+        let (core, own) = words.split_at(place);
+        let words = [core, program, own, more].concat();
+        let proxy = Some(Server::start(&words).await?);
         Ok(Rig { mock, proxy, data })
     }
 
@@ -176,7 +202,7 @@ pub(super) struct Rig {
 }
 
 impl Rig {
-    fn url(&self) -> &str {
+    pub(super) fn url(&self) -> &str {
         self.proxy.as_ref().or(self.mock.as_ref()).map(Server::url).unwrap_or_default()
     }
 
