@@ -22,7 +22,11 @@ async fn recording(directory: &Path) -> (Proxy, Client) {
 }
 
 fn watch(width: u16, height: u16, arguments: &str) -> Terminal {
-    Terminal::start(width, height, &format!("{} watch {arguments}", program().display()))
+    watch_with("", width, height, arguments)
+}
+
+fn watch_with(variables: &str, width: u16, height: u16, arguments: &str) -> Terminal {
+    Terminal::start(width, height, &format!("{variables} {} watch {arguments}", program().display()))
 }
 
 #[tokio::test]
@@ -53,6 +57,8 @@ async fn i1_messages_are_seen_filtered_and_opened_while_they_are_recorded() {
     terminal.shows(&["over here"]).await;
 
     terminal.press(&["Escape"]);
+    // Together with the next key it would be another one.
+    terminal.shows(&["STATUS", "filter: ~t echo"]).await;
     terminal.press(&["Tab"]);
     terminal.shows(&["SESSION", "CLIENT", "http 2025-11-25"]).await;
     terminal.press(&["?"]);
@@ -77,6 +83,48 @@ async fn i1_the_terminal_is_given_back_by_whatever_ends_the_view() {
         let screen = terminal.shows(&["code 0", "lines of text"]).await;
         assert!(!screen.contains("MESSAGE"), "{end}: {screen}");
     }
+}
+
+#[tokio::test]
+async fn i1_at_a_running_proxy_what_is_held_is_edited_answered_and_refused() {
+    let proxy = before_command(&[child()]).argument("--admin").argument("127.0.0.1:0").start().await;
+    let mut client = Client::http(proxy.address);
+    client.handshake(NEWEST).await;
+    let arguments = format!("--data {}", proxy.data().display());
+    let terminal = watch_with("EDITOR='sed -i s/before/after/'", 80, 24, &arguments);
+    terminal.shows(&["live", "b hold"]).await;
+    terminal.press(&["b"]);
+    terminal.write("~q & ~t echo");
+    terminal.press(&["Enter"]);
+    terminal.shows(&["is held from now on"]).await;
+
+    client.send(&call("7", "echo", r#"{"text":"before"}"#, "")).await;
+    terminal.shows(&["held h-1", "1 held", "e edit"]).await;
+    terminal.press(&["e"]);
+    terminal.shows(&["h-1: goes on as it was edited"]).await;
+    let answer = client.response("7").await;
+    assert!(answer.contains("after") && !answer.contains("before"), "{answer}");
+
+    client.send(&call("8", "echo", "{}", "")).await;
+    terminal.shows(&["held h-2"]).await;
+    terminal.press(&["x"]);
+    terminal.write("not today");
+    terminal.press(&["Enter"]);
+    terminal.shows(&["h-2: is refused"]).await;
+    let answer = client.response("8").await;
+    assert!(answer.contains("not today"), "{answer}");
+
+    client.send(&call("9", "echo", r#"{"text":"as it is"}"#, "")).await;
+    terminal.shows(&["held h-3"]).await;
+    terminal.press(&["Tab", "Tab"]);
+    terminal.shows(&["UNTIL", "breakpoint b-1", "holds what fits ~q & ~t echo"]).await;
+    terminal.press(&["Enter"]);
+    terminal.shows(&["h-3 waits", "\"as it is\""]).await;
+    terminal.press(&["r"]);
+    terminal.shows(&["h-3: goes on"]).await;
+    client.response("9").await;
+    terminal.press(&["q"]);
+    terminal.shows(&["code 0", "lines of text"]).await;
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use shadowcat_admin::{Notice, NoticeError, Token};
 use shadowcat_pipeline::task::Tasks;
+use shadowcat_protocol::sse::{Decoder, Event};
 use shadowcat_transports::http_client::{Body, Client, ClientError, Settings, Target};
 
 use crate::data_args::DataArgs;
@@ -33,6 +34,18 @@ pub(crate) struct AdminArgs {
     /// File with the token of the admin API
     #[arg(long, value_name = "FILE", global = true)]
     token_file: Option<PathBuf>,
+}
+
+impl AdminArgs {
+    /// The flags that name the data directory.
+    pub(crate) fn data(&self) -> &DataArgs {
+        &self.data
+    }
+
+    /// Whether the address of a proxy is given.
+    pub(crate) fn is_named(&self) -> bool {
+        self.admin.is_some()
+    }
 }
 
 /// The API of one proxy.
@@ -108,6 +121,12 @@ impl Admin {
         self.ask(Method::DELETE, path, None).await.map(drop)
     }
 
+    /// What passes and what is held and let go, from now on.
+    pub(crate) async fn messages(&self) -> Result<Messages, Failure> {
+        let body = self.ask(Method::GET, "/v1/messages", None).await?.into_body();
+        Ok(Messages { body, decoder: Decoder::new(ANSWER_BYTES_MAX) })
+    }
+
     async fn ask(&self, method: Method, path: &str, body: Option<Bytes>) -> Result<Response<Body>, Failure> {
         let target = Target::parse(&format!("{}{path}", self.url))
             .map_err(|error| Failure::usage(format!("`{path}` cannot be asked for: {error}")))?;
@@ -181,4 +200,30 @@ async fn read<T: DeserializeOwned>(response: Response<Body>) -> Result<T, Failur
     serde_json::from_slice(&text).map_err(|cause| {
         Failure::caused("the proxy's answer cannot be read; is it of another version?", cause)
     })
+}
+
+/// What passes, as it passes.
+pub(crate) struct Messages {
+    body: Body,
+    decoder: Decoder,
+}
+
+impl Messages {
+    /// The next event: a frame without a kind, or one of the kinds `lost`, `held` and `released`. None when the proxy ends.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(crate) async fn next(&mut self) -> Result<Option<Event>, Failure> {
+        loop {
+            if let Some(event) = self.decoder.next_event() {
+                return Ok(Some(event));
+            }
+            let Some(frame) = self.body.frame().await else { return Ok(None) };
+            let frame = frame.map_err(|cause| Failure::caused("the proxy is gone", cause))?;
+            if let Ok(bytes) = frame.into_data() {
+                let unreadable = |cause| Failure::caused("the proxy's messages cannot be read", cause);
+                self.decoder.push(&bytes).map_err(unreadable)?;
+            }
+        }
+    }
 }

@@ -42,6 +42,11 @@ impl Failure {
         Self { code: 2, ..self }
     }
 
+    /// What went wrong, without its causes.
+    pub(crate) fn sentence(&self) -> &str {
+        &self.sentence
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code)
     }

@@ -2,7 +2,7 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use crate::model::{Command, Edit, Place, Step};
+use crate::model::{Command, Edit, Model, Place, Step};
 
 /// One thing that can be done, and its keys.
 pub(crate) struct Binding {
@@ -16,11 +16,12 @@ pub(crate) struct Binding {
     pub(crate) hint: Option<&'static str>,
 }
 
-const LISTS: &[Place] = &[Place::Messages, Place::Sessions];
-const EVERYWHERE: &[Place] = &[Place::Messages, Place::Sessions, Place::Message, Place::Help];
+const LISTS: &[Place] = &[Place::Messages, Place::Sessions, Place::Held];
+const EVERYWHERE: &[Place] = &[Place::Messages, Place::Sessions, Place::Held, Place::Message, Place::Help];
+const HELD: &[Place] = &[Place::Messages, Place::Held, Place::Message];
 const MESSAGES: &[Place] = &[Place::Messages];
 const MESSAGE: &[Place] = &[Place::Message];
-const NOT_HELP: &[Place] = &[Place::Messages, Place::Sessions, Place::Message];
+const NOT_HELP: &[Place] = &[Place::Messages, Place::Sessions, Place::Held, Place::Message];
 
 const fn key(
     written: &'static str,
@@ -36,7 +37,7 @@ const fn key(
 use KeyCode::Char as C;
 
 /// All keys, in the order in which the help lists them.
-pub(crate) static BINDINGS: [Binding; 17] = [
+pub(crate) static BINDINGS: [Binding; 23] = [
     key(
         "Enter",
         &[KeyCode::Enter],
@@ -60,7 +61,7 @@ pub(crate) static BINDINGS: [Binding; 17] = [
         &[KeyCode::Tab, KeyCode::BackTab],
         LISTS,
         Command::NextList,
-        "the next list: messages, sessions",
+        "the next list: messages, sessions, what waits",
         Some("lists"),
     ),
     key(
@@ -73,6 +74,19 @@ pub(crate) static BINDINGS: [Binding; 17] = [
     ),
     key("n", &[C('n')], MESSAGE, Command::NextMessage, "open the next message", Some("next")),
     key("p", &[C('p')], MESSAGE, Command::PreviousMessage, "open the message before", Some("previous")),
+    key("b", &[C('b')], HELD, Command::Breakpoint, "hold what fits a filter from now on", Some("hold")),
+    key("r", &[C('r')], HELD, Command::Resume, "what waits goes on as it is; approve a call", Some("resume")),
+    key("e", &[C('e')], HELD, Command::Edit, "edit what waits in $EDITOR; it goes on so", Some("edit")),
+    key("a", &[C('a')], HELD, Command::Answer, "write the answer to what waits in $EDITOR", Some("answer")),
+    key(
+        "d",
+        &[C('d')],
+        HELD,
+        Command::Drop,
+        "drop what waits, without a word; remove a breakpoint",
+        Some("drop"),
+    ),
+    key("x", &[C('x')], HELD, Command::Block, "refuse what waits, for a reason; deny a call", Some("refuse")),
     key("Down j", &[KeyCode::Down, C('j')], EVERYWHERE, Command::Go(Step::Down), "down", None),
     key("Up k", &[KeyCode::Up, C('k')], EVERYWHERE, Command::Go(Step::Up), "up", None),
     key("PgDn", &[KeyCode::PageDown], EVERYWHERE, Command::Go(Step::PageDown), "a page down", None),
@@ -102,7 +116,7 @@ pub(crate) static BINDINGS: [Binding; 17] = [
 pub(crate) const HELP_BELOW: [&str; 4] = [
     "",
     "-> goes to the server, <- to the client; ~> was translated between the eras.",
-    "What rules did to a message stands behind it in [ ].",
+    "What rules did to a message stands behind it in [ ], what waits before.",
     "A filter is written like `~m tools/call & ~t echo & ~e`; the operators are:",
 ];
 
@@ -123,12 +137,18 @@ pub(crate) fn command(place: Place, key: KeyEvent) -> Option<Command> {
     BINDINGS.iter().find(fits).map(|binding| binding.command)
 }
 
-/// What the last line of the screen names there.
-pub(crate) fn hints(place: Place) -> impl Iterator<Item = (&'static str, &'static str)> {
-    BINDINGS
-        .iter()
-        .filter(move |binding| binding.places.contains(&place))
-        .filter_map(|binding| Some((binding.written, binding.hint?)))
+/// What the last line of the screen names there: in front of something that waits, what can be done about it.
+pub(crate) fn hints(model: &Model) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let (place, can_act, is_held) = (model.place(), model.can_act, model.held().is_some());
+    let is_breakpoint = model.breakpoint().is_some();
+    let is_named = move |binding: &&Binding| match binding.command {
+        Command::Back | Command::Help | Command::Quit => true,
+        Command::Breakpoint => can_act && !is_held,
+        Command::Drop => is_held || is_breakpoint,
+        _ => (binding.places == HELD) == is_held,
+    };
+    let here = BINDINGS.iter().filter(move |binding| binding.places.contains(&place));
+    here.filter(is_named).filter_map(|binding| Some((binding.written, binding.hint?)))
 }
 
 /// What a key does to a line that is being typed.
@@ -175,7 +195,7 @@ mod tests {
 
     #[test]
     fn each_key_does_what_the_table_says_and_only_there() {
-        use Place::{Help, Message, Messages, Sessions};
+        use Place::{Held, Help, Message, Messages, Sessions};
         for (place, key, expected) in [
             (Messages, plain(KeyCode::Enter), Some(Command::Open)),
             (Message, plain(KeyCode::Enter), None),
@@ -192,6 +212,11 @@ mod tests {
             (Message, control('c'), Some(Command::Quit)),
             (Messages, control('d'), Some(Command::Go(Step::PageDown))),
             (Messages, control('q'), None),
+            (Messages, plain(C('b')), Some(Command::Breakpoint)),
+            (Sessions, plain(C('r')), None),
+            (Held, plain(C('r')), Some(Command::Resume)),
+            (Message, plain(C('e')), Some(Command::Edit)),
+            (Messages, plain(C('d')), Some(Command::Drop)),
             (Messages, plain(C('§')), None),
         ] {
             assert_eq!(command(place, key), expected, "{place:?} {key:?}");

@@ -10,12 +10,15 @@
 //! |---|---|
 //! | `source/` | where messages come from, and the thread they come on |
 //! | `event.rs` | what a source tells |
+//! | `hands.rs`, `desk.rs` | what can be done to a running proxy, and how it is carried out |
 //! | `model/` | all that is shown, and what commands change of it |
 //! | `keys.rs` | the keys, one table for keyboard, help and hints |
 //! | `view/` | the drawing |
 //! | `screen.rs` | the terminal, the signals, and the loop between them all |
 
+mod desk;
 mod event;
+mod hands;
 mod keys;
 mod model;
 mod screen;
@@ -24,6 +27,8 @@ mod source;
 mod testing;
 mod view;
 
-pub use event::{Event, Standing};
+pub use desk::Editor;
+pub use event::{Breakpoint, Event, Held, Standing};
+pub use hands::{Hands, HeldText, Verdict};
 pub use screen::{ScreenError, Settings, show};
 pub use source::{Feed, Source, Tapes, ViewEnded};

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use shadowcat_filter::Filter;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use crate::desk::{Desk, Editor};
 use crate::keys::{self, Typed};
 use crate::model::{Effect, Model};
 use crate::source::{Running, Source};
@@ -43,16 +44,20 @@ pub enum ScreenError {
 }
 
 /// Shows what a source tells, until the person or a signal ends it. The terminal is as it was before then, also after an
-/// error or a panic.
+/// error or a panic; while a text is edited, it is too.
 ///
 /// # Errors
 /// When the terminal cannot be used.
-pub fn show(source: Box<dyn Source>, settings: Settings) -> Result<(), ScreenError> {
+pub fn show(source: Box<dyn Source>, settings: Settings, editor: &Editor<'_>) -> Result<(), ScreenError> {
     let told_to_end = signals().map_err(ScreenError::Signals)?;
     let mut model = Model::new(source.name(), settings.filter);
     let mut terminal = Taken::new()?;
+    let hands = source.hands();
+    model.can_act = hands.is_some();
     let running = Running::start(source);
-    let ended = turns(&mut terminal.0, &mut model, &running, Paint::new(settings.is_colored), &told_to_end);
+    let mut desk = hands.map(|hands| Desk::new(hands, editor));
+    let paint = Paint::new(settings.is_colored);
+    let ended = turns(&mut terminal.0, &mut model, &running, &mut desk, paint, &told_to_end);
     drop(terminal);
     running.end();
     Ok(ended?)
@@ -86,6 +91,7 @@ fn turns(
     terminal: &mut DefaultTerminal,
     model: &mut Model,
     running: &Running,
+    desk: &mut Option<Desk<'_>>,
     paint: Paint,
     told_to_end: &AtomicBool,
 ) -> io::Result<()> {
@@ -107,12 +113,15 @@ fn turns(
         await_input(wait)?;
         if event::poll(Duration::ZERO)? {
             is_changed = true;
-            let input = event::read()?;
-            if let Input::Key(key) = input
-                && key.kind != KeyEventKind::Release
-                && press(model, key) == Some(Effect::Quit)
-            {
-                return Ok(());
+            match event::read()? {
+                Input::Key(key) if key.kind != KeyEventKind::Release => {
+                    match (press(model, key), desk.as_mut()) {
+                        (Some(Effect::Quit), _) => return Ok(()),
+                        (Some(effect), Some(desk)) => desk.carry_out(effect, model, terminal)?,
+                        _ => {}
+                    }
+                }
+                _ => {}
             }
         }
     }
@@ -138,7 +147,7 @@ fn press(model: &mut Model, key: KeyEvent) -> Option<Effect> {
     }
     match keys::typed(key) {
         Some(Typed::Edit(edit)) => model.edit(edit),
-        Some(Typed::Submit) => model.submit(),
+        Some(Typed::Submit) => return model.submit(),
         Some(Typed::Cancel) => model.cancel(),
         None => {}
     }

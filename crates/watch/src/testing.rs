@@ -1,6 +1,9 @@
 //! Messages for tests; their times are fixed.
 
+use shadowcat_pipeline::Direction;
 use shadowcat_tape::Frame;
+
+use crate::event::Held;
 
 const MEMBERS: &str = r#""seq":1,"at_us":0,"time":"2026-11-21T12:04:05.123000Z","hop":"edge","session":"a1b2c3d4",
     "client":{"transport":"http","revision":"2025-11-25","era":"legacy"},
@@ -32,4 +35,21 @@ pub(crate) fn notification(method: &str) -> Frame {
         r#""exchange":900,"direction":"to_client","kind":"notification","method":"{method}","message":
         {{"jsonrpc":"2.0","method":"{method}"}}"#
     ))
+}
+
+/// The call of `rm` of this exchange waits.
+pub(crate) fn held(id: &str, exchange: u64) -> Held {
+    Held {
+        id: id.to_owned(),
+        exchange,
+        direction: Direction::ToServer,
+        is_answer: false,
+        session: Some("a1b2c3d4".to_owned()),
+        method: "tools/call".to_owned(),
+        name: Some("rm".to_owned()),
+        bytes: 98,
+        cause: "breakpoint b-1".to_owned(),
+        until: request(exchange, "ping", "").time + time::Duration::minutes(5),
+        then: "block".to_owned(),
+    }
 }

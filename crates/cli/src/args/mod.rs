@@ -64,8 +64,8 @@ enum Command {
     Tape(tape::Args),
     /// See messages as they flow, in the terminal
     ///
-    /// Reads tapes, and follows those that are being written and, in a directory, those that come. Lists of messages and of
-    /// sessions, a filter, and each message with its answer beside it. `?` shows all keys.
+    /// At a running proxy, where messages can be held, edited and answered too, or from tapes, also while they are written.
+    /// Lists of messages and of sessions, a filter, and each message with its answer beside it. `?` shows all keys.
     Watch(watch::Args),
     /// Rules: are they right, and what would they have done?
     Rules(rules::Args),

@@ -73,6 +73,13 @@ impl Args {
     }
 }
 
+/// What a person makes of a text in their editor.
+pub(crate) fn edited(name: &str, text: &str, process: &Process) -> Result<String, Failure> {
+    let file = file(name, text)?;
+    open(file.path(), process)?;
+    fs::read_to_string(file.path()).map_err(unreadable)
+}
+
 /// A file that only its owner can read: the message is as it was written, secrets included.
 fn file(id: &str, text: &str) -> Result<NamedTempFile, Failure> {
     let made = tempfile::Builder::new().prefix(&format!("shadowcat-{id}-")).suffix(".json").tempfile();
@@ -104,7 +111,7 @@ fn open(file: &Path, process: &Process) -> Result<(), Failure> {
 }
 
 /// The message that a text is, as its line.
-fn checked(text: &str) -> Result<Box<RawValue>, String> {
+pub(crate) fn checked(text: &str) -> Result<Box<RawValue>, String> {
     let told = |error: serde_json::Error| {
         let (line, column) = (error.line(), error.column());
         let sentence = error.to_string();
@@ -139,7 +146,7 @@ mod tests {
 
     #[test]
     fn what_is_no_json_is_named_by_line_and_column() {
-        assert!(checked("{\n  \"a\": 1,\n}\n").unwrap_err().starts_with("line 3, column 1: "));
+        assert_eq!(checked("{\n  \"a\": 1,\n}\n").unwrap_err(), "line 3, column 1: trailing comma");
         assert!(checked("{} {}").unwrap_err().starts_with("line 1, column 4: "));
         assert!(checked("").unwrap_err().starts_with("line 1, column 0: "));
     }

@@ -2,7 +2,7 @@
 
 mod breaks;
 mod decide;
-mod edit;
+pub(crate) mod edit;
 mod show;
 
 use clap::Subcommand;

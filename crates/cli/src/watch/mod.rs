@@ -1,5 +1,7 @@
 //! `shadowcat watch`: messages as they flow, in the terminal.
 
+mod proxy;
+
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
@@ -7,19 +9,22 @@ use shadowcat_filter::Filter;
 use shadowcat_tape::Keys;
 use shadowcat_watch::{Settings, Source, Tapes, show};
 
-use crate::data_args::DataArgs;
+use crate::admin_client::AdminArgs;
 use crate::failure::Failure;
+use crate::pause::edit::edited;
 use crate::process::Process;
 use crate::tape::files::TapeFiles;
 use crate::tape::key_args::KeyArgs;
+use proxy::Proxy;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Tapes: files, names of those in the data directory, or one directory [default: that of the data directory]
+    /// Tapes: files, names of those in the data directory, or one directory [default: the running proxy of the data
+    /// directory, else its tapes]
     #[arg(value_name = "TAPE")]
     tapes: Vec<PathBuf>,
     #[command(flatten)]
-    data: DataArgs,
+    admin: AdminArgs,
     #[command(flatten)]
     keys: KeyArgs,
     /// Show only messages that fit this expression; `shadowcat tape search --help` lists its operators
@@ -38,18 +43,28 @@ impl Args {
         let source = self.source(process)?;
         // https://no-color.org
         let is_colored = process.variable("NO_COLOR").is_none();
-        show(source, Settings { is_colored, filter: self.filter })
-            .map_err(|cause| Failure::caused("the view has ended", cause))
+        let settings = Settings { is_colored, filter: self.filter };
+        let editor =
+            |text: &str| edited("message", text, process).map_err(|failure| failure.sentence().to_owned());
+        show(source, settings, &editor).map_err(|cause| Failure::caused("the view has ended", cause))
     }
 
     fn source(&self, process: &Process) -> Result<Box<dyn Source>, Failure> {
-        let keys = self.keys.keys(&self.data, process)?;
+        let data = self.admin.data();
+        let keys = || self.keys.keys(data, process);
         match self.tapes.as_slice() {
-            [] => directory(&self.data.tapes(None, process)?, keys),
-            [only] if only.is_dir() => directory(only, keys),
+            [] => match Proxy::find(&self.admin, process) {
+                Ok(proxy) => Ok(Box::new(proxy)),
+                // Nothing runs there: what ran there is to be seen.
+                Err(failure) => match data.tapes(None, process) {
+                    Ok(tapes) if !self.admin.is_named() && tapes.is_dir() => directory(&tapes, keys()?),
+                    _ => Err(failure),
+                },
+            },
+            [only] if only.is_dir() => directory(only, keys()?),
             several => {
-                let files = TapeFiles::of(several.to_vec()).paths(None, &self.data, process)?;
-                Ok(Box::new(Tapes::files(files, keys)))
+                let files = TapeFiles::of(several.to_vec()).paths(None, data, process)?;
+                Ok(Box::new(Tapes::files(files, keys()?)))
             }
         }
     }

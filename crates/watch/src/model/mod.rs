@@ -1,8 +1,10 @@
 //! What the view knows and what it does: events and commands in, state out. It draws nothing, waits for nothing and has
 //! no clock.
 
+mod act;
 mod cursor;
 mod input;
+mod lot;
 mod open;
 mod prompt;
 mod ring;
@@ -15,10 +17,13 @@ use std::collections::VecDeque;
 use shadowcat_filter::Filter;
 
 use crate::event::{Event, Standing};
+use crate::hands::Verdict;
 
+pub(crate) use act::Compose;
 pub(crate) use cursor::{Cursor, Step};
 pub(crate) use input::{Edit, Line};
-pub(crate) use open::{Open, Pane, PaneSize};
+pub(crate) use lot::{Lot, Waiting};
+pub(crate) use open::{Open, Pane, PaneSize, clock};
 pub(crate) use prompt::Prompt;
 pub(crate) use ring::{Entry, FRAMES_MAX, Message, Ring};
 pub(crate) use sessions::{Session, Sessions};
@@ -49,6 +54,18 @@ pub(crate) enum Command {
     NextMessage,
     PreviousMessage,
     OtherPane,
+    /// Holds what fits a filter.
+    Breakpoint,
+    /// Lets the held message go as it is.
+    Resume,
+    /// Lets it go as it is edited.
+    Edit,
+    /// Answers it.
+    Answer,
+    /// Lets it vanish; a breakpoint, too.
+    Drop,
+    /// Refuses it.
+    Block,
 }
 
 /// Which list is shown.
@@ -57,6 +74,7 @@ pub(crate) enum List {
     #[default]
     Messages,
     Sessions,
+    Held,
 }
 
 /// Where a key is pressed: what is in front.
@@ -64,6 +82,7 @@ pub(crate) enum List {
 pub(crate) enum Place {
     Messages,
     Sessions,
+    Held,
     Message,
     Help,
 }
@@ -72,6 +91,26 @@ pub(crate) enum Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     Quit,
+    /// Lets a held message go.
+    Decide {
+        id: String,
+        verdict: Verdict,
+    },
+    /// Lets a person write what is to become of it.
+    Compose {
+        id: String,
+        what: Compose,
+    },
+    /// Opens it.
+    Show {
+        id: String,
+    },
+    AddBreakpoint {
+        filter: String,
+    },
+    RemoveBreakpoint {
+        id: String,
+    },
 }
 
 /// All that is shown.
@@ -87,6 +126,10 @@ pub(crate) struct Model {
     pub(crate) shown: VecDeque<u64>,
     pub(crate) messages_at: Cursor,
     pub(crate) sessions_at: Cursor,
+    pub(crate) lot: Lot,
+    pub(crate) lot_at: Cursor,
+    /// Whether there is a proxy that can be told what to do.
+    pub(crate) can_act: bool,
     /// Whether the list goes to each message that comes.
     pub(crate) follows: bool,
     /// What has come since it does not.
@@ -114,6 +157,9 @@ impl Model {
             shown: VecDeque::new(),
             messages_at: Cursor::default(),
             sessions_at: Cursor::default(),
+            lot: Lot::default(),
+            lot_at: Cursor::default(),
+            can_act: false,
             follows: true,
             fresh: 0,
             list: List::default(),
@@ -133,6 +179,7 @@ impl Model {
             (None, Some(_), _) => Place::Message,
             (None, None, List::Messages) => Place::Messages,
             (None, None, List::Sessions) => Place::Sessions,
+            (None, None, List::Held) => Place::Held,
         }
     }
 
@@ -144,10 +191,8 @@ impl Model {
         (self.width, self.height) = (width, height);
         self.messages_at.keep_in_sight(self.shown.len(), self.list_height());
         self.sessions_at.keep_in_sight(self.sessions.all().len(), self.list_height());
-        let size = self.pane_size();
-        if let Some(open) = &mut self.open {
-            open.fit(size);
-        }
+        self.lot_at.keep_in_sight(self.lot.len(), self.list_height());
+        self.fit_open();
     }
 
     /// The lines of a list.
@@ -165,11 +210,15 @@ impl Model {
     pub(crate) fn take(&mut self, event: Event) {
         let number = match event {
             Event::Standing(standing) => {
+                if let Standing::Broken(why) = &standing {
+                    self.note = Some(why.clone());
+                }
                 self.standing = standing;
                 return;
             }
             Event::Gap(told) => self.ring.push_gap(told),
             Event::Frame { tape, frame } => self.ring.push_frame(tape, *frame),
+            of_the_lot => return self.take_lot(of_the_lot),
         };
         if let Some(message) = self.ring.message(number).filter(|message| !message.is_wire()) {
             self.sessions.count(&message.frame);
@@ -210,7 +259,7 @@ impl Model {
                 .is_none_or(|filter| self.ring.seen(number).is_some_and(|seen| filter.matches(&seen)))
     }
 
-    /// Carries out what a person wants.
+    /// Carries out what a person wants, as far as that is done here.
     pub(crate) fn run(&mut self, command: Command) -> Option<Effect> {
         self.note = None;
         match command {
@@ -218,9 +267,13 @@ impl Model {
             Command::Help => self.help = Some(0),
             Command::Back => self.back(),
             Command::Go(step) => self.go(step),
-            Command::Open => self.open(),
+            Command::Open => return self.open(),
             Command::NextList => {
-                self.list = if self.list == List::Messages { List::Sessions } else { List::Messages };
+                self.list = match self.list {
+                    List::Messages => List::Sessions,
+                    List::Sessions if self.can_act => List::Held,
+                    List::Sessions | List::Held => List::Messages,
+                };
             }
             Command::Pause => self.follow(!self.follows),
             Command::Filter => self.prompt = Some(Prompt::filter(self.filter.as_ref())),
@@ -235,6 +288,7 @@ impl Model {
                     open.other_pane();
                 }
             }
+            _ => return self.act(command),
         }
         None
     }
@@ -258,6 +312,7 @@ impl Model {
                 self.follow(self.messages_at.at + 1 >= len && !matches!(step, Step::Up | Step::PageUp));
             }
             Place::Sessions => self.sessions_at.go(step, self.sessions.all().len(), height),
+            Place::Held => self.lot_at.go(step, self.lot.len(), height),
             Place::Message => {
                 if let Some(open) = &mut self.open {
                     open.go(step, pane.height);
@@ -279,28 +334,37 @@ impl Model {
         }
     }
 
-    fn open(&mut self) {
+    fn open(&mut self) -> Option<Effect> {
         match self.list {
+            List::Held => {
+                let Some(Waiting::Held(held)) = self.lot.get(self.lot_at.at) else { return None };
+                return Some(Effect::Show { id: held.id.clone() });
+            }
             List::Messages => {
                 // What is opened stays selected, whatever comes.
                 self.follows = false;
                 self.reopen();
             }
             List::Sessions => {
-                let Some(session) = self.sessions.all().get(self.sessions_at.at) else { return };
+                let session = self.sessions.all().get(self.sessions_at.at)?;
                 let filter = session.tag.as_ref().and_then(|tag| format!("~session {tag}").parse().ok());
                 if filter.is_none() {
                     self.note =
                         Some("these messages belong to no session: there is no filter for them".to_owned());
-                    return;
+                    return None;
                 }
                 self.set_filter(filter);
                 self.list = List::Messages;
             }
         }
+        None
     }
 
     fn open_beside(&mut self, step: Step) {
+        // One that waits is in another list.
+        if self.open.as_ref().is_some_and(|open| open.number.is_none()) {
+            return;
+        }
         self.messages_at.go(step, self.shown.len(), self.list_height());
         self.open = None;
         self.reopen();
@@ -309,13 +373,17 @@ impl Model {
     /// Opens the selected message, or the one that is open once more.
     fn reopen(&mut self) {
         let selected = || self.shown.get(self.messages_at.at).copied();
-        let Some(number) = self.open.as_ref().map(|open| open.number).or_else(selected) else { return };
+        let Some(number) = self.open.as_ref().and_then(|open| open.number).or_else(selected) else { return };
         let earlier = self.open.take();
         let open = Open::new(&self.ring, number);
         self.open = match (open, &earlier) {
             (Some(open), Some(earlier)) => Some(open.scrolled_like(earlier)),
             (open, _) => open,
         };
+        self.fit_open();
+    }
+
+    fn fit_open(&mut self) {
         let size = self.pane_size();
         if let Some(open) = &mut self.open {
             open.fit(size);

@@ -3,10 +3,13 @@
 use std::ops::Range;
 
 use shadowcat_tape::{Frame, render};
+use time::OffsetDateTime;
 use unicode_width::UnicodeWidthChar as _;
 
 use super::cursor::Step;
 use super::ring::{Message, Ring};
+use crate::event::Held;
+use crate::hands::HeldText;
 
 /// From this width on the panes stand side by side; on a narrower screen one is above the other.
 const BESIDE_WIDTH_MIN: usize = 100;
@@ -49,9 +52,16 @@ impl Pane {
     fn new(message: &Message) -> Self {
         let mut text = vec![about(message)];
         text.extend(message.rules.iter().map(|rule| format!("rule {}", render::visible(rule))));
-        text.extend(shown(&message.frame));
+        text.extend(shown(&message.frame.message));
         let title = render::line(&Frame { rules: Vec::new(), ..message.frame.clone() });
         Self { title, is_failure: message.frame.is_failure(), text, rows: Vec::new(), scroll: 0 }
+    }
+
+    fn of_text(title: String, about: &str, message: &str) -> Self {
+        let mut text: Vec<String> =
+            Some(render::visible(about)).filter(|about| !about.is_empty()).into_iter().collect();
+        text.extend(shown(message));
+        Self { title, is_failure: false, text, rows: Vec::new(), scroll: 0 }
     }
 
     fn fit(&mut self, size: PaneSize) {
@@ -78,7 +88,10 @@ impl Pane {
 /// The opened message with what belongs to it.
 #[derive(Debug)]
 pub(crate) struct Open {
-    pub(crate) number: u64,
+    /// None for one that waits and has not passed yet.
+    pub(crate) number: Option<u64>,
+    /// The number of the one that waits.
+    pub(crate) held: Option<String>,
     /// What is beside it, if anything is.
     other: Option<u64>,
     /// What was asked comes first.
@@ -98,12 +111,24 @@ impl Open {
             focus = usize::from(!is_later);
             panes.insert(usize::from(is_later), Pane::new(beside));
         }
-        Some(Self { number, other, panes, focus })
+        Some(Self { number: Some(number), held: None, other, panes, focus })
+    }
+
+    /// A message that waits, and the request that it answers.
+    pub(crate) fn held(held: &Held, text: &HeldText) -> Self {
+        let asked = text.asked.as_ref().map(|asked| Pane::of_text("the request".to_owned(), "", asked));
+        let waits = Pane::of_text(
+            format!("{} waits", held.id),
+            &format!("{}, until {}, then {}", held.cause, clock(held.until), held.then),
+            &text.message,
+        );
+        let panes: Vec<Pane> = asked.into_iter().chain([waits]).collect();
+        Self { number: None, held: Some(held.id.clone()), other: None, focus: panes.len() - 1, panes }
     }
 
     /// Whether something is beside it now that was not there before.
     pub(crate) fn is_outdated(&self, ring: &Ring) -> bool {
-        ring.message(self.number).is_some() && beside(ring, self.number) != self.other
+        self.number.is_some_and(|number| ring.message(number).is_some() && beside(ring, number) != self.other)
     }
 
     pub(crate) fn fit(&mut self, size: PaneSize) {
@@ -158,8 +183,7 @@ fn about(message: &Message) -> String {
     parts.iter().map(|part| render::visible(part)).collect::<Vec<_>>().join(", ")
 }
 
-fn shown(frame: &Frame) -> Vec<String> {
-    let text = &frame.message;
+fn shown(text: &str) -> Vec<String> {
     if text.len() <= SHOWN_BYTES_MAX {
         return render::pretty(text);
     }
@@ -167,6 +191,11 @@ fn shown(frame: &Frame) -> Vec<String> {
     let mut lines = render::pretty(begin);
     lines.push(format!("… {} in all; `shadowcat tape show --full` shows the rest", render::size(text.len())));
     lines
+}
+
+/// `12:04:05`.
+pub(crate) fn clock(time: OffsetDateTime) -> String {
+    format!("{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second())
 }
 
 /// A line in pieces of at most this width.
@@ -248,7 +277,7 @@ mod tests {
     #[test]
     fn of_a_very_long_message_the_beginning_is_shown() {
         let text = format!("{{\"text\":\"{}\"}}", "é".repeat(SHOWN_BYTES_MAX));
-        let lines = shown(&answer(1, &text));
+        let lines = shown(&text);
         assert!(lines.last().unwrap().starts_with("… 2097 kB in all"), "{:?}", lines.last());
     }
 }

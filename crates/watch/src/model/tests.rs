@@ -1,7 +1,9 @@
 //! What a person does and what comes, against what is shown then.
 
 use super::*;
-use crate::testing::{answer, notification, request};
+use crate::event::Breakpoint;
+use crate::hands::HeldText;
+use crate::testing::{answer, held, notification, request};
 use shadowcat_tape::Frame;
 
 fn frame(frame: Frame) -> Event {
@@ -136,9 +138,9 @@ fn an_opened_request_gets_its_answer_beside_it_when_it_comes() {
     assert_eq!((open.panes.len(), open.focus), (2, 0));
     run(&mut model, &[Command::OtherPane, Command::PreviousMessage]);
     let open = model.open.as_ref().unwrap();
-    assert_eq!((open.number, open.focus), (5, 1), "the answer before");
+    assert_eq!((open.number, open.focus), (Some(5), 1), "the answer before");
     run(&mut model, &[Command::NextMessage]);
-    assert_eq!(model.open.as_ref().unwrap().number, 6);
+    assert_eq!(model.open.as_ref().unwrap().number, Some(6));
     run(&mut model, &[Command::Back]);
     assert_eq!((model.place(), model.messages_at.at), (Place::Messages, 6));
 }
@@ -175,4 +177,94 @@ fn a_screen_of_any_size_does_no_harm() {
         run(&mut model, &[Command::Go(Step::Last), Command::Back, Command::Go(Step::First)]);
         assert_eq!(model.messages_at.at, 0);
     }
+}
+
+/// Two calls and two requests, the first of which waits as `h-1`, and a breakpoint.
+fn with_held() -> Model {
+    let mut model = with_calls(2);
+    model.can_act = true;
+    model.take(frame(request(7, "tools/call", "rm")));
+    model.take(Event::Held(Box::new(held("h-1", 7))));
+    model.take(frame(request(8, "tools/call", "echo")));
+    let filter = "~t rm".to_owned();
+    model.take(Event::Breakpoints(vec![Breakpoint { id: "b-1".to_owned(), filter }]));
+    model
+}
+
+#[test]
+fn what_waits_is_decided_over_from_the_list_the_message_and_the_list_of_what_waits() {
+    let mut model = with_held();
+    run(&mut model, &[Command::Go(Step::Up)]);
+    let resume = Effect::Decide { id: "h-1".to_owned(), verdict: Verdict::Resume };
+    assert_eq!(model.run(Command::Resume), Some(resume.clone()));
+    run(&mut model, &[Command::Open]);
+    assert_eq!(model.run(Command::Resume), Some(resume.clone()));
+    run(&mut model, &[Command::Back, Command::NextList, Command::NextList]);
+    assert_eq!((model.place(), model.run(Command::Resume)), (Place::Held, Some(resume)));
+    let id = || "h-1".to_owned();
+    for (command, effect) in [
+        (Command::Drop, Effect::Decide { id: id(), verdict: Verdict::Drop }),
+        (Command::Edit, Effect::Compose { id: id(), what: Compose::Edit }),
+        (Command::Answer, Effect::Compose { id: id(), what: Compose::Answer }),
+        (Command::Open, Effect::Show { id: id() }),
+    ] {
+        assert_eq!(model.run(command), Some(effect));
+    }
+    model.show_held("h-1", &HeldText { message: "{}".to_owned(), asked: None });
+    assert_eq!((model.place(), model.held().map(|held| held.id.as_str())), (Place::Message, Some("h-1")));
+    model.decided("h-1", "goes on");
+    assert_eq!((model.held(), model.note.as_deref()), (None, Some("h-1: goes on")));
+}
+
+#[test]
+fn a_refusal_asks_for_its_reason() {
+    let mut model = with_held();
+    run(&mut model, &[Command::Go(Step::Up)]);
+    for (typed, reason) in [("", None), ("not today", Some("not today".to_owned()))] {
+        run(&mut model, &[Command::Block]);
+        typed.chars().for_each(|c| model.edit(Edit::Insert(c)));
+        let effect = Effect::Decide { id: "h-1".to_owned(), verdict: Verdict::Block(reason) };
+        assert_eq!(model.submit(), Some(effect));
+    }
+}
+
+#[test]
+fn a_breakpoint_begins_with_the_filter_that_is_on_and_is_removed_in_its_list() {
+    let mut model = with_held();
+    enter(&mut model, "~t rm");
+    run(&mut model, &[Command::Breakpoint]);
+    " & ~zz".chars().for_each(|c| model.edit(Edit::Insert(c)));
+    assert_eq!(model.submit(), None);
+    assert!(model.prompt.as_ref().unwrap().fault.as_ref().unwrap().contains("column 9"));
+    model.edit(Edit::End);
+    (0..6).for_each(|_| model.edit(Edit::Backspace));
+    assert_eq!(model.submit(), Some(Effect::AddBreakpoint { filter: "~t rm".to_owned() }));
+    run(&mut model, &[Command::NextList, Command::NextList, Command::Go(Step::Last)]);
+    assert_eq!(model.run(Command::Drop), Some(Effect::RemoveBreakpoint { id: "b-1".to_owned() }));
+    assert_eq!(model.run(Command::Resume), None);
+    assert!(model.note.as_ref().unwrap().contains("does not wait"));
+}
+
+#[test]
+fn what_is_let_go_elsewhere_waits_no_more() {
+    let mut model = with_held();
+    model.take(Event::Released { id: "h-1".to_owned(), told: "block by deadline".to_owned() });
+    assert_eq!(model.lot.held(), []);
+    assert_eq!(model.note.as_deref(), Some("h-1: block by deadline"));
+    model.take(Event::AllHeld(vec![held("h-2", 8), held("h-3", 9)]));
+    assert_eq!(model.lot.held().len(), 2);
+    assert_eq!(
+        model.held().map(|held| held.id.as_str()),
+        Some("h-2"),
+        "the last message is the one of exchange 8"
+    );
+}
+
+#[test]
+fn on_a_tape_nothing_waits() {
+    let mut model = with_calls(1);
+    run(&mut model, &[Command::Resume]);
+    assert!(model.note.as_ref().unwrap().contains("running proxy"));
+    run(&mut model, &[Command::NextList, Command::NextList]);
+    assert_eq!(model.place(), Place::Messages);
 }

@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::event::Event;
+use crate::hands::Hands;
 
 pub use tapes::Tapes;
 
@@ -19,6 +20,11 @@ const END_WAIT: Duration = Duration::from_secs(2);
 pub trait Source: Send + 'static {
     /// What it is called in the first line of the screen.
     fn name(&self) -> String;
+
+    /// The way into the proxy, where there is one.
+    fn hands(&self) -> Option<Box<dyn Hands>> {
+        None
+    }
 
     /// Tells all that is there and all that comes, on a thread of its own, until the view ends or nothing more can come.
     ///

@@ -43,7 +43,7 @@ fn standing(model: &Model, paint: Paint) -> Line<'static> {
 }
 
 fn draw_prompt(frame: &mut Frame<'_>, area: Rect, body: Rect, prompt: &Prompt, paint: Paint) {
-    let label = Prompt::LABEL;
+    let label = prompt.label();
     let (text, at) = (prompt.line.text(), prompt.line.at());
     let room = usize::from(area.width).saturating_sub(label.chars().count() + 1);
     // The cursor is always on the screen.
@@ -81,7 +81,7 @@ pub(super) fn draw_keys(frame: &mut Frame<'_>, area: Rect, model: &Model, paint:
         return frame.render_widget(Line::styled(told, paint.aside()), area);
     }
     let mut spans = Vec::new();
-    for (key, what) in keys::hints(model.place()) {
+    for (key, what) in keys::hints(model) {
         spans.push(Span::styled(key, paint.key()));
         spans.push(Span::raw(format!(" {what}  ")));
     }

@@ -8,6 +8,7 @@ use shadowcat_pipeline::Direction;
 use shadowcat_tape::{Action, Kind, Outcome, render};
 
 use super::{Paint, cut, fitted};
+use crate::event::Held;
 use crate::model::{Entry, Message, Model};
 
 const TIME_WIDTH: usize = 12;
@@ -64,7 +65,7 @@ impl Row {
         }
     }
 
-    fn of(message: &Message) -> Self {
+    fn of(message: &Message, held: Option<&Held>) -> Self {
         let frame = &message.frame;
         let clock = frame.time.time();
         let (hour, minute, second, milli) =
@@ -78,7 +79,7 @@ impl Row {
             what: render::visible(&message.method) + &name,
             took: frame.took_us.map_or_else(String::new, render::duration),
             size: render::size(frame.message.len()),
-            status: status(message),
+            status: status(message, held),
         }
     }
 
@@ -105,13 +106,17 @@ fn arrow(message: &Message) -> &'static str {
 }
 
 /// How an answer turned out, what was done to it, and what rules did.
-fn status(message: &Message) -> String {
+fn status(message: &Message, held: Option<&Held>) -> String {
     let frame = &message.frame;
     let told = |begin: String, sentence: &Option<std::borrow::Cow<'_, str>>| match sentence {
         Some(sentence) => format!("{begin}: {}", render::visible(sentence)),
         None => begin,
     };
     let mut words = Vec::new();
+    if let Some(held) = held {
+        let what = if held.is_answer { "answer " } else { "" };
+        words.push(format!("{what}held {}", held.id));
+    }
     if message.is_wire() {
         words.push("wire".to_owned());
     }
@@ -136,8 +141,10 @@ fn status(message: &Message) -> String {
     words.join(" ")
 }
 
-fn style(message: &Message, paint: Paint) -> Style {
-    if message.frame.is_failure() {
+fn style(message: &Message, is_held: bool, paint: Paint) -> Style {
+    if is_held {
+        paint.held()
+    } else if message.frame.is_failure() {
         paint.failure()
     } else if !message.rules.is_empty() {
         paint.doubt()
@@ -154,7 +161,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, paint: Pain
     let window = model.messages_at.window(model.shown.len(), model.list_height());
     for (place, number) in model.shown.range(window.clone()).enumerate() {
         let (text, style) = match model.ring.get(*number) {
-            Some(Entry::Message(message)) => (Row::of(message).text(widths), style(message, paint)),
+            Some(Entry::Message(message)) => {
+                let held = model.held_at(*number);
+                (Row::of(message, held).text(widths), style(message, held.is_some(), paint))
+            }
             Some(Entry::Gap(told)) => (format!("… {}", render::visible(told)), paint.doubt()),
             None => continue,
         };

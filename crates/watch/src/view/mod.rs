@@ -1,6 +1,7 @@
 //! The drawing: the model in, cells out. It decides nothing.
 
 mod foot;
+mod held;
 mod help;
 mod messages;
 mod opened;
@@ -32,6 +33,7 @@ pub(crate) fn draw(frame: &mut Frame<'_>, model: &Model, paint: Paint) {
     match model.place() {
         Place::Messages => messages::draw(frame, body, model, paint),
         Place::Sessions => sessions::draw(frame, body, model, paint),
+        Place::Held => held::draw(frame, body, model, paint),
         Place::Message => opened::draw(frame, body, model, paint),
         Place::Help => help::draw(frame, body, model, paint),
     }
@@ -44,12 +46,17 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, model: &Model) {
         Standing::Reading => "reading".to_owned(),
         Standing::Following => "live".to_owned(),
         Standing::Ended => "at its end".to_owned(),
-        Standing::Broken(why) => why.clone(),
+        Standing::Broken(_) => "gone".to_owned(),
     };
     let count = match (model.shown.len(), model.ring.count(model.shows_wire)) {
         (shown, all) if shown == all => format!("{all} messages "),
         (shown, all) => format!("{shown} of {all} messages "),
     };
+    let held = match model.lot.held().len() {
+        0 => String::new(),
+        waiting => format!("{waiting} held  "),
+    };
+    let count = held + &count;
     let room = usize::from(area.width).saturating_sub(count.chars().count());
     let begin = cut(&format!(" shadowcat watch  {}  {standing}", model.source), room.saturating_sub(1));
     let line = fitted(&begin, room) + &count;

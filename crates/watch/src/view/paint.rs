@@ -38,6 +38,10 @@ impl Paint {
         self.color(Color::Yellow)
     }
 
+    pub(crate) fn held(self) -> Style {
+        self.color(Color::Magenta).add_modifier(Modifier::BOLD)
+    }
+
     pub(crate) fn key(self) -> Style {
         self.color(Color::Cyan).add_modifier(Modifier::BOLD)
     }

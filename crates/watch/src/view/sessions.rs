@@ -5,11 +5,10 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line;
 use shadowcat_tape::render;
-use time::OffsetDateTime;
 
 use super::messages::selected;
 use super::{Paint, fitted};
-use crate::model::{Model, Session};
+use crate::model::{Model, Session, clock};
 
 const TAG_WIDTH: usize = 8;
 /// `stdio 2025-11-25`.
@@ -56,8 +55,4 @@ fn text([tag, client, on, server, messages, failed, open, latest]: [String; 8], 
     let (client, server) = (fitted(&client, client_width), fitted(&server, server_width));
     let (tag, on) = (fitted(&tag, TAG_WIDTH), fitted(&on, ON_WIDTH));
     format!("{tag} {client} {on} {server} {messages:>8} {failed:>6} {open:>4} {latest:8}")
-}
-
-fn clock(time: OffsetDateTime) -> String {
-    format!("{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second())
 }

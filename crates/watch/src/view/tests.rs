@@ -6,9 +6,10 @@ use ratatui::style::{Color, Modifier};
 use shadowcat_tape::{Action, Frame};
 
 use super::*;
-use crate::event::Event;
+use crate::event::{Breakpoint, Event, Held};
+use crate::hands::HeldText;
 use crate::model::{Command, Edit, Step};
-use crate::testing::{answer, notification, request};
+use crate::testing::{answer, held, notification, request};
 
 fn screen(model: &mut Model, width: u16, height: u16, is_colored: bool) -> Terminal<TestBackend> {
     model.resize(width.into(), height.into());
@@ -76,6 +77,28 @@ fn the_list_of_sessions() {
     let mut model = conversation();
     model.run(Command::NextList);
     insta::assert_snapshot!("sessions", text(&mut model, 80, 8));
+}
+
+#[test]
+fn what_waits() {
+    let mut model = conversation();
+    model.can_act = true;
+    model.take(Event::Held(Box::new(held("h-1", 3))));
+    model.take(Event::Held(Box::new(Held { is_answer: true, ..held("h-2", 4) })));
+    let filter = "~m tools/call & ~t rm".to_owned();
+    model.take(Event::Breakpoints(vec![Breakpoint { id: "b-1".to_owned(), filter }]));
+    for _ in 0..4 {
+        model.run(Command::Go(Step::Up));
+    }
+    insta::assert_snapshot!("held-in-messages", text(&mut model, 80, 15));
+    model.run(Command::NextList);
+    model.run(Command::NextList);
+    insta::assert_snapshot!("held", text(&mut model, 80, 9));
+    let text_of = HeldText { message: r#"{"id":3,"method":"tools/call"}"#.to_owned(), asked: None };
+    model.show_held("h-1", &text_of);
+    insta::assert_snapshot!("held-opened", text(&mut model, 80, 10));
+    model.run(Command::Block);
+    insta::assert_snapshot!("reason", text(&mut model, 80, 10));
 }
 
 #[test]

@@ -1,0 +1,112 @@
+//! What a person does to a running proxy: breakpoints, and what becomes of what waits.
+
+use super::{Command, Effect, Model, Open, Place, Prompt, Waiting};
+use crate::event::{Breakpoint, Event, Held};
+use crate::hands::{HeldText, Verdict};
+
+/// What a person writes about a message that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compose {
+    /// The message as it is to go on.
+    Edit,
+    /// The answer to it.
+    Answer,
+}
+
+impl Model {
+    /// Takes what a source tells of what waits.
+    pub(super) fn take_lot(&mut self, event: Event) {
+        match event {
+            Event::Held(held) => {
+                self.note = Some(format!("{} waits: {} ({})", held.id, held.method, held.cause));
+                self.lot.add(*held);
+            }
+            Event::Released { id, told } => {
+                // Told once of what was decided here.
+                if self.lot.remove(&id) {
+                    self.note = Some(format!("{id}: {told}"));
+                }
+            }
+            Event::AllHeld(held) => self.lot.set_held(held),
+            Event::Breakpoints(breakpoints) => self.lot.set_breakpoints(breakpoints),
+            Event::Frame { .. } | Event::Gap(_) | Event::Standing(_) => {}
+        }
+        self.lot_at.set(self.lot_at.at, self.lot.len(), self.list_height());
+    }
+
+    /// What waits of the exchange that this message opened.
+    pub(crate) fn held_at(&self, number: u64) -> Option<&Held> {
+        let message = self.ring.message(number)?;
+        let has_opened = self.ring.exchange(number).0 == Some(number);
+        if has_opened { self.lot.of(message.frame.exchange) } else { None }
+    }
+
+    /// What waits of the message that is selected or open.
+    pub(crate) fn held(&self) -> Option<&Held> {
+        let of_message = |number: u64| self.lot.of(self.ring.message(number)?.frame.exchange);
+        match self.place() {
+            Place::Messages => of_message(*self.shown.get(self.messages_at.at)?),
+            Place::Held => match self.lot.get(self.lot_at.at)? {
+                Waiting::Held(held) => Some(held),
+                Waiting::Breakpoint(_) => None,
+            },
+            Place::Message => {
+                let open = self.open.as_ref()?;
+                let by_id = || self.lot.find(open.held.as_ref()?);
+                open.number.map_or_else(by_id, of_message)
+            }
+            Place::Sessions | Place::Help => None,
+        }
+    }
+
+    /// The breakpoint that is selected.
+    pub(crate) fn breakpoint(&self) -> Option<&Breakpoint> {
+        match self.lot.get(self.lot_at.at)? {
+            Waiting::Breakpoint(breakpoint) if self.place() == Place::Held => Some(breakpoint),
+            _ => None,
+        }
+    }
+
+    pub(super) fn act(&mut self, command: Command) -> Option<Effect> {
+        if !self.can_act {
+            self.note = Some("nothing waits on a tape: this works at a running proxy".to_owned());
+            return None;
+        }
+        if command == Command::Breakpoint {
+            self.prompt = Some(Prompt::breakpoint(self.filter.as_ref()));
+            return None;
+        }
+        if let (Command::Drop, Some(breakpoint)) = (command, self.breakpoint()) {
+            return Some(Effect::RemoveBreakpoint { id: breakpoint.id.clone() });
+        }
+        let Some(id) = self.held().map(|held| held.id.clone()) else {
+            self.note = Some("this message does not wait; `b` holds what fits a filter".to_owned());
+            return None;
+        };
+        let decide = |id, verdict| Some(Effect::Decide { id, verdict });
+        match command {
+            Command::Resume => decide(id, Verdict::Resume),
+            Command::Drop => decide(id, Verdict::Drop),
+            Command::Edit => Some(Effect::Compose { id, what: Compose::Edit }),
+            Command::Answer => Some(Effect::Compose { id, what: Compose::Answer }),
+            Command::Block => {
+                self.prompt = Some(Prompt::reason(id));
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// A message was let go by this person.
+    pub(crate) fn decided(&mut self, id: &str, told: &str) {
+        self.take_lot(Event::Released { id: id.to_owned(), told: told.to_owned() });
+    }
+
+    /// Opens a message that waits.
+    pub(crate) fn show_held(&mut self, id: &str, text: &HeldText) {
+        if let Some(held) = self.lot.find(id) {
+            self.open = Some(Open::held(held, text));
+            self.fit_open();
+        }
+    }
+}
