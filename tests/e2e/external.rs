@@ -11,7 +11,7 @@ use shadowcat_tests::upstream::{Reply, Seen, Upstream};
 use shadowcat_tests::wait::{found, within};
 
 use crate::bridged::code;
-use crate::harness::child;
+use crate::harness::{child, tape_with};
 use crate::modern::{body, envelope, tool};
 use crate::peers::{START, python};
 
@@ -319,6 +319,8 @@ async fn a_webhook_that_fails_in_a_row_is_left_alone_and_tried_again() {
     many(&proxy, 50, |answer| code(answer) == Some(DENIED)).await;
     assert!((3..=50).contains(&hook.seen().len()), "{}", hook.seen().len());
     assert!((proxy.metric("shadowcat_external_breaker").await - 2.0).abs() < 0.5);
+    let (_, health) = proxy.page("/health").await;
+    assert!(health.contains("interceptor hook failed repeatedly"), "{health}");
 
     let proxy = before_command(&[child()]).config(&asks(&hook, &rest.replace("1h", "50ms"))).start().await;
     many(&proxy, 50, |answer| code(answer) == Some(DENIED)).await;
@@ -358,17 +360,8 @@ async fn the_tape_has_both_what_was_said_and_what_the_interceptor_made_of_it() {
     let hook = endpoint().await;
     let proxy = asked(before_command(&[child()]).config("record: {}\n"), &hook).await;
     legacy(Client::http(proxy.address)).await;
-    let tape = found("a tape with every call", || {
-        let entries = std::fs::read_dir(proxy.data().join("tapes")).ok()?;
-        let text: String =
-            entries.filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok()).collect();
-        text.lines().any(|line| line.contains(r#""name":"plain""#) && line.contains("wire")).then_some(text)
-    })
-    .await;
-    let line = |parts: &[&str]| {
-        let found = tape.lines().find(|line| parts.iter().all(|part| line.contains(part)));
-        assert!(found.is_some(), "{parts:?} in {tape}");
-    };
+    let tape = tape_with(&proxy, "plain").await;
+    let line = |parts: &[&str]| tape.has(parts);
     line(&[r#""hop":"edge""#, r#""direction":"to_server""#, r#""name":"was""#]);
     line(&[r#""hop":"wire""#, r#""direction":"to_server""#, r#""name":"is""#, r#""rules":["hook: modify"]"#]);
     line(&[r#""hop":"edge""#, r#""reason":"policy_denied""#, r#""rules":["hook: block"]"#]);

@@ -3,11 +3,36 @@
 use std::process::Command;
 
 use shadowcat_tests::client::{Client, call};
+use shadowcat_tests::proxy::Proxy;
 use shadowcat_tests::server::{Answers, HttpServer, HttpSettings, SseServer, member, path};
+use shadowcat_tests::wait::found;
 
 /// The command of the child server.
 pub(crate) fn child() -> String {
     env!("CARGO_BIN_EXE_fake-stdio").to_owned()
+}
+
+/// The text of a tape.
+pub(crate) struct TapeText(pub(crate) String);
+
+impl TapeText {
+    /// One of its lines has all these parts.
+    pub(crate) fn has(&self, parts: &[&str]) {
+        let found = self.0.lines().find(|line| parts.iter().all(|part| line.contains(part)));
+        assert!(found.is_some(), "{parts:?} in {}", self.0);
+    }
+}
+
+/// The tape of a proxy, once this tool was called on both sides of it.
+pub(crate) async fn tape_with(proxy: &Proxy, tool: &str) -> TapeText {
+    let called = format!(r#""name":"{tool}""#);
+    found("a tape with every call", || {
+        let entries = std::fs::read_dir(proxy.data().join("tapes")).ok()?;
+        let text: String =
+            entries.filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok()).collect();
+        text.lines().any(|line| line.contains(&called) && line.contains("wire")).then_some(TapeText(text))
+    })
+    .await
 }
 
 async fn talks(mut client: Client) {

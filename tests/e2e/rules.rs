@@ -5,10 +5,10 @@ use std::process::Command;
 use shadowcat_tests::client::{Client, call};
 use shadowcat_tests::proxy::{Proxy, Reverse, before_command, before_url, program};
 use shadowcat_tests::server::{Answers, HttpServer, HttpSettings, Speaks, SseServer, member, path};
-use shadowcat_tests::wait::{SOON, found, within};
+use shadowcat_tests::wait::{SOON, within};
 
 use crate::bridged::code;
-use crate::harness::child;
+use crate::harness::{child, tape_with};
 use crate::modern::{body, envelope};
 
 /// One rule for each tool of the table.
@@ -312,22 +312,13 @@ async fn a_file_that_cannot_be_used_keeps_the_proxy_from_starting() {
 async fn the_tape_has_both_what_clients_said_and_what_rules_made_of_it() {
     let proxy = ruled(before_command(&[child()]).config("record: {}\n")).await;
     legacy(Client::http(proxy.address)).await;
-    let tape = found("a tape with every call", || {
-        let entries = std::fs::read_dir(proxy.data().join("tapes")).ok()?;
-        let text: String =
-            entries.filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok()).collect();
-        text.lines().any(|line| line.contains(r#""name":"plain""#) && line.contains("wire")).then_some(text)
-    })
-    .await;
-    let line = |parts: &[&str]| {
-        let found = tape.lines().find(|line| parts.iter().all(|part| line.contains(part)));
-        assert!(found.is_some(), "{parts:?} in {tape}");
-    };
+    let tape = tape_with(&proxy, "plain").await;
+    let line = |parts: &[&str]| tape.has(parts);
     line(&[r#""hop":"edge""#, r#""direction":"to_server""#, r#""name":"was""#]);
     line(&[r#""hop":"wire""#, r#""direction":"to_server""#, r#""name":"is""#, r#""rules":["rename: edit"]"#]);
     line(&[r#""hop":"edge""#, r#""reason":"policy_denied""#, r#""rules":["refuse: block"]"#]);
     line(&[r#""hop":"edge""#, r#""more":true"#, r#""rules":["more: edit"]"#]);
-    assert!(!tape.lines().any(|line| line.contains("wire") && line.contains(r#""name":"refuse""#)));
+    assert!(!tape.0.lines().any(|line| line.contains("wire") && line.contains(r#""name":"refuse""#)));
 }
 
 #[tokio::test]

@@ -212,6 +212,7 @@ async fn assemble(plan: Plan, host: Host) -> Result<Running, StartError> {
         launcher: upstream.launcher.clone(),
         tape: monitor,
         rules: reloads,
+        externals: externals.as_ref().map(Externals::step),
         registry,
         unauthenticated_remote: matches!(plan.listen, Listen::Http { unauthenticated_remote: true, .. }),
     });

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use prometheus_client::registry::Registry;
 use serde_json::json;
+use shadowcat_interceptors::Externals;
 use shadowcat_session::Health;
 use shadowcat_tape::Monitor;
 use shadowcat_transports::server::{Page, Pages};
@@ -19,6 +20,8 @@ pub(crate) struct StatusPages {
     pub(crate) launcher: Option<Launcher>,
     pub(crate) tape: Option<Monitor>,
     pub(crate) rules: Option<Reloads>,
+    /// Who else is asked what is done with messages.
+    pub(crate) externals: Option<Arc<Externals>>,
     pub(crate) registry: Registry,
     /// Clients on other machines are served without being asked who they are.
     pub(crate) unauthenticated_remote: bool,
@@ -40,6 +43,9 @@ impl StatusPages {
         }
         if let Some(fault) = self.rules.as_ref().and_then(Reloads::fault) {
             troubles.push(format!("changed rules are not in force: {fault}"));
+        }
+        for interceptor in self.externals.iter().flat_map(|externals| externals.left_alone()) {
+            troubles.push(format!("interceptor {interceptor} failed repeatedly and is being left alone"));
         }
         if let Some(shadowcat_tape::Health::Degraded { reason, lost }) =
             self.tape.as_ref().map(Monitor::health)

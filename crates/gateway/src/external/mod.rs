@@ -18,7 +18,6 @@ use shadowcat_interceptors::external::mcp::{self, Mcp};
 use shadowcat_interceptors::external::webhook::Webhook;
 use shadowcat_interceptors::external::{External, Telling};
 use shadowcat_interceptors::{ExternalMetrics, Externals as Step};
-use shadowcat_pipeline::Interceptor;
 use shadowcat_transports::stdio::Launcher;
 
 use crate::build::{StartError, message_limits};
@@ -34,7 +33,7 @@ const PREPARE_MAX: Duration = Duration::from_secs(10);
 
 /// All who are asked.
 pub(crate) struct Externals {
-    step: Arc<dyn Interceptor>,
+    step: Arc<Step>,
     telling: Telling,
     servers: Vec<Server>,
 }
@@ -83,7 +82,7 @@ impl Externals {
     }
 
     /// The step of the chain in which they are asked.
-    pub(crate) fn step(&self) -> Arc<dyn Interceptor> {
+    pub(crate) fn step(&self) -> Arc<Step> {
         Arc::clone(&self.step)
     }
 

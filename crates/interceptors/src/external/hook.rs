@@ -12,7 +12,7 @@ use shadowcat_rules::{Kind, Rules, Scene, Step};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-use super::breaker::{Breaker, Policy};
+use super::breaker::{Breaker, Policy, State};
 use super::metrics::HookMetrics;
 use super::telling::Telling;
 use super::verdict::{External, Failure, Matter, Opinion, Reason, Verdict};
@@ -61,6 +61,10 @@ impl Hook {
 
     pub(super) fn name(&self) -> &Arc<str> {
         &self.settings.name
+    }
+
+    pub(super) fn is_left_alone(&self) -> bool {
+        !matches!(self.breaker().state(), State::Closed(_))
     }
 
     pub(super) fn is_audit(&self) -> bool {

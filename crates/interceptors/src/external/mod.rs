@@ -64,6 +64,11 @@ impl Externals {
         });
         Self { hooks: hooks.collect(), server, waiting: Arc::default() }
     }
+
+    /// The names of those who failed repeatedly and are being left alone.
+    pub fn left_alone(&self) -> impl Iterator<Item = &str> {
+        self.hooks.iter().filter(|hook| hook.is_left_alone()).map(|hook| &**hook.name())
+    }
 }
 
 #[async_trait]
