@@ -107,7 +107,7 @@ impl Condition {
                 above.is_none_or(|bound| size > bound) && below.is_none_or(|bound| size < bound)
             }
             Self::Content(root, path, demand) => {
-                root.of(view)?.is_some_and(|value| demand.is_met(&path.find(value)))
+                root.of(view)?.is_some_and(|value| path.shows(value, |found| demand.is_met(found)))
             }
             Self::Filter(filter) => filter.matches(view),
         })

@@ -27,19 +27,14 @@ impl Path {
         Ok(Self { path, plain: plain(text) })
     }
 
-    /// The values that it finds.
-    pub(crate) fn find<'v>(&self, value: &'v Value) -> Vec<&'v Value> {
-        match &self.plain {
-            Some(steps) => steps
-                .iter()
-                .try_fold(value, |value, step| match step {
-                    Step::Member(name) => value.as_object()?.get(&**name),
-                    Step::Element(index) => value.as_array()?.get(*index),
-                })
-                .into_iter()
-                .collect(),
-            None => self.path.query(value).all(),
-        }
+    /// Shows the values that it finds; the short way needs no list to put them in.
+    pub(crate) fn shows<'v, R>(&self, value: &'v Value, look: impl FnOnce(&[&'v Value]) -> R) -> R {
+        let Some(steps) = &self.plain else { return look(&self.path.query(value).all()) };
+        let found = steps.iter().try_fold(value, |value, step| match step {
+            Step::Member(name) => value.as_object()?.get(&**name),
+            Step::Element(index) => value.as_array()?.get(*index),
+        });
+        look(found.as_slice())
     }
 
     /// The places that it finds, each as the tokens of a JSON Pointer.
@@ -122,7 +117,7 @@ mod tests {
         for text in ["$", "$.a", "$.a['b c'][1].d", r#"$["a"]["b c"][7]"#, "$.é", "$.a.nothing"] {
             let path = Path::parse(text).unwrap();
             assert!(path.plain.is_some(), "{text}");
-            assert_eq!(path.find(&value), path.path.query(&value).all(), "{text}");
+            assert_eq!(path.shows(&value, <[_]>::to_vec), path.path.query(&value).all(), "{text}");
         }
         for text in ["$.a.*", "$..d", "$.a['b c'][-1]", "$[?@.a]", "$['a','b']", "$.a['b c'][0:1]"] {
             assert!(Path::parse(text).unwrap().plain.is_none(), "{text}");
