@@ -119,7 +119,7 @@ async fn i1_at_a_running_proxy_what_is_held_is_edited_answered_and_refused() {
     terminal.press(&["Tab", "Tab"]);
     terminal.shows(&["UNTIL", "breakpoint b-1", "holds what fits ~q & ~t echo"]).await;
     terminal.press(&["Enter"]);
-    terminal.shows(&["h-3 waits", "\"as it is\""]).await;
+    terminal.shows(&["h-3  tools/call echo", "\"as it is\""]).await;
     terminal.press(&["r"]);
     terminal.shows(&["h-3: goes on"]).await;
     client.response("9").await;

@@ -47,7 +47,9 @@ impl Proxy {
             let status: forms::Status = admin.get("/v1/status").await?;
             Ok::<_, Failure>((admin, status))
         })?;
+        // The first line of a narrow screen has room for the address alone.
         let listen = status.listen.unwrap_or_else(|| "stdio".to_owned());
+        let listen = listen.trim_start_matches("http://").trim_end_matches("/mcp");
         let way = Way { admin: Arc::new(admin), runtime: Arc::new(runtime) };
         Ok(Self { way, name: format!("{} on {listen}", status.upstream) })
     }
@@ -234,7 +236,7 @@ fn form(verdict: &Verdict) -> Result<forms::Verdict, String> {
         Verdict::Edit(text) => forms::Verdict { message: Some(checked(text)?), ..plain(Edit) },
         Verdict::Answer(text) => {
             let sentence = |cause| format!("this is no object with `result` or `error`: {cause}");
-            let Answer { result, error } = serde_json::from_str(text).map_err(sentence)?;
+            let Answer { result, error } = serde_json::from_str(checked(text)?.get()).map_err(sentence)?;
             forms::Verdict { result, error, ..plain(Answered) }
         }
     })
@@ -252,8 +254,8 @@ mod tests {
         assert_eq!(written(block), r#"{"verdict":"block","reason":"no"}"#);
         let edit = Verdict::Edit(" {\"id\": 1.0}\n".to_owned());
         assert_eq!(written(edit), r#"{"verdict":"edit","message":{"id":1.0}}"#);
-        let answer = Verdict::Answer(r#"{"result": {}}"#.to_owned());
-        assert_eq!(written(answer), r#"{"verdict":"answer","result":{}}"#);
+        let answer = Verdict::Answer("{\"result\": {\n \"a\": 1}}\n".to_owned());
+        assert_eq!(written(answer), r#"{"verdict":"answer","result":{"a":1}}"#);
         let error = Verdict::Answer(r#"{"error": {"code": 1, "message": "no"}}"#.to_owned());
         assert_eq!(written(error), r#"{"verdict":"answer","error":{"code":1,"message":"no"}}"#);
         for (wrong, told) in [

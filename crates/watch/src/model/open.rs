@@ -118,7 +118,12 @@ impl Open {
     pub(crate) fn held(held: &Held, text: &HeldText) -> Self {
         let asked = text.asked.as_ref().map(|asked| Pane::of_text("the request".to_owned(), "", asked));
         let waits = Pane::of_text(
-            format!("{} waits", held.id),
+            format!(
+                "{}  {} {}",
+                held.id,
+                render::visible(&held.method),
+                held.name.as_deref().map_or_else(String::new, render::visible)
+            ),
             &format!("{}, until {}, then {}", held.cause, clock(held.until), held.then),
             &text.message,
         );

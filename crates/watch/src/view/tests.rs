@@ -99,6 +99,9 @@ fn what_waits() {
     insta::assert_snapshot!("held-opened", text(&mut model, 80, 10));
     model.run(Command::Block);
     insta::assert_snapshot!("reason", text(&mut model, 80, 10));
+    model.cancel();
+    model.decided("h-1", "goes on");
+    insta::assert_snapshot!("held-decided", text(&mut model, 80, 10));
 }
 
 #[test]
