@@ -136,6 +136,20 @@ fn test_of(tape: &Path, language: &str, name: &str) -> PathBuf {
     file
 }
 
+/// It is a target of the example's package: compiled and run with all other tests.
+#[test]
+fn r6_the_exported_test_of_the_example_is_what_is_written_today() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/testing/cargo");
+    let arguments = ["tape", "export", "test", "../memory.tape.jsonl", "--lang", "rust"];
+    let output = Command::new(program()).args(arguments).current_dir(&package).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let kept = std::fs::read_to_string(package.join("tests/recorded/mod.rs")).unwrap();
+    assert!(
+        String::from_utf8(output.stdout).unwrap() == kept,
+        "tests/from_tape.rs says how to write it anew"
+    );
+}
+
 #[tokio::test]
 async fn r6_an_exported_test_passes_against_the_mock_and_names_what_has_changed() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,0 +1,186 @@
+//! Repeats the calls of a recorded session and compares the answers with the recorded ones.
+//!
+//! Written by `shadowcat tape export test --lang rust`, to be put into `tests/`. It needs the official SDK and what that
+//! stands on: `cargo add --dev rmcp --features client,elicitation,transport-child-process`, `cargo add --dev serde_json`,
+//! `cargo add --dev tokio --features macros,rt-multi-thread,process`. The server is `shadowcat mock` with the tape; paths
+//! are from the directory of the package. To ask another server, say how it is started:
+//! `SERVER="target/debug/server --stdio" cargo test`
+
+#![allow(deprecated, reason = "sampling and roots were recorded, whatever has become of them")]
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use rmcp::model::{
+    ClientRequest, CreateMessageRequestParams, CreateMessageResult, ElicitRequestParams, ElicitResult, ErrorData,
+    ListRootsResult, ProtocolVersion, ServerResult,
+};
+use rmcp::service::{Peer, RequestContext, ServiceError};
+use rmcp::transport::TokioChildProcess;
+use rmcp::{ClientHandler, ClientLifecycleMode, ClientServiceExt as _, RoleClient};
+use serde_json::{Value, json};
+
+const TAPES: &[&str] = &[r#"../memory.tape.jsonl"#];
+const MODE: &str = r#"legacy"#;
+/// What belongs to one run, or is for the SDK and not for those who use it.
+const UNTOLD: [&str; 3] = ["_meta", "nextCursor", "resultType"];
+
+/// What the tape holds: session, method, parameters and answer of each call, and what the client answered when it was
+/// asked.
+#[derive(Default)]
+struct Recorded {
+    calls: Vec<(&'static str, &'static str, Value, Value)>,
+    answers: Answers,
+}
+
+type Answers = HashMap<&'static str, Vec<Value>>;
+
+fn recorded() -> Recorded {
+    let mut recorded = Recorded::default();
+    recorded.call(r#"fb241e55"#, r#"tools/list"#, r#"{}"#, r##"{"result":{"tools":[{"name":"create_entities","title":"Create Entities","description":"Create multiple new entities in the knowledge graph","inputSchema":{"$schema":"http://json-schema.org/draft-07/schema#","type":"object","properties":{"entities":{"type":"array","items":{"type":"object","properties":{"name":{"type":"string","description":"The name of the entity"},"entityType":{"type":"string","description":"The type of the entity"},"observations":{"type":"array","items":{"type":"string"},"description":"An array of observation contents associated with the entity"}},"required":["name","entityType","observations"]}}},"required":["entities"]},"annotations":{"readOnlyHint":false,"destructiveHint":false,"idempotentHint":false,"openWorldHint":false},"execution":{"taskSupport":"forbidden"},"outputSchema":{"$schema":"http://json-schema.org/draft-07/schema#","type":"object","properties":{"entities":{"type":"array","items":{"type":"object","properties":{"name":{"type":"string","description":"The name of the entity"},"entityType":{"type":"string","description":"The type of the entity"},"observations":{"type":"array","items":{"type":"string"},"description":"An array of observation contents associated with the entity"}},"required":["name","entityType","observations"],"additionalProperties":false}}},"required":["entities"],"additionalProperties":false}},{"name":"create_relations","title":"Create Relations","description":"Create multiple new relations between entities in the knowledge graph. Relations should be in active voice","inputSchema":{"$schema":"http://json-schema.org/draft-07/schema#","type":"object","properties":{"relations":{"type":"array","items":{"type":"object","properties":{"from":{"type":"string","description":"The name of the entity where the relation starts"},"to":{"type":"string","description":"The name of the entity where the relation ends"},"relationType":{"type":"string","description":"The type of the relation"}},"required":["from","to","relationType"]}}},"required":["relations"]},"annotations":{"readOnlyHint":false,"destructiveHint":false,"idempotentHint":false,"openWorldHint":false},"execution":{"taskSupport":"forbidden"},"outputSchema":{"$schema":"http://json-schema.org/draft-07/schema#","type":"object","properties":{"relations":{"type":"array","items":{"type":"object","properties":{"from":{"type":"string","description":"The name of the entity where the relation starts"},"to":{"type":"string","description":"The name of the entity where the relation ends"},"relationType":{"type":"string","description":"The type of the relation"}},"required":["from","to","relationType"],"additionalProperties":false}}},"required":["relations"],"additionalProperties":false}},{"name":"add_observations","title":"Add Observations","description":"Add new observations to existing entities in the knowledge graph","inputSchema":{"$schema":"http://json-schema.org/draft-07/schema#","type":"object","properties":{"observations":{"type":"array","items":{"type":"object","properties":{"entityName":{"type":"string","description":"The name of the entity to add the observations to"},"contents":{"type":"array","items":{"type":"string"},"description":"An array of observation contents to add"}},"required":["entityName","contents"]}}},"required":["observations"]},"annotations":{"readOnlyHint":false,"destructiveHint":false,"idempotentHint":false,"openWorldHint":false},"execution":{"taskSupport":"forbidden"},"outputSchema":{"$schema":"http://json-schema.org/draft-07/schema#","type":"object","properties":{"results":{"type":"array","items":{"type":"object","properties":{"entityName":{"type":"string"},"addedObservations":{"type":"array","items":{"type":"string"}}},"required":["entityName","addedObservations"],"additionalProperties":false}}},"required":["results"],"additionalProperties":false}},{"name":"delete_entities","title":"Delete Entities","description":"Delete multiple entities and their associated relations from the knowledge graph","inputSchema":{"$schema":"http://json-schema.org/draft-07/schema#","type":"object","properties":{"entityNames":{"type":"array","items":{"type":"string"},"description":"An array of entity names to delete"}},"required":["entityNames"]},"annotations":{"readOnlyHint":false,"destructiveHint":true,"idempotentHint":true,"openWorldHint":false},"execution":{"taskSupport":"forbidden"},"outputSchema":{"$schema":"http://json-schema.org/draft-07/schema#","type":"object","properties":{"success":{"type":"boolean"},"message":{"type":"string"}},"required":["success","message"],"additionalProperties":false}},{"name":"delete_observations","title":"Delete Observations","description":"Delete specific observations from entities in the knowledge graph","inputSchema":{"$schema":"http://json-schema.org/draft-07/schema#","type":"object","properties":{"deletions":{"type":"array","items":{"type":"object","properties":{"entityName":{"type":"string","description":"The name of the entity containing the observations"},"observations":{"type":"array","items":{"type":"string"},"description":"An array of observations to delete"}},"required":["entityName","observations"]}}},"required":["deletions"]},"annotations":{"readOnlyHint":false,"destructiveHint":true,"idempotentHint":true,"openWorldHint":false},"execution":{"taskSupport":"forbidden"},"outputSchema":{"$schema":"http://json-schema.org/draft-07/schema#","type":"object","properties":{"success":{"type":"boolean"},"message":{"type":"string"}},"required":["success","message"],"additionalProperties":false}},{"name":"delete_relations","title":"Delete Relations","description":"Delete multiple relations from the knowledge graph","inputSchema":{"$schema":"http://json-schema.org/draft-07/schema#","type":"object","properties":{"relations":{"type":"array","items":{"type":"object","properties":{"from":{"type":"string","description":"The name of the entity where the relation starts"},"to":{"type":"string","description":"The name of the entity where the relation ends"},"relationType":{"type":"string","description":"The type of the relation"}},"required":["from","to","relationType"]},"description":"An array of relations to delete"}},"required":["relations"]},"annotations":{"readOnlyHint":false,"destructiveHint":true,"idempotentHint":true,"openWorldHint":false},"execution":{"taskSupport":"forbidden"},"outputSchema":{"$schema":"http://json-schema.org/draft-07/schema#","type":"object","properties":{"success":{"type":"boolean"},"message":{"type":"string"}},"required":["success","message"],"additionalProperties":false}},{"name":"read_graph","title":"Read Graph","description":"Read the entire knowledge graph","inputSchema":{"$schema":"http://json-schema.org/draft-07/schema#","type":"object","properties":{}},"annotations":{"readOnlyHint":true,"destructiveHint":false,"idempotentHint":true,"openWorldHint":false},"execution":{"taskSupport":"forbidden"},"outputSchema":{"$schema":"http://json-schema.org/draft-07/schema#","type":"object","properties":{"entities":{"type":"array","items":{"type":"object","properties":{"name":{"type":"string","description":"The name of the entity"},"entityType":{"type":"string","description":"The type of the entity"},"observations":{"type":"array","items":{"type":"string"},"description":"An array of observation contents associated with the entity"}},"required":["name","entityType","observations"],"additionalProperties":false}},"relations":{"type":"array","items":{"type":"object","properties":{"from":{"type":"string","description":"The name of the entity where the relation starts"},"to":{"type":"string","description":"The name of the entity where the relation ends"},"relationType":{"type":"string","description":"The type of the relation"}},"required":["from","to","relationType"],"additionalProperties":false}}},"required":["entities","relations"],"additionalProperties":false}},{"name":"search_nodes","title":"Search Nodes","description":"Search for nodes in the knowledge graph based on a query","inputSchema":{"$schema":"http://json-schema.org/draft-07/schema#","type":"object","properties":{"query":{"type":"string","description":"The search query to match against entity names, types, and observation content"}},"required":["query"]},"annotations":{"readOnlyHint":true,"destructiveHint":false,"idempotentHint":true,"openWorldHint":false},"execution":{"taskSupport":"forbidden"},"outputSchema":{"$schema":"http://json-schema.org/draft-07/schema#","type":"object","properties":{"entities":{"type":"array","items":{"type":"object","properties":{"name":{"type":"string","description":"The name of the entity"},"entityType":{"type":"string","description":"The type of the entity"},"observations":{"type":"array","items":{"type":"string"},"description":"An array of observation contents associated with the entity"}},"required":["name","entityType","observations"],"additionalProperties":false}},"relations":{"type":"array","items":{"type":"object","properties":{"from":{"type":"string","description":"The name of the entity where the relation starts"},"to":{"type":"string","description":"The name of the entity where the relation ends"},"relationType":{"type":"string","description":"The type of the relation"}},"required":["from","to","relationType"],"additionalProperties":false}}},"required":["entities","relations"],"additionalProperties":false}},{"name":"open_nodes","title":"Open Nodes","description":"Open specific nodes in the knowledge graph by their names","inputSchema":{"$schema":"http://json-schema.org/draft-07/schema#","type":"object","properties":{"names":{"type":"array","items":{"type":"string"},"description":"An array of entity names to retrieve"}},"required":["names"]},"annotations":{"readOnlyHint":true,"destructiveHint":false,"idempotentHint":true,"openWorldHint":false},"execution":{"taskSupport":"forbidden"},"outputSchema":{"$schema":"http://json-schema.org/draft-07/schema#","type":"object","properties":{"entities":{"type":"array","items":{"type":"object","properties":{"name":{"type":"string","description":"The name of the entity"},"entityType":{"type":"string","description":"The type of the entity"},"observations":{"type":"array","items":{"type":"string"},"description":"An array of observation contents associated with the entity"}},"required":["name","entityType","observations"],"additionalProperties":false}},"relations":{"type":"array","items":{"type":"object","properties":{"from":{"type":"string","description":"The name of the entity where the relation starts"},"to":{"type":"string","description":"The name of the entity where the relation ends"},"relationType":{"type":"string","description":"The type of the relation"}},"required":["from","to","relationType"],"additionalProperties":false}}},"required":["entities","relations"],"additionalProperties":false}}]}}"##);
+    recorded.call(r#"fb241e55"#, r#"tools/call"#, r#"{"name":"read_graph","arguments":{}}"#, r#"{"result":{"content":[{"type":"text","text":"{\n  \"entities\": [],\n  \"relations\": []\n}"}],"structuredContent":{"entities":[],"relations":[]}}}"#);
+    recorded.call(r#"fb241e55"#, r#"tools/call"#, r#"{"name":"create_entities","arguments":{"entities":[{"name":"Ada","entityType":"person","observations":["writes programs"]}]}}"#, r#"{"result":{"content":[{"type":"text","text":"[\n  {\n    \"name\": \"Ada\",\n    \"entityType\": \"person\",\n    \"observations\": [\n      \"writes programs\"\n    ]\n  }\n]"}],"structuredContent":{"entities":[{"name":"Ada","entityType":"person","observations":["writes programs"]}]}}}"#);
+    recorded.call(r#"fb241e55"#, r#"tools/call"#, r#"{"name":"read_graph","arguments":{}}"#, r#"{"result":{"content":[{"type":"text","text":"{\n  \"entities\": [\n    {\n      \"name\": \"Ada\",\n      \"entityType\": \"person\",\n      \"observations\": [\n        \"writes programs\"\n      ]\n    }\n  ],\n  \"relations\": []\n}"}],"structuredContent":{"entities":[{"name":"Ada","entityType":"person","observations":["writes programs"]}],"relations":[]}}}"#);
+    recorded
+}
+
+impl Recorded {
+    fn call(&mut self, session: &'static str, method: &'static str, params: &str, answer: &str) {
+        let [params, answer] = [params, answer].map(|text| serde_json::from_str(text).unwrap());
+        self.calls.push((session, method, params, answer));
+    }
+
+    #[allow(dead_code)]
+    fn answer(&mut self, method: &'static str, answer: &str) {
+        self.answers.entry(method).or_default().push(serde_json::from_str(answer).unwrap());
+    }
+}
+
+/// Answers as it did then, in order.
+struct Client(Mutex<Answers>);
+
+impl Client {
+    fn next(&self, method: &str) -> Result<Value, ErrorData> {
+        let mut answers = self.0.lock().unwrap();
+        match answers.get_mut(method) {
+            Some(left) if !left.is_empty() => Ok(left.remove(0)),
+            _ => Err(ErrorData::internal_error(format!("{method} was not answered so often on the tape"), None)),
+        }
+    }
+}
+
+impl ClientHandler for Client {
+    async fn create_elicitation(
+        &self,
+        _: ElicitRequestParams,
+        _: RequestContext<RoleClient>,
+    ) -> Result<ElicitResult, ErrorData> {
+        self.next("elicitation/create").map(|answer| serde_json::from_value(answer).unwrap())
+    }
+
+    async fn create_message(
+        &self,
+        _: CreateMessageRequestParams,
+        _: RequestContext<RoleClient>,
+    ) -> Result<CreateMessageResult, ErrorData> {
+        self.next("sampling/createMessage").map(|answer| serde_json::from_value(answer).unwrap())
+    }
+
+    async fn list_roots(&self, _: RequestContext<RoleClient>) -> Result<ListRootsResult, ErrorData> {
+        self.next("roots/list").map(|answer| serde_json::from_value(answer).unwrap())
+    }
+
+    fn get_info(&self) -> rmcp::model::ClientInfo {
+        let has = |method| self.0.lock().unwrap().contains_key(method);
+        let mut capabilities = json!({});
+        for (method, name) in
+            [("elicitation/create", "elicitation"), ("sampling/createMessage", "sampling"), ("roots/list", "roots")]
+        {
+            if has(method) {
+                capabilities[name] = json!({});
+            }
+        }
+        let mut info = rmcp::model::ClientInfo::default();
+        info.capabilities = serde_json::from_value(capabilities).unwrap();
+        info
+    }
+}
+
+fn server() -> TokioChildProcess {
+    let server = std::env::var("SERVER").unwrap_or_default();
+    let mut words: Vec<String> = server.split_whitespace().map(str::to_owned).collect();
+    if words.is_empty() {
+        words = vec![std::env::var("SHADOWCAT_BIN").unwrap_or_else(|_| "shadowcat".to_owned()), "mock".to_owned()];
+        words.extend(TAPES.iter().map(|tape| (*tape).to_owned()));
+    }
+    let mut command = tokio::process::Command::new(&words[0]);
+    command.args(&words[1..]);
+    TokioChildProcess::new(command).unwrap()
+}
+
+/// What is recorded has to be there; what is there besides is not looked at.
+fn compare(recorded: &Value, live: &Value, path: &str, found: &mut Vec<String>) {
+    match (recorded, live) {
+        (Value::String(text), _) if text.contains("[redacted:") => {}
+        (Value::Object(members), Value::Object(_)) => {
+            for (name, value) in members {
+                if !value.is_null() && !UNTOLD.contains(&name.as_str()) {
+                    compare(value, live.get(name).unwrap_or(&Value::Null), &format!("{path}.{name}"), found);
+                }
+            }
+        }
+        (Value::Array(elements), Value::Array(others)) if elements.len() == others.len() => {
+            for (place, (value, other)) in elements.iter().zip(others).enumerate() {
+                compare(value, other, &format!("{path}[{place}]"), found);
+            }
+        }
+        // 1 and 1.0 are one number, whatever a type on the way made of it.
+        (Value::Number(one), Value::Number(other)) if one.as_f64() == other.as_f64() => {}
+        _ if recorded == live => {}
+        _ => found.push(format!("{path}: recorded {recorded}, got {live}")),
+    }
+}
+
+/// What the SDK knows of a recorded answer: it leaves out what it does not.
+fn as_known(recorded: &Value) -> Value {
+    match recorded.get("result").cloned().map(serde_json::from_value::<ServerResult>) {
+        Some(result) => json!({ "result": result.unwrap() }),
+        None => recorded.clone(),
+    }
+}
+
+async fn ask(peer: &Peer<RoleClient>, method: &str, params: &Value) -> Value {
+    let request: ClientRequest = serde_json::from_value(json!({ "method": method, "params": params })).unwrap();
+    match peer.send_request(request).await {
+        Ok(result) => json!({ "result": result }),
+        Err(ServiceError::McpError(error)) => json!({ "error": { "code": error.code.0, "message": error.message } }),
+        Err(error) => panic!("{method}: {error}"),
+    }
+}
+
+#[tokio::test]
+async fn the_server_answers_as_recorded() {
+    let Recorded { mut calls, answers } = recorded();
+    let mode = match MODE {
+        "legacy" => ClientLifecycleMode::Initialize,
+        _ => ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] },
+    };
+    let client = Client(Mutex::new(answers)).serve_with_lifecycle(server(), mode).await.unwrap();
+    let sessions: Vec<&str> = calls.iter().map(|call| call.0).collect();
+    calls.sort_by_key(|call| sessions.iter().position(|session| *session == call.0));
+    let (mut cursors, mut found) = (HashMap::new(), Vec::new());
+    for (_, method, mut params, recorded) in calls {
+        if let Some(cursor) = params.get("cursor").and_then(|cursor| cursors.get(&cursor.to_string())).cloned() {
+            params["cursor"] = cursor;
+        }
+        let live = ask(&client, method, &params).await;
+        if let Some(cursor) = recorded.pointer("/result/nextCursor") {
+            cursors.insert(cursor.to_string(), live.pointer("/result/nextCursor").cloned().unwrap_or_default());
+        }
+        let mut differences = Vec::new();
+        compare(&as_known(&recorded), &live, "$", &mut differences);
+        found.extend(differences.into_iter().map(|text| format!("{method} {params}: {text}")));
+    }
+    client.cancel().await.unwrap();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
