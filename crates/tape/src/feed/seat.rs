@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use crate::encode::Encoder;
 use crate::line;
 use crate::recorder::Captured;
-use crate::select::{Scope, Select};
+use crate::select::Select;
 
 /// What waits for a reader.
 pub(super) const SEEN_MAX: usize = 1_024;
@@ -45,8 +45,7 @@ struct Waiting {
 
 impl Seat {
     pub(super) fn new(filter: Option<Filter>) -> Self {
-        let select = Select::new(Scope { only: filter, sample: None });
-        Self { select: Mutex::new(select), waiting: Mutex::default(), news: Notify::new() }
+        Self { select: Mutex::new(Select::only(filter)), waiting: Mutex::default(), news: Notify::new() }
     }
 
     /// Takes the next message of the proxy.

@@ -63,7 +63,7 @@ async fn nothing_is_made_while_nobody_watches() {
 async fn only_what_fits_the_filter_is_shown() {
     let feed = Running::start();
     let mut watching = feed.0.watch(Some("~m tools/call".parse().unwrap())).unwrap();
-    feed.tell(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
+    feed.tell(r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#);
     feed.tell(CALL);
     assert_eq!(frame(&mut watching).await.method.as_deref(), Some("tools/call"));
 }

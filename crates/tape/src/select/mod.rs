@@ -46,6 +46,8 @@ impl Scope {
 #[derive(Debug)]
 pub(crate) struct Select {
     scope: Scope,
+    /// Whether handshakes are recorded of those who could have exchanges that fit.
+    keeps_handshakes: bool,
     dice: RandomState,
     open: BTreeMap<u64, Open>,
     bytes: usize,
@@ -75,11 +77,18 @@ impl Select {
     pub(crate) fn new(scope: Scope) -> Option<Self> {
         scope.is_partial().then(|| Self {
             scope,
+            keeps_handshakes: true,
             dice: RandomState::new(),
             open: BTreeMap::new(),
             bytes: 0,
             skipped: 0,
         })
+    }
+
+    /// What fits this filter, and nothing else; none if that is everything.
+    pub(crate) fn only(filter: Option<Filter>) -> Option<Self> {
+        let select = Self::new(Scope { only: filter, sample: None })?;
+        Some(Self { keeps_handshakes: false, ..select })
     }
 
     /// Messages that were left out.
@@ -135,7 +144,7 @@ impl Select {
     fn is_wanted(&self, captured: &Captured, opens: bool) -> Option<bool> {
         let Some(filter) = &self.scope.only else { return Some(true) };
         let heard = [captured];
-        if is_handshake(captured) {
+        if self.keeps_handshakes && is_handshake(captured) {
             return Some(filter.settled(&Exchange(&heard), Heard::Asker) != Some(false));
         }
         if !opens {
