@@ -7,6 +7,7 @@
     reason = "a test fails by a panic"
 )]
 
+mod admin;
 mod belonging;
 mod bridge_life;
 mod bridge_peers;
