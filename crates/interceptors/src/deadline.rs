@@ -1,6 +1,8 @@
 //! Ends what takes too long: every exchange has an idle limit, which each sign of life resets, and a total one, which
 //! nothing does. A server that has asked its client something waits for a person, which is no silence of the server, and
-//! neither is a life of which only the pulse of the exchange tells.
+//! neither is a life of which only the pulse of the exchange tells. The time for which a message of the exchange is held
+//! here ([`shadowcat_pipeline::Waits`]) counts for neither limit: the idle one begins anew when the message is let go,
+//! and the total one is put off by as long.
 
 use std::collections::HashMap;
 use std::pin::{Pin, pin};
@@ -77,8 +79,9 @@ impl Interceptor for Deadline {
         let force = Box::pin(self.force.clone().cancelled_owned());
         let asked = self.asked.clone();
         let beats = origin.pulse.count();
-        let replies =
-            Replies::stream(Timed { replies, timer, force, limits, end, origin, beats, asked, stuck });
+        let spent = Duration::ZERO;
+        let timed = Timed { replies, timer, force, limits, end, origin, beats, spent, asked, stuck };
+        let replies = Replies::stream(timed);
         Ok(replies.with_head(head).hold(question))
     }
 }
@@ -179,15 +182,24 @@ struct Timed {
     origin: Arc<Origin>,
     /// The beats of its pulse when the timer was set.
     beats: u64,
+    /// How long it was held, then.
+    spent: Duration,
     asked: Asked,
     stuck: Stuck,
 }
 
 impl Timed {
-    /// Whether there was a sign of life, or somebody is asked something.
+    /// Whether there was a sign of life, somebody is asked something, or it was held.
     fn lives(&mut self) -> bool {
-        let beats = self.origin.pulse.count();
-        std::mem::replace(&mut self.beats, beats) != beats || self.asked.is_open(self.origin.peer)
+        let (beats, spent) = (self.origin.pulse.count(), self.origin.waits.spent());
+        let was_held = std::mem::replace(&mut self.spent, spent) != spent;
+        let has_beaten = std::mem::replace(&mut self.beats, beats) != beats;
+        has_beaten || was_held || self.asked.is_open(self.origin.peer)
+    }
+
+    /// The end of all it may take. While it is held, that is not known.
+    fn end(&self) -> Instant {
+        self.end + self.origin.waits.spent()
     }
 }
 
@@ -196,7 +208,7 @@ impl Stream for Timed {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if let Poll::Ready(reply) = self.replies.poll_next_unpin(context) {
-            let next = self.end.min(Instant::now() + self.limits.idle);
+            let next = self.end().min(Instant::now() + self.limits.idle);
             self.timer.as_mut().reset(next);
             return Poll::Ready(reply);
         }
@@ -206,12 +218,13 @@ impl Stream for Timed {
         }
         while self.timer.as_mut().poll(context).is_ready() {
             let now = Instant::now();
-            if now < self.end && self.lives() {
-                let next = self.end.min(now + self.limits.idle);
+            let end = self.end();
+            if now < end && self.lives() {
+                let next = end.min(now + self.limits.idle);
                 self.timer.as_mut().reset(next);
                 continue;
             }
-            let waited = if now >= self.end { self.limits.total } else { self.limits.idle };
+            let waited = if now >= end { self.limits.total } else { self.limits.idle };
             // Dropped here, the upstream learns at once that nobody waits.
             self.replies = Replies::none();
             return Poll::Ready(Some(Err(self.stuck.refusal(waited))));
@@ -223,7 +236,7 @@ impl Stream for Timed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shadowcat_pipeline::{Chain, Origin, PeerId, Service, Transport};
+    use shadowcat_pipeline::{Chain, Origin, PeerId, Service, Transport, Wait};
     use shadowcat_protocol::{Id, Notification, Request, Response, Revision};
     use std::sync::Arc;
 
@@ -380,5 +393,29 @@ mod tests {
         let begun = Instant::now();
         replies.next().await.unwrap().unwrap_err();
         assert_eq!(begun.elapsed(), IDLE, "another client's question is no excuse");
+    }
+
+    /// Is held for `held` before it answers no more.
+    struct IsHeld(Duration);
+
+    #[async_trait]
+    impl Service for IsHeld {
+        async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+            let held = self.0;
+            Ok(Replies::stream(futures_util::stream::once(async move {
+                let wait = Wait::begin(&envelope.origin);
+                tokio::time::sleep(held).await;
+                drop(wait);
+                std::future::pending().await
+            })))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_for_which_it_is_held_counts_for_no_limit() {
+        let (_, took) = ended_after(IsHeld(TOTAL * 3)).await;
+        assert_eq!(took, TOTAL * 3 + IDLE, "the idle limit begins anew");
+        let (_, took) = ended_after(IsHeld(TOTAL * 3 + IDLE / 2)).await;
+        assert_eq!(took, TOTAL * 3 + IDLE * 2, "at the latest one look later");
     }
 }

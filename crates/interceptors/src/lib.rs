@@ -27,5 +27,5 @@ pub use contained::Contained;
 pub use deadline::Deadline;
 pub use external::{ExternalMetrics, Externals};
 pub use mirror::Mirror;
-pub use pause::{Lot, PauseMetrics};
+pub use pause::{Lot, Pause, PauseMetrics};
 pub use rules::{RuleMetrics, Rules};

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 pub use shadowcat_protocol::Direction;
 use shadowcat_protocol::{Id, Message, Revision};
 
+use crate::waits::Waits;
+
 /// One message and where it came from.
 #[derive(Clone, Debug)]
 pub struct Envelope {
@@ -69,6 +71,8 @@ pub struct Origin {
     pub pulse: Pulse,
     /// What was done on the way to the message that passes now.
     pub deeds: Deeds,
+    /// For how long it waits because we want it to.
+    pub waits: Waits,
 }
 
 impl Origin {
@@ -85,6 +89,7 @@ impl Origin {
             upstream: OnceLock::new(),
             pulse: Pulse::default(),
             deeds: Deeds::default(),
+            waits: Waits::default(),
         }
     }
 }

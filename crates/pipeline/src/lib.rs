@@ -12,6 +12,7 @@
 //! | `back.rs` | where a server's side puts what is no reply |
 //! | `chain.rs` | interceptors around a service |
 //! | `refusal.rs` | the only error that crosses the pipeline, and what a peer is told of it |
+//! | `waits.rs` | the time for which an exchange waits because we want it to |
 //! | `task.rs` | the one place where tasks are spawned |
 
 mod back;
@@ -21,6 +22,7 @@ mod refusal;
 mod replies;
 mod service;
 pub mod task;
+mod waits;
 
 pub use back::Back;
 pub use chain::{Chain, Interceptor, Next, Rest};
@@ -31,3 +33,4 @@ pub use envelope::{
 pub use refusal::{Broken, Refusal, RefusalKind, UpstreamAnswer};
 pub use replies::{Form, Gate, Head, Replies};
 pub use service::Service;
+pub use waits::{Wait, Waits};

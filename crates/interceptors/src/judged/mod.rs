@@ -3,18 +3,22 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `aside.rs` | what waits lets those behind it go ahead |
 //! | `replies.rs` | the gates that replies pass |
 //! | `withdrawn.rs` | who waits here, and learns that nobody waits for him |
 
+mod aside;
 mod replies;
 mod withdrawn;
 
 use std::time::SystemTime;
 
-use shadowcat_pipeline::{Direction, Envelope, Next, Origin, Refusal, Replies};
+use shadowcat_pipeline::task::Tasks;
+use shadowcat_pipeline::{Direction, Envelope, Next, Origin, Refusal, Replies, Rest};
 use shadowcat_protocol::{Era, Message, Request};
 use shadowcat_rules::{Facts, World};
 
+use aside::Sender;
 use replies::{Judged, Silent};
 pub(crate) use withdrawn::{Waiter, Waiting};
 
@@ -56,12 +60,19 @@ pub(crate) struct Changed {
     pub(crate) headers: Option<Vec<(Box<str>, Box<str>)>>,
 }
 
-/// Judges a message, and what comes back for it.
+/// Judges a message, and what comes back for it. If the judge holds it, those behind it go ahead meanwhile, and who asked
+/// is told from time to time that it waits; `tasks` take what nobody waits for.
 pub(crate) async fn pass<J: Judge>(
-    mut judge: J,
+    judge: J,
     envelope: Envelope,
     next: Next<'_>,
+    tasks: &Tasks,
 ) -> Result<Replies, Refusal> {
+    let sender = Sender::of(&envelope);
+    sender.go_aside(Box::pin(way(judge, envelope, next.keep())), tasks).await
+}
+
+async fn way<J: Judge>(mut judge: J, envelope: Envelope, rest: Rest) -> Result<Replies, Refusal> {
     let request = match &envelope.message {
         Message::Request(request) => Some(request.clone()),
         Message::Notification(_) | Message::Response(_) => None,
@@ -81,10 +92,10 @@ pub(crate) async fn pass<J: Judge>(
     let is_changed = is_changed || changed.is_any;
     let envelope = Envelope { message, direction, origin, headers, is_changed };
     let Some(request) = request.filter(|request| judge.concerns_replies(request, direction)) else {
-        return next.run(envelope).await;
+        return rest.run(envelope).await;
     };
     judge.asks(request);
-    Ok(next.run(envelope).await?.through(Judged::new(judge, direction.back())))
+    Ok(rest.run(envelope).await?.through(Judged::new(judge, direction.back())))
 }
 
 /// What conditions of rules are asked about an exchange.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use shadowcat_pipeline::{PeerId, Wait};
 use shadowcat_protocol::{Limits, Message};
 use shadowcat_rules::{Scene, Then};
 use tokio::sync::{broadcast, oneshot};
@@ -95,6 +96,7 @@ impl Lot {
             Ok(taken) => taken,
             Err(by) => return unheard(then, by),
         };
+        let _wait = Wait::begin(&held.stopped.origin);
         let _occupied = Occupied { lot: self, id: held.id };
         if let Ok(Ok(released)) = tokio::time::timeout_at(until, &mut release).await {
             return released;
@@ -213,6 +215,18 @@ impl Lot {
         }
     }
 
+    /// Lets go of all that this client sent or would be told: it is gone.
+    pub fn leave(&self, peer: PeerId) {
+        let mut places = self.places();
+        let of_peer = places.taken.values().filter(|place| place.held.stopped.origin.peer == peer);
+        let ids: Vec<HeldId> = of_peer.map(|place| place.held.id).collect();
+        for id in ids {
+            if let Some(place) = places.take(id) {
+                self.release(&mut places, place, gone());
+            }
+        }
+    }
+
     /// What happens from now on.
     pub fn subscribe(&self) -> Feed {
         Feed::of(self.0.feed.subscribe())
@@ -272,6 +286,11 @@ fn unheard(then: Then, by: By) -> Released {
     Released { verdict: Verdict::of(then, sentence), by, reason: None }
 }
 
+/// What becomes of a message whose sender is gone.
+fn gone() -> Released {
+    Released { verdict: Verdict::Drop, by: By::Gone, reason: None }
+}
+
 /// The place of a message that somebody waits for.
 struct Occupied<'l> {
     lot: &'l Lot,
@@ -280,7 +299,7 @@ struct Occupied<'l> {
 
 impl Drop for Occupied<'_> {
     fn drop(&mut self) {
-        self.lot.let_go(self.id, Released { verdict: Verdict::Drop, by: By::Gone, reason: None });
+        self.lot.let_go(self.id, gone());
     }
 }
 

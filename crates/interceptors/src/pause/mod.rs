@@ -8,11 +8,14 @@
 //! | `lot.rs` | where messages wait, and its bounds |
 //! | `held.rs` | what is held, and why |
 //! | `verdict.rs` | what is to become of it, who says so, and what cannot be said |
+//! | `fate.rs` | the verdict in the words of those who carry it out |
 //! | `breakpoints.rs` | which messages are held |
+//! | `watch.rs` | the interceptor that stops messages at breakpoints |
 //! | `feed.rs` | what happens, for whoever watches |
 //! | `metrics.rs` | what is counted |
 
 mod breakpoints;
+mod fate;
 mod feed;
 mod held;
 mod lot;
@@ -20,6 +23,9 @@ mod metrics;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod watch;
+
+pub(crate) use fate::Exchange;
 
 pub use breakpoints::{BREAKPOINTS_MAX, Breakpoint, BreakpointError};
 pub use feed::{Feed, Happened, Heard};
@@ -27,3 +33,4 @@ pub use held::{BreakpointId, Cause, Held, HeldId, Stopped, Terms};
 pub use lot::{Lot, Settings};
 pub use metrics::PauseMetrics;
 pub use verdict::{By, DecideError, Decision, Released, Verdict, Wanted};
+pub use watch::Pause;

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use shadowcat_pipeline::{Broken, Direction, Envelope, Origin, Refusal, RefusalKind};
 use shadowcat_protocol::{Id, Message, Request, Response};
-use shadowcat_rules::{self as rules, Asked, Fired, Outcome, Scene, Step};
+use shadowcat_rules::{self as rules, Asked, Fired, Outcome, Pause, Scene, Step};
 use tokio::time::Instant;
 
 use super::book::Edition;
 use crate::judged::{Changed, Fate, Judge, Surroundings, Waiter, Waiting, facts};
+use crate::pause::{self, Cause, Lot, Terms};
 
 /// What a message is judged with, and then its replies.
 pub(super) struct Exchange {
@@ -17,6 +18,7 @@ pub(super) struct Exchange {
     server: Arc<str>,
     headers: Vec<(Box<str>, Box<str>)>,
     waiter: Waiter,
+    lot: Lot,
     asked: Option<Asked>,
     begun: Instant,
 }
@@ -41,6 +43,14 @@ impl Judge for Exchange {
                 Step::Delay(delay) => {
                     if self.waiter.during(tokio::time::sleep(delay)).await.is_none() {
                         return Fate::Withdrawn;
+                    }
+                }
+                Step::Pause(pause) => {
+                    let held = self.hold(judgement.message().clone(), direction, fired.rule, pause).await;
+                    let Fate::GoesOn(message, changed) = held else { return held };
+                    if changed.is_any {
+                        is_changed = true;
+                        judgement.replace(message);
                     }
                 }
                 last => return ended(last, fired.rule, judgement.message()),
@@ -69,6 +79,7 @@ impl Exchange {
         envelope: &Envelope,
         server: &Arc<str>,
         waiting: &Arc<Waiting>,
+        lot: &Lot,
     ) -> Self {
         Self {
             edition,
@@ -76,9 +87,27 @@ impl Exchange {
             server: Arc::clone(server),
             headers: envelope.headers.clone(),
             waiter: Waiter::new(waiting, envelope),
+            lot: lot.clone(),
             asked: None,
             begun: Instant::now(),
         }
+    }
+
+    /// Holds a message until somebody decides about it.
+    async fn hold(
+        &self,
+        message: Message,
+        direction: Direction,
+        rule: &str,
+        Pause { held_for, then }: Pause,
+    ) -> Fate {
+        let exchange = pause::Exchange {
+            origin: &self.origin,
+            server: &self.server,
+            asked: self.asked.as_ref().map(Asked::request),
+            waiter: &self.waiter,
+        };
+        self.lot.stop(&exchange, message, direction, Cause::Rule(rule.into()), Terms { held_for, then }).await
     }
 
     /// Counts it, and says it in the log and on the tape.
@@ -114,10 +143,6 @@ fn ended(step: Step, rule: &str, message: &Message) -> Fate {
         Step::Fault(rules::Broken::Cut) => Fate::Refused(RefusalKind::Broken(Broken::Cut).into()),
         Step::Fault(rules::Broken::Malformed) => Fate::Refused(RefusalKind::Broken(Broken::Malformed).into()),
         Step::Fault(rules::Broken::Timeout) => Fate::Silent,
-        Step::Pause(_) => {
-            let cause = format!("the rule {rule} holds a message, and nobody is there to let it go");
-            Fate::Refused(denied().with_cause(cause))
-        }
         Step::Failed { sentence, .. } => {
             Fate::Refused(denied().with_cause(format!("the rule {rule} failed: {sentence}")))
         }

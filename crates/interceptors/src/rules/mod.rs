@@ -16,6 +16,7 @@ mod tests;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Envelope, Interceptor, Next, Refusal, Replies};
 use shadowcat_protocol::Message;
 use shadowcat_rules::Kind;
@@ -24,6 +25,7 @@ pub use book::Book;
 pub use metrics::{Figures, RuleMetrics};
 
 use crate::judged::{self, Waiting};
+use crate::pause::Lot;
 use exchange::Exchange;
 
 /// The interceptor that carries out rules.
@@ -31,12 +33,15 @@ pub struct Rules {
     book: Arc<Book>,
     server: Arc<str>,
     waiting: Arc<Waiting>,
+    lot: Lot,
+    tasks: Tasks,
 }
 
 impl Rules {
-    /// Carries out the rules of this book before the server of this name.
-    pub fn new(book: Arc<Book>, server: Arc<str>) -> Self {
-        Self { book, server, waiting: Arc::default() }
+    /// Carries out the rules of this book before the server of this name. What they pause is held in this lot; held
+    /// notifications are among these tasks.
+    pub fn new(book: Arc<Book>, server: Arc<str>, lot: Lot, tasks: Tasks) -> Self {
+        Self { book, server, waiting: Arc::default(), lot, tasks }
     }
 }
 
@@ -55,8 +60,8 @@ impl Interceptor for Rules {
         if !is_concerned {
             return next.run(envelope).await;
         }
-        let exchange = Exchange::new(edition, &envelope, &self.server, &self.waiting);
-        // Boxed, so that it is no part of the future of every exchange. It keeps the rules that it began with.
-        Box::pin(judged::pass(exchange, envelope, next)).await
+        let exchange = Exchange::new(edition, &envelope, &self.server, &self.waiting, &self.lot);
+        // It keeps the rules that it began with.
+        judged::pass(exchange, envelope, next, &self.tasks).await
     }
 }

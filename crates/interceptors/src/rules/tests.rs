@@ -44,6 +44,7 @@ impl Service for Server {
 
 struct Case {
     chain: Chain,
+    lot: Lot,
     book: Arc<Book>,
     server: Arc<Server>,
     peer: PeerId,
@@ -52,8 +53,16 @@ struct Case {
 impl Case {
     fn new(rules: serde_json::Value, before: usize) -> Self {
         let book = Arc::new(Book::new(compiled(rules), RuleMetrics::default()));
-        let chain = Chain::new(vec![Arc::new(Rules::new(Arc::clone(&book), "up".into()))]);
-        Self { chain, book, server: Arc::new(Server { before, ..Server::default() }), peer: PeerId::next() }
+        let lot = Lot::new(crate::pause::Settings::default(), crate::PauseMetrics::default());
+        let chain =
+            Chain::new(vec![Arc::new(Rules::new(Arc::clone(&book), "up".into(), lot.clone(), Tasks::new()))]);
+        Self {
+            chain,
+            lot,
+            book,
+            server: Arc::new(Server { before, ..Server::default() }),
+            peer: PeerId::next(),
+        }
     }
 
     fn envelope(&self, message: Message) -> Envelope {

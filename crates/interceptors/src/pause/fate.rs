@@ -1,0 +1,72 @@
+//! What becomes of a held message on its way: the verdict, in the words of those who carry it out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shadowcat_pipeline::{Direction, Origin, Refusal, RefusalKind};
+use shadowcat_protocol::{Message, Request};
+
+use super::held::{Cause, Stopped, Terms};
+use super::lot::Lot;
+use super::verdict::{By, Released, Verdict};
+use crate::judged::{Changed, Fate, Waiter};
+
+/// When a client should try again for which there was no room.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// An exchange, as far as holding its messages goes.
+pub(crate) struct Exchange<'e> {
+    pub(crate) origin: &'e Arc<Origin>,
+    pub(crate) server: &'e Arc<str>,
+    /// The request whose replies are held.
+    pub(crate) asked: Option<&'e Request>,
+    pub(crate) waiter: &'e Waiter,
+}
+
+impl Lot {
+    /// Holds a message of this exchange, and says what is to become of it.
+    pub(crate) async fn stop(
+        &self,
+        exchange: &Exchange<'_>,
+        message: Message,
+        direction: Direction,
+        cause: Cause,
+        terms: Terms,
+    ) -> Fate {
+        let stopped = Stopped {
+            message: message.clone(),
+            asked: exchange.asked.cloned(),
+            direction,
+            origin: Arc::clone(exchange.origin),
+            server: Arc::clone(exchange.server),
+            cause,
+            terms,
+        };
+        match exchange.waiter.during(self.hold(stopped)).await {
+            Some(released) => fate(message, released),
+            None => Fate::Withdrawn,
+        }
+    }
+}
+
+fn fate(message: Message, released: Released) -> Fate {
+    if released.by == By::Gone {
+        return Fate::Withdrawn;
+    }
+    match released.verdict {
+        Verdict::Resume => Fate::GoesOn(message, Changed::default()),
+        Verdict::Edit(edited) => Fate::GoesOn(edited, Changed { is_any: true, headers: None }),
+        Verdict::Answer(answer) => Fate::Answered(Message::Response(answer)),
+        Verdict::Drop => Fate::Gone,
+        Verdict::Block(sentence) => Fate::Refused(Refusal::new(kind(&released.by)).with_detail(sentence)),
+    }
+}
+
+/// A client may come back with what was not refused for itself.
+fn kind(by: &By) -> RefusalKind {
+    match by {
+        By::Bound => RefusalKind::Overloaded { retry_after: RETRY_AFTER },
+        By::Shutdown => RefusalKind::ShuttingDown,
+        By::Decision(_) | By::Grant | By::Deadline | By::Gone => RefusalKind::PolicyDenied,
+    }
+}
