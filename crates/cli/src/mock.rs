@@ -85,6 +85,7 @@ impl Args {
             listen: self.listen,
             data: None,
             rules: Vec::new(),
+            breaks: Vec::new(),
         };
         let face = if flags.listen.is_some() { Face::Http } else { Face::Stdio };
         let plan = Plan::resolve(face, &flags, &Loaded::default(), &process.variables())

@@ -31,6 +31,9 @@ pub(crate) struct PlanArgs {
     /// Serve the admin API here, such as 127.0.0.1:0; `shadowcat pause` finds it by --data [env: SHADOWCAT_ADMIN]
     #[arg(long, value_name = "ADDRESS:PORT")]
     admin: Option<String>,
+    /// Hold the messages that fit this filter until somebody decides; may be given again
+    #[arg(long = "break", value_name = "FILTER")]
+    breaks: Vec<String>,
     /// End a request when its upstream is silent for this long, such as 30s [env: SHADOWCAT_REQUEST_TIMEOUT]
     #[arg(long, value_name = "TIME")]
     request_timeout: Option<String>,
@@ -95,6 +98,7 @@ impl PlanArgs {
             record: self.record.clone(),
             rules: self.rules.clone(),
             admin: self.admin.clone(),
+            breaks: self.breaks.clone(),
             request_timeout: self.request_timeout.clone(),
             log_level: self.log.log_level,
             log_format: self.log.log_format,

@@ -10,8 +10,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use prometheus_client::registry::Registry;
 use shadowcat_bridge::{Eras, ModernServer, Seal, ToLegacy, ToLegacySettings, ToModernSettings};
-use shadowcat_interceptors::pause::{self, Lot, PauseMetrics};
-use shadowcat_interceptors::{CallMetrics, Mirror};
+use shadowcat_interceptors::pause::BreakpointError;
+use shadowcat_interceptors::{CallMetrics, Lot, Mirror, PauseMetrics};
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Chain, Interceptor, Service, Transport, UpstreamSide};
 use shadowcat_protocol::Revision;
@@ -35,7 +35,7 @@ use crate::metrics::Figures;
 use crate::pages::StatusPages;
 use crate::path::Path;
 use crate::plan::{
-    HookSecretError, KeyError, Limits, Listen, Plan, PlanErrors, Record, Store, TapeKey, Timeouts,
+    HookSecretError, KeyError, Limits, Listen, Pause, Plan, PlanErrors, Record, Store, TapeKey, Timeouts,
     UpstreamTarget,
 };
 use crate::reach::Reach;
@@ -96,6 +96,9 @@ pub enum StartError {
     /// There is no way in for those who run it.
     #[error("the admin API cannot be served")]
     Admin(#[from] AdminError),
+    /// A breakpoint cannot be set.
+    #[error(transparent)]
+    Breakpoint(#[from] BreakpointError),
     /// The tape cannot be created.
     #[error("the tape cannot be created")]
     Tape(#[from] shadowcat_tape::CreateError),
@@ -133,7 +136,9 @@ async fn assemble(plan: Plan, host: Host) -> Result<Running, StartError> {
     let rules = RuleFiles::open(&plan.rules, &mut registry)?;
     let reloads = rules.as_ref().map(RuleFiles::reloads);
     let book = rules.as_ref().map(RuleFiles::book);
-    let lot = Lot::new(pause::Settings::default(), PauseMetrics::register(&mut registry));
+
+    // Where messages wait until somebody decides about them.
+    let lot = lot(&plan.pause, &mut registry)?;
 
     // Where it goes: the one upstream.
     let guard =
@@ -174,6 +179,8 @@ async fn assemble(plan: Plan, host: Host) -> Result<Running, StartError> {
         rules: rules.as_ref(),
         externals: externals.as_ref(),
         own: host.interceptors,
+        lot: &lot,
+        tasks: &back,
         bridges: bridges.as_deref(),
     };
     let chain = path.chain(&plan);
@@ -191,6 +198,7 @@ async fn assemble(plan: Plan, host: Host) -> Result<Running, StartError> {
         counters,
         records,
         table: Table::new(plan.sessions.max),
+        lot: lot.clone(),
         closed: Arc::default(),
         tasks: back.clone(),
         draining: signals.draining.clone(),
@@ -265,6 +273,15 @@ impl Told {
         let beyond = Audience::new(tape.as_ref(), None);
         Ok(Self { tape, desk, audience, beyond })
     }
+}
+
+/// Where messages wait, with the breakpoints of the plan.
+fn lot(pause: &Pause, registry: &mut Registry) -> Result<Lot, BreakpointError> {
+    let lot = Lot::new(pause.settings.clone(), PauseMetrics::register(registry));
+    for (filter, terms) in &pause.breakpoints {
+        lot.add_breakpoint(filter, *terms)?;
+    }
+    Ok(lot)
 }
 
 fn tape(record: &Record, tap: Option<Tap>) -> Result<Tape, StartError> {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use shadowcat_interceptors::Lot;
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Chain, Envelope, Origin, Principal, Refusal, RefusalKind, Replies, Transport};
 use shadowcat_protocol::{Message, Request, Response, Revision, json};
@@ -46,6 +47,8 @@ pub(crate) struct Gateway {
     pub(crate) bridges: Option<Arc<Bridges>>,
     pub(crate) records: Arc<Sessions>,
     pub(crate) table: Table,
+    /// Where messages wait that are held.
+    pub(crate) lot: Lot,
     pub(crate) closed: Arc<Closed>,
     pub(crate) tasks: Tasks,
     /// No new exchanges: the proxy is about to end.

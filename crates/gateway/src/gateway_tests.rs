@@ -28,6 +28,10 @@ pub(super) fn gateway(server: &FakeServer) -> Gateway {
         counters: Arc::default(),
         records: records(),
         table: Table::new(10),
+        lot: Lot::new(
+            shadowcat_interceptors::pause::Settings::default(),
+            shadowcat_interceptors::PauseMetrics::default(),
+        ),
         closed: Arc::default(),
         tasks: Tasks::new(),
         draining: CancellationToken::new(),

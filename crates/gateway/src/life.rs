@@ -143,6 +143,7 @@ impl Gateway {
 
     /// Closes what an ended session has open.
     pub(crate) fn tear_down(&self, live: &Arc<Live>) {
+        self.lot.leave(live.peer);
         live.outlet.close();
         self.let_go(live);
     }

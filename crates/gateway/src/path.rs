@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use shadowcat_bridge::Readable;
-use shadowcat_interceptors::{CallMetrics, Calls, Contained, Deadline, Mirror, Rules, deadline};
+use shadowcat_interceptors::{CallMetrics, Calls, Contained, Deadline, Lot, Mirror, Pause, Rules, deadline};
+use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Chain, Interceptor};
 use shadowcat_protocol::{Era, method};
 use shadowcat_tape::Audience;
@@ -24,12 +25,18 @@ pub(crate) struct Path<'a> {
     pub(crate) externals: Option<&'a Externals>,
     /// Those of the embedding program.
     pub(crate) own: Vec<Arc<dyn Interceptor>>,
+    /// Where messages wait that are held.
+    pub(crate) lot: &'a Lot,
+    /// What becomes of held notifications is among these.
+    pub(crate) tasks: &'a Tasks,
     pub(crate) bridges: Option<&'a Bridges>,
 }
 
 impl Path<'_> {
     pub(crate) fn chain(self, plan: &Plan) -> Chain {
-        let is_judged = self.rules.is_some() || self.externals.is_some() || !self.own.is_empty();
+        // Otherwise there is nobody who could set any.
+        let may_break = !plan.pause.breakpoints.is_empty() || plan.admin.is_some();
+        let is_judged = self.rules.is_some() || may_break || self.externals.is_some() || !self.own.is_empty();
         let mut steps: Vec<Arc<dyn Interceptor>> = vec![
             // Outermost, so that it sees what any other step refuses, and times what any other step takes.
             Arc::new(Calls::new(self.calls)),
@@ -51,7 +58,13 @@ impl Path<'_> {
         }
         if let Some(rules) = self.rules {
             // Inside the deadline, which so bounds what a rule holds or swallows.
-            steps.push(Arc::new(Rules::new(rules.book(), Arc::clone(&plan.upstream.name))));
+            let (lot, tasks) = (self.lot.clone(), self.tasks.clone());
+            steps.push(Arc::new(Rules::new(rules.book(), Arc::clone(&plan.upstream.name), lot, tasks)));
+        }
+        if may_break {
+            // Inside the rules: what a person sees is what would leave.
+            let (lot, tasks) = (self.lot.clone(), self.tasks.clone());
+            steps.push(Arc::new(Pause::new(lot, Arc::clone(&plan.upstream.name), tasks)));
         }
         if let Some(externals) = self.externals {
             // Inside the rules, which so spare others a question, and whose changes they see.

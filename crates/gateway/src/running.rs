@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use shadowcat_interceptors::Lot;
 use shadowcat_pipeline::Transport;
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_tape::Tape;
@@ -78,6 +79,11 @@ impl Running {
         self.admin.as_ref().map(Admin::address)
     }
 
+    /// Where messages wait that are held.
+    pub fn lot(&self) -> Lot {
+        self.gateway.lot.clone()
+    }
+
     /// Waits until the client on stdio is gone; for ever when clients come over HTTP.
     pub async fn finished(&self) {
         self.signals.finished.cancelled().await;
@@ -95,8 +101,8 @@ impl Running {
         self.shutdown(CancellationToken::new()).await
     }
 
-    /// Ends it in order: stop accepting, let what is in flight finish, end the rest at the deadline or at `force`,
-    /// stop the children, write what is to be kept.
+    /// Ends it in order: stop accepting, let go of what is held, let what is in flight finish, end the rest at the
+    /// deadline or at `force`, stop the children, write what is to be kept.
     pub fn shutdown(self, force: CancellationToken) -> BoxFuture<'static, Ended> {
         // Boxed for the reason that `start` is.
         Box::pin(self.end(force))
@@ -105,6 +111,8 @@ impl Running {
     async fn end(self, force: CancellationToken) -> Ended {
         self.signals.draining.cancel();
         self.gateway.draining.cancel();
+        // Before anything is closed, so that what is held still goes where its verdict sends it.
+        self.gateway.lot.close();
         self.close_standing_streams();
         let finished = force.run_until_cancelled(self.front.join(self.grace)).await.unwrap_or(false);
         if !finished {

@@ -51,6 +51,7 @@ impl Args {
             request_timeout: None,
             admin: Some(ANY_PORT.to_owned()),
             rules: Vec::new(),
+            breaks: Vec::new(),
         };
         let mut plan = Plan::resolve(Face::Http, &flags, &Loaded::default(), &process.variables())
             .map_err(|errors| Failure::usage(errors.to_string()))?;

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use shadowcat_rules::written::Rule;
 
-use super::{ByteSize, Interceptor, Secret, Span};
+use super::{ByteSize, Interceptor, Pause, Secret, Span};
 
 /// Configuration of Shadowcat, the proxy for MCP. Every key may be left out.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -38,6 +38,9 @@ pub struct File {
     pub interceptors: Vec<Interceptor>,
     /// The API for those who run the proxy; off unless this key is there.
     pub admin: Option<Admin>,
+    /// How messages are held until somebody decides, and which from the start.
+    #[serde(default)]
+    pub pause: Pause,
     /// How a client of one era of MCP is joined to a server of the other.
     #[serde(default)]
     pub bridge: Bridge,

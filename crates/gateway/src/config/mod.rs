@@ -7,6 +7,7 @@ mod interceptors;
 mod keys;
 mod mistake;
 mod outline;
+mod pause;
 mod secret;
 mod variables;
 
@@ -19,6 +20,7 @@ pub use file::{
 pub use interceptors::{Breaker, Interceptor, InterceptorServer, Webhook};
 pub use keys::Keys;
 pub use mistake::Mistake;
+pub use pause::{Breakpoint, Pause};
 pub use secret::Secret;
 use shadowcat_rules::written::Rule;
 pub use shadowcat_rules::written::{ByteSize, Span};

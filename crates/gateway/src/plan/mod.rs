@@ -6,6 +6,7 @@ mod admin;
 mod interceptors;
 mod listen;
 mod overrides;
+mod pause;
 mod problems;
 mod record;
 mod resolve;
@@ -28,6 +29,7 @@ pub use interceptors::{
     HookSecret, HookSecretError, Interceptor, InterceptorServer, InterceptorTarget, Webhook,
 };
 pub use overrides::{Overrides, Target};
+pub use pause::Pause;
 pub use problems::{PlanError, PlanErrors};
 pub use record::{KeyError, tape_key};
 pub use resolve::{Face, SESSION_FILE, TAPES_DIR};
@@ -50,6 +52,8 @@ pub struct Plan {
     pub interceptors: Vec<Interceptor>,
     /// Where those who run the proxy reach it, if they do.
     pub admin: Option<Admin>,
+    /// What is held until somebody decides.
+    pub pause: Pause,
     /// How the eras of MCP are joined, if they are.
     pub bridge: Option<Bridge>,
     /// How long anything may take.

@@ -32,6 +32,8 @@ pub struct Overrides {
     pub rules: Vec<PathBuf>,
     /// `--admin`, over `SHADOWCAT_ADMIN`.
     pub admin: Option<String>,
+    /// `--break`: messages that are held, besides those of the file.
+    pub breaks: Vec<String>,
     /// `--request-timeout`, over `SHADOWCAT_REQUEST_TIMEOUT`.
     pub request_timeout: Option<String>,
     /// `--log-level`, over `SHADOWCAT_LOG`.

@@ -69,6 +69,7 @@ impl Plan {
         let bridge = sources.bridge(upstream.as_ref());
         let timeouts = sources.timeouts();
         let limits = sources.limits();
+        let pause = sources.pause(crate::build::message_limits(&limits));
         let log = sources.log();
         let plan = match (listen, upstream) {
             (Some(listen), Some(upstream)) => Some(Self {
@@ -79,6 +80,7 @@ impl Plan {
                 rules,
                 interceptors,
                 admin,
+                pause,
                 bridge,
                 timeouts,
                 limits,
@@ -90,19 +92,19 @@ impl Plan {
     }
 }
 
-struct Sources<'a> {
-    flags: &'a Overrides,
+pub(super) struct Sources<'a> {
+    pub(super) flags: &'a Overrides,
     loaded: &'a Loaded,
     variables: &'a Variables,
-    problems: Problems,
+    pub(super) problems: Problems,
 }
 
 impl<'a> Sources<'a> {
-    fn file(&self) -> &'a config::File {
+    pub(super) fn file(&self) -> &'a config::File {
         &self.loaded.file
     }
 
-    fn place(&self, key: &str) -> String {
+    pub(super) fn place(&self, key: &str) -> String {
         self.loaded.place(key)
     }
 
@@ -294,7 +296,7 @@ impl<'a> Sources<'a> {
     }
 
     /// A number of things, of which there must be at least one.
-    fn count(&mut self, key: &str, written: Option<usize>, default: usize) -> usize {
+    pub(super) fn count(&mut self, key: &str, written: Option<usize>, default: usize) -> usize {
         if written == Some(0) {
             let place = self.place(key);
             self.problems.add(place, "expected 1 or more");

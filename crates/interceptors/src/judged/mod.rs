@@ -60,9 +60,14 @@ pub(crate) struct Changed {
     pub(crate) headers: Option<Vec<(Box<str>, Box<str>)>>,
 }
 
-/// Judges a message, and what comes back for it. If the judge holds it, those behind it go ahead meanwhile, and who asked
+/// Judges a message, and what comes back for it.
+pub(crate) async fn pass<J: Judge>(judge: J, envelope: Envelope, next: Next<'_>) -> Result<Replies, Refusal> {
+    way(judge, envelope, next.keep()).await
+}
+
+/// The same for a judge that may hold messages for long: those behind one that is held go ahead meanwhile, and who asked
 /// is told from time to time that it waits; `tasks` take what nobody waits for.
-pub(crate) async fn pass<J: Judge>(
+pub(crate) async fn pass_aside<J: Judge>(
     judge: J,
     envelope: Envelope,
     next: Next<'_>,

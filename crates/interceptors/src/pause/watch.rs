@@ -49,7 +49,7 @@ impl Interceptor for Pause {
             asked: None,
             begun: Instant::now(),
         };
-        judged::pass(watched, envelope, next, &self.tasks).await
+        judged::pass_aside(watched, envelope, next, &self.tasks).await
     }
 }
 
@@ -93,3 +93,7 @@ impl Judge for Watched {
         &self.waiter
     }
 }
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;

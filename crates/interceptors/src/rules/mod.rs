@@ -62,6 +62,6 @@ impl Interceptor for Rules {
         }
         let exchange = Exchange::new(edition, &envelope, &self.server, &self.waiting, &self.lot);
         // It keeps the rules that it began with.
-        judged::pass(exchange, envelope, next, &self.tasks).await
+        judged::pass_aside(exchange, envelope, next, &self.tasks).await
     }
 }

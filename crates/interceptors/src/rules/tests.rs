@@ -7,6 +7,7 @@ use shadowcat_rules::written;
 use tokio::time::{Instant, timeout};
 
 use super::*;
+use crate::pause::{Decision, Wanted};
 
 fn compiled(rules: serde_json::Value) -> shadowcat_rules::Rules {
     let written: Vec<written::Rule> = serde_json::from_value(rules).unwrap();
@@ -214,4 +215,26 @@ async fn what_began_under_other_rules_ends_under_them() {
     case.book.publish(compiled(rule!(serde_json::json!({}), serde_json::json!([{"block": "no"}]))));
     assert!(matches!(replies.next().await, Some(Ok(Message::Response(_)))));
     assert_eq!(case.said().await, ["policy_denied"]);
+}
+
+#[tokio::test]
+async fn what_a_rule_pauses_goes_on_with_the_rest_of_the_rules() {
+    let rules = serde_json::json!([
+        { "name": "look", "do": [{"pause": {"for": "1h"}}, {"set": {"$.arguments.more": true}}] },
+        { "name": "name", "when": {"tool": "other"}, "do": [{"tag": "other"}] },
+    ]);
+    let case = Case::new(rules, 0);
+    let replies = case.run(case.call()).await.unwrap();
+    let held = case.lot.list().pop().unwrap();
+    assert_eq!(held.stopped.cause.to_string(), "rule look");
+    let text =
+        r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"other","arguments":{"n":1.0}}}"#;
+    let decision = Decision { wanted: Wanted::Edit(text.into()), reason: None, by: "api".into() };
+    case.lot.decide(held.id, &decision).unwrap();
+    let mut replies = replies;
+    while replies.next().await.is_some() {}
+    let seen = &case.server.seen()[0];
+    let text = String::from_utf8(seen.message.text().to_vec()).unwrap();
+    assert!(text.contains(r#""name":"other","arguments":{"n":1.0,"more":true}"#), "{text}");
+    assert_eq!(seen.origin.deeds.take().len(), 4, "paused, let go, edited, tagged");
 }

@@ -1,10 +1,12 @@
 //! The modern form of the endpoint: one POST, one exchange, nothing kept.
 
 use std::sync::Arc;
+use std::task::Poll;
 
+use futures_util::StreamExt as _;
 use http::Response;
 use http::header::HeaderValue;
-use shadowcat_pipeline::{Envelope, Form, Head, Origin, PeerId, Refusal, RefusalKind, Transport};
+use shadowcat_pipeline::{Envelope, Form, Head, Origin, PeerId, Refusal, RefusalKind, Replies, Transport};
 use shadowcat_protocol::{Message, Request, Revision, codes, headers, method};
 
 use super::listener::{HttpListener, error_text};
@@ -34,9 +36,10 @@ impl HttpListener {
     }
 
     async fn exchange(&self, envelope: Envelope, request: &Request) -> Result<Response<Body>, Refusal> {
+        let origin = Arc::clone(&envelope.origin);
         let mut replies = self.front.exchange(envelope).await?;
         let head = replies.head();
-        let first = if head.form == Form::Stream { None } else { Some(replies.next().await) };
+        let first = if head.form == Form::Stream { None } else { first(&mut replies, &origin).await };
         let first = match first {
             None => None,
             Some(None) => return Err(RefusalKind::Cancelled.into()),
@@ -52,6 +55,16 @@ impl HttpListener {
         };
         Ok(events.into_response())
     }
+}
+
+/// The first reply; none if it is held, so that a stream has to show the client that its request lives.
+async fn first(replies: &mut Replies, origin: &Origin) -> Option<Option<Result<Message, Refusal>>> {
+    std::future::poll_fn(|context| match replies.poll_next_unpin(context) {
+        Poll::Ready(reply) => Poll::Ready(Some(reply)),
+        Poll::Pending if origin.waits.is_open() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
 }
 
 /// A whole answer with the status the revision gives it, unless the upstream gave it one of its own.

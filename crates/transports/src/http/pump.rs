@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
-use shadowcat_pipeline::{Envelope, ExchangeId, Form, Origin, Refusal};
+use shadowcat_pipeline::{Envelope, ExchangeId, Form, Origin, Refusal, Replies};
 use shadowcat_protocol::{Id, Message, Request, Response, Revision};
 use shadowcat_session::{InFlight, Live, Stream};
 use tokio::sync::oneshot;
@@ -66,6 +67,7 @@ async fn run(
     envelope: Envelope,
     stream: &Stream,
 ) -> Option<Result<Response, Refusal>> {
+    let origin = Arc::clone(&envelope.origin);
     let mut replies = match front.handle(live, envelope).await {
         Ok(replies) => replies,
         Err(refusal) => return Some(Err(refusal)),
@@ -76,7 +78,7 @@ async fn run(
     }
     while let Some(reply) = tokio::select! {
         biased;
-        reply = replies.next() => reply,
+        reply = next(&mut replies, &origin, stream) => reply,
         // Without its replies the request is withdrawn.
         () = stream.wait_abandoned() => None,
     } {
@@ -92,6 +94,18 @@ async fn run(
         }
     }
     None
+}
+
+/// The next reply. A client that waits for one that is held is shown that its request lives.
+async fn next(replies: &mut Replies, origin: &Origin, stream: &Stream) -> Option<Result<Message, Refusal>> {
+    std::future::poll_fn(|context| {
+        let reply = replies.poll_next_unpin(context);
+        if reply.is_pending() && origin.waits.is_open() {
+            stream.open();
+        }
+        reply
+    })
+    .await
 }
 
 /// Whether an answer that has no form of its own is given as an event: clients of 2025-11-25 can come back for what

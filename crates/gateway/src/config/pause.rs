@@ -1,0 +1,36 @@
+//! The keys of `shadowcat.yaml` about messages that are held until somebody decides.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use shadowcat_rules::written::Then;
+
+use super::{ByteSize, Span};
+
+/// How messages are held, and which from the start.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pause {
+    /// A message is held no longer than this, unless a breakpoint, a rule or an approval says otherwise.
+    pub deadline: Option<Span>,
+    /// What becomes of a message about which nobody has decided by then, or for which there is no room.
+    pub verdict: Option<Then>,
+    /// Messages held at most at one time.
+    pub held_max: Option<usize>,
+    /// Bytes of them at most.
+    pub bytes_max: Option<ByteSize>,
+    /// Messages that are held, in both directions.
+    #[serde(default)]
+    pub breakpoints: Vec<Breakpoint>,
+}
+
+/// Messages that are held.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Breakpoint {
+    /// Which: an expression of the language in which tapes are searched, such as `~m tools/call & ~q`.
+    pub filter: String,
+    /// They are held no longer than this.
+    pub deadline: Option<Span>,
+    /// What becomes of them when nobody has decided by then.
+    pub verdict: Option<Then>,
+}

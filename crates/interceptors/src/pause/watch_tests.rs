@@ -1,0 +1,168 @@
+use std::time::Duration;
+
+use shadowcat_pipeline::{Chain, Form, PeerId, Service, Transport};
+use shadowcat_protocol::{Id, Notification, Response, Revision, method};
+use shadowcat_rules::Outcome;
+use tokio::time::timeout;
+
+use super::*;
+use crate::pause::{Decision, Held, PauseMetrics, Settings, Terms, Wanted};
+
+/// Says a notification, then answers.
+struct Server;
+
+#[async_trait]
+impl Service for Server {
+    async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+        let Some(id) = envelope.request_id() else { return Ok(Replies::none()) };
+        let note = Notification::new(method::PROGRESS, Some(r#"{"progressToken":"t","progress":3}"#));
+        let text = std::str::from_utf8(envelope.message.text()).unwrap();
+        let answer = Response::result(id, &format!(r#"{{"saw":{text}}}"#));
+        let all = [Ok(Message::Notification(note)), Ok(Message::Response(answer))];
+        Ok(Replies::stream(futures_util::stream::iter(all)))
+    }
+}
+
+struct Case {
+    lot: Lot,
+    chain: Chain,
+    peer: PeerId,
+}
+
+impl Case {
+    fn new(filters: &[&str]) -> Self {
+        let lot = Lot::new(Settings::default(), PauseMetrics::default());
+        for filter in filters {
+            lot.add_breakpoint(filter, Terms::default()).unwrap();
+        }
+        let pause = Pause::new(lot.clone(), "up".into(), Tasks::new());
+        Self { lot, chain: Chain::new(vec![Arc::new(pause)]), peer: PeerId::next() }
+    }
+
+    async fn run(&self, message: Message) -> Result<Replies, Refusal> {
+        let origin = Origin::new(self.peer, Transport::Http, Revision::V2025_11_25);
+        self.chain.run(Envelope::to_server(message, Arc::new(origin)), Arc::new(Server)).await
+    }
+
+    async fn call(&self, id: u64) -> Result<Replies, Refusal> {
+        let params = r#"{"name":"echo","_meta":{"progressToken":"t"}}"#;
+        self.run(Message::Request(Request::new(&Id::from_u64(id), method::TOOLS_CALL, Some(params)))).await
+    }
+
+    /// Lets the next message go that is held, and says which it was.
+    async fn decide(&self, wanted: Wanted) -> Arc<Held> {
+        let held = loop {
+            if let Some(held) = self.lot.list().into_iter().next() {
+                break held;
+            }
+            tokio::task::yield_now().await;
+        };
+        self.lot.decide(held.id, &Decision { wanted, reason: None, by: "api".into() }).unwrap();
+        held
+    }
+}
+
+async fn said(mut replies: Replies) -> Vec<String> {
+    let mut said = Vec::new();
+    while let Some(reply) = replies.next().await {
+        said.push(match reply {
+            Ok(message) => String::from_utf8(message.text().to_vec()).unwrap(),
+            Err(refusal) => format!("{}: {}", refusal.kind.reason(), refusal.detail.unwrap_or_default()),
+        });
+    }
+    said
+}
+
+#[tokio::test]
+async fn a_held_request_gives_way_and_goes_on_as_it_was_edited() {
+    let case = Case::new(&["~q & ~id 1"]);
+    let replies = case.call(1).await.unwrap();
+    assert_eq!(replies.head().form, Form::Stream, "its client is shown that it lives");
+    assert_eq!(said(case.call(2).await.unwrap()).await.len(), 2, "the next one went ahead");
+    let text = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"other"}}"#;
+    let (said, held) = tokio::join!(said(replies), case.decide(Wanted::Edit(text.into())));
+    assert_eq!(
+        (held.kind(), held.method(), held.name().as_deref()),
+        ("request", Some("tools/call"), Some("echo"))
+    );
+    assert!(said[1].contains(r#""name":"other""#), "{said:?}");
+}
+
+#[tokio::test]
+async fn each_reply_is_held_by_itself_with_its_request() {
+    let case = Case::new(&["!~q & ~m tools/call | ~n"]);
+    let replies = case.call(1).await.unwrap();
+    let outcome = Outcome::Result(r#"{"mine":1}"#.to_owned());
+    let decides = async {
+        let first = case.decide(Wanted::Drop).await;
+        (first, case.decide(Wanted::Answer(outcome)).await)
+    };
+    let (said, (first, second)) = tokio::join!(said(replies), decides);
+    assert_eq!((first.kind(), second.kind()), ("notification", "answer"));
+    assert_eq!((second.method(), second.name().as_deref()), (Some("tools/call"), Some("echo")));
+    assert_eq!(said, [r#"{"jsonrpc":"2.0","id":1,"result":{"mine":1}}"#]);
+}
+
+#[tokio::test]
+async fn who_is_blocked_is_told_why_and_who_withdraws_hears_nothing() {
+    let case = Case::new(&["~q"]);
+    let (said_one, _) = tokio::join!(said(case.call(1).await.unwrap()), case.decide(Wanted::Block));
+    assert_eq!(said_one, ["policy_denied: refused by a person who looked at it"]);
+    let waits = said(case.call(2).await.unwrap());
+    let mut waits = std::pin::pin!(waits);
+    assert!(futures_util::poll!(&mut waits).is_pending());
+    let note = Notification::new(method::CANCELLED, Some(r#"{"requestId":2}"#));
+    case.run(Message::Notification(note)).await.unwrap();
+    assert!(waits.await.is_empty() && case.lot.list().is_empty());
+    let replies = case.call(3).await.unwrap();
+    assert_eq!(case.lot.list().len(), 1);
+    drop(replies);
+    assert!(case.lot.list().is_empty(), "nor does who goes away");
+    let waits = said(case.call(4).await.unwrap());
+    case.lot.leave(case.peer);
+    assert!(waits.await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_gave_a_token_hears_that_its_request_waits() {
+    let case = Case::new(&["~q", "~s"]);
+    let mut replies = case.call(1).await.unwrap();
+    let mut heard = Vec::new();
+    for _ in 0..3 {
+        let note = replies.next().await.unwrap().unwrap();
+        heard.push(
+            shadowcat_protocol::json::get(std::str::from_utf8(note.text()).unwrap(), &["params", "progress"])
+                .unwrap()
+                .to_owned(),
+        );
+    }
+    case.decide(Wanted::Resume).await;
+    let server = replies.next().await.unwrap().unwrap();
+    assert!(server.text().ends_with(br#""progress":3}}"#));
+    let note = replies.next().await.unwrap().unwrap();
+    let text = String::from_utf8(note.text().to_vec()).unwrap();
+    assert!(
+        text.contains(r#""progressToken":"t","progress":3.000001,"message":"held by the proxy"#),
+        "{text}"
+    );
+    assert_eq!(heard[0], "0.000001");
+    let (answer, _) = tokio::join!(replies.next(), case.decide(Wanted::Resume));
+    assert!(matches!(answer, Some(Ok(Message::Response(_)))));
+    assert!(replies.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_held_notification_holds_up_nobody() {
+    let case = Case::new(&["~n"]);
+    let note = || Message::Notification(Notification::new("notifications/x", None));
+    let handled = timeout(Duration::from_secs(60), case.run(note())).await.unwrap();
+    assert!(said(handled.unwrap()).await.is_empty());
+    assert_eq!(case.decide(Wanted::Resume).await.kind(), "notification");
+}
+
+#[tokio::test]
+async fn what_fits_no_breakpoint_passes_as_it_is() {
+    let case = Case::new(&["~t other"]);
+    assert_eq!(said(case.call(1).await.unwrap()).await.len(), 2);
+    assert!(case.lot.list().is_empty());
+}
