@@ -29,6 +29,8 @@ mod mock;
 mod mock_peers;
 mod modern;
 mod pages;
+mod pause;
+mod pause_ends;
 mod peers;
 mod ported;
 mod program;

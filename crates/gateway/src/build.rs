@@ -132,17 +132,13 @@ async fn assemble(plan: Plan, host: Host) -> Result<Running, StartError> {
     let Told { tape, desk, audience, beyond } = Told::open(&plan, host.tap).await?;
     let monitor = tape.as_ref().map(Tape::monitor);
 
-    // What operators want done with messages.
+    // What operators want done with messages, and where those wait about which somebody decides.
     let rules = RuleFiles::open(&plan.rules, &mut registry)?;
-    let reloads = rules.as_ref().map(RuleFiles::reloads);
-    let book = rules.as_ref().map(RuleFiles::book);
-
-    // Where messages wait until somebody decides about them.
+    let (reloads, book) = (rules.as_ref().map(RuleFiles::reloads), rules.as_ref().map(RuleFiles::book));
     let lot = lot(&plan.pause, &mut registry)?;
 
     // Where it goes: the one upstream.
-    let guard =
-        host.guard_program.map_or_else(Guard::none, |program| Guard::new(program, vec!["guard".into()]));
+    let guard = guard(host.guard_program);
     let reach = Reach {
         environment: &host.environment,
         guard: &guard,
@@ -240,6 +236,10 @@ async fn assemble(plan: Plan, host: Host) -> Result<Running, StartError> {
         storing,
         grace: plan.timeouts.shutdown,
     })
+}
+
+fn guard(program: Option<PathBuf>) -> Guard {
+    program.map_or_else(Guard::none, |program| Guard::new(program, vec!["guard".into()]))
 }
 
 fn sessions(plan: &Plan, storing: &Tasks) -> Result<Arc<Sessions>, StartError> {

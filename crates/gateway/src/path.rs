@@ -34,9 +34,11 @@ pub(crate) struct Path<'a> {
 
 impl Path<'_> {
     pub(crate) fn chain(self, plan: &Plan) -> Chain {
-        // Otherwise there is nobody who could set any.
-        let may_break = !plan.pause.breakpoints.is_empty() || plan.admin.is_some();
-        let is_judged = self.rules.is_some() || may_break || self.externals.is_some() || !self.own.is_empty();
+        // Otherwise nothing is held, and there is nobody who could set a breakpoint.
+        let pause = &plan.pause;
+        let may_hold =
+            !pause.breakpoints.is_empty() || !pause.settings.approvals.is_empty() || plan.admin.is_some();
+        let is_judged = self.rules.is_some() || may_hold || self.externals.is_some() || !self.own.is_empty();
         let mut steps: Vec<Arc<dyn Interceptor>> = vec![
             // Outermost, so that it sees what any other step refuses, and times what any other step takes.
             Arc::new(Calls::new(self.calls)),
@@ -61,7 +63,7 @@ impl Path<'_> {
             let (lot, tasks) = (self.lot.clone(), self.tasks.clone());
             steps.push(Arc::new(Rules::new(rules.book(), Arc::clone(&plan.upstream.name), lot, tasks)));
         }
-        if may_break {
+        if may_hold {
             // Inside the rules: what a person sees is what would leave.
             let (lot, tasks) = (self.lot.clone(), self.tasks.clone());
             steps.push(Arc::new(Pause::new(lot, Arc::clone(&plan.upstream.name), tasks)));

@@ -80,8 +80,8 @@ impl Interceptor for Deadline {
         let asked = self.asked.clone();
         let beats = origin.pulse.count();
         let spent = Duration::ZERO;
-        let timed = Timed { replies, timer, force, limits, end, origin, beats, spent, asked, stuck };
-        let replies = Replies::stream(timed);
+        let limited = Timed { replies, timer, force, limits, end, origin, beats, spent, asked, stuck };
+        let replies = Replies::stream(limited);
         Ok(replies.with_head(head).hold(question))
     }
 }

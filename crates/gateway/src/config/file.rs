@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use shadowcat_rules::written::Rule;
 
-use super::{ByteSize, Interceptor, Pause, Secret, Span};
+use super::{Approval, ByteSize, Interceptor, Pause, Secret, Span};
 
 /// Configuration of Shadowcat, the proxy for MCP. Every key may be left out.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -41,6 +41,9 @@ pub struct File {
     /// How messages are held until somebody decides, and which from the start.
     #[serde(default)]
     pub pause: Pause,
+    /// Calls that are held until somebody approves them.
+    #[serde(default)]
+    pub approvals: Vec<Approval>,
     /// How a client of one era of MCP is joined to a server of the other.
     #[serde(default)]
     pub bridge: Bridge,

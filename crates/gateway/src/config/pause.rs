@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use shadowcat_rules::written::Then;
+use shadowcat_rules::written::{Then, When};
 
 use super::{ByteSize, Span};
 
@@ -33,4 +33,22 @@ pub struct Breakpoint {
     pub deadline: Option<Span>,
     /// What becomes of them when nobody has decided by then.
     pub verdict: Option<Then>,
+}
+
+/// Calls that are held until somebody approves them. An approval is for this caller, this server, this tool and exactly these
+/// arguments, and good once.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Approval {
+    /// What lists, logs, tapes and counters call it; no other approval has the same name.
+    pub name: String,
+    /// Which requests to the server, by the conditions of rules; calls of tools unless a `method` is named.
+    #[serde(default)]
+    pub when: When,
+    /// A call is held no longer than this; `pause.deadline` unless it is named.
+    pub deadline: Option<Span>,
+    /// What becomes of a call about which nobody has decided by then: it is refused unless this says otherwise.
+    pub verdict: Option<Then>,
+    /// How long an approval is good for a call whose caller has given up, and comes again.
+    pub grant_for: Option<Span>,
 }

@@ -1,10 +1,18 @@
 //! What is held until somebody decides.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use shadowcat_filter::Filter;
-use shadowcat_interceptors::pause::{BREAKPOINTS_MAX, Settings, Terms};
+use shadowcat_interceptors::pause::{Approval, BREAKPOINTS_MAX, Settings, Terms};
+use shadowcat_protocol::method;
+use shadowcat_rules::{Meant, Then};
 
 use super::resolve::Sources;
-use crate::config::{ByteSize, Span};
+use crate::config::{self, ByteSize, Span};
+
+/// People look at what they are asked later, and the caller tries again later still.
+const GRANT_FOR: Duration = Duration::from_mins(10);
 
 /// What is held until somebody decides.
 #[derive(Clone, Debug)]
@@ -25,6 +33,7 @@ impl Sources<'_> {
             held_max: self.count("pause.held_max", written.held_max, usual.held_max),
             bytes_max: written.bytes_max.map_or(usual.bytes_max, ByteSize::bytes),
             limits,
+            approvals: self.approvals(),
         };
         let flags = self.flags.breaks.iter();
         let flags = flags.map(|filter| ("--break".to_owned(), filter.clone(), Terms::default()));
@@ -45,5 +54,51 @@ impl Sources<'_> {
             }
         }
         Pause { settings, breakpoints }
+    }
+
+    fn approvals(&mut self) -> Vec<Approval> {
+        let mut approvals: Vec<Approval> = Vec::new();
+        for (number, written) in self.file().approvals.iter().enumerate() {
+            let key = format!("approvals[{number}]");
+            if written.name.trim().is_empty() || approvals.iter().any(|other| *other.name == *written.name) {
+                let place = self.place(&format!("{key}.name"));
+                self.problems.add(place, "expected a name that no other approval has");
+            }
+            approvals.extend(self.approval(&key, written));
+        }
+        approvals
+    }
+
+    fn approval(&mut self, key: &str, written: &config::Approval) -> Option<Approval> {
+        let key = format!("{key}.when");
+        let mut when = written.when.clone();
+        for (name, is_there) in [("on", !when.on.0.is_empty()), ("direction", when.direction.is_some())] {
+            if is_there {
+                let place = self.place(&format!("{key}.{name}"));
+                self.problems.add(place, "approvals are of requests to the server; leave it out");
+            }
+        }
+        if when.method.0.is_empty() {
+            when.method.0.push(method::TOOLS_CALL.to_owned());
+        }
+        match Meant::compile(&when, &key) {
+            Ok(meant) => Some(Approval {
+                name: written.name.as_str().into(),
+                meant: Arc::new(meant),
+                terms: Terms {
+                    held_for: written.deadline.map(Span::get),
+                    // Not as `pause.verdict` has it: what goes on when nobody says no needs no approval.
+                    then: Some(written.verdict.unwrap_or(Then::Block)),
+                },
+                grant_for: written.grant_for.map_or(GRANT_FOR, Span::get),
+            }),
+            Err(faults) => {
+                for fault in faults {
+                    let place = self.place(&fault.place);
+                    self.problems.add(place, fault.sentence);
+                }
+                None
+            }
+        }
     }
 }

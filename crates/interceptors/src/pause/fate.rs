@@ -6,6 +6,7 @@ use std::time::Duration;
 use shadowcat_pipeline::{Direction, Origin, Refusal, RefusalKind};
 use shadowcat_protocol::{Message, Request};
 
+use super::approvals::{Approval, Call, Claim};
 use super::held::{Cause, Stopped, Terms};
 use super::lot::Lot;
 use super::verdict::{By, Released, Verdict};
@@ -33,7 +34,36 @@ impl Lot {
         cause: Cause,
         terms: Terms,
     ) -> Fate {
+        self.wait(exchange, message, direction, cause, terms, None).await
+    }
+
+    /// Holds a call until it is approved, unless it was before.
+    pub(super) async fn ask(&self, exchange: &Exchange<'_>, message: Message, approval: &Approval) -> Fate {
+        let Message::Request(request) = &message else { return Fate::GoesOn(message, Changed::default()) };
+        let call = Call::of(request, exchange.origin, exchange.server);
+        if call.as_ref().is_some_and(|call| self.grants().take(call)) {
+            let (name, number) = (&approval.name, exchange.origin.exchange);
+            tracing::info!(exchange = %number, approval = %name, "a call goes on that was approved before");
+            exchange.origin.deeds.add(format!("approval {name}: used"));
+            self.metrics().approval("used");
+            return Fate::GoesOn(message, Changed::default());
+        }
+        let claim = call.map(|call| Claim { call, grant_for: approval.grant_for });
+        let cause = Cause::Approval(Arc::clone(&approval.name));
+        self.wait(exchange, message, Direction::ToServer, cause, approval.terms, claim).await
+    }
+
+    async fn wait(
+        &self,
+        exchange: &Exchange<'_>,
+        message: Message,
+        direction: Direction,
+        cause: Cause,
+        terms: Terms,
+        claim: Option<Claim>,
+    ) -> Fate {
         let stopped = Stopped {
+            claim,
             message: message.clone(),
             asked: exchange.asked.cloned(),
             direction,
@@ -67,6 +97,6 @@ fn kind(by: &By) -> RefusalKind {
     match by {
         By::Bound => RefusalKind::Overloaded { retry_after: RETRY_AFTER },
         By::Shutdown => RefusalKind::ShuttingDown,
-        By::Decision(_) | By::Grant | By::Deadline | By::Gone => RefusalKind::PolicyDenied,
+        By::Decision(_) | By::Deadline | By::Gone => RefusalKind::PolicyDenied,
     }
 }

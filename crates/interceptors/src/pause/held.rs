@@ -8,6 +8,8 @@ use shadowcat_pipeline::{Direction, Origin};
 use shadowcat_protocol::{Id, Message, Request};
 use shadowcat_rules::Then;
 
+use super::approvals::Claim;
+
 /// The number of a held message: `h-1`. Never given twice in one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HeldId(pub(super) u64);
@@ -98,6 +100,8 @@ pub struct Stopped {
     pub cause: Cause,
     /// For how long.
     pub terms: Terms,
+    /// What an approval of it is good for.
+    pub(super) claim: Option<Claim>,
 }
 
 impl Stopped {

@@ -10,11 +10,13 @@ use shadowcat_rules::{Scene, Then};
 use tokio::sync::{broadcast, oneshot};
 use tokio::time::Instant;
 
+use super::approvals::{Approval, Claim, Grants};
 use super::breakpoints::{Breakpoint, BreakpointError, Breakpoints};
 use super::feed::{Feed, Happened};
 use super::held::{BreakpointId, Cause, Held, HeldId, Stopped, Terms};
 use super::metrics::PauseMetrics;
-use super::verdict::{By, DecideError, Decision, Released, Verdict, verdict};
+use super::verdict::{By, DecideError, Decision, Released, Verdict, Wanted, verdict};
+use crate::judged::Surroundings;
 
 /// How messages are held.
 #[derive(Clone, Debug)]
@@ -29,6 +31,8 @@ pub struct Settings {
     pub bytes_max: usize,
     /// What an edited message has to keep to.
     pub limits: Limits,
+    /// Calls that need an approval; of several that a call fits, the first.
+    pub approvals: Vec<Approval>,
 }
 
 impl Default for Settings {
@@ -39,6 +43,7 @@ impl Default for Settings {
             held_max: 1_000,
             bytes_max: 64 * 1024 * 1024,
             limits: Limits::default(),
+            approvals: Vec::new(),
         }
     }
 }
@@ -52,6 +57,7 @@ struct Inner {
     settings: Settings,
     places: Mutex<Places>,
     breakpoints: Breakpoints,
+    grants: Grants,
     feed: broadcast::Sender<Happened>,
     metrics: PauseMetrics,
 }
@@ -68,6 +74,7 @@ struct Places {
 struct Place {
     held: Arc<Held>,
     bytes: usize,
+    until: Instant,
     release: oneshot::Sender<Released>,
 }
 
@@ -75,8 +82,8 @@ impl Lot {
     /// An empty lot.
     pub fn new(settings: Settings, metrics: PauseMetrics) -> Self {
         let feed = Feed::sender();
-        let (places, breakpoints) = (Mutex::default(), Breakpoints::default());
-        Self(Arc::new(Inner { settings, places, breakpoints, feed, metrics }))
+        let (places, breakpoints, grants) = (Mutex::default(), Breakpoints::default(), Grants::default());
+        Self(Arc::new(Inner { settings, places, breakpoints, grants, feed, metrics }))
     }
 
     fn places(&self) -> MutexGuard<'_, Places> {
@@ -115,6 +122,10 @@ impl Lot {
         let bytes = stopped.bytes();
         let since = SystemTime::now();
         let mut places = self.places();
+        self.forget_expired(&mut places);
+        // A call that comes again takes its place again, under the number that somebody may be looking at.
+        let again =
+            stopped.claim.as_ref().and_then(|claim| places.abandoned(claim)).and_then(|id| places.take(id));
         let is_full = places.taken.len() >= self.0.settings.held_max
             || places.bytes.saturating_add(bytes) > self.0.settings.bytes_max;
         if is_full || places.is_closed {
@@ -123,13 +134,13 @@ impl Lot {
             self.turned_away(&stopped, then, &by);
             return Err(by);
         }
-        places.last += 1;
-        let id = HeldId(places.last);
+        let id = again.map_or_else(|| places.number(), |again| again.held.id);
         let held = Held { id, stopped, since, until: since + held_for, then, is_abandoned: false };
         let held = Arc::new(held);
         let (release, released) = oneshot::channel();
         places.bytes += bytes;
-        places.taken.insert(id, Place { held: Arc::clone(&held), bytes, release });
+        let until = Instant::now() + held_for;
+        places.taken.insert(id, Place { held: Arc::clone(&held), bytes, until, release });
         // Under the lock, so that nobody hears of its release first.
         self.0.metrics.held(places.taken.len(), places.bytes);
         self.tell(Happened::Held(Arc::clone(&held)));
@@ -143,6 +154,9 @@ impl Lot {
     fn turned_away(&self, stopped: &Stopped, then: Then, by: &By) {
         if *by == By::Bound {
             self.0.metrics.refused();
+        }
+        if stopped.is_approval() {
+            self.0.metrics.approval(if *by == By::Bound { "refused" } else { "shutdown" });
         }
         let verdict = Verdict::of(then, "").word();
         let (exchange, cause) = (stopped.origin.exchange, &stopped.cause);
@@ -160,6 +174,9 @@ impl Lot {
 
     fn release(&self, places: &mut Places, place: Place, released: Released) {
         let Place { held, release, .. } = place;
+        if let Some(outcome) = outcome(&held, &released) {
+            self.0.metrics.approval(outcome);
+        }
         let (id, cause) = (held.id, &held.stopped.cause);
         let word = if released.by == By::Gone { "gone" } else { released.verdict.word() };
         self.0.metrics.released(word, places.taken.len(), places.bytes);
@@ -170,9 +187,69 @@ impl Lot {
         held.stopped.origin.deeds.add(format!("{cause} ({id}): {word} by {}{because}", released.by));
         let (verdict, by) = (released.verdict.word(), released.by.clone());
         let reason = released.reason.clone();
-        // Nobody waits any more if the message is gone, which is said by `Gone` then.
-        drop(release.send(released));
+        // Nobody waits any more if the message is gone. If it was approved, that is kept for when the call comes again.
+        let missed = release.send(released).err();
+        if let (Some(claim), Some(Released { verdict: Verdict::Resume, by: By::Decision(_), .. })) =
+            (&held.stopped.claim, missed)
+        {
+            self.grant(claim);
+        }
         self.tell(Happened::Released { held, verdict, by, reason });
+    }
+
+    /// Its sender is gone. A call that needs an approval stays, so that one can still be given.
+    fn part(&self, places: &mut Places, id: HeldId) {
+        if let Some(place) = places.taken.get_mut(&id).filter(|place| place.held.stopped.claim.is_some()) {
+            place.held = Arc::new(Held { is_abandoned: true, ..(*place.held).clone() });
+            // Whoever decides now finds nobody waiting.
+            place.release = oneshot::channel().0;
+            tracing::info!(%id, "the caller of a held call is gone; an approval is kept for when it comes again");
+            let held = Arc::clone(&place.held);
+            self.tell(Happened::Held(held));
+        } else if let Some(place) = places.take(id) {
+            self.release(places, place, gone());
+        }
+    }
+
+    /// Lets go of calls that nobody has approved in time, nor waits for.
+    fn forget_expired(&self, places: &mut Places) {
+        let now = Instant::now();
+        let expired = places.taken.values().filter(|place| place.held.is_abandoned && place.until <= now);
+        let expired: Vec<HeldId> = expired.map(|place| place.held.id).collect();
+        for id in expired {
+            if let Some(place) = places.take(id) {
+                self.release(places, place, unheard(Then::Block, By::Deadline));
+            }
+        }
+    }
+
+    fn grant(&self, claim: &Claim) {
+        if self.0.grants.add(claim) {
+            tracing::info!(grant_for = ?claim.grant_for, "an approval is kept for when its call comes again");
+        } else {
+            tracing::warn!("an approval is lost: too many wait for their call to come again");
+        }
+    }
+
+    /// Whether any call needs an approval.
+    pub(super) fn approves(&self) -> bool {
+        !self.0.settings.approvals.is_empty()
+    }
+
+    /// The approval that this request to the server needs, if any. One that cannot be judged needs it.
+    pub(super) fn approval_of(&self, message: &Message, scene: &Scene<'_>) -> Option<&Approval> {
+        let needs =
+            |approval: &&Approval| approval.meant.holds(message, scene, &Surroundings).unwrap_or(true);
+        self.0.settings.approvals.iter().find(needs)
+    }
+
+    /// Approvals whose call is to come again.
+    pub(super) fn grants(&self) -> &Grants {
+        &self.0.grants
+    }
+
+    pub(super) fn metrics(&self) -> &PauseMetrics {
+        &self.0.metrics
     }
 
     fn tell(&self, happened: Happened) {
@@ -182,12 +259,16 @@ impl Lot {
 
     /// All messages that are held, the oldest first.
     pub fn list(&self) -> Vec<Arc<Held>> {
-        self.places().taken.values().map(|place| Arc::clone(&place.held)).collect()
+        let mut places = self.places();
+        self.forget_expired(&mut places);
+        places.taken.values().map(|place| Arc::clone(&place.held)).collect()
     }
 
     /// One that is held.
     pub fn get(&self, id: HeldId) -> Option<Arc<Held>> {
-        self.places().taken.get(&id).map(|place| Arc::clone(&place.held))
+        let mut places = self.places();
+        self.forget_expired(&mut places);
+        places.taken.get(&id).map(|place| Arc::clone(&place.held))
     }
 
     /// Lets a message go as somebody has decided.
@@ -197,6 +278,9 @@ impl Lot {
     pub fn decide(&self, id: HeldId, decision: &Decision) -> Result<(), DecideError> {
         // Read outside the lock: an edited message may be long.
         let held = self.get(id).ok_or(DecideError::Gone(id))?;
+        if held.is_abandoned && !matches!(decision.wanted, Wanted::Resume | Wanted::Block) {
+            return Err(DecideError::Bad("its caller is gone: resume or block it".to_owned()));
+        }
         let verdict = verdict(decision, &held.stopped, &self.0.settings.limits)?;
         let reason = decision.reason.as_deref().map(Arc::from);
         let released = Released { verdict, by: By::Decision(Arc::clone(&decision.by)), reason };
@@ -221,9 +305,7 @@ impl Lot {
         let of_peer = places.taken.values().filter(|place| place.held.stopped.origin.peer == peer);
         let ids: Vec<HeldId> = of_peer.map(|place| place.held.id).collect();
         for id in ids {
-            if let Some(place) = places.take(id) {
-                self.release(&mut places, place, gone());
-            }
+            self.part(&mut places, id);
         }
     }
 
@@ -269,6 +351,20 @@ impl Lot {
 }
 
 impl Places {
+    fn number(&mut self) -> HeldId {
+        self.last += 1;
+        HeldId(self.last)
+    }
+
+    /// The same call, whose caller is gone.
+    fn abandoned(&self, claim: &Claim) -> Option<HeldId> {
+        let is_same = |place: &&Place| {
+            let other = place.held.stopped.claim.as_ref();
+            place.held.is_abandoned && other.is_some_and(|other| other.call == claim.call)
+        };
+        self.taken.values().find(is_same).map(|place| place.held.id)
+    }
+
     fn take(&mut self, id: HeldId) -> Option<Place> {
         let place = self.taken.remove(&id)?;
         self.bytes -= place.bytes;
@@ -286,6 +382,18 @@ fn unheard(then: Then, by: By) -> Released {
     Released { verdict: Verdict::of(then, sentence), by, reason: None }
 }
 
+/// How it ended with the approval that this message needs, if it needs one.
+fn outcome(held: &Held, released: &Released) -> Option<&'static str> {
+    held.is_approval().then_some(match (&released.by, &released.verdict) {
+        (By::Decision(_), Verdict::Resume | Verdict::Edit(_)) => "granted",
+        (By::Decision(_), _) => "denied",
+        (By::Deadline, _) => "expired",
+        (By::Shutdown, _) => "shutdown",
+        (By::Bound, _) => "refused",
+        (By::Gone, _) => "gone",
+    })
+}
+
 /// What becomes of a message whose sender is gone.
 fn gone() -> Released {
     Released { verdict: Verdict::Drop, by: By::Gone, reason: None }
@@ -299,13 +407,19 @@ struct Occupied<'l> {
 
 impl Drop for Occupied<'_> {
     fn drop(&mut self) {
-        self.lot.let_go(self.id, gone());
+        self.lot.part(&mut self.lot.places(), self.id);
     }
 }
 
 impl Held {
     /// Whether it is held for want of an approval.
     pub fn is_approval(&self) -> bool {
-        matches!(self.stopped.cause, Cause::Approval(_))
+        self.stopped.is_approval()
+    }
+}
+
+impl Stopped {
+    fn is_approval(&self) -> bool {
+        matches!(self.cause, Cause::Approval(_))
     }
 }

@@ -9,6 +9,14 @@ use prometheus_client::registry::{Registry, Unit};
 /// What can become of a held message.
 const VERDICTS: [&str; 6] = ["resume", "edit", "answer", "drop", "block", "gone"];
 
+/// How it can end with the approval that a call needs.
+const OUTCOMES: [&str; 7] = ["granted", "denied", "expired", "used", "gone", "refused", "shutdown"];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct VerdictLabel {
     verdict: &'static str,
@@ -21,6 +29,7 @@ pub struct PauseMetrics {
     bytes: Gauge,
     released: Family<VerdictLabel, Counter>,
     refused: Counter,
+    approvals: Family<OutcomeLabel, Counter>,
 }
 
 impl PauseMetrics {
@@ -30,6 +39,11 @@ impl PauseMetrics {
         for verdict in VERDICTS {
             drop(metrics.released.get_or_create(&VerdictLabel { verdict }));
         }
+        for outcome in OUTCOMES {
+            drop(metrics.approvals.get_or_create(&OutcomeLabel { outcome }));
+        }
+        let approvals = metrics.approvals.clone();
+        registry.register("approvals", "Calls that needed an approval, by how it ended", approvals);
         registry.register("held", "Messages that are held", metrics.held.clone());
         let bytes = metrics.bytes.clone();
         registry.register_with_unit("held_size", "Bytes of the messages that are held", Unit::Bytes, bytes);
@@ -47,6 +61,10 @@ impl PauseMetrics {
     pub(super) fn released(&self, verdict: &'static str, count: usize, bytes: usize) {
         self.released.get_or_create(&VerdictLabel { verdict }).inc();
         self.held(count, bytes);
+    }
+
+    pub(super) fn approval(&self, outcome: &'static str) {
+        self.approvals.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     pub(super) fn refused(&self) {

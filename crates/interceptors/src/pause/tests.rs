@@ -22,6 +22,7 @@ fn stopped(message: Message, cause: Cause) -> Stopped {
         server: "up".into(),
         cause,
         terms: Terms::default(),
+        claim: None,
     }
 }
 

@@ -89,8 +89,6 @@ impl Verdict {
 pub enum By {
     /// Somebody decided; this is what they are called.
     Decision(Arc<str>),
-    /// An approval that was given before.
-    Grant,
     /// Nobody, in time.
     Deadline,
     /// The lot was full.
@@ -106,7 +104,6 @@ impl By {
     pub fn word(&self) -> &str {
         match self {
             Self::Decision(by) => by,
-            Self::Grant => "grant",
             Self::Deadline => "deadline",
             Self::Bound => "bound",
             Self::Shutdown => "shutdown",

@@ -1,20 +1,22 @@
-//! The interceptor that stops messages at breakpoints.
+//! The interceptor that stops messages at breakpoints, and calls that need an approval.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Direction, Envelope, Interceptor, Next, Origin, Refusal, Replies};
-use shadowcat_protocol::{Message, Request};
+use shadowcat_protocol::{Message, Request, json};
 use shadowcat_rules::{Asked, Scene};
 use tokio::time::Instant;
 
+use super::approvals::{Call, Claim, REQUEST_STATE};
 use super::fate::Exchange;
 use super::held::Cause;
 use super::lot::Lot;
 use crate::judged::{self, Changed, Fate, Judge, Waiter, Waiting, facts};
 
-/// The interceptor that stops messages at breakpoints.
+/// The interceptor that stops messages at breakpoints, and calls that need an approval.
 pub struct Pause {
     lot: Lot,
     server: Arc<str>,
@@ -37,7 +39,8 @@ impl Interceptor for Pause {
 
     async fn intercept(&self, envelope: Envelope, next: Next<'_>) -> Result<Replies, Refusal> {
         self.waiting.hear(&envelope);
-        if !self.lot.is_watched() {
+        let needs_approval = envelope.direction == Direction::ToServer && self.lot.approves();
+        if !self.lot.is_watched() && !needs_approval {
             return next.run(envelope).await;
         }
         let watched = Watched {
@@ -47,6 +50,7 @@ impl Interceptor for Pause {
             headers: envelope.headers.clone(),
             waiter: Waiter::new(&self.waiting, &envelope),
             asked: None,
+            approved: OnceLock::new(),
             begun: Instant::now(),
         };
         judged::pass_aside(watched, envelope, next, &self.tasks).await
@@ -61,6 +65,8 @@ struct Watched {
     headers: Vec<(Box<str>, Box<str>)>,
     waiter: Waiter,
     asked: Option<Asked>,
+    /// The call was approved: for so long its next round is approved with it.
+    approved: OnceLock<Duration>,
     begun: Instant,
 }
 
@@ -69,20 +75,34 @@ impl Judge for Watched {
         let facts = facts(&self.origin, &self.server, &self.headers);
         let took = self.asked.is_some().then(|| self.begun.elapsed());
         let scene = Scene { direction, facts: &facts, asked: self.asked.as_ref(), took };
-        let Some((breakpoint, terms)) = self.lot.breakpoint_of(&message, &scene) else {
-            return Fate::GoesOn(message, Changed::default());
-        };
-        let exchange = Exchange {
-            origin: &self.origin,
-            server: &self.server,
-            asked: self.asked.as_ref().map(Asked::request),
-            waiter: &self.waiter,
-        };
-        self.lot.stop(&exchange, message, direction, Cause::Breakpoint(breakpoint), terms).await
+        self.go_on_with(&message);
+        let asked = self.asked.as_ref().map(Asked::request);
+        let exchange = Exchange { origin: &self.origin, server: &self.server, asked, waiter: &self.waiter };
+        let mut changed = Changed::default();
+        let mut message = message;
+        if let Some((breakpoint, terms)) = self.lot.breakpoint_of(&message, &scene) {
+            let cause = Cause::Breakpoint(breakpoint);
+            match self.lot.stop(&exchange, message, direction, cause, terms).await {
+                Fate::GoesOn(held, edit) => (message, changed) = (held, edit),
+                fate => return fate,
+            }
+        }
+        // Behind the breakpoints: what is approved is what leaves.
+        let is_request = direction == Direction::ToServer && matches!(message, Message::Request(_));
+        let approval = if is_request { self.lot.approval_of(&message, &scene) } else { None };
+        let Some(approval) = approval else { return Fate::GoesOn(message, changed) };
+        match self.lot.ask(&exchange, message, approval).await {
+            Fate::GoesOn(message, edit) => {
+                self.approved.get_or_init(|| approval.grant_for);
+                changed.is_any |= edit.is_any;
+                Fate::GoesOn(message, changed)
+            }
+            fate => fate,
+        }
     }
 
     fn concerns_replies(&self, _: &Request, _: Direction) -> bool {
-        self.lot.is_watched()
+        self.lot.is_watched() || self.approved.get().is_some()
     }
 
     fn asks(&mut self, request: Request) {
@@ -91,6 +111,27 @@ impl Judge for Watched {
 
     fn waiter(&self) -> &Waiter {
         &self.waiter
+    }
+}
+
+impl Watched {
+    /// A server may ask something before it carries a call out (2026-07-28, multi round-trip requests). The call comes again
+    /// with the answer, and it is the one that was approved.
+    fn go_on_with(&self, message: &Message) {
+        let (Some(grant_for), Some(asked), Message::Response(response)) =
+            (self.approved.get(), &self.asked, message)
+        else {
+            return;
+        };
+        let Some(result) = response.result_json() else { return };
+        if json::get(result, &["resultType"]).and_then(json::string).as_deref() != Some("input_required") {
+            return;
+        }
+        let state = json::get(result, &[REQUEST_STATE]);
+        let call = Call::in_state(asked.request(), &self.origin, &self.server, state);
+        if let Some(call) = call {
+            self.lot.grants().add(&Claim { call, grant_for: *grant_for });
+        }
     }
 }
 

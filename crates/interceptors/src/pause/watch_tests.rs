@@ -6,7 +6,7 @@ use shadowcat_rules::Outcome;
 use tokio::time::timeout;
 
 use super::*;
-use crate::pause::{Decision, Held, PauseMetrics, Settings, Terms, Wanted};
+use crate::pause::{Approval, DecideError, Decision, Held, PauseMetrics, Settings, Terms, Wanted};
 
 /// Says a notification, then answers.
 struct Server;
@@ -17,7 +17,11 @@ impl Service for Server {
         let Some(id) = envelope.request_id() else { return Ok(Replies::none()) };
         let note = Notification::new(method::PROGRESS, Some(r#"{"progressToken":"t","progress":3}"#));
         let text = std::str::from_utf8(envelope.message.text()).unwrap();
-        let answer = Response::result(id, &format!(r#"{{"saw":{text}}}"#));
+        let answer = if text.contains("ask me") && !text.contains("requestState") {
+            Response::result(id, r#"{"resultType":"input_required","requestState":"s-1"}"#)
+        } else {
+            Response::result(id, &format!(r#"{{"saw":{text}}}"#))
+        };
         let all = [Ok(Message::Notification(note)), Ok(Message::Response(answer))];
         Ok(Replies::stream(futures_util::stream::iter(all)))
     }
@@ -31,7 +35,23 @@ struct Case {
 
 impl Case {
     fn new(filters: &[&str]) -> Self {
-        let lot = Lot::new(Settings::default(), PauseMetrics::default());
+        Self::of(Settings::default(), filters)
+    }
+
+    /// Before which calls of `rm` need an approval.
+    fn approving() -> Self {
+        let when = serde_json::from_str(r#"{"tool":"rm"}"#).unwrap();
+        let approval = Approval {
+            name: "remove".into(),
+            meant: Arc::new(shadowcat_rules::Meant::compile(&when, "when").unwrap()),
+            terms: Terms { held_for: Some(Duration::from_mins(1)), then: None },
+            grant_for: Duration::from_mins(10),
+        };
+        Self::of(Settings { approvals: vec![approval], ..Settings::default() }, &[])
+    }
+
+    fn of(settings: Settings, filters: &[&str]) -> Self {
+        let lot = Lot::new(settings, PauseMetrics::default());
         for filter in filters {
             lot.add_breakpoint(filter, Terms::default()).unwrap();
         }
@@ -40,7 +60,19 @@ impl Case {
     }
 
     async fn run(&self, message: Message) -> Result<Replies, Refusal> {
-        let origin = Origin::new(self.peer, Transport::Http, Revision::V2025_11_25);
+        self.run_as(message, None).await
+    }
+
+    /// Calls `rm` in the name of this principal.
+    async fn remove(&self, arguments: &str, principal: Option<&str>) -> Result<Replies, Refusal> {
+        let params = format!(r#"{{"_meta":{{"n":{}}},"name":"rm",{arguments}}}"#, self.lot.list().len());
+        let request = Request::new(&Id::from_u64(1), method::TOOLS_CALL, Some(&params));
+        self.run_as(Message::Request(request), principal).await
+    }
+
+    async fn run_as(&self, message: Message, principal: Option<&str>) -> Result<Replies, Refusal> {
+        let mut origin = Origin::new(self.peer, Transport::Http, Revision::V2025_11_25);
+        origin.principal = principal.map(|name| shadowcat_pipeline::Principal(name.into()));
         self.chain.run(Envelope::to_server(message, Arc::new(origin)), Arc::new(Server)).await
     }
 
@@ -131,9 +163,7 @@ async fn a_client_that_gave_a_token_hears_that_its_request_waits() {
     for _ in 0..3 {
         let note = replies.next().await.unwrap().unwrap();
         heard.push(
-            shadowcat_protocol::json::get(std::str::from_utf8(note.text()).unwrap(), &["params", "progress"])
-                .unwrap()
-                .to_owned(),
+            json::get(std::str::from_utf8(note.text()).unwrap(), &["params", "progress"]).unwrap().to_owned(),
         );
     }
     case.decide(Wanted::Resume).await;
@@ -155,7 +185,7 @@ async fn a_client_that_gave_a_token_hears_that_its_request_waits() {
 async fn a_held_notification_holds_up_nobody() {
     let case = Case::new(&["~n"]);
     let note = || Message::Notification(Notification::new("notifications/x", None));
-    let handled = timeout(Duration::from_secs(60), case.run(note())).await.unwrap();
+    let handled = timeout(Duration::from_mins(1), case.run(note())).await.unwrap();
     assert!(said(handled.unwrap()).await.is_empty());
     assert_eq!(case.decide(Wanted::Resume).await.kind(), "notification");
 }
@@ -165,4 +195,83 @@ async fn what_fits_no_breakpoint_passes_as_it_is() {
     let case = Case::new(&["~t other"]);
     assert_eq!(said(case.call(1).await.unwrap()).await.len(), 2);
     assert!(case.lot.list().is_empty());
+}
+
+const FILE: &str = r#""arguments":{"path":"/tmp/x","n":1}"#;
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_needs_an_approval_goes_on_with_one_and_not_without() {
+    let case = Case::approving();
+    let (said_one, held) =
+        tokio::join!(said(case.remove(FILE, None).await.unwrap()), case.decide(Wanted::Resume));
+    assert!(held.is_approval() && held.stopped.cause.to_string() == "approval remove");
+    assert!(said_one[1].contains("/tmp/x"), "{said_one:?}");
+    let (denied, _) = tokio::join!(said(case.remove(FILE, None).await.unwrap()), case.decide(Wanted::Block));
+    assert_eq!(denied, ["policy_denied: refused by a person who looked at it"], "once, and not for ever");
+    let expired = said(case.remove(FILE, None).await.unwrap()).await;
+    assert_eq!(expired, ["policy_denied: nobody has let the message go in time"]);
+    assert_eq!(said(case.call(2).await.unwrap()).await.len(), 2, "other tools need none");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_approval_that_comes_too_late_is_good_once_for_the_same_call() {
+    let case = Case::approving();
+    drop(case.remove(FILE, Some("ann")).await.unwrap());
+    let held = case.lot.list().pop().unwrap();
+    assert!(held.is_abandoned);
+    let edit = Decision { wanted: Wanted::Edit("{}".into()), reason: None, by: "api".into() };
+    assert!(matches!(case.lot.decide(held.id, &edit), Err(DecideError::Bad(_))));
+    assert_eq!(case.decide(Wanted::Resume).await.id, held.id);
+    assert!(case.lot.list().is_empty());
+    for (arguments, principal) in [
+        (FILE, None),
+        (FILE, Some("bob")),
+        (r#""arguments":{"path":"/tmp/x","n":1.0}"#, Some("ann")),
+        (r#""arguments":{"path":"/tmp/x"}"#, Some("ann")),
+    ] {
+        let held = case.remove(arguments, principal).await.unwrap();
+        assert_eq!(held.head().form, Form::Stream, "{arguments} {principal:?} is held");
+    }
+    let same = r#""arguments":{ "n":1, "path":"\u002ftmp/x" }"#;
+    assert_eq!(said(case.remove(same, Some("ann")).await.unwrap()).await.len(), 2);
+    let again = case.remove(same, Some("ann")).await.unwrap();
+    assert_eq!(again.head().form, Form::Stream, "once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_comes_again_before_anybody_decided_takes_its_place_again() {
+    let case = Case::approving();
+    drop(case.remove(FILE, None).await.unwrap());
+    let first = case.lot.list().pop().unwrap();
+    let replies = case.remove(FILE, None).await.unwrap();
+    let list = case.lot.list();
+    assert_eq!((list.len(), list[0].id, list[0].is_abandoned), (1, first.id, false));
+    let (said, _) = tokio::join!(said(replies), case.decide(Wanted::Resume));
+    assert_eq!(said.len(), 2);
+    drop(case.remove(FILE, None).await.unwrap());
+    tokio::time::advance(Duration::from_mins(2)).await;
+    assert!(case.lot.list().is_empty(), "nobody approves what is too old");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_expires() {
+    let case = Case::approving();
+    drop(case.remove(FILE, None).await.unwrap());
+    case.decide(Wanted::Resume).await;
+    tokio::time::advance(Duration::from_mins(11)).await;
+    assert_eq!(case.remove(FILE, None).await.unwrap().head().form, Form::Stream);
+}
+
+#[tokio::test]
+async fn the_next_round_of_an_approved_call_is_approved_with_it() {
+    let case = Case::approving();
+    let ask = r#""arguments":{"path":"ask me"}"#;
+    let (said_one, _) =
+        tokio::join!(said(case.remove(ask, None).await.unwrap()), case.decide(Wanted::Resume));
+    assert!(said_one[1].contains("input_required"), "{said_one:?}");
+    let other = format!(r#"{ask},"requestState":"s-2","inputResponses":{{}}"#);
+    drop(case.remove(&other, None).await.unwrap());
+    assert_eq!(case.lot.list().len(), 1, "another state is another call");
+    let next = format!(r#"{ask},"requestState":"s-1","inputResponses":{{"a":{{"action":"accept"}}}}"#);
+    assert_eq!(said(case.remove(&next, None).await.unwrap()).await.len(), 2);
 }

@@ -3,6 +3,7 @@
 //! A value here is a piece of its sender's text. Where an object repeats a key, the last one counts, as it does for
 //! the parsers of JavaScript, Python and Rust; messages with repeated keys of their own are refused elsewhere.
 
+mod canonical;
 pub mod edit;
 mod layout;
 mod scan;
@@ -10,6 +11,7 @@ mod scan;
 use std::borrow::Cow;
 
 use crate::span::Span;
+pub use canonical::canonical;
 pub use layout::{compact, indented};
 pub(crate) use scan::{Fault, Scanner};
 
