@@ -8,6 +8,7 @@
 )]
 
 mod admin;
+mod admin_held;
 mod belonging;
 mod bridge_life;
 mod bridge_peers;
