@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn what_is_no_json_is_named_by_line_and_column() {
-        assert_eq!(checked("{\n  \"a\": 1,\n}\n").unwrap_err(), "line 3, column 1: trailing comma");
+        assert_eq!(checked("{\n  \"a\": 1,\n}\n").unwrap_err(), "line 3, column 1: key must be a string");
         assert!(checked("{} {}").unwrap_err().starts_with("line 1, column 4: "));
         assert!(checked("").unwrap_err().starts_with("line 1, column 0: "));
     }
