@@ -62,10 +62,14 @@ impl Process {
     /// Waits for a line on stderr; gives what follows `start` in it.
     pub async fn says(&self, start: &str) -> String {
         found(format!("{start:?} on stderr"), || {
-            if let Some(status) = self.exit_status() {
+            // In this order: what it said last is collected before all it said is.
+            let is_over = self.threads.iter().all(JoinHandle::is_finished);
+            let said =
+                lock(&self.state.stderr).lines().find_map(|line| line.strip_prefix(start).map(str::to_owned));
+            if let (None, true, Some(status)) = (&said, is_over, self.exit_status()) {
                 panic!("ended with {status} before it said {start:?}:\n{}", self.stderr());
             }
-            lock(&self.state.stderr).lines().find_map(|line| line.strip_prefix(start).map(str::to_owned))
+            said
         })
         .await
     }

@@ -36,9 +36,10 @@ impl Path<'_> {
     pub(crate) fn chain(self, plan: &Plan) -> Chain {
         // Otherwise nothing is held, and there is nobody who could set a breakpoint.
         let pause = &plan.pause;
-        let may_hold =
-            !pause.breakpoints.is_empty() || !pause.settings.approvals.is_empty() || plan.admin.is_some();
-        let is_judged = self.rules.is_some() || may_hold || self.externals.is_some() || !self.own.is_empty();
+        let holds = !pause.breakpoints.is_empty() || !pause.settings.approvals.is_empty();
+        let may_hold = holds || plan.admin.is_some();
+        // An admin API alone is no reason to have each message on the tape twice.
+        let is_judged = self.rules.is_some() || holds || self.externals.is_some() || !self.own.is_empty();
         let mut steps: Vec<Arc<dyn Interceptor>> = vec![
             // Outermost, so that it sees what any other step refuses, and times what any other step takes.
             Arc::new(Calls::new(self.calls)),

@@ -193,7 +193,7 @@ impl Stream {
     /// Lets the reader start although no message is there yet.
     pub fn open(&self) {
         let mut inner = self.lock();
-        if !inner.opened {
+        if !inner.opened && !inner.ended {
             inner.opened = true;
             // Its first reader is on the way from here on, not since the request came.
             inner.detached_at = Instant::now();
@@ -230,6 +230,16 @@ impl Stream {
         }
         self.opened.notify_waiters();
         self.room.notify_waiters();
+    }
+
+    /// Ends a stream that was never opened, and says whether it was one: from then on nothing gets onto it, so that what
+    /// would have been its only message can be given in another form. Who waits for it learns of its end by
+    /// [`Stream::end`].
+    pub fn end_unopened(&self) -> bool {
+        let mut inner = self.lock();
+        let is_unopened = !inner.opened;
+        inner.ended |= is_unopened;
+        is_unopened
     }
 
     /// Ends an open stream that nobody has read since before `oldest`: who waits for it does so no longer.
@@ -468,6 +478,17 @@ mod tests {
             taken.push((number, String::from_utf8(message.to_vec()).unwrap()));
         }
         taken
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_either_opened_or_ended_without_it() {
+        let stream = Stream::new(limits(), Budget::new(1_000));
+        assert!(stream.end_unopened());
+        stream.open();
+        assert!(!stream.is_open() && !stream.offer(&Bytes::from_static(b"{}")));
+        let stream = Stream::new(limits(), Budget::new(1_000));
+        stream.open();
+        assert!(!stream.end_unopened() && stream.offer(&Bytes::from_static(b"{}")));
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use shadowcat_session::{EventId, Live, SessionId};
 use tokio::sync::oneshot;
 
 use super::listener::{HttpListener, accepts, bad};
-use super::pump::{Whole, pump, pump_batch};
+use super::pump::{Whole, pump, pump_batch, whole};
 use crate::front::Opening;
 use crate::names;
 use crate::server::{Body, Incomer, SessionEvents, json, message, plain, refusal, with_header};
@@ -107,10 +107,8 @@ impl HttpListener {
             pump(Arc::clone(&self.front), Arc::clone(live), envelope, Arc::clone(&stream), answer, place);
         // A legacy client that disconnects has not cancelled: the exchange goes on without this future.
         self.tasks.spawn(Box::pin(work));
-        tokio::select! {
-            biased;
-            Ok(whole) = answered => return Ok(Self::whole(live, whole)),
-            () = stream.wait_opened() => {}
+        if let Some(whole) = whole(answered, stream.wait_opened()).await {
+            return Ok(Self::whole(live, whole));
         }
         Ok(self.events(live, stream.read(), number).into_response())
     }
@@ -196,10 +194,8 @@ impl HttpListener {
             place,
         );
         self.tasks.spawn(Box::pin(work));
-        tokio::select! {
-            biased;
-            Ok(whole) = answered => return Ok(Self::whole(&live, whole)),
-            () = stream.wait_opened() => {}
+        if let Some(whole) = whole(answered, stream.wait_opened()).await {
+            return Ok(Self::whole(&live, whole));
         }
         Ok(self.events(&live, stream.read(), number).into_response())
     }

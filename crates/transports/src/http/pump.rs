@@ -26,6 +26,19 @@ pub(super) enum Whole {
     Refused(Refusal, Option<Id>),
 }
 
+/// Waits for the answer, or until its stream is `opened`.
+pub(super) async fn whole(
+    mut answered: oneshot::Receiver<Whole>,
+    opened: impl Future<Output = ()>,
+) -> Option<Whole> {
+    tokio::select! {
+        biased;
+        Ok(whole) = &mut answered => Some(whole),
+        // The answer comes before the end of its stream; both may have come since the line above was looked at.
+        () = opened => answered.try_recv().ok(),
+    }
+}
+
 /// Runs one exchange to its end. Its response goes to `answer` if it is the first thing that comes, else to `stream`
 /// like everything before it.
 pub(super) async fn pump(
@@ -38,22 +51,24 @@ pub(super) async fn pump(
 ) {
     let exchange = envelope.origin.exchange;
     let id = envelope.request_id().cloned();
-    let ended = run(&*front, &live, envelope, &stream).await;
-    let text = match &ended {
-        Some(Ok(response)) => Some(response.text().clone()),
-        Some(Err(fault)) => fault.answer(id.as_ref()),
-        None => None,
-    };
-    if let (Some(ended), false) = (ended, stream.is_open()) {
-        let whole = match ended {
-            Ok(response) => Whole::Answer(response),
-            Err(fault) => Whole::Refused(fault, id),
-        };
-        // A client that is gone has no use for an answer it cannot come back to.
-        drop(answer.send(whole));
-    } else if let Some(text) = text {
+    match run(&*front, &live, envelope, &stream).await {
+        // In one step with the look at the stream: otherwise it could be opened by somebody else in between.
+        Some(ended) if stream.end_unopened() => {
+            let whole = match ended {
+                Ok(response) => Whole::Answer(response),
+                Err(fault) => Whole::Refused(fault, id),
+            };
+            // A client that is gone has no use for an answer it cannot come back to.
+            drop(answer.send(whole));
+        }
         // A stream that has ended by itself has nobody left to tell.
-        drop(stream.push(text).await);
+        Some(Ok(response)) => drop(stream.push(response.text().clone()).await),
+        Some(Err(fault)) => {
+            if let Some(text) = fault.answer(id.as_ref()) {
+                drop(stream.push(text).await);
+            }
+        }
+        None => {}
     }
     live.outlet.close_exchange(exchange);
     drop(place);
@@ -139,13 +154,28 @@ pub(super) async fn pump_batch(
         }
     });
     let responses: Vec<Response> = join_all(runs).await.into_iter().flatten().collect();
-    if stream.is_open() {
+    if stream.end_unopened() {
+        drop(answer.send(Whole::Batch(join(&responses))));
+    } else {
         for response in &responses {
             drop(stream.push(response.text().clone()).await);
         }
-    } else {
-        drop(answer.send(Whole::Batch(join(&responses))));
     }
     live.outlet.close_exchange(exchange);
     drop(place);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_is_not_lost_that_comes_with_the_end_of_its_stream() {
+        let (answer, answered) = oneshot::channel();
+        // Both happen on another thread, after the answer was looked for and before the stream is.
+        let opened = async {
+            drop(answer.send(Whole::Batch(Bytes::new())));
+        };
+        assert!(whole(answered, opened).await.is_some());
+    }
 }
