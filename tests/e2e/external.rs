@@ -11,8 +11,8 @@ use shadowcat_tests::upstream::{Reply, Seen, Upstream};
 use shadowcat_tests::wait::{found, within};
 
 use crate::bridged::code;
-use crate::harness::{child, tape_with};
-use crate::modern::{body, envelope, tool};
+use crate::harness::{Table, child, tape_with};
+use crate::modern::tool;
 use crate::peers::{START, python};
 
 const DENIED: i64 = -31_015;
@@ -80,22 +80,7 @@ fn expect(tool: &str, answer: &str) {
     assert!(is_so, "{tool}: {answer}");
 }
 
-async fn legacy(mut client: Client) {
-    client.handshake("2025-11-25").await;
-    for (id, tool) in TOOLS.iter().enumerate() {
-        let answer = client.request(&call(&format!("\"{id}\""), tool, ARGUMENTS, "")).await;
-        assert_eq!(member(&answer, "id"), Some(format!("\"{id}\"")));
-        expect(tool, &answer);
-    }
-}
-
-async fn modern(proxy: &Proxy) {
-    for tool in TOOLS {
-        let members = format!(r#""name":"{tool}","arguments":{ARGUMENTS},"#);
-        let asked = envelope("tools/call", Some(tool), &body("1", "tools/call", &members));
-        expect(tool, &asked.send(proxy.address).await.message().await);
-    }
-}
+const TABLE: Table = Table { tools: &TOOLS, arguments: ARGUMENTS, expect };
 
 async fn endpoint() -> Upstream {
     Upstream::start(|seen| async move { verdict(&seen) }).await
@@ -124,7 +109,7 @@ fn forward(directory: &tempfile::TempDir, config: &str) -> Command {
 #[tokio::test]
 async fn verdicts_hold_on_stdio() {
     let (directory, hook) = (tempfile::tempdir().unwrap(), endpoint().await);
-    legacy(Client::stdio(forward(&directory, &asks(&hook, CALLS)))).await;
+    TABLE.legacy(Client::stdio(forward(&directory, &asks(&hook, CALLS)))).await;
 }
 
 #[tokio::test]
@@ -133,14 +118,9 @@ async fn verdicts_hold_on_http_with_whole_answers_and_with_streams() {
     for answers in [Answers::Fitting, Answers::Stream] {
         let server = HttpServer::start(HttpSettings { answers, ..HttpSettings::default() }).await;
         let proxy = asked(before_url(&server.url()), &hook).await;
-        legacy(Client::http(proxy.address)).await;
-        modern(&proxy).await;
-        let seen = server.upstream.seen();
-        assert!(
-            seen.iter().any(|seen| seen.header("mcp-name") == Some("is"))
-                && !seen.iter().any(|seen| seen.header("mcp-name") == Some("was")),
-            "what mirrors a message says what was made of it"
-        );
+        TABLE.legacy(Client::http(proxy.address)).await;
+        TABLE.modern(&proxy).await;
+        Table::mirrored(&server);
     }
     assert!(hook.accepted() < hook.seen().len() / 2, "connections are used again");
 }
@@ -148,14 +128,14 @@ async fn verdicts_hold_on_http_with_whole_answers_and_with_streams() {
 #[tokio::test]
 async fn verdicts_hold_on_http_sse_before_a_child_and_across_a_bridge() {
     let (server, hook) = (SseServer::start().await, endpoint().await);
-    legacy(Client::sse(asked(before_url(&server.url()), &hook).await.address).await).await;
+    TABLE.legacy(Client::sse(asked(before_url(&server.url()), &hook).await.address).await).await;
     let proxy = asked(before_command(&[child()]), &hook).await;
-    legacy(Client::sse(proxy.address).await).await;
-    modern(&proxy).await;
-    modern(&asked(before_command(&[&child(), "--speaks", "legacy"]), &hook).await).await;
+    TABLE.legacy(Client::sse(proxy.address).await).await;
+    TABLE.modern(&proxy).await;
+    TABLE.modern(&asked(before_command(&[&child(), "--speaks", "legacy"]), &hook).await).await;
     let settings = HttpSettings { speaks: Speaks::Modern, ..HttpSettings::default() };
     let server = HttpServer::start(settings).await;
-    legacy(Client::http(asked(before_url(&server.url()), &hook).await.address)).await;
+    TABLE.legacy(Client::http(asked(before_url(&server.url()), &hook).await.address)).await;
 }
 
 /// Changes what a server says in the middle of a call, and what its client answers.
@@ -360,7 +340,7 @@ async fn whoever_is_only_told_holds_nothing_up_and_is_told_to_the_end() {
 async fn the_tape_has_both_what_was_said_and_what_the_interceptor_made_of_it() {
     let hook = endpoint().await;
     let proxy = asked(before_command(&[child()]).config("record: {}\n"), &hook).await;
-    legacy(Client::http(proxy.address)).await;
+    TABLE.legacy(Client::http(proxy.address)).await;
     let tape = tape_with(&proxy, "plain").await;
     let line = |parts: &[&str]| tape.has(parts);
     line(&[r#""hop":"edge""#, r#""direction":"to_server""#, r#""name":"was""#]);

@@ -7,6 +7,8 @@ use shadowcat_tests::proxy::Proxy;
 use shadowcat_tests::server::{Answers, HttpServer, HttpSettings, SseServer, member, path};
 use shadowcat_tests::wait::found;
 
+use crate::modern::{body, envelope};
+
 /// The command of the child server.
 pub(crate) fn child() -> String {
     env!("CARGO_BIN_EXE_fake-stdio").to_owned()
@@ -57,4 +59,38 @@ async fn the_server_and_the_client_of_each_transport_understand_each_other() {
     let sse = SseServer::start().await;
     talks(Client::sse(sse.upstream.address).await).await;
     talks(Client::stdio(Command::new(child()))).await;
+}
+
+/// Calls that somebody on the way meddles with, the same in each era and on each transport.
+pub(crate) struct Table {
+    pub(crate) tools: &'static [&'static str],
+    pub(crate) arguments: &'static str,
+    /// Looks at what came of a call of a tool.
+    pub(crate) expect: fn(&str, &str),
+}
+
+impl Table {
+    pub(crate) async fn legacy(&self, mut client: Client) {
+        client.handshake("2025-11-25").await;
+        for (id, tool) in self.tools.iter().enumerate() {
+            let answer = client.request(&call(&format!("\"{id}\""), tool, self.arguments, "")).await;
+            assert_eq!(member(&answer, "id"), Some(format!("\"{id}\"")));
+            (self.expect)(tool, &answer);
+        }
+    }
+
+    pub(crate) async fn modern(&self, proxy: &Proxy) {
+        for tool in self.tools {
+            let members = format!(r#""name":"{tool}","arguments":{},"#, self.arguments);
+            let asked = envelope("tools/call", Some(tool), &body("1", "tools/call", &members));
+            (self.expect)(tool, &asked.send(proxy.address).await.message().await);
+        }
+    }
+
+    /// The call of `was` was made one of `is`: what mirrors a message says so, too.
+    pub(crate) fn mirrored(server: &HttpServer) {
+        let seen = server.upstream.seen();
+        let named = |name| seen.iter().any(|seen| seen.header("mcp-name") == Some(name));
+        assert!(named("is") && !named("was"), "what mirrors a message says what was made of it");
+    }
 }

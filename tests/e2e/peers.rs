@@ -181,18 +181,20 @@ async fn forward_puts_a_stdio_client_before_server_everything_and_server_filesys
     }
 }
 
+/// How the client is asked something back, and how far something is.
+pub(crate) const ASKING: [&str; 8] = [
+    "--answer",
+    r#"{"answer":"blue"}"#,
+    "--call",
+    "ask",
+    r#"{"question":"Which?"}"#,
+    "--call",
+    "progress",
+    r#"{"steps":3}"#,
+];
+
 /// The Python server in the era of the client, with a question to the user in the middle.
 async fn python_answers(proxy: &Proxy, kind: &str, flags: &[&str]) {
-    let options = [
-        "--answer",
-        r#"{"answer":"blue"}"#,
-        "--call",
-        "ask",
-        r#"{"question":"Which?"}"#,
-        "--call",
-        "progress",
-        r#"{"steps":3}"#,
-    ];
     for (name, client) in clients() {
         let modes: &[&str] = if name == "Python 1" || flags == ["--sse"] {
             &["legacy"]
@@ -205,7 +207,7 @@ async fn python_answers(proxy: &Proxy, kind: &str, flags: &[&str]) {
             }
             for flag in flags {
                 let path = if *flag == "--sse" { "/sse" } else { "/mcp" };
-                let all: Vec<&str> = ["--mode", mode].into_iter().chain(options).collect();
+                let all: Vec<&str> = ["--mode", mode].into_iter().chain(ASKING).collect();
                 let said = talk(&client, &all, &[flag, &proxy.url(path)]).await;
                 let case = format!("{name} {mode} {flag} to {kind}: {said}");
                 assert_eq!(said["calls"][0]["text"], "blue", "{case}");

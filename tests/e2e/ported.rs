@@ -6,24 +6,12 @@ use std::process::Command;
 use serde_json::Value;
 use shadowcat_tests::proxy::program;
 
-use crate::peers::{node, package, passes, pytest, python, source, talk, tested, vitest};
+use crate::peers::{ASKING, node, package, passes, pytest, python, source, talk, tested, vitest};
 
 const SECRET: &str = "hunter2-canary-value";
 const MODES: [&str; 3] = ["everything", "legacy", "2026-07-28"];
 /// Between two messages an archive has the time of day, which may be set while it passes, and a tape has a clock.
 const CLOCKS_US: u64 = 10_000;
-
-/// How the client is asked something back, and how far something is.
-const ASKING: [&str; 8] = [
-    "--answer",
-    r#"{"answer":"blue"}"#,
-    "--call",
-    "ask",
-    r#"{"question":"Which?"}"#,
-    "--call",
-    "progress",
-    r#"{"steps":3}"#,
-];
 
 /// What the real client said to a real server, on tape.
 async fn recorded(directory: &Path, options: &[&str], server: &str) -> PathBuf {

@@ -8,8 +8,8 @@ use shadowcat_tests::server::{Answers, HttpServer, HttpSettings, Speaks, SseServ
 use shadowcat_tests::wait::{SOON, within};
 
 use crate::bridged::code;
-use crate::harness::{child, tape_with};
-use crate::modern::{body, envelope};
+use crate::harness::{Table, child, tape_with};
+use crate::modern::envelope;
 
 /// One rule for each tool of the table.
 const RULES: &str = r#"
@@ -59,22 +59,7 @@ fn expect(tool: &str, answer: &str) {
 const TOOLS: [&str; 12] =
     ["refuse", "hide", "broken", "mock", "fail", "swap", "was", "secret", "more", "slow", "lax", "plain"];
 
-async fn legacy(mut client: Client) {
-    client.handshake("2025-11-25").await;
-    for (id, tool) in TOOLS.iter().enumerate() {
-        let answer = client.request(&call(&format!("\"{id}\""), tool, ARGUMENTS, "")).await;
-        assert_eq!(member(&answer, "id"), Some(format!("\"{id}\"")));
-        expect(tool, &answer);
-    }
-}
-
-async fn modern(proxy: &Proxy) {
-    for tool in TOOLS {
-        let members = format!(r#""name":"{tool}","arguments":{ARGUMENTS},"#);
-        let asked = envelope("tools/call", Some(tool), &body("1", "tools/call", &members));
-        expect(tool, &asked.send(proxy.address).await.message().await);
-    }
-}
+const TABLE: Table = Table { tools: &TOOLS, arguments: ARGUMENTS, expect };
 
 async fn ruled(reverse: Reverse) -> Proxy {
     reverse.config(RULES).start().await
@@ -97,21 +82,16 @@ fn forward(directory: &tempfile::TempDir, rules: &str) -> Command {
 #[tokio::test]
 async fn rules_hold_on_stdio() {
     let directory = tempfile::tempdir().unwrap();
-    legacy(Client::stdio(forward(&directory, RULES))).await;
+    TABLE.legacy(Client::stdio(forward(&directory, RULES))).await;
 }
 
 #[tokio::test]
 async fn rules_hold_on_http_with_whole_answers_and_with_streams() {
     for answers in [Answers::Fitting, Answers::Stream] {
         let (server, proxy) = http(answers, Speaks::Both).await;
-        legacy(Client::http(proxy.address)).await;
-        modern(&proxy).await;
-        let seen = server.upstream.seen();
-        assert!(
-            seen.iter().any(|seen| seen.header("mcp-name") == Some("is"))
-                && !seen.iter().any(|seen| seen.header("mcp-name") == Some("was")),
-            "what mirrors a message says what rules have made of it"
-        );
+        TABLE.legacy(Client::http(proxy.address)).await;
+        TABLE.modern(&proxy).await;
+        Table::mirrored(&server);
     }
 }
 
@@ -119,22 +99,22 @@ async fn rules_hold_on_http_with_whole_answers_and_with_streams() {
 async fn rules_hold_on_http_sse_and_before_a_child() {
     let server = SseServer::start().await;
     let proxy = ruled(before_url(&server.url())).await;
-    legacy(Client::sse(proxy.address).await).await;
+    TABLE.legacy(Client::sse(proxy.address).await).await;
     let proxy = ruled(before_command(&[child()])).await;
-    legacy(Client::sse(proxy.address).await).await;
-    legacy(Client::http(proxy.address)).await;
-    modern(&proxy).await;
+    TABLE.legacy(Client::sse(proxy.address).await).await;
+    TABLE.legacy(Client::http(proxy.address)).await;
+    TABLE.modern(&proxy).await;
 }
 
 #[tokio::test]
 async fn rules_hold_across_a_bridge() {
     let (_legacy, proxy) = http(Answers::Fitting, Speaks::Legacy).await;
-    modern(&proxy).await;
+    TABLE.modern(&proxy).await;
     let proxy = ruled(before_command(&[&child(), "--speaks", "legacy"])).await;
-    modern(&proxy).await;
+    TABLE.modern(&proxy).await;
     let (_modern, proxy) = http(Answers::Fitting, Speaks::Modern).await;
-    legacy(Client::http(proxy.address)).await;
-    legacy(Client::sse(proxy.address).await).await;
+    TABLE.legacy(Client::http(proxy.address)).await;
+    TABLE.legacy(Client::sse(proxy.address).await).await;
 }
 
 /// What a server says in the middle of a call, and what its client answers.
@@ -311,7 +291,7 @@ async fn a_file_that_cannot_be_used_keeps_the_proxy_from_starting() {
 #[tokio::test]
 async fn the_tape_has_both_what_clients_said_and_what_rules_made_of_it() {
     let proxy = ruled(before_command(&[child()]).config("record: {}\n")).await;
-    legacy(Client::http(proxy.address)).await;
+    TABLE.legacy(Client::http(proxy.address)).await;
     let tape = tape_with(&proxy, "plain").await;
     let line = |parts: &[&str]| tape.has(parts);
     line(&[r#""hop":"edge""#, r#""direction":"to_server""#, r#""name":"was""#]);

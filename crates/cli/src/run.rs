@@ -40,6 +40,12 @@ impl Workers {
     }
 }
 
+/// Waits on this thread, for commands that ask something and are done.
+pub(crate) fn wait_for<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|cause| Failure::caused("cannot start", cause))?.block_on(work)
+}
+
 /// What is to run.
 pub(crate) struct Run {
     pub(crate) plan: Plan,

@@ -12,6 +12,7 @@ use crate::admin_client::{Admin, AdminArgs};
 use crate::failure::Failure;
 use crate::output;
 use crate::process::Process;
+use crate::run;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -39,11 +40,7 @@ enum Action {
 
 impl Args {
     pub(crate) fn run(&self, process: &Process) -> Result<(), Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|cause| Failure::caused("cannot start", cause))?;
-        runtime.block_on(async {
+        run::wait_for(async {
             let admin = Admin::find(&self.proxy, process)?;
             match &self.action {
                 Action::List(args) => args.run(&admin).await,

@@ -12,6 +12,7 @@ use crate::data_args::DataArgs;
 use crate::failure::Failure;
 use crate::output::{self, Listing};
 use crate::process::Process;
+use crate::run;
 
 /// Records read at one time.
 const PAGE: usize = 200;
@@ -45,11 +46,7 @@ enum Action {
 impl Args {
     pub(crate) fn run(&self, process: &Process) -> Result<(), Failure> {
         let path = self.data.sessions(process)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|cause| Failure::caused("cannot start", cause))?;
-        let text = runtime.block_on(act(&self.action, &path))?;
+        let text = run::wait_for(act(&self.action, &path))?;
         output::print(&text)
     }
 }

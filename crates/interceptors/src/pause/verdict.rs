@@ -24,19 +24,6 @@ pub enum Wanted {
     Block,
 }
 
-impl Wanted {
-    /// The word for it.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Resume => "resume",
-            Self::Edit(_) => "edit",
-            Self::Answer(_) => "answer",
-            Self::Drop => "drop",
-            Self::Block => "block",
-        }
-    }
-}
-
 /// What somebody has decided.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
