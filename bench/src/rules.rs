@@ -11,6 +11,7 @@ use shadowcat_rules::{Facts, Kind, Rules, Scene, World};
 
 use crate::error::BenchError;
 use crate::suite::Bench;
+use crate::suite::report::verdict;
 use crate::suite::ruled::{self, Part, Scale};
 
 const US_BAR: f64 = 50.0;
@@ -94,7 +95,7 @@ fn table(settings: &Settings) -> Result<(), BenchError> {
         let rules = compile(form, settings.rules)?;
         let us =
             judged(&rules, &message, settings.messages).as_secs_f64() * 1e6 / f64::from(settings.messages);
-        println!("| {name} | {us:.2} | {US_BAR:.0} {} |", if us < US_BAR { "met" } else { "missed" });
+        println!("| {name} | {us:.2} | {US_BAR:.0} {} |", verdict(us < US_BAR));
     }
     Ok(())
 }

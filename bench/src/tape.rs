@@ -15,6 +15,7 @@ use shadowcat_tape::{
 };
 
 use crate::error::BenchError;
+use crate::suite::report::verdict;
 
 /// What the tables are held against.
 const WRITER_BAR: f64 = 100_000.0;
@@ -104,8 +105,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), BenchError> {
 }
 
 fn row(what: &str, figure: f64, unit: &str, bar: f64, holds: bool) {
-    let verdict = if holds { "holds" } else { "missed" };
-    println!("| {what} | {figure:.1} {unit} | {bar:.0} | {verdict} |");
+    println!("| {what} | {figure:.1} {unit} | {bar:.0} | {} |", verdict(holds));
 }
 
 /// Calls through a recorder, from the first to the last byte on the disk.

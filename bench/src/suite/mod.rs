@@ -2,7 +2,7 @@
 
 mod calls;
 mod idle;
-mod report;
+pub(crate) mod report;
 mod rig;
 pub(crate) mod ruled;
 
@@ -18,7 +18,7 @@ use rig::System;
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Settings {
-    /// Fewer connections, requests and repetitions: some four minutes, good for a look only.
+    /// Fewer connections, requests and repetitions: some three minutes, good for a look only.
     #[arg(long)]
     quick: bool,
     /// Shadowcat's binary.

@@ -195,7 +195,12 @@ fn bars(rows: &str) -> String {
 }
 
 fn bar_row(name: &str, measured: &str, bar: &str, holds: bool) -> String {
-    format!("| {name} | {measured} | {bar} | {} |\n", if holds { "holds" } else { "MISSED" })
+    format!("| {name} | {measured} | {bar} | {} |\n", verdict(holds))
+}
+
+/// Whether a bar is met, as all tables say it.
+pub(crate) fn verdict(holds: bool) -> &'static str {
+    if holds { "holds" } else { "MISSED" }
 }
 
 /// The memory table and its bars.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::middle;
+use super::report::verdict;
 use super::rig::{Bench, Rig};
 use crate::error::BenchError;
 use crate::load::calls::Report;
@@ -181,7 +182,7 @@ async fn beside_a_slow_stream(bench: &Bench, configs: &Configs, scale: Scale) ->
         let (alone, beside) = (values(&alone), values(&beside));
         let ratio = middle(beside.iter().zip(&alone).map(|(one, other)| one / other).collect());
         let ratio = ratio.unwrap_or_default();
-        let bar = bar.map_or_else(String::new, |bar| verdict(ratio, bar));
+        let bar = bar.map_or_else(String::new, |bar| percent(ratio, bar));
         let [alone, beside] = [alone, beside].map(|values| middle(values).unwrap_or_default());
         let line = format!("| {name} | {alone:.0} | {beside:.0} | {ratio:.2} | {bar} |\n");
         text.push_str(&line);
@@ -238,11 +239,11 @@ fn plain_row(value: f64) -> String {
 }
 
 fn row(title: &str, value: f64, ratio: f64, bar: f64) -> String {
-    format!("| {title} | {value:.1} | {:+.1} % | {} |\n", (ratio - 1.0) * 100.0, verdict(ratio, bar))
+    format!("| {title} | {value:.1} | {:+.1} % | {} |\n", (ratio - 1.0) * 100.0, percent(ratio, bar))
 }
 
-fn verdict(ratio: f64, bar: f64) -> String {
-    format!("{:.0} % {}", bar * 100.0, if ratio <= 1.0 + bar { "met" } else { "missed" })
+fn percent(ratio: f64, bar: f64) -> String {
+    format!("{:.0} % {}", bar * 100.0, verdict(ratio <= 1.0 + bar))
 }
 
 #[cfg(test)]
