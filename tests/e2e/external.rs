@@ -42,6 +42,7 @@ fn verdict(seen: &Seen) -> Reply {
         (Some(r#""request""#), "was") => edited(r#""name":"was""#, r#""name":"is""#),
         (Some(r#""request""#), "other") => edited(r#""method":"tools/call""#, r#""method":"tools/list""#),
         (Some(r#""request""#), "status") => Reply::json(500, "{}"),
+        (Some(r#""request""#), "accepted") => Reply::json(202, r#"{"verdict":"continue"}"#),
         (Some(r#""request""#), "nonsense") => said("perhaps"),
         (Some(r#""answer""#), "more") => edited(r#""result":{"#, r#""result":{"more":true,"#),
         (Some(r#""answer""#), "swap") => {
@@ -53,8 +54,10 @@ fn verdict(seen: &Seen) -> Reply {
     }
 }
 
-const TOOLS: [&str; 11] =
-    ["block", "mock", "fail", "was", "other", "status", "nonsense", "more", "swap", "hide", "plain"];
+const TOOLS: [&str; 12] = [
+    "block", "mock", "fail", "was", "other", "status", "accepted", "nonsense", "more", "swap", "hide",
+    "plain",
+];
 
 /// What comes of a call of each tool.
 fn expect(tool: &str, answer: &str) {
@@ -65,7 +68,7 @@ fn expect(tool: &str, answer: &str) {
             let told = path(answer, &["error", "message"]);
             code(answer) == Some(DENIED) && told.as_deref() == Some("\"not this one\"")
         }
-        "other" | "status" | "nonsense" | "hide" => code(answer) == Some(DENIED),
+        "other" | "status" | "accepted" | "nonsense" | "hide" => code(answer) == Some(DENIED),
         "mock" => result(&["mocked"]).as_deref() == Some("1.0"),
         "fail" => code(answer) == Some(42),
         "was" => {

@@ -64,12 +64,12 @@ impl Post for Endpoint {
         }
         let response =
             self.client.send(request, &self.target, self.timeout).await.map_err(|error| unsent(&error))?;
-        if !response.status().is_success() {
-            let status = response.status();
-            return Err(Failure::new(Reason::Error, format!("it answered with HTTP status {status}")));
-        }
-        if response.status() == StatusCode::NO_CONTENT {
-            return Ok(Bytes::new());
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::NO_CONTENT => return Ok(Bytes::new()),
+            status => {
+                return Err(Failure::new(Reason::Error, format!("it answered with HTTP status {status}")));
+            }
         }
         let collected = Limited::new(response.into_body(), self.body_bytes_max).collect().await;
         collected.map(http_body_util::Collected::to_bytes).map_err(|error| {
