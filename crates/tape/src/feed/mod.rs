@@ -6,6 +6,7 @@
 
 mod seat;
 
+use std::cell::LazyCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use shadowcat_filter::Filter;
 
 use crate::clock::Moment;
 use crate::encode::Encoder;
+use crate::line;
 use crate::queue::{Bounds, Entry, Queue};
 use crate::recorder::{Captured, Recorder};
 use crate::redact::{Redactor, RedactorError, Secrets};
@@ -132,12 +134,25 @@ impl Shared {
     }
 
     fn give(&self, seats: &[Arc<Seat>], entry: &Entry) {
+        let captured = match entry {
+            Entry::Lost(lost) => return seats.iter().for_each(|seat| seat.lose(lost.count)),
+            Entry::Frame { captured, .. } => captured,
+        };
+        // Redaction is most of the work, and the same for all who see everything.
+        let frame = LazyCell::new(|| self.frame(captured));
         for seat in seats {
-            match entry {
-                Entry::Lost(lost) => seat.lose(lost.count),
-                Entry::Frame { seq, captured } => seat.offer(*seq, captured.clone(), &self.encoder),
+            match seat.choose(captured) {
+                None => seat.push(&frame),
+                Some(chosen) => chosen.iter().for_each(|captured| seat.push(&self.frame(captured))),
             }
         }
+    }
+
+    /// Without its number, which each seat gives it.
+    fn frame(&self, captured: &Captured) -> Vec<u8> {
+        let mut frame = Vec::new();
+        self.encoder.frame(0, captured, |line| line::unnumbered(line, &mut frame));
+        frame
     }
 }
 

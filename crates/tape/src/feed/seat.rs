@@ -1,13 +1,13 @@
 //! The place of one who watches: which exchanges are meant, and what waits to be read.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use shadowcat_filter::Filter;
 use tokio::sync::Notify;
 
-use crate::encode::Encoder;
 use crate::line;
 use crate::recorder::Captured;
 use crate::select::Select;
@@ -30,6 +30,8 @@ pub enum Shown {
 pub(super) struct Seat {
     /// Of the feed's thread; none if everything is meant.
     select: Mutex<Option<Select>>,
+    /// The number of what was shown last, as on a tape: those that are missing count.
+    seq: AtomicU64,
     waiting: Mutex<Waiting>,
     news: Notify,
 }
@@ -45,34 +47,39 @@ struct Waiting {
 
 impl Seat {
     pub(super) fn new(filter: Option<Filter>) -> Self {
-        Self { select: Mutex::new(Select::only(filter)), waiting: Mutex::default(), news: Notify::new() }
-    }
-
-    /// Takes the next message of the proxy.
-    pub(super) fn offer(&self, seq: u64, captured: Captured, encoder: &Encoder) {
-        let mut select = self.select.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(select) = &mut *select else {
-            self.push(seq, &captured, encoder);
-            return;
-        };
-        let mut chosen = Vec::new();
-        select.take(captured, &mut chosen);
-        for captured in &chosen {
-            self.push(seq, captured, encoder);
+        Self {
+            select: Mutex::new(Select::only(filter)),
+            seq: AtomicU64::new(0),
+            waiting: Mutex::default(),
+            news: Notify::new(),
         }
     }
 
-    fn push(&self, seq: u64, captured: &Captured, encoder: &Encoder) {
-        let mut object = Vec::new();
-        encoder.frame(seq, captured, |frame| line::unsealed(frame, &mut object));
-        self.waiting().push(object.into());
+    /// Looks at the next message of the proxy: what is to be shown now, or none if everything is.
+    pub(super) fn choose(&self, captured: &Captured) -> Option<Vec<Captured>> {
+        let mut select = self.select.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut chosen = Vec::new();
+        select.as_mut()?.take(captured.clone(), &mut chosen);
+        Some(chosen)
+    }
+
+    /// Shows a frame that has no number yet.
+    pub(super) fn push(&self, frame: &[u8]) {
+        let seq = self.count(1);
+        self.waiting().push(line::unsealed(seq, frame).into());
         self.news.notify_one();
     }
 
     /// Messages are missing that nobody has seen.
     pub(super) fn lose(&self, count: u64) {
+        self.count(count);
         self.waiting().lose(count);
         self.news.notify_one();
+    }
+
+    /// The number of the last of so many more.
+    fn count(&self, more: u64) -> u64 {
+        self.seq.fetch_add(more, Ordering::Relaxed) + more
     }
 
     pub(super) fn end(&self) {

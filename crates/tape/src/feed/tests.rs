@@ -1,6 +1,6 @@
 use super::*;
 use crate::record::Frame;
-use crate::recorder::testing::{CALL, capture};
+use crate::recorder::testing::{CALL, capture, origin};
 use seat::SEEN_MAX;
 
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -66,6 +66,26 @@ async fn only_what_fits_the_filter_is_shown() {
     feed.tell(r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#);
     feed.tell(CALL);
     assert_eq!(frame(&mut watching).await.method.as_deref(), Some("tools/call"));
+}
+
+#[tokio::test]
+async fn what_each_one_sees_is_numbered_from_one() {
+    let feed = Running::start();
+    let mut first = feed.0.watch(None).unwrap();
+    feed.tell(CALL);
+    assert_eq!(frame(&mut first).await.seq, 1);
+    let mut failed = feed.0.watch(Some("~e".parse().unwrap())).unwrap();
+    let mut second = feed.0.watch(None).unwrap();
+    let origin = origin();
+    for text in [CALL, r#"{"jsonrpc":"2.0","id":3,"error":{"code":1,"message":"no"}}"#] {
+        let captured = Captured { origin: Arc::clone(&origin), ..capture(text) };
+        Audience::new(None, Some(&feed.0)).unwrap().tell(|| captured);
+    }
+    for (watching, seqs) in [(&mut first, [2, 3]), (&mut failed, [1, 2]), (&mut second, [1, 2])] {
+        let seen = [frame(watching).await, frame(watching).await];
+        assert_eq!(seen.each_ref().map(|frame| frame.seq), seqs);
+        assert_eq!(seen.map(|frame| frame.method.is_some()), [true, false]);
+    }
 }
 
 #[tokio::test]

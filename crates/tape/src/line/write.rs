@@ -10,6 +10,9 @@ use super::{BODY, CLOSE, DIGITS, MAJOR, MINOR, OPEN};
 use crate::clock::push_rfc3339;
 use crate::record::{Action, ClientSide, End, Frame, Header, Kind, Lost, UpstreamSide};
 
+/// What a frame has in front of its other members, and a brace at its end.
+const NUMBER_BYTES_MAX: usize = 48;
+
 /// What a frame is written from, after redaction: words, because a frame may also come from a tape.
 pub(crate) struct FrameLine<'a> {
     pub(crate) seq: u64,
@@ -122,15 +125,28 @@ pub(crate) fn frame(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
     line(out, |out| members(frame, out));
 }
 
-/// Appends a frame as an object without checksum and line end.
-pub(crate) fn unsealed(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
-    out.push(b'{');
-    members(frame, out);
-    out.push(b'}');
+/// A frame as an object without checksum and line end, of its number and what [`unnumbered`] wrote.
+pub(crate) fn unsealed(seq: u64, unnumbered: &[u8]) -> Vec<u8> {
+    let mut object = Vec::with_capacity(unnumbered.len() + NUMBER_BYTES_MAX);
+    object.push(b'{');
+    number(seq, &mut object);
+    object.extend_from_slice(unnumbered);
+    object.push(b'}');
+    object
 }
 
 fn members(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
-    put(out, format_args!(r#""record":"frame","seq":{},"at_us":{},"time":""#, frame.seq, frame.at_us));
+    number(frame.seq, out);
+    unnumbered(frame, out);
+}
+
+fn number(seq: u64, out: &mut Vec<u8>) {
+    put(out, format_args!(r#""record":"frame","seq":{seq}"#));
+}
+
+/// Appends all members of a frame that stand behind its number.
+pub(crate) fn unnumbered(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
+    put(out, format_args!(r#","at_us":{},"time":""#, frame.at_us));
     push_rfc3339(frame.time, out);
     out.push(b'"');
     text(out, "hop", frame.hop);
