@@ -29,7 +29,7 @@ pub struct ReleasedEvent {
     pub id: String,
     /// What became of it: `resume`, `edit`, `answer`, `drop` or `block`.
     pub verdict: String,
-    /// Who said so: `api`, or why nobody did: `deadline`, `bound`, `shutdown`, `gone`, `grant`.
+    /// Who said so: `api`, or why nobody did: `deadline`, `bound`, `shutdown`, `gone`.
     pub by: String,
     /// Why, if they said.
     pub reason: Option<String>,
