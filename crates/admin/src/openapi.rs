@@ -1,19 +1,24 @@
 //! The description of the API (OpenAPI 3.1), made from the table of the routes and from the forms themselves.
 
+use std::sync::OnceLock;
+
+use bytes::Bytes;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 use shadowcat_transports::server::Reply;
 
 use crate::forms::{
-    Approval, Breakpoint, BreakpointList, Decided, Held, HeldList, LostEvent, NewBreakpoint, ReleasedEvent,
-    Rules, Sessions, Status, Verdict,
+    Breakpoint, BreakpointList, Decided, Held, HeldList, LostEvent, ReleasedEvent, Rules, Sessions, Status,
 };
 use crate::problem::{self, Written};
 use crate::routes::{Operation, ROUTES, Route};
 
 pub(crate) fn reply() -> Reply {
-    Reply::whole(200, "application/json", serde_json::to_vec(&document()).unwrap_or_default())
+    // Anybody may ask for it, token or not; it is the same for all.
+    static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
+    let text = DOCUMENT.get_or_init(|| serde_json::to_vec(&document()).unwrap_or_default().into());
+    Reply::whole(200, "application/json", text.clone())
 }
 
 fn document() -> Value {
@@ -58,8 +63,8 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
         if !parameters.is_empty() {
             members.insert("parameters".to_owned(), parameters.into());
         }
-        if let Some(schema) = body(route.operation, generator) {
-            let content = json!({ "application/json": { "schema": schema } });
+        if let Some(schema) = route.operation.body() {
+            let content = json!({ "application/json": { "schema": schema(generator) } });
             members.insert("requestBody".to_owned(), json!({ "required": true, "content": content }));
         }
         if route.operation.is_open() {
@@ -90,15 +95,6 @@ fn parameters(route: &Route) -> Vec<Value> {
         }));
     }
     parameters
-}
-
-fn body(operation: Operation, generator: &mut SchemaGenerator) -> Option<Value> {
-    match operation {
-        Operation::Decide => Some(schema::<Verdict>(generator)),
-        Operation::AddBreakpoint => Some(schema::<NewBreakpoint>(generator)),
-        Operation::Approve => Some(schema::<Approval>(generator)),
-        _ => None,
-    }
 }
 
 fn responses(operation: Operation, generator: &mut SchemaGenerator) -> Value {

@@ -1,7 +1,9 @@
 //! The routes, one table: what is answered and what is described both come from it.
 
 use http::Method;
+use schemars::{Schema, SchemaGenerator};
 
+use crate::forms::{Approval, NewBreakpoint, Verdict};
 use crate::problem::Problem;
 
 /// What stands in a path for the number of a thing.
@@ -40,6 +42,16 @@ impl Operation {
     /// Whether nobody is asked for a token: the description tells nothing about this proxy.
     pub(crate) fn is_open(self) -> bool {
         self == Self::Describe
+    }
+
+    /// The schema of its body; none if it has no body.
+    pub(crate) fn body(self) -> Option<fn(&mut SchemaGenerator) -> Schema> {
+        match self {
+            Self::Decide => Some(SchemaGenerator::subschema_for::<Verdict>),
+            Self::AddBreakpoint => Some(SchemaGenerator::subschema_for::<NewBreakpoint>),
+            Self::Approve => Some(SchemaGenerator::subschema_for::<Approval>),
+            _ => None,
+        }
     }
 }
 

@@ -75,7 +75,7 @@ impl AdminApi {
 
     /// The body, where one is asked for. A page in a browser cannot send this type without asking first.
     async fn body(&self, operation: Operation, request: &mut Incomer) -> Result<Bytes, Problem> {
-        if !matches!(operation, Operation::Decide | Operation::AddBreakpoint | Operation::Approve) {
+        if operation.body().is_none() {
             return Ok(Bytes::new());
         }
         if !is_json(&request.headers) {
