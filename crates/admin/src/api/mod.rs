@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
+use http::header::AUTHORIZATION;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shadowcat_filter::Filter;
@@ -78,7 +78,7 @@ impl AdminApi {
         if operation.body().is_none() {
             return Ok(Bytes::new());
         }
-        if !is_json(&request.headers) {
+        if !request.is_json() {
             let detail = "send the body as `Content-Type: application/json`";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", detail));
         }
@@ -144,11 +144,6 @@ impl Api for AdminApi {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);
         Problem::new(status, "turned_away", sentence).into_reply()
     }
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
 fn json(status: StatusCode, value: &impl Serialize) -> Reply {

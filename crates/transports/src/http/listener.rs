@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue};
+use http::header::{ACCEPT, ALLOW, HeaderValue};
 use http::{Method, Response};
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Refusal, RefusalKind};
@@ -59,7 +59,7 @@ impl HttpListener {
     }
 
     async fn post(&self, mut request: Incomer) -> Response<Body> {
-        if !is_json(&request) {
+        if !request.is_json() {
             return plain(415, "a message is sent as Content-Type: application/json\n");
         }
         if !accepts_both(&request) {
@@ -158,11 +158,6 @@ pub(super) fn error_text(error: &ErrorObject, asked: Option<&Request>) -> Bytes 
 fn header_is_modern(request: &Incomer) -> bool {
     let named = request.header(&names::PROTOCOL_VERSION).and_then(Revision::parse);
     named.is_some_and(Revision::is_modern)
-}
-
-fn is_json(request: &Incomer) -> bool {
-    let Some(value) = request.header(&CONTENT_TYPE) else { return false };
-    value.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
 /// What clients send, but for a few.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
 use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -69,6 +69,12 @@ impl Incomer {
             return None;
         }
         first.to_str().ok().map(str::trim)
+    }
+
+    /// Whether the body says of itself that it is JSON.
+    pub fn is_json(&self) -> bool {
+        let kind = self.header(&CONTENT_TYPE).and_then(|value| value.split(';').next());
+        kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
     }
 
     /// Reads the body up to `max` bytes within `deadline`. What its length announces as too large is not read at all.
