@@ -127,8 +127,8 @@ struct Counts {
 
 impl Traffic {
     fn of(messages: &Family<MessageLabels, Counter>, bytes: &Family<MessageLabels, Counter>) -> Self {
-        let counts = |direction, kind| {
-            let labels = MessageLabels { direction: word(direction), kind };
+        let counts = |direction: Direction, kind| {
+            let labels = MessageLabels { direction: direction.as_str(), kind };
             Counts {
                 messages: messages.get_or_create(&labels).clone(),
                 bytes: bytes.get_or_create(&labels).clone(),
@@ -182,12 +182,12 @@ impl Interceptor for Calls {
         let mut call = Call {
             metrics: self.metrics.clone(),
             labels: CallLabels {
-                direction: word(envelope.direction),
+                direction: envelope.direction.as_str(),
                 transport: envelope.origin.transport.as_str(),
                 method: label(request.method()),
                 outcome: "cancelled",
             },
-            back: opposite(envelope.direction),
+            back: envelope.direction.back(),
             exchange: envelope.origin.exchange,
             begun: Instant::now(),
         };
@@ -264,20 +264,6 @@ fn chain_of_causes(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> S
         deeper = next.source();
     }
     text
-}
-
-fn word(direction: Direction) -> &'static str {
-    match direction {
-        Direction::ToServer => "to_server",
-        Direction::ToClient => "to_client",
-    }
-}
-
-fn opposite(direction: Direction) -> Direction {
-    match direction {
-        Direction::ToServer => Direction::ToClient,
-        Direction::ToClient => Direction::ToServer,
-    }
 }
 
 fn label(method: &str) -> &'static str {

@@ -10,6 +10,14 @@ pub enum Direction {
 }
 
 impl Direction {
+    /// Its word on tapes, in metrics and in the admin API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ToServer => "to_server",
+            Self::ToClient => "to_client",
+        }
+    }
+
     /// The way of what comes back.
     #[must_use]
     pub fn back(self) -> Self {

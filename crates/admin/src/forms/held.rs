@@ -6,7 +6,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use shadowcat_interceptors::pause;
-use shadowcat_pipeline::Direction;
 use shadowcat_rules::written;
 
 /// The messages that wait, the oldest first.
@@ -101,17 +100,13 @@ impl Held {
     pub(crate) fn summary(held: &pause::Held) -> Self {
         let origin = &held.stopped.origin;
         let left = held.until.duration_since(SystemTime::now()).unwrap_or_default();
-        let direction = match held.stopped.direction {
-            Direction::ToServer => "to_server",
-            Direction::ToClient => "to_client",
-        };
         let cause = &held.stopped.cause;
         Self {
             id: held.id.to_string(),
             kind: held.kind().to_owned(),
             cause: Cause { kind: cause.kind().to_owned(), name: cause.name() },
             exchange: origin.exchange.get(),
-            direction: direction.to_owned(),
+            direction: held.stopped.direction.as_str().to_owned(),
             server: held.stopped.server.to_string(),
             session: origin.session.as_ref().map(|tag| tag.0.to_string()),
             principal: origin.principal.as_ref().map(|principal| principal.0.to_string()),

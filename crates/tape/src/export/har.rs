@@ -240,7 +240,7 @@ fn known(call: &Call) -> Value {
     let frame = &call.asked;
     let mut known = json!({
         "exchange": frame.exchange,
-        "direction": crate::line::direction(frame.direction),
+        "direction": frame.direction.as_str(),
         "client": {
             "transport": frame.client.transport,
             "revision": frame.client.revision,

@@ -150,7 +150,7 @@ pub(crate) fn unnumbered(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
     push_rfc3339(frame.time, out);
     out.push(b'"');
     text(out, "hop", frame.hop);
-    plain(out, "direction", direction(frame.direction));
+    plain(out, "direction", frame.direction.as_str());
     sides(frame, out);
     plain(out, "kind", frame.kind.as_str());
     if let Some(method) = frame.method {
@@ -229,13 +229,6 @@ fn action(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
     }
     if frame.unfolded {
         out.extend_from_slice(br#","unfolded":true"#);
-    }
-}
-
-pub(crate) fn direction(direction: Direction) -> &'static str {
-    match direction {
-        Direction::ToServer => "to_server",
-        Direction::ToClient => "to_client",
     }
 }
 
