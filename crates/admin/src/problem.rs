@@ -1,5 +1,7 @@
 //! What is told when something is wrong: `application/problem+json` (RFC 9457).
 
+use std::fmt;
+
 use http::StatusCode;
 use http::header::{ALLOW, HeaderValue, WWW_AUTHENTICATE};
 use schemars::JsonSchema;
@@ -56,6 +58,11 @@ impl Problem {
 
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", detail)
+    }
+
+    pub(crate) fn not_held(sentence: impl fmt::Display) -> Self {
+        let detail = format!("{sentence}; /v1/held lists what is");
+        Self::new(StatusCode::NOT_FOUND, "not_held", detail)
     }
 
     pub(crate) fn method(allowed: String) -> Self {
@@ -117,11 +124,11 @@ impl From<BreakpointError> for Problem {
 
 impl From<DecideError> for Problem {
     fn from(error: DecideError) -> Self {
-        let (status, reason) = match &error {
-            DecideError::Gone(_) => (StatusCode::NOT_FOUND, "not_held"),
-            DecideError::Bad(_) => (StatusCode::UNPROCESSABLE_ENTITY, "bad_message"),
-            DecideError::NoAnswer => (StatusCode::UNPROCESSABLE_ENTITY, "no_answer"),
+        let reason = match error {
+            DecideError::Gone(_) => return Self::not_held(error),
+            DecideError::Bad(_) => "bad_message",
+            DecideError::NoAnswer => "no_answer",
         };
-        Self::new(status, reason, error.to_string())
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, reason, error.to_string())
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{HeaderValue, LOCATION};
 use serde_json::value::RawValue;
-use shadowcat_interceptors::pause::{BreakpointId, Decision, HeldId, Terms, Wanted};
+use shadowcat_interceptors::pause::{BreakpointId, DecideError, Decision, HeldId, Terms, Wanted};
 use shadowcat_protocol::ErrorObject;
 use shadowcat_rules::Outcome;
 use shadowcat_rules::written::Span;
@@ -31,7 +31,7 @@ impl AdminApi {
 
     pub(super) fn show_held(&self, asked: &Asked<'_>) -> Result<Reply, Problem> {
         let id = asked.held_id()?;
-        let held = self.lot.get(id).ok_or_else(|| asked.not_held())?;
+        let held = self.lot.get(id).ok_or(DecideError::Gone(id))?;
         Ok(json(StatusCode::OK, &Held::whole(&held)))
     }
 
@@ -45,7 +45,7 @@ impl AdminApi {
     pub(super) fn approve(&self, asked: &Asked<'_>) -> Result<Reply, Problem> {
         let id = asked.held_id()?;
         let Approval { approve, reason } = asked.form()?;
-        let held = self.lot.get(id).ok_or_else(|| asked.not_held())?;
+        let held = self.lot.get(id).ok_or(DecideError::Gone(id))?;
         if !held.is_approval() {
             let detail = format!("{id} waits for a verdict, not for an approval; POST /v1/held/{id}/verdict");
             return Err(Problem::new(StatusCode::CONFLICT, "no_approval", detail));
@@ -101,13 +101,10 @@ impl AdminApi {
 
 impl Asked<'_> {
     fn held_id(&self) -> Result<HeldId, Problem> {
-        self.id.and_then(HeldId::parse).ok_or_else(|| self.not_held())
-    }
-
-    fn not_held(&self) -> Problem {
         let id = self.id.unwrap_or_default();
-        let detail = format!("{id} is not held: it was let go before, or never was; /v1/held lists what is");
-        Problem::new(StatusCode::NOT_FOUND, "not_held", detail)
+        HeldId::parse(id).ok_or_else(|| {
+            Problem::not_held(format!("{id:?} is not the number of a message that is held, such as h-1"))
+        })
     }
 }
 
