@@ -16,10 +16,13 @@ pub(crate) enum Compose {
 impl Model {
     /// Takes what a source tells of what waits.
     pub(super) fn take_lot(&mut self, event: Event) {
+        let selected = self.lot.id_at(self.lot_at.at);
         match event {
             Event::Held(held) => {
-                self.note = Some(format!("{} waits: {} ({})", held.id, held.method, held.cause));
-                self.lot.add(*held);
+                let told = format!("{} waits: {} ({})", held.id, held.method, held.cause);
+                if self.lot.add(*held) {
+                    self.note = Some(told);
+                }
             }
             Event::Released { id, told } => {
                 // Told once of what was decided here.
@@ -31,7 +34,9 @@ impl Model {
             Event::Breakpoints(breakpoints) => self.lot.set_breakpoints(breakpoints),
             Event::Frame { .. } | Event::Gap(_) | Event::Standing(_) => {}
         }
-        self.lot_at.set(self.lot_at.at, self.lot.len(), self.list_height());
+        // A key is meant for what was selected, wherever it is by now.
+        let at = selected.and_then(|id| self.lot.place_of(&id)).unwrap_or(self.lot_at.at);
+        self.lot_at.set(at, self.lot.len(), self.list_height());
     }
 
     /// What waits of the exchange that this message opened.

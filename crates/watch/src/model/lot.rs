@@ -12,6 +12,15 @@ pub(crate) enum Waiting<'a> {
     Breakpoint(&'a Breakpoint),
 }
 
+impl Waiting<'_> {
+    fn id(&self) -> &str {
+        match self {
+            Self::Held(held) => &held.id,
+            Self::Breakpoint(breakpoint) => &breakpoint.id,
+        }
+    }
+}
+
 /// All that waits, the oldest first, and then the breakpoints.
 #[derive(Debug, Default)]
 pub(crate) struct Lot {
@@ -34,14 +43,27 @@ impl Lot {
         self.held.get(place).map(Waiting::Held).or_else(breakpoint)
     }
 
+    /// The number of what is there.
+    pub(crate) fn id_at(&self, place: usize) -> Option<String> {
+        self.get(place).map(|waiting| waiting.id().to_owned())
+    }
+
+    /// Where what has this number is by now.
+    pub(crate) fn place_of(&self, id: &str) -> Option<usize> {
+        (0..self.len()).find(|place| self.get(*place).is_some_and(|waiting| waiting.id() == id))
+    }
+
     pub(crate) fn find(&self, id: &str) -> Option<&Held> {
         self.held.iter().find(|held| held.id == id)
     }
 
-    pub(crate) fn add(&mut self, held: Held) {
-        if self.find(&held.id).is_none() && self.held.len() < HELD_MAX {
+    /// Whether it was not there yet.
+    pub(crate) fn add(&mut self, held: Held) -> bool {
+        let is_new = self.find(&held.id).is_none() && self.held.len() < HELD_MAX;
+        if is_new {
             self.held.push(held);
         }
+        is_new
     }
 
     /// Whether it was there.

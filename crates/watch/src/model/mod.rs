@@ -268,13 +268,7 @@ impl Model {
             Command::Back => self.back(),
             Command::Go(step) => self.go(step),
             Command::Open => return self.open(),
-            Command::NextList => {
-                self.list = match self.list {
-                    List::Messages => List::Sessions,
-                    List::Sessions if self.can_act => List::Held,
-                    List::Sessions | List::Held => List::Messages,
-                };
-            }
+            Command::NextList => self.next_list(),
             Command::Pause => self.follow(!self.follows),
             Command::Filter => self.prompt = Some(Prompt::filter(self.filter.as_ref())),
             Command::Wire => {
@@ -291,6 +285,16 @@ impl Model {
             _ => return self.act(command),
         }
         None
+    }
+
+    fn next_list(&mut self) {
+        self.list = match self.list {
+            List::Messages => List::Sessions,
+            List::Sessions if self.can_act => List::Held,
+            List::Sessions | List::Held => List::Messages,
+        };
+        // What waits the longest is what one comes for; nobody has seen what was selected since.
+        self.lot_at = Cursor::default();
     }
 
     fn back(&mut self) {

@@ -260,6 +260,55 @@ fn what_is_let_go_elsewhere_waits_no_more() {
     );
 }
 
+/// The list of what waits: `h-1` to `h-3` and a breakpoint, with the cursor there.
+fn with_lot(at: usize) -> Model {
+    let mut model = with_held();
+    model.take(Event::AllHeld(vec![held("h-1", 7), held("h-2", 8), held("h-3", 9)]));
+    run(&mut model, &[Command::NextList, Command::NextList]);
+    (0..at).for_each(|_| run(&mut model, &[Command::Go(Step::Down)]));
+    model
+}
+
+#[test]
+fn what_is_selected_among_what_waits_stays_so_whatever_comes_and_goes() {
+    let released = |id: &str| Event::Released { id: id.to_owned(), told: "block by deadline".to_owned() };
+    let resume = |id: &str| Some(Effect::Decide { id: id.to_owned(), verdict: Verdict::Resume });
+    let mut model = with_lot(1);
+    model.take(released("h-1"));
+    assert_eq!(model.run(Command::Resume), resume("h-2"), "one above it is let go");
+    model.take(Event::AllHeld(vec![held("h-0", 6), held("h-1", 7), held("h-2", 8)]));
+    assert_eq!(model.run(Command::Resume), resume("h-2"), "all are told anew");
+    model.take(released("h-2"));
+    assert_eq!(model.lot_at.at, 2, "where it was, when it is gone itself");
+
+    let mut model = with_lot(3);
+    let remove = Some(Effect::RemoveBreakpoint { id: "b-1".to_owned() });
+    model.take(Event::Held(Box::new(held("h-4", 10))));
+    assert_eq!(model.run(Command::Drop), remove, "one comes above the breakpoint");
+    let breakpoint = |id: &str| Breakpoint { id: id.to_owned(), filter: "~e".to_owned() };
+    model.take(Event::Breakpoints(vec![breakpoint("b-0"), breakpoint("b-1")]));
+    assert_eq!(model.run(Command::Drop), remove, "and another breakpoint");
+}
+
+#[test]
+fn who_comes_to_the_list_of_what_waits_is_at_the_oldest() {
+    let mut model = with_held();
+    model.take(Event::Released { id: "h-1".to_owned(), told: "block by deadline".to_owned() });
+    model.take(Event::Held(Box::new(held("h-2", 8))));
+    run(&mut model, &[Command::NextList, Command::NextList]);
+    assert_eq!(model.held().map(|held| held.id.as_str()), Some("h-2"), "and not at the breakpoint");
+}
+
+#[test]
+fn that_a_message_waits_is_said_once() {
+    let mut model = with_held();
+    run(&mut model, &[Command::NextList]);
+    model.take(Event::Held(Box::new(held("h-1", 7))));
+    assert_eq!(model.note, None);
+    model.take(Event::Held(Box::new(held("h-2", 8))));
+    assert_eq!(model.note.as_deref(), Some("h-2 waits: tools/call (breakpoint b-1)"));
+}
+
 #[test]
 fn on_a_tape_nothing_waits() {
     let mut model = with_calls(1);
