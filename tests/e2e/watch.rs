@@ -128,6 +128,24 @@ async fn i1_at_a_running_proxy_what_is_held_is_edited_answered_and_refused() {
 }
 
 #[tokio::test]
+async fn i1_a_long_filter_that_is_pasted_is_there_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_proxy, _client) = recording(directory.path()).await;
+    let terminal = watch(80, 24, &directory.path().display().to_string());
+    terminal.shows(&["live"]).await;
+    terminal.press(&["/"]);
+    terminal.shows(&["Enter take it"]).await;
+    // A key at each of ten looks a second would be there after longer than any screen is waited for.
+    let names = vec!["~t echo"; 250].join(" | ");
+    terminal.write(&format!("{names} | ~t the_last_one"));
+    terminal.shows(&["~t the_last_one"]).await;
+    terminal.press(&["C-u"]);
+    terminal.write("~m ping");
+    terminal.press(&["Enter"]);
+    terminal.shows(&["filter: ~m ping", "0 of "]).await;
+}
+
+#[tokio::test]
 async fn i1_a_view_whose_terminal_is_gone_ends() {
     let directory = tempfile::tempdir().unwrap();
     let (_proxy, _client) = recording(directory.path()).await;

@@ -1,6 +1,7 @@
 //! The terminal: taken, drawn on, read from, and given back as it was, whatever happens.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event as Input, KeyEvent, KeyEventKind};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use shadowcat_filter::Filter;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -20,7 +22,7 @@ use crate::view::{self, Paint};
 
 /// How long a key is waited for before the source is asked again.
 const TURN: Duration = Duration::from_millis(100);
-/// Events of the source that are taken before the screen is drawn again.
+/// Events of the source, and of keys, that are taken before the screen is drawn again.
 const TAKEN_MAX: usize = 4_096;
 
 /// How the view is shown.
@@ -95,50 +97,76 @@ fn turns(
     paint: Paint,
     told_to_end: &AtomicBool,
 ) -> io::Result<()> {
-    let mut is_changed = true;
+    // The first screen is drawn in any case.
+    let mut typed = 1;
     while !told_to_end.load(Ordering::Relaxed) {
-        let mut taken = 0;
-        for event in running.events().take(TAKEN_MAX) {
-            model.take(event);
-            taken += 1;
-        }
-        if is_changed || taken > 0 {
+        let taken = running.events().take(TAKEN_MAX).map(|event| model.take(event)).count();
+        let is_changed = taken + typed > 0;
+        if is_changed {
             let size = terminal.size()?;
             model.resize(size.width.into(), size.height.into());
             terminal.draw(|frame| view::draw(frame, model, paint))?;
         }
-        is_changed = false;
         // While much is coming, what is typed is looked at without a wait.
-        let wait = if taken > 0 { Duration::ZERO } else { TURN };
-        await_input(wait)?;
-        if event::poll(Duration::ZERO)? {
-            is_changed = true;
-            match event::read()? {
-                Input::Key(key) if key.kind != KeyEventKind::Release => {
-                    match (press(model, key), desk.as_mut()) {
-                        (Some(Effect::Quit), _) => return Ok(()),
-                        (Some(effect), Some(desk)) => desk.carry_out(effect, model, terminal)?,
-                        _ => {}
-                    }
-                }
-                _ => {}
-            }
+        let is_waiting = await_input(if is_changed { Duration::ZERO } else { TURN })?;
+        typed = match take_typed(terminal, model, desk)? {
+            ControlFlow::Continue(typed) => typed,
+            ControlFlow::Break(()) => break,
+        };
+        if is_waiting && typed == 0 {
+            tell_again()?;
         }
     }
     Ok(())
 }
 
-/// Waits until something is typed or the size changes. In front of a terminal that is gone crossterm would read for ever.
-fn await_input(wait: Duration) -> io::Result<()> {
+/// Takes what is typed, pasted lines at once, and says how much it was; up to a key that does something to the proxy, so that
+/// the person sees what came of it.
+fn take_typed(
+    terminal: &mut DefaultTerminal,
+    model: &mut Model,
+    desk: &mut Option<Desk<'_>>,
+) -> io::Result<ControlFlow<(), usize>> {
+    let mut typed = 0;
+    while typed < TAKEN_MAX && event::poll(Duration::ZERO)? {
+        typed += 1;
+        let effect = match event::read()? {
+            Input::Key(key) if key.kind != KeyEventKind::Release => press(model, key),
+            _ => None,
+        };
+        match (effect, desk.as_mut()) {
+            (Some(Effect::Quit), _) => return Ok(ControlFlow::Break(())),
+            (Some(effect), Some(desk)) => {
+                desk.carry_out(effect, model, terminal)?;
+                break;
+            }
+            _ => {}
+        }
+    }
+    Ok(ControlFlow::Continue(typed))
+}
+
+/// Waits until something is typed or the size changes; whether something is typed. In front of a terminal that is gone
+/// crossterm would read for ever.
+fn await_input(wait: Duration) -> io::Result<bool> {
     let stdin = io::stdin();
     let mut ends = [PollFd::new(&stdin, PollFlags::IN)];
     let wait = Timespec::try_from(wait).map_err(io::Error::other)?;
-    match poll(&mut ends, Some(&wait)) {
-        Ok(_) | Err(Errno::INTR) => {}
+    let ready = match poll(&mut ends, Some(&wait)) {
+        Ok(ready) => ready,
+        Err(Errno::INTR) => 0,
         Err(cause) => return Err(cause.into()),
-    }
+    };
     let is_gone = ends.iter().any(|end| end.revents().intersects(PollFlags::HUP | PollFlags::ERR));
-    if is_gone { Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is gone")) } else { Ok(()) }
+    if is_gone { Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is gone")) } else { Ok(ready > 0) }
+}
+
+/// Of a long text crossterm reads 1,024 bytes, and is told of the rest with the next key only: it is told of changes. That
+/// the terminal is set to what it is set to is one.
+fn tell_again() -> io::Result<()> {
+    let stdin = io::stdin();
+    tcsetattr(&stdin, OptionalActions::Now, &tcgetattr(&stdin)?)?;
+    Ok(())
 }
 
 fn press(model: &mut Model, key: KeyEvent) -> Option<Effect> {
