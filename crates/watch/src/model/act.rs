@@ -1,17 +1,8 @@
 //! What a person does to a running proxy: breakpoints, and what becomes of what waits.
 
-use super::{Command, Effect, Model, Open, Place, Prompt, Waiting};
+use super::{Command, Compose, Effect, Model, Open, Place, Prompt, Waiting};
 use crate::event::{Breakpoint, Event, Held};
 use crate::hands::{HeldText, Verdict};
-
-/// What a person writes about a message that waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Compose {
-    /// The message as it is to go on.
-    Edit,
-    /// The answer to it.
-    Answer,
-}
 
 impl Model {
     /// Takes what a source tells of what waits.

@@ -2,6 +2,7 @@
 //! no clock.
 
 mod act;
+mod command;
 mod cursor;
 mod input;
 mod lot;
@@ -17,9 +18,8 @@ use std::collections::VecDeque;
 use shadowcat_filter::Filter;
 
 use crate::event::{Event, Standing};
-use crate::hands::Verdict;
 
-pub(crate) use act::Compose;
+pub(crate) use command::{Command, Compose, Effect};
 pub(crate) use cursor::{Cursor, Step};
 pub(crate) use input::{Edit, Line};
 pub(crate) use lot::{Lot, Waiting};
@@ -32,41 +32,6 @@ pub(crate) use sessions::{Session, Sessions};
 const AROUND_LIST: usize = 4;
 /// Lines around all else: the head, the foot and the keys.
 const AROUND_PANES: usize = 3;
-
-/// What a person wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Command {
-    Quit,
-    /// Shows all keys.
-    Help,
-    /// Closes what is open.
-    Back,
-    Go(Step),
-    Open,
-    /// From one list to the next.
-    NextList,
-    /// Stops following what comes, or goes on.
-    Pause,
-    Filter,
-    /// Shows what passed on the server's side too, or not.
-    Wire,
-    /// Opens the next message, or the one before.
-    NextMessage,
-    PreviousMessage,
-    OtherPane,
-    /// Holds what fits a filter.
-    Breakpoint,
-    /// Lets the held message go as it is.
-    Resume,
-    /// Lets it go as it is edited.
-    Edit,
-    /// Answers it.
-    Answer,
-    /// Lets it vanish; a breakpoint, too.
-    Drop,
-    /// Refuses it.
-    Block,
-}
 
 /// Which list is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,32 +50,6 @@ pub(crate) enum Place {
     Held,
     Message,
     Help,
-}
-
-/// What the loop around the model has to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Effect {
-    Quit,
-    /// Lets a held message go.
-    Decide {
-        id: String,
-        verdict: Verdict,
-    },
-    /// Lets a person write what is to become of it.
-    Compose {
-        id: String,
-        what: Compose,
-    },
-    /// Opens it.
-    Show {
-        id: String,
-    },
-    AddBreakpoint {
-        filter: String,
-    },
-    RemoveBreakpoint {
-        id: String,
-    },
 }
 
 /// All that is shown.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::event::Breakpoint;
-use crate::hands::HeldText;
+use crate::hands::{HeldText, Verdict};
 use crate::testing::{answer, held, notification, request};
 use shadowcat_tape::Frame;
 
