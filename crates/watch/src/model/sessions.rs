@@ -25,7 +25,6 @@ pub(crate) struct Session {
     pub(crate) failures: u64,
     /// Requests without their answers, in either direction.
     pub(crate) open: u64,
-    pub(crate) begun: OffsetDateTime,
     pub(crate) latest: OffsetDateTime,
 }
 
@@ -87,7 +86,6 @@ fn begun(frame: &Frame) -> Session {
         messages: 0,
         failures: 0,
         open: 0,
-        begun: frame.time,
         latest: frame.time,
     }
 }

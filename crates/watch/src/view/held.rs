@@ -8,7 +8,7 @@ use shadowcat_pipeline::Direction;
 use shadowcat_tape::render;
 
 use super::messages::selected;
-use super::{Paint, cut, fitted};
+use super::{Paint, cut, draw_lines, fitted};
 use crate::event::Held;
 use crate::model::{Model, Waiting, clock};
 
@@ -38,9 +38,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, paint: Pain
     if model.lot.len() == 0 {
         lines.push(Line::styled("nothing waits; `b` holds what fits a filter", paint.aside()));
     }
-    for (row, line) in (0..area.height).zip(lines) {
-        frame.render_widget(line, Rect { y: area.y + row, height: 1, ..area });
-    }
+    draw_lines(frame, area, lines);
 }
 
 fn row(held: &Held) -> [String; 7] {

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use shadowcat_filter::OPERATORS;
 
-use super::{Paint, cut};
+use super::{Paint, cut, draw_lines};
 use crate::keys::{BINDINGS, HELP_BELOW};
 use crate::model::Model;
 
@@ -24,7 +24,5 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, paint: Pain
         Line::from(vec![example, Span::raw(cut(operator.meaning, room))])
     });
     let lines = keys.chain(below).chain(operators).skip(model.help.unwrap_or(0));
-    for (row, line) in (0..area.height).zip(lines) {
-        frame.render_widget(line, Rect { y: area.y + row, height: 1, ..area });
-    }
+    draw_lines(frame, area, lines);
 }

@@ -7,7 +7,7 @@ use ratatui::text::Line;
 use shadowcat_pipeline::Direction;
 use shadowcat_tape::{Action, Kind, Outcome, render};
 
-use super::{Paint, cut, fitted};
+use super::{Paint, cut, draw_lines, fitted};
 use crate::event::Held;
 use crate::model::{Entry, Message, Model};
 
@@ -175,9 +175,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, paint: Pain
         let why = if model.filter.is_some() { "no message fits the filter" } else { "no messages yet" };
         lines.push(Line::styled(why, paint.aside()));
     }
-    for (row, line) in (0..area.height).zip(lines) {
-        frame.render_widget(line, Rect { y: area.y + row, height: 1, ..area });
-    }
+    draw_lines(frame, area, lines);
 }
 
 /// A line of a list, as a bar over the whole width if it is selected.

@@ -63,6 +63,13 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     frame.render_widget(Line::from(Span::raw(line)).style(Paint::bar()), area);
 }
 
+/// Draws lines from the top, as many as there is room for.
+fn draw_lines<'a>(frame: &mut Frame<'_>, area: Rect, lines: impl IntoIterator<Item = Line<'a>>) {
+    for (row, line) in (0..area.height).zip(lines) {
+        frame.render_widget(line, Rect { y: area.y + row, height: 1, ..area });
+    }
+}
+
 /// At most so many cells, with a mark where something is missing.
 fn cut(text: &str, cells_max: usize) -> String {
     if text.width() <= cells_max {

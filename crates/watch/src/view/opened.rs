@@ -4,7 +4,7 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
-use super::{Paint, fitted};
+use super::{Paint, draw_lines, fitted};
 use crate::model::{Model, Pane, PaneSize};
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, paint: Paint) {
@@ -39,7 +39,5 @@ fn draw_pane(frame: &mut Frame<'_>, area: Rect, pane: &Pane, has_focus: bool, pa
     };
     let title = Line::styled(title, style);
     let lines = std::iter::once(title).chain(pane.window(height).map(Line::raw));
-    for (row, line) in (0..area.height).zip(lines) {
-        frame.render_widget(line, Rect { y: area.y + row, height: 1, ..area });
-    }
+    draw_lines(frame, area, lines);
 }

@@ -7,7 +7,7 @@ use ratatui::text::Line;
 use shadowcat_tape::render;
 
 use super::messages::selected;
-use super::{Paint, fitted};
+use super::{Paint, draw_lines, fitted};
 use crate::model::{Model, Session, clock};
 
 const TAG_WIDTH: usize = 8;
@@ -31,9 +31,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, paint: Pain
     if sessions.is_empty() {
         lines.push(Line::styled("no sessions yet", paint.aside()));
     }
-    for (row, line) in (0..area.height).zip(lines) {
-        frame.render_widget(line, Rect { y: area.y + row, height: 1, ..area });
-    }
+    draw_lines(frame, area, lines);
 }
 
 fn row(session: &Session) -> [String; 8] {
