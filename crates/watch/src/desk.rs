@@ -29,8 +29,14 @@ pub type Editor<'a> = dyn Fn(&str) -> Result<String, String> + 'a;
 pub(crate) struct Desk<'a> {
     hands: Box<dyn Hands>,
     editor: &'a Editor<'a>,
-    /// What was written last and not taken, for which message and to what end: it is not written twice.
-    draft: Option<(String, Compose, String)>,
+    draft: Option<Draft>,
+}
+
+/// What was written last and not taken: it is not written twice.
+struct Draft {
+    id: String,
+    what: Compose,
+    text: String,
 }
 
 impl<'a> Desk<'a> {
@@ -60,7 +66,10 @@ impl<'a> Desk<'a> {
                 model.take(Event::Breakpoints(all));
                 model.note = Some(format!("{id} is removed; what waits goes on waiting"));
             }),
-            Effect::Compose { id, what } => self.compose(&id, what, model, terminal)?,
+            Effect::Compose { id, what } => {
+                let editor = self.editor;
+                self.compose(&id, what, model, |text| aside(terminal, || editor(text)))?
+            }
         };
         if let Err(sentence) = done {
             model.note = Some(sentence);
@@ -86,31 +95,50 @@ impl<'a> Desk<'a> {
         id: &str,
         what: Compose,
         model: &mut Model,
-        terminal: &mut DefaultTerminal,
+        edit: impl FnOnce(&str) -> io::Result<Result<String, String>>,
     ) -> io::Result<Result<(), String>> {
-        let begin = match (what, self.hands.text(id)) {
-            (_, Err(sentence)) => return Ok(Err(sentence)),
-            (Compose::Edit, Ok(text)) => json::indented(&text.message) + "\n",
-            (Compose::Answer, Ok(_)) => ANSWER.to_owned(),
-        };
-        let draft = self.draft.take().filter(|(of, to, _)| of == id && *to == what);
-        let text = draft.map_or_else(|| begin.clone(), |(_, _, text)| text);
-        let written = match aside(terminal, || (self.editor)(&text))? {
-            Ok(written) => written,
+        let begin = match self.begin(id, what) {
+            Ok(begin) => begin,
             Err(sentence) => return Ok(Err(sentence)),
         };
-        if written == begin {
-            return Ok(Err(format!("nothing was changed: {id} still waits; `r` lets it go as it is")));
+        let written = edit(self.draft(id, what).unwrap_or(&begin))?;
+        Ok(written.and_then(|text| self.send(Draft { id: id.to_owned(), what, text }, &begin, model)))
+    }
+
+    /// What is there to write on.
+    fn begin(&self, id: &str, what: Compose) -> Result<String, String> {
+        let text = self.hands.text(id)?;
+        Ok(match what {
+            Compose::Edit => json::indented(&text.message) + "\n",
+            Compose::Answer => ANSWER.to_owned(),
+        })
+    }
+
+    fn draft(&self, id: &str, what: Compose) -> Option<&str> {
+        let draft = self.draft.as_ref().filter(|draft| draft.id == id && draft.what == what);
+        draft.map(|draft| draft.text.as_str())
+    }
+
+    /// Lets it go as it was written. What is not taken is kept, and until then what was kept before.
+    fn send(&mut self, written: Draft, begin: &str, model: &mut Model) -> Result<(), String> {
+        let Draft { id, what, text } = &written;
+        if text == begin {
+            return Err(format!("nothing was changed: {id} still waits; `r` lets it go as it is"));
         }
         let verdict = match what {
-            Compose::Edit => Verdict::Edit(written.clone()),
-            Compose::Answer => Verdict::Answer(written.clone()),
+            Compose::Edit => Verdict::Edit(text.clone()),
+            Compose::Answer => Verdict::Answer(text.clone()),
         };
-        let done = self.decide(id, &verdict, model);
-        Ok(done.map_err(|sentence| {
-            self.draft = Some((id.to_owned(), what, written));
-            format!("{sentence}; {id} still waits, and what you wrote is kept")
-        }))
+        match self.decide(id, &verdict, model) {
+            Ok(()) => {
+                self.draft.take_if(|draft| draft.id == *id);
+                Ok(())
+            }
+            Err(sentence) => {
+                self.draft = Some(written);
+                Err(format!("{sentence}; what you wrote is kept"))
+            }
+        }
     }
 }
 
@@ -124,4 +152,67 @@ fn aside<T>(terminal: &mut DefaultTerminal, work: impl FnOnce() -> T) -> io::Res
     enable_raw_mode()?;
     terminal.clear()?;
     Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Breakpoint;
+    use crate::hands::HeldText;
+
+    /// A proxy that does not take what is wrong.
+    struct Strict;
+
+    impl Hands for Strict {
+        fn text(&self, _: &str) -> Result<HeldText, String> {
+            Ok(HeldText { message: r#"{"id":1}"#.to_owned(), asked: None })
+        }
+
+        fn decide(&self, _: &str, verdict: &Verdict) -> Result<(), String> {
+            let (Verdict::Edit(text) | Verdict::Answer(text)) = verdict else { return Ok(()) };
+            if text.contains("wrong") { Err("this is wrong".to_owned()) } else { Ok(()) }
+        }
+
+        fn add_breakpoint(&self, _: &str) -> Result<Vec<Breakpoint>, String> {
+            Ok(Vec::new())
+        }
+
+        fn remove_breakpoint(&self, _: &str) -> Result<Vec<Breakpoint>, String> {
+            Ok(Vec::new())
+        }
+    }
+
+    /// What the editor is given, and what comes of what it makes of it.
+    fn compose(
+        desk: &mut Desk<'_>,
+        (id, what): (&str, Compose),
+        made: Result<&str, &str>,
+    ) -> (String, Result<(), String>) {
+        let mut model = Model::new("test".to_owned(), None);
+        let mut given = String::new();
+        let edit = |text: &str| {
+            given = text.to_owned();
+            Ok(made.map(str::to_owned).map_err(str::to_owned))
+        };
+        let done = desk.compose(id, what, &mut model, edit).unwrap();
+        (given, done)
+    }
+
+    #[test]
+    fn what_was_written_last_and_not_taken_is_there_again_until_it_is_taken() {
+        let editor = |_: &str| Err("there is no terminal here".to_owned());
+        let mut desk = Desk::new(Box::new(Strict), &editor);
+        let (first, answer) = (("h-1", Compose::Edit), ("h-1", Compose::Answer));
+        let begin = "{\n  \"id\": 1\n}\n";
+        let refused = Err("this is wrong; what you wrote is kept".to_owned());
+        assert_eq!(compose(&mut desk, first, Ok("wrong")), (begin.to_owned(), refused.clone()));
+        let failed = Err("the editor failed".to_owned());
+        let again = compose(&mut desk, first, Err("the editor failed"));
+        assert_eq!(again, ("wrong".to_owned(), failed), "an editor that fails loses nothing");
+        assert_eq!(compose(&mut desk, answer, Ok(ANSWER)).0, ANSWER, "it is no answer");
+        assert_eq!(compose(&mut desk, ("h-2", Compose::Edit), Ok("{}")), (begin.to_owned(), Ok(())));
+        assert_eq!(compose(&mut desk, first, Ok("still wrong")), ("wrong".to_owned(), refused));
+        assert_eq!(compose(&mut desk, first, Ok("{}")), ("still wrong".to_owned(), Ok(())));
+        assert_eq!(compose(&mut desk, first, Ok("{}")).0, begin);
+    }
 }
