@@ -258,6 +258,35 @@ async fn who_gives_up_editing_leaves_the_message_as_it_was() {
 }
 
 #[tokio::test]
+async fn what_is_edited_ends_with_its_message_and_not_with_a_proxy_that_cannot_be_asked() {
+    let (proxy, desk, mut client) = holding().await;
+    let directory = tempfile::tempdir().unwrap();
+    client.send(&call("1", "echo", r#"{"text":"hi"}"#, "")).await;
+    let id = held(&desk).await["id"].as_str().unwrap().to_owned();
+    let edit = "sed -i 's/\"hi\"/\"ho\"/' \"$2\"";
+    let data = proxy.data().display();
+    let resume = format!("{edit}; {} pause resume {id} --data {data}", program().display());
+    let own = editor(directory.path(), &[&resume]);
+    let (status, _, told) = paused(proxy.data(), &["edit", &id], &[("VISUAL", &own)], "\n").await;
+    assert!(status == Some(1) && told.contains("it was let go before"), "{told}");
+    client.response("1").await;
+
+    std::fs::remove_file(directory.path().join("turns")).unwrap();
+    client.send(&call("2", "echo", r#"{"text":"hi"}"#, "")).await;
+    let id = held(&desk).await["id"].as_str().unwrap().to_owned();
+    // Its call waits on without it.
+    drop(client);
+    let kill = format!("{edit}; kill -9 {}", proxy.process.pid());
+    let again = directory.path().join("again");
+    let own = editor(directory.path(), &[&kill, &format!("cp \"$2\" {}", again.display())]);
+    let (status, _, told) = paused(proxy.data(), &["edit", &id], &[("VISUAL", &own)], "\nq\n").await;
+    proxy.process.ended().await;
+    assert!(status == Some(1) && told.contains("no proxy answers at http://127.0.0.1:"), "{told}");
+    assert!(told.contains(&format!("{id} is not edited")), "{told}");
+    assert!(std::fs::read_to_string(again).unwrap().contains("\"ho\""), "it is there to be sent again");
+}
+
+#[tokio::test]
 async fn a_proxy_that_is_gone_is_told_as_such() {
     let data = tempfile::tempdir().unwrap();
     let (status, _, told) = paused(data.path(), &["list"], &[], "").await;

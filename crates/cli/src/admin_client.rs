@@ -127,7 +127,18 @@ impl Admin {
         Ok(Messages { body, decoder: Decoder::new(ANSWER_BYTES_MAX) })
     }
 
+    /// Whether the proxy says that what is held at this path is held no more. One that cannot be asked does not say so.
+    pub(crate) async fn has_let_go(&self, path: &str) -> bool {
+        let Ok(response) = self.send(Method::GET, path, None).await else { return false };
+        read::<Problem>(response).await.is_ok_and(|problem| problem.reason == "not_held")
+    }
+
     async fn ask(&self, method: Method, path: &str, body: Option<Bytes>) -> Result<Response<Body>, Failure> {
+        let response = self.send(method, path, body).await?;
+        if response.status().is_success() { Ok(response) } else { Err(self.refused(response).await) }
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Option<Bytes>) -> Result<Response<Body>, Failure> {
         let target = Target::parse(&format!("{}{path}", self.url))
             .map_err(|error| Failure::usage(format!("`{path}` cannot be asked for: {error}")))?;
         let mut request = Request::new(Full::new(body.unwrap_or_default()));
@@ -137,8 +148,7 @@ impl Admin {
         headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let answered = self.client.send(request, &target, ANSWER_MAX).await;
-        let response = answered.map_err(|error| self.unanswered(error))?;
-        if response.status().is_success() { Ok(response) } else { Err(self.refused(response).await) }
+        answered.map_err(|error| self.unanswered(error))
     }
 
     fn unanswered(&self, cause: ClientError) -> Failure {

@@ -34,7 +34,8 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) async fn run(&self, admin: &Admin, process: &Process) -> Result<(), Failure> {
-        let held: Held = admin.get(&path("held", &self.id, "")?).await?;
+        let place = path("held", &self.id, "")?;
+        let held: Held = admin.get(&place).await?;
         let message = held.message.ok_or_else(|| Failure::plain(format!("{} has no text", self.id)))?;
         let written = json::indented(message.get()) + "\n";
         let file = file(&self.id, &written)?;
@@ -47,13 +48,14 @@ impl Args {
             let fault = match checked(&text) {
                 Ok(message) => match self.send(admin, message).await {
                     Ok(decided) => return self.how.tell(&decided),
-                    Err(failure) if self.is_held(admin).await => failure.told(),
-                    Err(failure) => return Err(failure),
+                    Err(failure) if admin.has_let_go(&place).await => return Err(failure),
+                    Err(failure) => failure.told(),
                 },
                 Err(fault) => format!("shadowcat: {fault}\n"),
             };
             if !goes_on(&fault) {
-                return Err(Failure::plain(format!("{} is not edited and still held", self.id)));
+                let way_out = "`shadowcat pause list` shows what is still held";
+                return Err(Failure::plain(format!("{} is not edited; {way_out}", self.id)));
             }
         }
     }
@@ -62,14 +64,6 @@ impl Args {
         let reason = self.how.reason.clone();
         let said = Verdict { message: Some(message), reason, ..only(VerdictWord::Edit) };
         admin.post(&path("held", &self.id, "/verdict")?, &said).await
-    }
-
-    /// Whether there is still something to edit.
-    async fn is_held(&self, admin: &Admin) -> bool {
-        match path("held", &self.id, "") {
-            Ok(path) => admin.get::<Held>(&path).await.is_ok(),
-            Err(_) => false,
-        }
     }
 }
 
