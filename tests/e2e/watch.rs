@@ -128,6 +128,27 @@ async fn i1_at_a_running_proxy_what_is_held_is_edited_answered_and_refused() {
 }
 
 #[tokio::test]
+async fn i1_tapes_are_shown_where_no_proxy_runs_and_not_where_one_cannot_be_asked() {
+    let data = tempfile::tempdir().unwrap();
+    let (proxy, _client) = recording(&data.path().join("tapes")).await;
+    let arguments = format!("--data {}", data.path().display());
+    let notice = data.path().join("admin.json");
+    let put_up = |process: u32| {
+        let text = format!(r#"{{"url":"http://127.0.0.1:1","token":"0123456789abcdef","pid":{process}}}"#);
+        std::fs::write(&notice, text).unwrap();
+    };
+    watch(80, 24, &arguments).shows(&["-> initialize", "live"]).await;
+    drop(proxy);
+    // No process has this number.
+    put_up(i32::MAX.unsigned_abs());
+    watch(80, 24, &arguments).shows(&["-> initialize"]).await;
+    put_up(std::process::id());
+    watch(200, 24, &arguments).shows(&["no proxy answers at http://127.0.0.1:1", "code 1"]).await;
+    std::fs::write(&notice, "{}").unwrap();
+    watch(200, 24, &arguments).shows(&["does not say where a proxy is", "code 1"]).await;
+}
+
+#[tokio::test]
 async fn i1_a_long_filter_that_is_pasted_is_there_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let (_proxy, _client) = recording(directory.path()).await;

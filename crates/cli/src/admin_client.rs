@@ -1,5 +1,6 @@
 //! The admin API of a running proxy, from the side of those who ask it something.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -42,9 +43,12 @@ impl AdminArgs {
         &self.data
     }
 
-    /// Whether the address of a proxy is given.
-    pub(crate) fn is_named(&self) -> bool {
-        self.admin.is_some()
+    /// Whether there is a proxy to ask: one is named, or one that lives has said where it is.
+    pub(crate) fn is_there(&self, process: &Process) -> Result<bool, Failure> {
+        if self.admin.is_some() {
+            return Ok(true);
+        }
+        Ok(matches!(noticed(&self.data.notice(process)?)?, Noticed::Alive(_)))
     }
 }
 
@@ -77,7 +81,7 @@ impl Admin {
             }
             (_, token) => {
                 let path = args.data.notice(process)?;
-                let notice = noticed(&path)?;
+                let notice = alive(&path)?;
                 let token = token.as_ref().map_or(notice.token.as_str(), Token::reveal);
                 let whereabouts = format!(
                     "no proxy answers at {}, where {} says that process {} is",
@@ -168,25 +172,36 @@ impl Admin {
     }
 }
 
-/// What a running proxy has put down, if it still runs.
-fn noticed(path: &Path) -> Result<Notice, Failure> {
-    let notice = Notice::read(path).map_err(|error| match error {
-        NoticeError::Unreadable { path, source } if source.kind() == std::io::ErrorKind::NotFound => {
-            Failure::plain(format!(
-                "{}: there is no such file; no proxy runs with this data directory and `--admin ADDRESS:PORT`",
-                path.display()
-            ))
+/// What a proxy has put down about itself.
+enum Noticed {
+    Alive(Notice),
+    /// Its process does not run any more.
+    Dead(u32),
+    Nothing,
+}
+
+fn noticed(path: &Path) -> Result<Noticed, Failure> {
+    match Notice::read(path) {
+        Ok(notice) if is_dead(notice.pid) => Ok(Noticed::Dead(notice.pid)),
+        Ok(notice) => Ok(Noticed::Alive(notice)),
+        Err(NoticeError::Unreadable { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            Ok(Noticed::Nothing)
         }
-        error => Failure::caused("cannot find out where the proxy is", error),
-    })?;
-    if is_dead(notice.pid) {
-        return Err(Failure::plain(format!(
-            "{}: the proxy that wrote this, process {}, does not run any more; start it again",
-            path.display(),
-            notice.pid
-        )));
+        Err(error) => Err(Failure::caused("cannot find out where the proxy is", error)),
     }
-    Ok(notice)
+}
+
+fn alive(path: &Path) -> Result<Notice, Failure> {
+    let place = path.display();
+    match noticed(path)? {
+        Noticed::Alive(notice) => Ok(notice),
+        Noticed::Dead(pid) => Err(Failure::plain(format!(
+            "{place}: the proxy that wrote this, process {pid}, does not run any more; start it again"
+        ))),
+        Noticed::Nothing => Err(Failure::plain(format!(
+            "{place}: there is no such file; no proxy runs with this data directory and `--admin ADDRESS:PORT`"
+        ))),
+    }
 }
 
 /// Whether there is no such process. One of somebody else is one.

@@ -1,6 +1,6 @@
 //! Where a command that looks at kept things finds them: the flag, the variable, the file, as for `reverse`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use shadowcat_admin::NOTICE_FILE;
 use shadowcat_gateway::config::Loaded;
@@ -32,13 +32,22 @@ impl DataArgs {
 
     /// The directory of the tapes; `record` is the flag that names it.
     pub(crate) fn tapes(&self, record: Option<&PathBuf>, process: &Process) -> Result<PathBuf, Failure> {
+        let dir = self.named_tapes(record, process)?;
+        dir.ok_or_else(|| Failure::usage("tape: which ones? give `--record DIR` or `--data DIR`"))
+    }
+
+    /// The same. If nobody names a directory, it is in the one that `record` and `demo` have.
+    pub(crate) fn tapes_or_usual(&self, process: &Process) -> Result<PathBuf, Failure> {
+        Ok(self.named_tapes(None, process)?.unwrap_or_else(|| Path::new(DATA_DIR).join(TAPES_DIR)))
+    }
+
+    fn named_tapes(&self, record: Option<&PathBuf>, process: &Process) -> Result<Option<PathBuf>, Failure> {
         if let Some(dir) = process.path(record, "SHADOWCAT_RECORD") {
-            return Ok(dir);
+            return Ok(Some(dir));
         }
         let loaded = self.loaded(process)?;
         let written = loaded.file.record.as_ref().and_then(|record| record.dir.clone());
-        let dir = written.or_else(|| self.data(process, &loaded).map(|data| data.join(TAPES_DIR)));
-        dir.ok_or_else(|| Failure::usage("tape: which ones? give `--record DIR` or `--data DIR`"))
+        Ok(written.or_else(|| self.data(process, &loaded).map(|data| data.join(TAPES_DIR))))
     }
 
     /// The file that says where a running proxy is. If nobody names a directory, it is the one that `record` and `demo` have.
@@ -62,8 +71,6 @@ impl DataArgs {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     #[test]
@@ -74,6 +81,9 @@ mod tests {
         let nothing = DataArgs::default();
         assert_eq!(nothing.tapes(None, &process).unwrap(), Path::new("/variable/tapes"));
         assert_eq!(nothing.tapes(Some(&"/tapes".into()), &process).unwrap(), Path::new("/tapes"));
-        assert!(nothing.sessions(&Process::new([])).is_err());
+        let nobody = Process::new([]);
+        assert!(nothing.sessions(&nobody).is_err() && nothing.tapes(None, &nobody).is_err());
+        assert_eq!(nothing.tapes_or_usual(&process).unwrap(), Path::new("/variable/tapes"));
+        assert_eq!(nothing.tapes_or_usual(&nobody).unwrap(), Path::new(".shadowcat/tapes"));
     }
 }

@@ -53,13 +53,11 @@ impl Args {
         let data = self.admin.data();
         let keys = || self.keys.keys(data, process);
         match self.tapes.as_slice() {
-            [] => match Proxy::find(&self.admin, process) {
-                Ok(proxy) => Ok(Box::new(proxy)),
-                // Nothing runs there: what ran there is to be seen.
-                Err(failure) => match data.tapes(None, process) {
-                    Ok(tapes) if !self.admin.is_named() && tapes.is_dir() => directory(&tapes, keys()?),
-                    _ => Err(failure),
-                },
+            [] if self.admin.is_there(process)? => self.proxy(process),
+            // What ran there is to be seen.
+            [] => match data.tapes_or_usual(process)? {
+                tapes if tapes.is_dir() => directory(&tapes, keys()?),
+                _ => self.proxy(process),
             },
             [only] if only.is_dir() => directory(only, keys()?),
             several => {
@@ -67,6 +65,10 @@ impl Args {
                 Ok(Box::new(Tapes::files(files, keys()?)))
             }
         }
+    }
+
+    fn proxy(&self, process: &Process) -> Result<Box<dyn Source>, Failure> {
+        Ok(Box::new(Proxy::find(&self.admin, process)?))
     }
 }
 
