@@ -155,7 +155,7 @@ impl Test {
             Language::Pytest => format!("ANSWERS[{}].append({})", json::quote(method), python(result)),
             Language::Vitest => format!("ANSWERS[{}].push({});", json::quote(method), json::compact(result)),
             Language::Rust => {
-                format!("    recorded.answer({}, {});", raw(method), raw(&json::compact(result)))
+                format!("    recorded.answers.push([{}, {}]);", raw(method), raw(&json::compact(result)))
             }
         }
     }
@@ -175,7 +175,7 @@ impl Test {
             }
             Language::Rust => {
                 let (params, answer) = (raw(&json::compact(&params)), raw(&json::compact(&answer)));
-                format!("    recorded.call({}, {}, {params}, {answer});", raw(session), raw(method))
+                format!("    recorded.calls.push([{}, {}, {params}, {answer}]);", raw(session), raw(method))
             }
         }
     }

@@ -25,15 +25,14 @@ const MODE: &str = "auto";
 /// What belongs to one run, or is for the SDK and not for those who use it.
 const UNTOLD: [&str; 3] = ["_meta", "nextCursor", "resultType"];
 
-/// What the tape holds: session, method, parameters and answer of each call, and what the client answered when it was
-/// asked.
+/// What the tape holds.
 #[derive(Default)]
 struct Recorded {
-    calls: Vec<(&'static str, &'static str, Value, Value)>,
-    answers: Answers,
+    /// Session, method, parameters and answer of each call.
+    calls: Vec<[&'static str; 4]>,
+    /// What the client was asked, and what it answered.
+    answers: Vec<[&'static str; 2]>,
 }
-
-type Answers = HashMap<&'static str, Vec<Value>>;
 
 fn recorded() -> Recorded {
     let mut recorded = Recorded::default();
@@ -41,22 +40,22 @@ fn recorded() -> Recorded {
     recorded
 }
 
-impl Recorded {
-    fn call(&mut self, session: &'static str, method: &'static str, params: &str, answer: &str) {
-        let [params, answer] = [params, answer].map(|text| serde_json::from_str(text).unwrap());
-        self.calls.push((session, method, params, answer));
-    }
-
-    #[allow(dead_code)]
-    fn answer(&mut self, method: &'static str, answer: &str) {
-        self.answers.entry(method).or_default().push(serde_json::from_str(answer).unwrap());
-    }
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
 }
 
 /// Answers as it did then, in order.
-struct Client(Mutex<Answers>);
+struct Client(Mutex<HashMap<&'static str, Vec<Value>>>);
 
 impl Client {
+    fn new(recorded: Vec<[&'static str; 2]>) -> Self {
+        let mut answers = HashMap::<_, Vec<Value>>::new();
+        for [method, answer] in recorded {
+            answers.entry(method).or_default().push(parsed(answer));
+        }
+        Self(Mutex::new(answers))
+    }
+
     fn next(&self, method: &str) -> Result<Value, ErrorData> {
         let mut answers = self.0.lock().unwrap();
         match answers.get_mut(method) {
@@ -162,11 +161,12 @@ async fn the_server_answers_as_recorded() {
         "legacy" => ClientLifecycleMode::Initialize,
         _ => ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] },
     };
-    let client = Client(Mutex::new(answers)).serve_with_lifecycle(server(), mode).await.unwrap();
-    let sessions: Vec<&str> = calls.iter().map(|call| call.0).collect();
-    calls.sort_by_key(|call| sessions.iter().position(|session| *session == call.0));
+    let client = Client::new(answers).serve_with_lifecycle(server(), mode).await.unwrap();
+    let sessions: Vec<&str> = calls.iter().map(|call| call[0]).collect();
+    calls.sort_by_key(|call| sessions.iter().position(|session| *session == call[0]));
     let (mut cursors, mut found) = (HashMap::new(), Vec::new());
-    for (_, method, mut params, recorded) in calls {
+    for [_, method, params, recorded] in calls {
+        let (mut params, recorded) = (parsed(params), parsed(recorded));
         if let Some(cursor) = params.get("cursor").and_then(|cursor| cursors.get(&cursor.to_string())).cloned() {
             params["cursor"] = cursor;
         }
