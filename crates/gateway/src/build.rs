@@ -35,8 +35,8 @@ use crate::metrics::Figures;
 use crate::pages::StatusPages;
 use crate::path::Path;
 use crate::plan::{
-    HookSecretError, KeyError, Limits, Listen, Pause, Plan, PlanErrors, Record, Store, TapeKey, Timeouts,
-    UpstreamTarget,
+    self, HookSecretError, KeyError, Limits, Listen, Pause, Plan, PlanErrors, Record, Store, TapeKey,
+    Timeouts, UpstreamTarget,
 };
 use crate::reach::Reach;
 use crate::rule_files::RuleFiles;
@@ -140,6 +140,7 @@ async fn assemble(plan: Plan, host: Host) -> Result<Running, StartError> {
     // Where it goes: the one upstream.
     let guard = guard(host.guard_program);
     let reach = Reach {
+        plan: &plan,
         environment: &host.environment,
         guard: &guard,
         tasks: &back,
@@ -147,7 +148,7 @@ async fn assemble(plan: Plan, host: Host) -> Result<Running, StartError> {
         records: &records,
         tape: beyond.as_ref(),
     };
-    let upstream = reach.connect(&plan)?;
+    let upstream = reach.connect(&plan.upstream)?;
 
     // Who else is asked what is done with messages.
     let externals = Externals::open(&plan, &reach, &mut registry)?;
@@ -165,7 +166,7 @@ async fn assemble(plan: Plan, host: Host) -> Result<Running, StartError> {
         shared: Arc::clone(&shared),
         tasks: back.child(),
     };
-    let bridges = bridges(&plan, bridging)?;
+    let bridges = bridges(plan.bridge.as_ref(), &plan.upstream, bridging)?;
 
     // What every message passes on the way.
     let path = Path {
@@ -340,8 +341,12 @@ pub(crate) struct Bridging {
     pub(crate) tasks: Tasks,
 }
 
-pub(crate) fn bridges(plan: &Plan, on: Bridging) -> Result<Option<Arc<Bridges>>, StartError> {
-    let Some(rules) = &plan.bridge else { return Ok(None) };
+pub(crate) fn bridges(
+    rules: Option<&plan::Bridge>,
+    server: &plan::Upstream,
+    on: Bridging,
+) -> Result<Option<Arc<Bridges>>, StartError> {
+    let Some(rules) = rules else { return Ok(None) };
     let figures = Arc::<shadowcat_bridge::Counters>::default();
     let key = Key::new(Namespace::reverse("bridge"), SessionId::generate()?);
     let own = OwnSessions { connector: on.connector, counters: on.counters, records: on.records, key };
@@ -357,13 +362,12 @@ pub(crate) fn bridges(plan: &Plan, on: Bridging) -> Result<Option<Arc<Bridges>>,
     let seal = Arc::new(Seal::new());
     let to_legacy =
         ToLegacy::new(Arc::new(own), on.chain.clone(), seal, settings, Arc::clone(&figures), &on.tasks);
-    let transport = match &plan.upstream.target {
+    let transport = match &server.target {
         UpstreamTarget::Stdio(_) | UpstreamTarget::Tape(_) => Transport::Stdio,
         UpstreamTarget::Http(_) => Transport::Http,
         UpstreamTarget::Sse(_) => Transport::Sse,
     };
-    let side =
-        UpstreamSide { name: Arc::clone(&plan.upstream.name), transport, revision: Revision::V2026_07_28 };
+    let side = UpstreamSide { name: Arc::clone(&server.name), transport, revision: Revision::V2026_07_28 };
     let shared: Arc<dyn Service> = Arc::clone(&on.shared) as _;
     let settings = ToModernSettings::new(side);
     let to_modern = ModernServer::new(shared, on.chain, settings, Arc::clone(&figures), on.tasks.clone());

@@ -27,6 +27,7 @@ pub(crate) struct Upstream {
 
 /// What it takes to reach a server.
 pub(crate) struct Reach<'a> {
+    pub(crate) plan: &'a Plan,
     pub(crate) environment: &'a [(OsString, OsString)],
     pub(crate) guard: &'a Guard,
     pub(crate) tasks: &'a Tasks,
@@ -37,37 +38,37 @@ pub(crate) struct Reach<'a> {
 }
 
 impl Reach<'_> {
-    /// The upstream of this plan.
-    pub(crate) fn connect(&self, plan: &Plan) -> Result<Upstream, StartError> {
+    /// This server.
+    pub(crate) fn connect(&self, server: &plan::Upstream) -> Result<Upstream, StartError> {
         let (tasks, counters) = (self.tasks.clone(), Arc::clone(self.counters));
-        match &plan.upstream.target {
+        let name = &server.name;
+        match &server.target {
             UpstreamTarget::Stdio(program) => {
-                let launcher = launcher(plan, program, self.environment, self.guard);
-                let limits = message_limits(&plan.limits);
-                let name = Arc::clone(&plan.upstream.name);
+                let launcher = self.launcher(name, program);
+                let (name, limits) = (Arc::clone(name), message_limits(&self.plan.limits));
                 let connector = StdioConnector::new(name, launcher.clone(), limits, tasks, counters);
                 Ok(Upstream { connector: Arc::new(connector), launcher: Some(launcher), client: None })
             }
             UpstreamTarget::Http(remote) => {
-                let remote = reach(plan, remote, &tasks)?;
+                let remote = self.remote(name, remote)?;
                 let client = Some(remote.client.stats());
                 let connector = Arc::new(HttpConnector::new(remote, tasks, counters));
                 Ok(Upstream { connector, launcher: None, client })
             }
             UpstreamTarget::Sse(remote) => {
-                let remote = reach(plan, remote, &tasks)?;
+                let remote = self.remote(name, remote)?;
                 let client = Some(remote.client.stats());
                 let connector = Arc::new(SseConnector::new(remote, tasks, counters));
                 Ok(Upstream { connector, launcher: None, client })
             }
-            UpstreamTarget::Tape(playing) => self.tapes(plan, playing),
+            UpstreamTarget::Tape(playing) => self.tapes(name, playing),
         }
     }
 
     /// Tapes in the place of a server, and the one that is asked beyond them.
-    fn tapes(&self, plan: &Plan, playing: &Playing) -> Result<Upstream, StartError> {
+    fn tapes(&self, name: &Arc<str>, playing: &Playing) -> Result<Upstream, StartError> {
         let connector = |beyond| TapeConnector {
-            name: Arc::clone(&plan.upstream.name),
+            name: Arc::clone(name),
             player: Arc::clone(&playing.player),
             speed: playing.speed,
             beyond,
@@ -76,13 +77,12 @@ impl Reach<'_> {
         let Some(server) = &playing.beyond else {
             return Ok(Upstream { connector: Arc::new(connector(None)), launcher: None, client: None });
         };
-        let plan = Plan { upstream: plan::Upstream::clone(server), ..plan.clone() };
-        let connected = self.connect(&plan)?;
-        let beyond = self.beyond(&plan, &connected)?;
+        let connected = self.connect(server)?;
+        let beyond = self.beyond(server, &connected)?;
         Ok(Upstream { connector: Arc::new(connector(Some(Arc::new(beyond)))), ..connected })
     }
 
-    fn beyond(&self, plan: &Plan, connected: &Upstream) -> Result<Beyond, StartError> {
+    fn beyond(&self, server: &plan::Upstream, connected: &Upstream) -> Result<Beyond, StartError> {
         let shared = Arc::new(SharedUpstream::new(Arc::clone(&connected.connector)));
         let bridging = Bridging {
             chain: wire(self.tape),
@@ -92,7 +92,7 @@ impl Reach<'_> {
             shared: Arc::clone(&shared),
             tasks: self.tasks.child(),
         };
-        let bridges = bridges(plan, bridging)?;
+        let bridges = bridges(self.plan.bridge.as_ref(), server, bridging)?;
         let edge = self.tape.map(|tape| Arc::new(tape.recorder("edge")) as Arc<dyn Interceptor>);
         Ok(Beyond {
             chain: Chain::new(edge.into_iter().collect()),
@@ -105,47 +105,48 @@ impl Reach<'_> {
             tasks: self.tasks.clone(),
         })
     }
-}
 
-fn launcher(plan: &Plan, program: &Program, environment: &[(OsString, OsString)], guard: &Guard) -> Launcher {
-    let allowed = program.inherit.clone();
-    let names = allowed.as_ref().map(|names| names.iter().map(String::as_str).collect::<Vec<_>>());
-    let names = names.as_deref().unwrap_or(stdio::INHERITED);
-    let inherited = Environment::inherit(environment.iter().cloned(), names.iter().copied());
-    let environment = program
-        .set
-        .iter()
-        .fold(inherited, |environment, (name, value)| environment.with(name, value.reveal()));
-    let command = Command {
-        name: plan.upstream.name.as_ref().into(),
-        program: program.program.clone(),
-        args: program.args.clone(),
-        cwd: program.cwd.clone(),
-        environment,
-    };
-    let settings = stdio::Settings {
-        live_max: program.children_max,
-        waiting_max: program.children_queue,
-        warm: program.warm,
-        limits: stdio::Limits { line_bytes_max: plan.limits.message_bytes_max, ..stdio::Limits::default() },
-        ..stdio::Settings::default()
-    };
-    Launcher::new(command, settings, guard.clone())
-}
+    fn launcher(&self, name: &Arc<str>, program: &Program) -> Launcher {
+        let allowed = program.inherit.clone();
+        let names = allowed.as_ref().map(|names| names.iter().map(String::as_str).collect::<Vec<_>>());
+        let names = names.as_deref().unwrap_or(stdio::INHERITED);
+        let inherited = Environment::inherit(self.environment.iter().cloned(), names.iter().copied());
+        let environment = program
+            .set
+            .iter()
+            .fold(inherited, |environment, (name, value)| environment.with(name, value.reveal()));
+        let command = Command {
+            name: name.as_ref().into(),
+            program: program.program.clone(),
+            args: program.args.clone(),
+            cwd: program.cwd.clone(),
+            environment,
+        };
+        let line_bytes_max = self.plan.limits.message_bytes_max;
+        let settings = stdio::Settings {
+            live_max: program.children_max,
+            waiting_max: program.children_queue,
+            warm: program.warm,
+            limits: stdio::Limits { line_bytes_max, ..stdio::Limits::default() },
+            ..stdio::Settings::default()
+        };
+        Launcher::new(command, settings, self.guard.clone())
+    }
 
-fn reach(plan: &Plan, remote: &Remote, tasks: &Tasks) -> Result<shadowcat_transports::Remote, StartError> {
-    let settings = http_client::Settings {
-        connect_timeout: plan.timeouts.connect,
-        ca_file: remote.ca_file.clone(),
-        ..http_client::Settings::default()
-    };
-    Ok(shadowcat_transports::Remote {
-        name: Arc::clone(&plan.upstream.name),
-        target: Target::parse(&remote.url.to_string())?,
-        client: Arc::new(Client::new(settings, tasks.child())?),
-        headers: remote.headers.clone(),
-        limits: message_limits(&plan.limits),
-        first_byte_max: plan.timeouts.request_max,
-        reconnect_base: Duration::from_secs(1),
-    })
+    fn remote(&self, name: &Arc<str>, remote: &Remote) -> Result<shadowcat_transports::Remote, StartError> {
+        let settings = http_client::Settings {
+            connect_timeout: self.plan.timeouts.connect,
+            ca_file: remote.ca_file.clone(),
+            ..http_client::Settings::default()
+        };
+        Ok(shadowcat_transports::Remote {
+            name: Arc::clone(name),
+            target: Target::parse(&remote.url.to_string())?,
+            client: Arc::new(Client::new(settings, self.tasks.child())?),
+            headers: remote.headers.clone(),
+            limits: message_limits(&self.plan.limits),
+            first_byte_max: self.plan.timeouts.request_max,
+            reconnect_base: Duration::from_secs(1),
+        })
+    }
 }

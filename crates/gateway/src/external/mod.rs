@@ -124,8 +124,8 @@ impl Server {
         reach: &Reach<'_>,
         telling: &Telling,
     ) -> Result<Self, StartError> {
-        let upstream = plan::Upstream { name: Arc::clone(name), target: written.target.clone() };
-        let connected = reach.connect(&Plan { upstream, ..plan.clone() })?;
+        let server = plan::Upstream { name: Arc::clone(name), target: written.target.clone() };
+        let connected = reach.connect(&server)?;
         let peer = Peer::new(connected.connector, reach.tasks.child());
         let settings = mcp::Settings {
             fail: written.fail,
