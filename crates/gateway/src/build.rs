@@ -2,46 +2,40 @@
 //! gets exactly what it needs.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use prometheus_client::registry::Registry;
-use shadowcat_bridge::{Eras, ModernServer, Seal, ToLegacy, ToLegacySettings, ToModernSettings};
 use shadowcat_interceptors::pause::BreakpointError;
-use shadowcat_interceptors::{CallMetrics, Lot, Mirror, PauseMetrics};
+use shadowcat_interceptors::{CallMetrics, Lot, PauseMetrics};
 use shadowcat_pipeline::task::Tasks;
-use shadowcat_pipeline::{Chain, Interceptor, Service, Transport, UpstreamSide};
-use shadowcat_protocol::Revision;
-use shadowcat_session::{
-    Key, Namespace, SessionId, SessionStore, Sessions, SessionsLimits, StreamLimits, Table,
-};
+use shadowcat_pipeline::{Chain, Interceptor};
+use shadowcat_session::{Namespace, SessionStore, Sessions, SessionsLimits, StreamLimits, Table};
 use shadowcat_stores::{MemoryStore, SqliteStore};
 use shadowcat_tape::{Audience, Tap, Tape};
-use shadowcat_transports::http::{EndpointSettings, HttpListener};
 use shadowcat_transports::http_client;
-use shadowcat_transports::server::{Gate, HttpServer, ServeError, ServerSettings};
-use shadowcat_transports::sse::{SseListener, SseSettings};
-use shadowcat_transports::stdio::{Guard, StdioListener};
-use shadowcat_transports::{Connector, Counters, Front};
+use shadowcat_transports::server::ServeError;
+use shadowcat_transports::stdio::Guard;
+use shadowcat_transports::{Connector, Counters};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::admin::{AdminError, Desk, Seen};
+use crate::entry::listen;
 use crate::external::Externals;
+use crate::faces::Faces;
 use crate::gateway::{Gateway, SessionRules};
 use crate::metrics::Figures;
 use crate::pages::StatusPages;
 use crate::path::Path;
 use crate::plan::{
-    self, HookSecretError, KeyError, Limits, Listen, Pause, Plan, PlanErrors, Record, Store, TapeKey,
-    Timeouts, UpstreamTarget,
+    HookSecretError, KeyError, Limits, Listen, Pause, Plan, PlanErrors, Record, Store, TapeKey, Timeouts,
+    UpstreamTarget,
 };
 use crate::reach::Reach;
 use crate::rule_files::RuleFiles;
 use crate::running::{Running, Signals};
-use crate::upstream::{Bridges, ModernFace, OwnSessions, SharedUpstream};
 
 /// What the proxy takes from the machine it runs on, and from the program it runs in.
 #[derive(Default)]
@@ -121,111 +115,59 @@ pub fn start(plan: Plan, host: Host) -> BoxFuture<'static, Result<Running, Start
     Box::pin(assemble(plan, host))
 }
 
-async fn assemble(plan: Plan, host: Host) -> Result<Running, StartError> {
-    let signals = Signals::default();
-    let (front, back, storing) = (Tasks::new(), Tasks::new(), Tasks::new());
-    let counters = Arc::<Counters>::default();
-    let mut registry = Registry::with_prefix("shadowcat");
+async fn assemble(plan: Plan, mut host: Host) -> Result<Running, StartError> {
+    let pipe = host.pipe.take();
+    let (mut running, inside) = build(&plan, host).await?;
+    inside.open(&plan, pipe, &mut running).await?;
+    Ok(running)
+}
 
+/// Puts everything together that stands behind the way in.
+async fn build(plan: &Plan, host: Host) -> Result<(Running, Inside), StartError> {
+    let mut registry = Registry::with_prefix("shadowcat");
     // What is kept of clients, and who is told of what passes.
-    let records = sessions(&plan, &storing)?;
-    let Told { tape, desk, audience, beyond } = Told::open(&plan, host.tap).await?;
-    let monitor = tape.as_ref().map(Tape::monitor);
+    let ground = Ground::new(plan)?;
+    let Told { tape, desk, audience, beyond } = Told::open(plan, host.tap).await?;
 
     // What operators want done with messages, and where those wait about which somebody decides.
     let rules = RuleFiles::open(&plan.rules, &mut registry)?;
-    let (reloads, book) = (rules.as_ref().map(RuleFiles::reloads), rules.as_ref().map(RuleFiles::book));
     let lot = lot(&plan.pause, &mut registry)?;
 
-    // Where it goes: the one upstream.
+    // Where it goes: the one upstream. Who else is asked what is done with messages is reached as it is.
     let guard = guard(host.guard_program);
     let reach = Reach {
-        plan: &plan,
+        plan,
         environment: &host.environment,
         guard: &guard,
-        tasks: &back,
-        counters: &counters,
-        records: &records,
+        tasks: &ground.back,
+        counters: &ground.counters,
+        records: &ground.records,
         tape: beyond.as_ref(),
     };
     let upstream = reach.connect(&plan.upstream)?;
-
-    // Who else is asked what is done with messages.
-    let externals = Externals::open(&plan, &reach, &mut registry)?;
-    if let Some(externals) = &externals {
-        externals.prepare().await;
-    }
-    let shared = Arc::new(SharedUpstream::new(Arc::clone(&upstream.connector)));
-
-    // Between the two where their eras differ. What passes there is on the tape a second time, as the server saw it.
-    let bridging = Bridging {
-        chain: wire(audience.as_ref()),
-        connector: Arc::clone(&upstream.connector),
-        counters: Arc::clone(&counters),
-        records: Arc::clone(&records),
-        shared: Arc::clone(&shared),
-        tasks: back.child(),
-    };
-    let bridges = bridges(plan.bridge.as_ref(), &plan.upstream, bridging)?;
+    let externals = Externals::open(&reach, &mut registry).await?;
+    // What passes there is on the tape a second time, as the server saw it.
+    let faces = reach.faces(&plan.upstream, &upstream.connector, audience.as_ref())?;
 
     // What every message passes on the way.
     let path = Path {
         calls: CallMetrics::register(&mut registry),
         audience: audience.as_ref(),
-        force: &signals.force,
+        force: &ground.signals.force,
         rules: rules.as_ref(),
         externals: externals.as_ref(),
         own: host.interceptors,
         lot: &lot,
-        tasks: &back,
-        bridges: bridges.as_deref(),
+        tasks: &ground.back,
+        bridges: faces.bridges.as_deref(),
     };
-    let chain = path.chain(&plan);
-    if let Some(rules) = rules {
-        back.spawn_until_stop(rules.follow());
-    }
+    let gateway = ground.gateway(plan, path.chain(plan), upstream.connector, faces, lot);
 
-    let gateway = Arc::new(Gateway {
-        upstream_name: Arc::clone(&plan.upstream.name),
-        rules: session_rules(&plan),
-        chain,
-        modern: Arc::new(ModernFace::new(shared, bridges.clone())),
-        bridges,
-        connector: upstream.connector,
-        counters,
-        records,
-        table: Table::new(plan.sessions.max),
-        lot: lot.clone(),
-        closed: Arc::default(),
-        tasks: back.clone(),
-        draining: signals.draining.clone(),
-        unreachable: Mutex::default(),
-    });
-    // Not among the front's tasks, which are waited for: this one never ends by itself.
-    back.spawn_until_stop(sweep(Arc::clone(&gateway), plan.sessions.idle));
-    registry.register_collector(Box::new(Figures {
-        gateway: Arc::clone(&gateway),
-        front: front.clone(),
-        launcher: upstream.launcher.clone(),
-        tape: monitor.clone(),
-        client: upstream.client,
-    }));
-
-    // Where clients come in, last: from here on there is traffic.
-    let pages = Arc::new(StatusPages {
-        gateway: Arc::clone(&gateway),
-        launcher: upstream.launcher.clone(),
-        tape: monitor,
-        rules: reloads,
-        externals: externals.as_ref().map(Externals::step),
-        registry,
-        unauthenticated_remote: matches!(plan.listen, Listen::Http { unauthenticated_remote: true, .. }),
-    });
-    let address = listen(&plan, &gateway, host.pipe, Arc::clone(&pages), &front, &signals).await?;
-    let admin = desk.map(|desk| desk.serve(Seen { pages, book, listen: address }, lot)).transpose()?;
-    Ok(Running {
-        address,
-        admin,
+    let Ground { signals, front, back, storing, .. } = ground;
+    let inside = Inside { desk, rules, registry, client: upstream.client };
+    let running = Running {
+        address: None,
+        admin: None,
         gateway,
         launcher: upstream.launcher,
         externals,
@@ -236,7 +178,103 @@ async fn assemble(plan: Plan, host: Host) -> Result<Running, StartError> {
         back,
         storing,
         grace: plan.timeouts.shutdown,
-    })
+    };
+    Ok((running, inside))
+}
+
+/// What all parts stand on.
+struct Ground {
+    signals: Signals,
+    front: Tasks,
+    back: Tasks,
+    storing: Tasks,
+    counters: Arc<Counters>,
+    records: Arc<Sessions>,
+}
+
+impl Ground {
+    fn new(plan: &Plan) -> Result<Self, StartError> {
+        let storing = Tasks::new();
+        let records = sessions(plan, &storing)?;
+        let (signals, counters) = (Signals::default(), Arc::default());
+        Ok(Self { signals, front: Tasks::new(), back: Tasks::new(), storing, counters, records })
+    }
+
+    fn gateway(
+        &self,
+        plan: &Plan,
+        chain: Chain,
+        connector: Arc<dyn Connector>,
+        faces: Faces,
+        lot: Lot,
+    ) -> Arc<Gateway> {
+        let gateway = Arc::new(Gateway {
+            upstream_name: Arc::clone(&plan.upstream.name),
+            rules: session_rules(plan),
+            chain,
+            modern: faces.modern,
+            bridges: faces.bridges,
+            connector,
+            counters: Arc::clone(&self.counters),
+            records: Arc::clone(&self.records),
+            table: Table::new(plan.sessions.max),
+            lot,
+            closed: Arc::default(),
+            tasks: self.back.clone(),
+            draining: self.signals.draining.clone(),
+            unreachable: Mutex::default(),
+        });
+        // Not among the front's tasks, which are waited for: this one never ends by itself.
+        self.back.spawn_until_stop(sweep(Arc::clone(&gateway), plan.sessions.idle));
+        gateway
+    }
+}
+
+/// What those who come in by another way than clients do are shown of the inside.
+struct Inside {
+    desk: Option<Desk>,
+    rules: Option<RuleFiles>,
+    registry: Registry,
+    client: Option<Arc<http_client::Stats>>,
+}
+
+impl Inside {
+    /// Opens the ways in, last: from here on there is traffic.
+    async fn open(
+        mut self,
+        plan: &Plan,
+        pipe: Option<Pipe>,
+        running: &mut Running,
+    ) -> Result<(), StartError> {
+        let (launcher, gateway) = (running.launcher.clone(), Arc::clone(&running.gateway));
+        let tape = running.tape.as_ref().map(Tape::monitor);
+        self.registry.register_collector(Box::new(Figures {
+            gateway: Arc::clone(&gateway),
+            front: running.front.clone(),
+            launcher: launcher.clone(),
+            tape: tape.clone(),
+            client: self.client,
+        }));
+        let pages = Arc::new(StatusPages {
+            gateway: Arc::clone(&gateway),
+            launcher,
+            tape,
+            rules: self.rules.as_ref().map(RuleFiles::reloads),
+            externals: running.externals.as_ref().map(Externals::step),
+            registry: self.registry,
+            unauthenticated_remote: matches!(plan.listen, Listen::Http { unauthenticated_remote: true, .. }),
+        });
+        let book = self.rules.as_ref().map(RuleFiles::book);
+        if let Some(rules) = self.rules {
+            running.back.spawn_until_stop(rules.follow());
+        }
+        let (front, signals) = (&running.front, &running.signals);
+        let listen = listen(plan, &gateway, pipe, Arc::clone(&pages), front, signals).await?;
+        running.address = listen;
+        let lot = running.lot();
+        running.admin = self.desk.map(|desk| desk.serve(Seen { pages, book, listen }, lot)).transpose()?;
+        Ok(())
+    }
 }
 
 fn guard(program: Option<PathBuf>) -> Guard {
@@ -314,7 +352,7 @@ fn session_rules(plan: &Plan) -> SessionRules {
     }
 }
 
-fn stream_limits(limits: &Limits, timeouts: &Timeouts) -> StreamLimits {
+pub(crate) fn stream_limits(limits: &Limits, timeouts: &Timeouts) -> StreamLimits {
     StreamLimits {
         lag_bytes_max: limits.stream_buffer_bytes_max,
         stall_max: timeouts.write_stall,
@@ -329,61 +367,6 @@ pub(crate) fn message_limits(limits: &Limits) -> shadowcat_protocol::Limits {
         depth_max: limits.depth_max,
         ..shadowcat_protocol::Limits::default()
     }
-}
-
-/// What the bridges stand on.
-pub(crate) struct Bridging {
-    pub(crate) chain: Chain,
-    pub(crate) connector: Arc<dyn Connector>,
-    pub(crate) counters: Arc<Counters>,
-    pub(crate) records: Arc<Sessions>,
-    pub(crate) shared: Arc<SharedUpstream>,
-    pub(crate) tasks: Tasks,
-}
-
-pub(crate) fn bridges(
-    rules: Option<&plan::Bridge>,
-    server: &plan::Upstream,
-    on: Bridging,
-) -> Result<Option<Arc<Bridges>>, StartError> {
-    let Some(rules) = rules else { return Ok(None) };
-    let figures = Arc::<shadowcat_bridge::Counters>::default();
-    let key = Key::new(Namespace::reverse("bridge"), SessionId::generate()?);
-    let own = OwnSessions { connector: on.connector, counters: on.counters, records: on.records, key };
-    let settings = ToLegacySettings {
-        idle: rules.session_idle,
-        sessions_max: rules.sessions_max,
-        sessions_per_key_max: rules.sessions_per_client,
-        per_request: rules.per_request,
-        parked_for: rules.parked_for,
-        parked_max: rules.parked_max,
-        ..ToLegacySettings::default()
-    };
-    let seal = Arc::new(Seal::new());
-    let to_legacy =
-        ToLegacy::new(Arc::new(own), on.chain.clone(), seal, settings, Arc::clone(&figures), &on.tasks);
-    let transport = match &server.target {
-        UpstreamTarget::Stdio(_) | UpstreamTarget::Tape(_) => Transport::Stdio,
-        UpstreamTarget::Http(_) => Transport::Http,
-        UpstreamTarget::Sse(_) => Transport::Sse,
-    };
-    let side = UpstreamSide { name: Arc::clone(&server.name), transport, revision: Revision::V2026_07_28 };
-    let shared: Arc<dyn Service> = Arc::clone(&on.shared) as _;
-    let settings = ToModernSettings::new(side);
-    let to_modern = ModernServer::new(shared, on.chain, settings, Arc::clone(&figures), on.tasks.clone());
-    let eras = Eras::new(on.shared, transport, on.tasks);
-    // A server that sees the headers checks them itself, and one behind the bridge sees none.
-    let is_checked = transport == Transport::Stdio;
-    let mirror = (!is_checked).then(|| Arc::new(Mirror::default()) as Arc<dyn Interceptor>);
-    let edge = Chain::new(mirror.into_iter().collect());
-    Ok(Some(Arc::new(Bridges { eras, edge, to_legacy, to_modern, figures })))
-}
-
-/// What a message passes between the eras: the recorder of what the server is told.
-pub(crate) fn wire(audience: Option<&Audience>) -> Chain {
-    let wire =
-        audience.map(|audience| Arc::new(audience.recorder("wire").translated()) as Arc<dyn Interceptor>);
-    Chain::new(wire.into_iter().collect())
 }
 
 /// Whether what is on the tapes already is not recorded once more.
@@ -404,89 +387,5 @@ async fn sweep(gateway: Arc<Gateway>, idle: Duration) {
         tokio::time::sleep(every).await;
         // A little more than one round, so that none falls between two looks.
         gateway.sweep(every * 2).await;
-    }
-}
-
-async fn listen(
-    plan: &Plan,
-    gateway: &Arc<Gateway>,
-    pipe: Option<Pipe>,
-    pages: Arc<StatusPages>,
-    tasks: &Tasks,
-    signals: &Signals,
-) -> Result<Option<SocketAddr>, StartError> {
-    let front: Arc<dyn Front> = Arc::clone(gateway) as _;
-    match &plan.listen {
-        Listen::Stdio => {
-            let listener = StdioListener {
-                front,
-                limits: message_limits(&plan.limits),
-                in_flight_max: plan.limits.in_flight_per_session_max,
-                stream: stream_limits(&plan.limits, &plan.timeouts),
-                grace: plan.timeouts.shutdown,
-            };
-            let (signals, own) = (signals.clone(), tasks.child());
-            tasks.spawn(async move {
-                let Pipe { input, output } = pipe.unwrap_or_default();
-                listener.run(input, output, own, signals.draining).await;
-                signals.finished.cancel();
-            });
-            Ok(None)
-        }
-        Listen::Http { address, allowed_hosts, allowed_origins, keep_alive, .. } => {
-            let gate = Gate::new(allowed_hosts, allowed_origins, address.ip().is_loopback())?;
-            let server = HttpServer::bind(*address, server_settings(plan, gate)).await?;
-            let bound = server.address();
-            let streamable = HttpListener::new(
-                endpoint_settings(plan, *keep_alive),
-                Arc::clone(&front),
-                tasks.clone(),
-                signals.draining.clone(),
-            );
-            let sse = SseListener::new(
-                sse_settings(plan, *keep_alive),
-                front,
-                tasks.clone(),
-                signals.draining.clone(),
-            );
-            let server = server.serving(streamable, sse, pages);
-            tasks.spawn(server.run(tasks.clone(), signals.draining.clone()));
-            Ok(Some(bound))
-        }
-    }
-}
-
-fn server_settings(plan: &Plan, gate: Gate) -> ServerSettings {
-    ServerSettings {
-        connections_max: plan.limits.connections_max,
-        header_bytes_max: plan.limits.header_bytes_max,
-        header_read_max: plan.timeouts.header_read,
-        write_stall_max: plan.timeouts.write_stall,
-        gate,
-    }
-}
-
-fn endpoint_settings(plan: &Plan, keep_alive: Duration) -> EndpointSettings {
-    EndpointSettings {
-        path: "/mcp".to_owned(),
-        body_bytes_max: plan.limits.body_bytes_max,
-        body_read_max: plan.timeouts.body_read,
-        limits: message_limits(&plan.limits),
-        keep_alive,
-        in_flight_max: plan.limits.in_flight_per_session_max,
-    }
-}
-
-fn sse_settings(plan: &Plan, keep_alive: Duration) -> SseSettings {
-    SseSettings {
-        stream_path: "/sse".to_owned(),
-        message_path: "/messages".to_owned(),
-        body_bytes_max: plan.limits.body_bytes_max,
-        body_read_max: plan.timeouts.body_read,
-        limits: message_limits(&plan.limits),
-        keep_alive,
-        in_flight_max: plan.limits.in_flight_per_session_max,
-        clients_max: plan.sessions.max,
-        stream: stream_limits(&plan.limits, &plan.timeouts),
     }
 }

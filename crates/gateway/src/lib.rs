@@ -6,7 +6,9 @@
 //! | `plan` | what file, environment and flags mean together; after it nothing fails on what a person wrote |
 //! | `build.rs` | the composition root: the one place that knows every part |
 //! | `path.rs` | what every message passes on its way, and why in this order |
+//! | `entry.rs` | where clients come in |
 //! | `external` | programs outside the proxy that are asked about messages, and how they are reached |
+//! | `faces.rs` | what clients of either era meet |
 //! | `rule_files.rs` | rules in files of their own, and their changes |
 //! | `proxy.rs` | a proxy within another program |
 //! | `reach.rs` | how the server is reached: a child, a URL, tapes in its place |
@@ -21,7 +23,9 @@ mod admin;
 mod back;
 mod build;
 pub mod config;
+mod entry;
 mod external;
+mod faces;
 mod gateway;
 mod life;
 mod metrics;

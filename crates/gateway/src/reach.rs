@@ -14,9 +14,9 @@ use shadowcat_transports::sse::SseConnector;
 use shadowcat_transports::stdio::{self, Command, Environment, Guard, Launcher, StdioConnector};
 use shadowcat_transports::{Connector, Counters};
 
-use crate::build::{Bridging, StartError, bridges, message_limits, wire};
+use crate::build::{StartError, message_limits};
 use crate::plan::{self, Plan, Playing, Program, Remote, UpstreamTarget};
-use crate::upstream::{Beyond, ModernFace, SharedUpstream, TapeConnector};
+use crate::upstream::{Beyond, TapeConnector};
 
 /// The upstream as the gateway needs it, and what health and metrics ask about it.
 pub(crate) struct Upstream {
@@ -83,22 +83,13 @@ impl Reach<'_> {
     }
 
     fn beyond(&self, server: &plan::Upstream, connected: &Upstream) -> Result<Beyond, StartError> {
-        let shared = Arc::new(SharedUpstream::new(Arc::clone(&connected.connector)));
-        let bridging = Bridging {
-            chain: wire(self.tape),
-            connector: Arc::clone(&connected.connector),
-            counters: Arc::clone(self.counters),
-            records: Arc::clone(self.records),
-            shared: Arc::clone(&shared),
-            tasks: self.tasks.child(),
-        };
-        let bridges = bridges(self.plan.bridge.as_ref(), server, bridging)?;
+        let faces = self.faces(server, &connected.connector, self.tape)?;
         let edge = self.tape.map(|tape| Arc::new(tape.recorder("edge")) as Arc<dyn Interceptor>);
         Ok(Beyond {
             chain: Chain::new(edge.into_iter().collect()),
             connector: Arc::clone(&connected.connector),
-            modern: Arc::new(ModernFace::new(shared, bridges.clone())),
-            bridges,
+            modern: faces.modern,
+            bridges: faces.bridges,
             counters: Arc::clone(self.counters),
             records: Arc::clone(self.records),
             key: Key::new(Namespace::reverse("beyond"), SessionId::generate()?),

@@ -21,7 +21,7 @@ use shadowcat_interceptors::{ExternalMetrics, Externals as Step};
 use shadowcat_transports::stdio::Launcher;
 
 use crate::build::{StartError, message_limits};
-use crate::plan::{self, InterceptorServer, InterceptorTarget, Plan};
+use crate::plan::{self, InterceptorServer, InterceptorTarget};
 use crate::reach::Reach;
 
 use endpoint::Endpoint;
@@ -47,12 +47,10 @@ struct Server {
 }
 
 impl Externals {
-    /// Puts them together; none if nobody is to be asked.
-    pub(crate) fn open(
-        plan: &Plan,
-        reach: &Reach<'_>,
-        registry: &mut Registry,
-    ) -> Result<Option<Self>, StartError> {
+    /// Puts them together, and begins the conversations and reads the lists, ahead of the first message; none if nobody is to
+    /// be asked.
+    pub(crate) async fn open(reach: &Reach<'_>, registry: &mut Registry) -> Result<Option<Self>, StartError> {
+        let plan = reach.plan;
         if plan.interceptors.is_empty() {
             return Ok(None);
         }
@@ -68,7 +66,7 @@ impl Externals {
                     Arc::new(Webhook::new(Box::new(endpoint), secret, written.body_bytes_max, limits))
                 }
                 InterceptorTarget::Mcp(written) => {
-                    let server = Server::open(plan, &settings.name, written, reach, &telling)?;
+                    let server = Server::open(&settings.name, written, reach, &telling)?;
                     let mcp = Arc::clone(&server.mcp);
                     servers.push(server);
                     mcp
@@ -78,7 +76,9 @@ impl Externals {
         }
         let metrics = ExternalMetrics::register(registry);
         let step = Step::new(externals, Arc::clone(&plan.upstream.name), &telling, &metrics);
-        Ok(Some(Self { step: Arc::new(step), telling, servers }))
+        let externals = Self { step: Arc::new(step), telling, servers };
+        externals.prepare().await;
+        Ok(Some(externals))
     }
 
     /// The step of the chain in which they are asked.
@@ -86,8 +86,7 @@ impl Externals {
         Arc::clone(&self.step)
     }
 
-    /// Begins the conversations and reads the lists, ahead of the first message.
-    pub(crate) async fn prepare(&self) {
+    async fn prepare(&self) {
         join_all(self.servers.iter().map(|server| async {
             let interceptor = &*server.name;
             match server.mcp.prepare(PREPARE_MAX).await {
@@ -118,7 +117,6 @@ impl Externals {
 
 impl Server {
     fn open(
-        plan: &Plan,
         name: &Arc<str>,
         written: &InterceptorServer,
         reach: &Reach<'_>,
@@ -130,7 +128,7 @@ impl Server {
         let settings = mcp::Settings {
             fail: written.fail,
             config: written.config.clone(),
-            limits: message_limits(&plan.limits),
+            limits: message_limits(&reach.plan.limits),
         };
         let mcp = Arc::new(Mcp::new(Arc::clone(&peer) as _, settings, telling.clone()));
         Ok(Self { name: Arc::clone(name), mcp, peer, launcher: connected.launcher })

@@ -1,0 +1,103 @@
+//! Where clients come in: standard input and output, or HTTP.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use shadowcat_pipeline::task::Tasks;
+use shadowcat_transports::Front;
+use shadowcat_transports::http::{EndpointSettings, HttpListener};
+use shadowcat_transports::server::{Gate, HttpServer, ServerSettings};
+use shadowcat_transports::sse::{SseListener, SseSettings};
+use shadowcat_transports::stdio::StdioListener;
+
+use crate::build::{Pipe, StartError, message_limits, stream_limits};
+use crate::gateway::Gateway;
+use crate::pages::StatusPages;
+use crate::plan::{Listen, Plan};
+use crate::running::Signals;
+
+/// Begins to listen; none is the address of standard input and output.
+pub(crate) async fn listen(
+    plan: &Plan,
+    gateway: &Arc<Gateway>,
+    pipe: Option<Pipe>,
+    pages: Arc<StatusPages>,
+    tasks: &Tasks,
+    signals: &Signals,
+) -> Result<Option<SocketAddr>, StartError> {
+    let front: Arc<dyn Front> = Arc::clone(gateway) as _;
+    match &plan.listen {
+        Listen::Stdio => {
+            let listener = StdioListener {
+                front,
+                limits: message_limits(&plan.limits),
+                in_flight_max: plan.limits.in_flight_per_session_max,
+                stream: stream_limits(&plan.limits, &plan.timeouts),
+                grace: plan.timeouts.shutdown,
+            };
+            let (signals, own) = (signals.clone(), tasks.child());
+            tasks.spawn(async move {
+                let Pipe { input, output } = pipe.unwrap_or_default();
+                listener.run(input, output, own, signals.draining).await;
+                signals.finished.cancel();
+            });
+            Ok(None)
+        }
+        Listen::Http { address, allowed_hosts, allowed_origins, keep_alive, .. } => {
+            let gate = Gate::new(allowed_hosts, allowed_origins, address.ip().is_loopback())?;
+            let server = HttpServer::bind(*address, server_settings(plan, gate)).await?;
+            let bound = server.address();
+            let streamable = HttpListener::new(
+                endpoint_settings(plan, *keep_alive),
+                Arc::clone(&front),
+                tasks.clone(),
+                signals.draining.clone(),
+            );
+            let sse = SseListener::new(
+                sse_settings(plan, *keep_alive),
+                front,
+                tasks.clone(),
+                signals.draining.clone(),
+            );
+            let server = server.serving(streamable, sse, pages);
+            tasks.spawn(server.run(tasks.clone(), signals.draining.clone()));
+            Ok(Some(bound))
+        }
+    }
+}
+
+fn server_settings(plan: &Plan, gate: Gate) -> ServerSettings {
+    ServerSettings {
+        connections_max: plan.limits.connections_max,
+        header_bytes_max: plan.limits.header_bytes_max,
+        header_read_max: plan.timeouts.header_read,
+        write_stall_max: plan.timeouts.write_stall,
+        gate,
+    }
+}
+
+fn endpoint_settings(plan: &Plan, keep_alive: Duration) -> EndpointSettings {
+    EndpointSettings {
+        path: "/mcp".to_owned(),
+        body_bytes_max: plan.limits.body_bytes_max,
+        body_read_max: plan.timeouts.body_read,
+        limits: message_limits(&plan.limits),
+        keep_alive,
+        in_flight_max: plan.limits.in_flight_per_session_max,
+    }
+}
+
+fn sse_settings(plan: &Plan, keep_alive: Duration) -> SseSettings {
+    SseSettings {
+        stream_path: "/sse".to_owned(),
+        message_path: "/messages".to_owned(),
+        body_bytes_max: plan.limits.body_bytes_max,
+        body_read_max: plan.timeouts.body_read,
+        limits: message_limits(&plan.limits),
+        keep_alive,
+        in_flight_max: plan.limits.in_flight_per_session_max,
+        clients_max: plan.sessions.max,
+        stream: stream_limits(&plan.limits, &plan.timeouts),
+    }
+}
