@@ -118,8 +118,14 @@ pub fn start(plan: Plan, host: Host) -> BoxFuture<'static, Result<Running, Start
 async fn assemble(plan: Plan, mut host: Host) -> Result<Running, StartError> {
     let pipe = host.pipe.take();
     let (mut running, inside) = build(&plan, host).await?;
-    inside.open(&plan, pipe, &mut running).await?;
-    Ok(running)
+    match inside.open(&plan, pipe, &mut running).await {
+        Ok(()) => Ok(running),
+        Err(error) => {
+            // Whoever goes on without a proxy that did not start keeps nothing of it.
+            running.stop().await;
+            Err(error)
+        }
+    }
 }
 
 /// Puts everything together that stands behind the way in.

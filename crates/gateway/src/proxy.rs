@@ -127,6 +127,8 @@ impl Proxy {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::plan::Listen;
 
@@ -165,5 +167,24 @@ mod tests {
         assert!(told.contains("configuration:2:") && told.contains("did you mean `name`?"), "{told}");
         let told = Proxy::configured("").start().await.err().unwrap().to_string();
         assert!(told.contains("upstream"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_did_not_start_leaves_nothing_running() {
+        let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let before = alive();
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = taken.local_addr().unwrap().to_string();
+        let proxy = || Proxy::before_url("http://127.0.0.1:9/mcp");
+        let admin = proxy().config(format!("admin: {{listen: '{taken}'}}\n"));
+        for proxy in [proxy().listen(&taken), admin] {
+            assert!(proxy.start().await.is_err());
+            let ended = async {
+                while alive() > before {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_mins(1), ended).await.expect("all has ended");
+        }
     }
 }
