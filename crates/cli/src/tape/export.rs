@@ -1,16 +1,16 @@
 //! `shadowcat tape export`: tapes in the formats of other tools.
 
 use std::fs::File;
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Component, Path, PathBuf};
 
 use shadowcat_tape::export::{Export, Format, Language};
-use shadowcat_tape::{Keys, OpenError, ReadError, Record, Redactor, Secrets};
+use shadowcat_tape::{Keys, Record, Redactor, Secrets};
 
 use super::files::{self, TapeFiles};
 use super::key_args::KeyArgs;
+use super::reading::{Part, Reading, Stop};
 use crate::failure::Failure;
-use crate::progress::Progress;
 
 /// What is exported, and to where.
 #[derive(Debug, clap::Args)]
@@ -63,11 +63,7 @@ impl Args {
         self.can_be_read(tapes, keys)?;
         let redactor = if self.no_redact { None } else { Some(super::redactor(&Secrets::default())?) };
         let Some(path) = &self.output else {
-            return match self.write(tapes, keys, redactor, io::stdout().lock()) {
-                // A reader that has seen enough is no failure.
-                Err(Stop::Written(cause)) if cause.kind() == ErrorKind::BrokenPipe => Ok(()),
-                done => done.map_err(|stop| stop.failure("standard output")),
-            };
+            return self.write(tapes, keys, redactor, io::stdout().lock(), "standard output");
         };
         let place = path.display().to_string();
         if let Some(tape) = tapes.iter().find(|tape| is_same(tape, path)) {
@@ -77,7 +73,7 @@ impl Args {
             )));
         }
         let file = File::create(path).map_err(|cause| Stop::Written(cause).failure(&place))?;
-        self.write(tapes, keys, redactor, file).map_err(|stop| stop.failure(&place))
+        self.write(tapes, keys, redactor, file, &place)
     }
 
     /// Before anything is written: a file that is there is not lost for what cannot be exported.
@@ -115,26 +111,36 @@ impl Args {
         keys: &Keys,
         redactor: Option<Redactor>,
         out: impl Write,
-    ) -> Result<(), Stop> {
-        let mut export =
-            Export::begin(&self.format(tapes), redactor, BufWriter::new(out)).map_err(Stop::Written)?;
-        let bytes = tapes.iter().filter_map(|path| path.metadata().ok()).map(|file| file.len()).sum();
-        let mut progress = Progress::over(bytes, "exporting");
-        let (mut done, mut damaged) = (0, None);
-        for path in tapes {
-            let fault = copy(path, keys, &mut export, &mut |at| progress.at(done + at))?;
-            done += path.metadata().map_or(0, |file| file.len());
-            damaged = damaged.or(fault.map(|fault| (path.clone(), fault)));
-        }
-        drop(progress);
-        let replaced = export.replaced();
-        export.end().map_err(Stop::Written)?;
+        place: &str,
+    ) -> Result<(), Failure> {
+        let mut reading = Reading::over(tapes, keys.clone(), "exporting");
+        let written = self.copy(tapes, &mut reading, redactor, out);
+        let replaced = *written.as_ref().unwrap_or(&0);
+        let ended = reading.end(place, written.map(drop));
         if replaced > 0 {
             let what =
                 if replaced == 1 { "1 credential was" } else { &format!("{replaced} credentials were") };
             writeln!(io::stderr(), "shadowcat: {what} replaced; `--no-redact` keeps them").ok();
         }
-        damaged.map_or(Ok(()), |(path, fault)| Err(Stop::Damaged(path, fault)))
+        ended
+    }
+
+    /// Gives how many credentials were replaced.
+    fn copy(
+        &self,
+        tapes: &[PathBuf],
+        reading: &mut Reading,
+        redactor: Option<Redactor>,
+        out: impl Write,
+    ) -> Result<u64, Stop> {
+        let mut export = Export::begin(&self.format(tapes), redactor, BufWriter::new(out))?;
+        for path in tapes {
+            export.tape(&files::name(path))?;
+            reading.records(path, &Part::default(), |record, _| Ok(export.record(record)?))?;
+        }
+        let replaced = export.replaced();
+        export.end()?;
+        Ok(replaced)
     }
 
     fn format(&self, tapes: &[PathBuf]) -> Format {
@@ -154,26 +160,6 @@ impl Args {
     }
 }
 
-/// What ends an export, or is told behind it.
-enum Stop {
-    Read(PathBuf, OpenError),
-    Damaged(PathBuf, ReadError),
-    Written(io::Error),
-}
-
-impl Stop {
-    fn failure(self, place: &str) -> Failure {
-        match self {
-            Self::Read(path, cause) => Failure::caused(format!("{}: cannot be read", path.display()), cause),
-            Self::Damaged(path, cause) => Failure::caused(
-                format!("{}: not all of it can be read; the rest is exported", path.display()),
-                cause,
-            ),
-            Self::Written(cause) => Failure::caused(format!("cannot write to {place}"), cause),
-        }
-    }
-}
-
 /// The way from a directory to a file, so that both can be moved together.
 fn relative(file: &Path, dir: &Path) -> PathBuf {
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
@@ -188,26 +174,4 @@ fn is_same(tape: &Path, output: &Path) -> bool {
         (Ok(tape), Ok(output)) => tape == output,
         _ => false,
     }
-}
-
-/// A tape that is still being written may end within a record; that is its state and no fault.
-fn copy<W: Write>(
-    path: &Path,
-    keys: &Keys,
-    export: &mut Export<W>,
-    progress: &mut dyn FnMut(u64),
-) -> Result<Option<ReadError>, Stop> {
-    let read = |cause| Stop::Read(path.to_owned(), cause);
-    let mut reader = shadowcat_tape::open(path, keys).map_err(read)?;
-    export.tape(&files::name(path)).map_err(Stop::Written)?;
-    let mut fault = None;
-    while let Some(record) = reader.next() {
-        match record {
-            Ok(record) => export.record(record).map_err(Stop::Written)?,
-            Err(ReadError::Torn { .. }) => {}
-            Err(error) => fault = fault.or(Some(error)),
-        }
-        progress(reader.offset());
-    }
-    Ok(fault)
 }

@@ -19,6 +19,16 @@ pub(crate) enum Stop {
     Written(io::Error),
 }
 
+impl Stop {
+    /// As it is told of what was printed to this place.
+    pub(super) fn failure(self, place: &str) -> Failure {
+        match self {
+            Self::Read(path, cause) => Failure::caused(format!("{}: cannot be read", path.display()), cause),
+            Self::Written(cause) => Failure::caused(format!("cannot write to {place}"), cause),
+        }
+    }
+}
+
 impl From<io::Error> for Stop {
     fn from(cause: io::Error) -> Self {
         Self::Written(cause)
@@ -33,17 +43,15 @@ pub(crate) fn printing(
     what: &'static str,
     print: impl FnOnce(&mut Reading, &mut dyn Write) -> Result<(), Stop>,
 ) -> Result<(), Failure> {
-    let bytes = tapes.iter().filter_map(|path| path.metadata().ok()).map(|file| file.len()).sum();
-    let progress = Progress::over(bytes, what);
+    let mut reading = Reading::over(tapes, keys, what);
     let stdout = io::stdout().lock();
     // A person sees each line when it is found.
     let is_watched = stdout.is_terminal();
-    let rows = progress.beside(stdout);
+    let rows = reading.progress.beside(stdout);
     let mut out: Box<dyn Write> =
         if is_watched { Box::new(LineWriter::new(rows)) } else { Box::new(BufWriter::new(rows)) };
-    let mut reading = Reading::new(keys, progress);
     let printed = print(&mut reading, &mut *out).and_then(|()| Ok(out.flush()?));
-    reading.end(printed)
+    reading.end("standard output", printed)
 }
 
 // The part of a tape that is read.
@@ -109,19 +117,23 @@ impl Reading {
         Self { keys, progress, done: 0, damage: None }
     }
 
-    /// What came of it.
-    pub(super) fn end(self, printed: Result<(), Stop>) -> Result<(), Failure> {
+    /// With a bar over all of them.
+    pub(super) fn over(tapes: &[PathBuf], keys: Keys, what: &'static str) -> Self {
+        let bytes = tapes.iter().filter_map(|path| path.metadata().ok()).map(|file| file.len()).sum();
+        Self::new(keys, Progress::over(bytes, what))
+    }
+
+    /// What came of it, when this was printed to that place.
+    pub(super) fn end(self, place: &str, printed: Result<(), Stop>) -> Result<(), Failure> {
         match (printed, self.damage) {
             (Ok(()), None) => Ok(()),
             (Ok(()), Some((path, fault))) => {
-                Err(Failure::caused(format!("{}: not all of it can be read", path.display()), fault))
+                let what = "not all of it can be read; the rest was";
+                Err(Failure::caused(format!("{}: {what}", path.display()), fault))
             }
             // A reader that has seen enough is no failure.
             (Err(Stop::Written(cause)), _) if cause.kind() == ErrorKind::BrokenPipe => Ok(()),
-            (Err(Stop::Written(cause)), _) => Err(Failure::caused("cannot write to standard output", cause)),
-            (Err(Stop::Read(path, cause)), _) => {
-                Err(Failure::caused(format!("{}: cannot be read", path.display()), cause))
-            }
+            (Err(stop), _) => Err(stop.failure(place)),
         }
     }
 

@@ -23,7 +23,7 @@ fn shown(path: &Path, listing: Listing) -> Result<String, Failure> {
     args.listing = listing;
     let mut reading = Reading::new(Keys::default(), Progress::over(0, "reading"));
     let printed = args.tapes(&[path.to_owned()], Paint::of(&Process::new([])), &mut reading, &mut out);
-    reading.end(printed).map(|()| String::from_utf8(out).unwrap())
+    reading.end("standard output", printed).map(|()| String::from_utf8(out).unwrap())
 }
 
 #[test]

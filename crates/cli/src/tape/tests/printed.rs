@@ -108,7 +108,7 @@ fn of(path: PathBuf, line: &str) -> String {
         Action::Stats(args) => args.tapes(&tapes, &mut reading, &mut out),
         other => panic!("{other:?}"),
     };
-    reading.end(done).unwrap();
+    reading.end("standard output", done).unwrap();
     String::from_utf8(out).unwrap()
 }
 
