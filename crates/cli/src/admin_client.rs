@@ -73,7 +73,8 @@ impl Admin {
     /// The proxy that is meant. To be called in a runtime.
     pub(crate) fn find(args: &AdminArgs, process: &Process) -> Result<Self, Failure> {
         let token = args.token_file.as_deref().map(Token::read).transpose();
-        let token = token.map_err(|error| Failure::usage(told(&error)))?;
+        let token =
+            token.map_err(|cause| Failure::caused("there is no token to ask with", cause).into_usage())?;
         match (&args.admin, token) {
             (Some(url), Some(token)) => {
                 let whereabouts = format!("no proxy answers at {url}");
@@ -210,11 +211,6 @@ fn is_dead(pid: u32) -> bool {
     pid.is_none_or(|pid| {
         rustix::process::test_kill_process(pid).is_err_and(|error| error == rustix::io::Errno::SRCH)
     })
-}
-
-/// The error and its cause, in a line.
-fn told(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
 
 async fn read<T: DeserializeOwned>(response: Response<Body>) -> Result<T, Failure> {

@@ -91,10 +91,7 @@ async fn list(listing: &Listing, admin: &Admin) -> Result<(), Failure> {
 }
 
 fn row(breakpoint: &Breakpoint) -> [String; 5] {
-    let then = breakpoint.then.map_or("(default)", |then| match then {
-        Then::Continue => "continue",
-        Then::Block => "block",
-    });
+    let then = breakpoint.then.map_or("(default)", super::show::then);
     [
         breakpoint.id.clone(),
         breakpoint.r#for.clone().unwrap_or_else(|| "(default)".to_owned()),

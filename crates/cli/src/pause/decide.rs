@@ -162,6 +162,6 @@ impl How {
 }
 
 /// This verdict, with nothing that belongs to another.
-pub(super) fn only(verdict: VerdictWord) -> Verdict {
+pub(crate) fn only(verdict: VerdictWord) -> Verdict {
     Verdict { verdict, message: None, result: None, error: None, reason: None }
 }

@@ -1,7 +1,7 @@
 //! `shadowcat pause`: messages of a running proxy that wait for a person, and which are to wait.
 
 mod breaks;
-mod decide;
+pub(crate) mod decide;
 pub(crate) mod edit;
 mod show;
 

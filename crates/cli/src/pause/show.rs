@@ -78,7 +78,8 @@ fn left(held: &Held) -> String {
     if held.abandoned { "(gone)".to_owned() } else { render::duration(held.left_ms.saturating_mul(1_000)) }
 }
 
-fn then(then: Then) -> &'static str {
+/// What becomes of it when nobody decides, in a word.
+pub(super) fn then(then: Then) -> &'static str {
     match then {
         Then::Continue => "continue",
         Then::Block => "block",

@@ -16,6 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::admin_client::{Admin, AdminArgs, Messages};
 use crate::failure::Failure;
+use crate::pause::decide::only;
 use crate::pause::edit::checked;
 use crate::process::Process;
 
@@ -228,16 +229,15 @@ struct Answer {
 /// What the person wrote has to be JSON; whether it is right, the proxy says.
 fn form(verdict: &Verdict) -> Result<forms::Verdict, String> {
     use forms::VerdictWord::{Answer as Answered, Block, Drop, Edit, Resume};
-    let plain = |verdict| forms::Verdict { verdict, message: None, result: None, error: None, reason: None };
     Ok(match verdict {
-        Verdict::Resume => plain(Resume),
-        Verdict::Drop => plain(Drop),
-        Verdict::Block(reason) => forms::Verdict { reason: reason.clone(), ..plain(Block) },
-        Verdict::Edit(text) => forms::Verdict { message: Some(checked(text)?), ..plain(Edit) },
+        Verdict::Resume => only(Resume),
+        Verdict::Drop => only(Drop),
+        Verdict::Block(reason) => forms::Verdict { reason: reason.clone(), ..only(Block) },
+        Verdict::Edit(text) => forms::Verdict { message: Some(checked(text)?), ..only(Edit) },
         Verdict::Answer(text) => {
             let sentence = |cause| format!("this is no object with `result` or `error`: {cause}");
             let Answer { result, error } = serde_json::from_str(checked(text)?.get()).map_err(sentence)?;
-            forms::Verdict { result, error, ..plain(Answered) }
+            forms::Verdict { result, error, ..only(Answered) }
         }
     })
 }
