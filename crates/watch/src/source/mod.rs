@@ -46,6 +46,13 @@ pub struct Feed {
 }
 
 impl Feed {
+    /// And what the view keeps of it: what comes, and what it drops when it ends.
+    fn new() -> (Self, Receiver<Event>, SyncSender<()>) {
+        let (tell, events) = sync_channel(EVENTS_MAX);
+        let (alive, ended) = sync_channel(0);
+        (Self { events: tell, ended }, events, alive)
+    }
+
     /// Hands an event over; waits while the view is behind.
     ///
     /// # Errors
@@ -75,9 +82,7 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(source: Box<dyn Source>) -> Self {
-        let (tell, events) = sync_channel(EVENTS_MAX);
-        let (alive, ended) = sync_channel(0);
-        let feed = Feed { events: tell, ended };
+        let (feed, events, alive) = Feed::new();
         // That the view has ended is what ends it.
         let thread = thread::spawn(move || source.feed(&feed).unwrap_or(()));
         Self { events, alive, thread }

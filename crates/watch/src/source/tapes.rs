@@ -15,6 +15,8 @@ use crate::model::FRAMES_MAX;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// A tape that has to be read from its beginning for that is looked at so many times less than reading takes.
 const REST_FACTOR: u32 = 10;
+/// Lines that are counted before it is looked whether the view has ended.
+const PIECE: u64 = 1_000;
 /// Faults of one tape that are told; a file with more is not a tape any more.
 const FAULTS_MAX: u32 = 100;
 
@@ -38,22 +40,46 @@ impl Tapes {
         Self { name, keys, files, directory: None }
     }
 
-    /// The tapes of a directory: the newest, as far back as the view can hold, and those that come.
+    /// The tapes of a directory: the newest, as far back as the view can hold, and those that come. What is on them is read
+    /// when the view is there.
     ///
     /// # Errors
     /// When the directory cannot be read.
     pub fn directory(path: PathBuf, keys: Keys) -> io::Result<Self> {
-        let listed = shadowcat_tape::list(&path, &keys)?;
-        let mut room = FRAMES_MAX as u64;
-        let newest = listed.iter().rev().take_while(|tape| {
-            let has_room = room > 0;
-            room = room.saturating_sub(tape.frames);
-            has_room
-        });
-        let older = listed.len() - newest.count();
-        let files =
-            listed.into_iter().skip(older).zip(0..).map(|(tape, number)| File::new(tape.path, number));
-        Ok(Self { name: path.display().to_string(), keys, files: files.collect(), directory: Some(path) })
+        shadowcat_tape::files(&path)?;
+        Ok(Self { name: path.display().to_string(), keys, files: Vec::new(), directory: Some(path) })
+    }
+
+    /// Finds the newest tapes of the directory that have so many lines for the view together.
+    fn begin(&mut self, mut room: u64, feed: &Feed) -> Result<(), ViewEnded> {
+        let Some(directory) = &self.directory else { return Ok(()) };
+        // It could be read when it was named; if it cannot be for a moment, all that is in it comes later.
+        let mut paths = shadowcat_tape::files(directory).unwrap_or_default();
+        let mut older = paths.len();
+        for path in paths.iter().rev() {
+            if room == 0 {
+                break;
+            }
+            room = room.saturating_sub(self.count(path, room, feed)?);
+            older -= 1;
+        }
+        let newest = paths.drain(older..).zip(0..);
+        self.files = newest.map(|(path, number)| File::new(path, number)).collect();
+        Ok(())
+    }
+
+    /// What the view has a line for on a tape, at most so many.
+    fn count(&self, path: &Path, most: u64, feed: &Feed) -> Result<u64, ViewEnded> {
+        let mut lines = 0;
+        // One that cannot be opened is told of when it is its turn.
+        let records = shadowcat_tape::open_at(path, &self.keys, Start::Last(most), &mut |_| ());
+        for record in records.into_iter().flatten() {
+            lines += u64::from(matches!(record, Ok(Record::Frame(_) | Record::Lost(_))));
+            if lines % PIECE == 0 {
+                feed.wait(Duration::ZERO)?;
+            }
+        }
+        Ok(lines)
     }
 
     /// Tells what has come; whether anything has.
@@ -88,6 +114,7 @@ impl Source for Tapes {
 
     fn feed(mut self: Box<Self>, feed: &Feed) -> Result<(), ViewEnded> {
         let mut has_news = true;
+        self.begin(FRAMES_MAX as u64, feed)?;
         self.look(feed)?;
         while self.directory.is_some() || self.files.iter().any(|file| !file.is_done) {
             if has_news {
@@ -281,6 +308,39 @@ mod tests {
         }
         assert_eq!(frames, first.0);
         running.end();
+    }
+
+    #[test]
+    fn nothing_is_read_before_the_view_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        // Nobody ever writes to it: who opens it waits.
+        let made = std::process::Command::new("mkfifo").arg(dir.path().join("1.tape.jsonl")).status();
+        assert!(made.unwrap().success());
+        let (done, is_done) = std::sync::mpsc::sync_channel(1);
+        let path = dir.path().to_owned();
+        std::thread::spawn(move || done.send(Tapes::directory(path, Keys::default()).is_ok()));
+        assert_eq!(is_done.recv_timeout(DEADLINE), Ok(true));
+    }
+
+    #[test]
+    fn of_a_directory_the_newest_tapes_are_shown_as_far_back_as_there_is_room() {
+        let dir = tempfile::tempdir().unwrap();
+        for number in 1..=4 {
+            fs::write(dir.path().join(format!("{number}.tape.jsonl")), TAPE).unwrap();
+        }
+        let has_a_line =
+            |line: &&str| line.contains(r#""record":"frame""#) || line.contains(r#""record":"lost""#);
+        let lines = TAPE.lines().filter(has_a_line).count() as u64;
+        let shown = |room| {
+            let (feed, _events, _alive) = Feed::new();
+            let mut tapes = Tapes::directory(dir.path().to_owned(), Keys::default()).unwrap();
+            tapes.begin(room, &feed).unwrap();
+            tapes.files.iter().map(|file| (file_name(&file.path), file.tape)).collect::<Vec<_>>()
+        };
+        let named = |name: &str, tape| (format!("{name}.tape.jsonl"), tape);
+        assert_eq!(shown(lines), [named("4", 0)]);
+        assert_eq!(shown(lines + 1), [named("3", 0), named("4", 1)]);
+        assert_eq!(shown(100 * lines).len(), 4);
     }
 
     #[test]
