@@ -88,16 +88,16 @@ impl Asks {
         }
         let this = Arc::clone(self);
         self.tasks.spawn_until_stop(async move {
-            let answer = token.run_until_cancelled(replies.next()).await;
+            let answer = token.run_until_cancelled(replies.response()).await;
             this.lock().remove(&id);
             let line = match answer {
-                Some(Some(Ok(message))) => message.to_line(),
-                Some(Some(Err(refusal))) => match refusal.answer(Some(&id)) {
+                Some(Ok(Some(response))) => Message::Response(response).to_line(),
+                Some(Err(refusal)) => match refusal.answer(Some(&id)) {
                     Some(line) => line,
                     None => return,
                 },
                 // Withdrawn by the server, or the client's side ended: nobody waits for an answer.
-                Some(None) | None => return,
+                Some(Ok(None)) | None => return,
             };
             if let Err(refusal) = to.send_answer(line).await {
                 tracing::debug!(%refusal, "an answer of the client was not sent");

@@ -1,6 +1,7 @@
 use std::sync::atomic::AtomicUsize;
 
 use shadowcat_pipeline::Origin;
+use shadowcat_protocol::Response;
 
 use super::*;
 
@@ -53,11 +54,33 @@ impl Back for NoBack {
     }
 }
 
-fn duplex(pipe: &Carried) -> Arc<Duplex> {
-    duplex_to(pipe, Arc::default())
+/// A client that says something before it answers.
+struct Talkative;
+
+#[async_trait]
+impl Back for Talkative {
+    async fn deliver(
+        &self,
+        message: Message,
+        _: Option<ExchangeId>,
+        _: &UpstreamSide,
+    ) -> Result<Replies, Refusal> {
+        let Message::Request(question) = message else { return Ok(Replies::none()) };
+        let note = Notification::new(method::PROGRESS, Some(r#"{"progressToken":1,"progress":1}"#));
+        let answer = Message::Response(Response::result(question.id(), "{}"));
+        Ok(Replies::stream(futures_util::stream::iter([Ok(Message::Notification(note)), Ok(answer)])))
+    }
+
+    fn let_go(&self, _: ExchangeId, _: Duration) {}
+
+    fn stream_lost(&self) {}
 }
 
-fn duplex_to(pipe: &Carried, back: Arc<NoBack>) -> Arc<Duplex> {
+fn duplex(pipe: &Carried) -> Arc<Duplex> {
+    duplex_to(pipe, Arc::<NoBack>::default())
+}
+
+fn duplex_to(pipe: &Carried, back: Arc<dyn Back>) -> Arc<Duplex> {
     Duplex::new(Parts {
         name: "up".into(),
         transport: Transport::Stdio,
@@ -117,7 +140,7 @@ async fn a_client_that_does_not_take_its_replies_holds_up_the_others_once_and_lo
 async fn a_server_that_goes_is_told_of_once_and_one_that_we_part_from_is_not() {
     for (parts, told) in [(false, 1), (true, 0)] {
         let back = Arc::<NoBack>::default();
-        let duplex = duplex_to(&Carried::default(), Arc::clone(&back));
+        let duplex = duplex_to(&Carried::default(), Arc::<NoBack>::clone(&back));
         if parts {
             duplex.close().await;
         }
@@ -125,4 +148,17 @@ async fn a_server_that_goes_is_told_of_once_and_one_that_we_part_from_is_not() {
         duplex.ended();
         assert_eq!(back.0.load(Ordering::Relaxed), told);
     }
+}
+
+#[tokio::test]
+async fn a_server_that_asks_gets_the_answer_and_not_what_comes_before_it() {
+    let pipe = Carried::default();
+    let duplex = duplex_to(&pipe, Arc::new(Talkative));
+    let question = r#"{"jsonrpc":"2.0","id":"q","method":"roots/list"}"#;
+    duplex.receive(Incoming::Text(question.into())).await;
+    while pipe.0.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let lines = pipe.0.lock().unwrap().clone();
+    assert_eq!(lines, [r#"{"jsonrpc":"2.0","id":"q","result":{}}"#]);
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use shadowcat_pipeline::task::Tasks;
-use shadowcat_pipeline::{Envelope, Form, Head, Origin, Refusal, Replies};
+use shadowcat_pipeline::{Direction, Envelope, Form, Head, Origin, Refusal, Replies};
 use shadowcat_protocol::{Message, Notification, json, method};
 use tokio::time::{Sleep, sleep};
 
@@ -23,7 +23,7 @@ type Work = BoxFuture<'static, Result<Replies, Refusal>>;
 pub(super) struct Sender {
     origin: Arc<Origin>,
     is_request: bool,
-    /// The progress token it gave, if telling it is left to us.
+    /// The progress token that a client gave, if telling it is left to us.
     token: Option<Box<str>>,
 }
 
@@ -34,7 +34,9 @@ impl Sender {
             Message::Request(request) => (true, request.progress_token()),
             Message::Notification(_) | Message::Response(_) => (false, None),
         };
-        let token = token.filter(|_| origin.waits.is_mine_to_tell()).map(Into::into);
+        // What a server asks belongs to a call whose client hears of that; the first thing a server is told is the answer.
+        let is_client = envelope.direction == Direction::ToServer;
+        let token = token.filter(|_| is_client && origin.waits.is_mine_to_tell()).map(Into::into);
         Self { origin, is_request, token }
     }
 

@@ -27,6 +27,17 @@ impl Service for Server {
     }
 }
 
+/// A client that answers, and says nothing else.
+struct Silent;
+
+#[async_trait]
+impl Service for Silent {
+    async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+        let answer = envelope.request_id().map(|id| Message::Response(Response::result(id, "{}")));
+        Ok(answer.map_or_else(Replies::none, Replies::one))
+    }
+}
+
 struct Case {
     lot: Lot,
     chain: Chain,
@@ -179,6 +190,24 @@ async fn a_client_that_gave_a_token_hears_that_its_request_waits() {
     let (answer, _) = tokio::join!(replies.next(), case.decide(Wanted::Resume));
     assert!(matches!(answer, Some(Ok(Message::Response(_)))));
     assert!(replies.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_whose_question_is_held_hears_the_answer_and_nothing_before_it() {
+    for filter in ["~q", "~s"] {
+        let case = Case::new(&[filter]);
+        let params = r#"{"message":"?","_meta":{"progressToken":"t"}}"#;
+        let question = Request::new(&Id::from_u64(1), method::ELICITATION, Some(params));
+        let origin = Origin::new(case.peer, Transport::Http, Revision::V2025_11_25);
+        let question = Envelope::to_client(Message::Request(question), Arc::new(origin));
+        let mut replies = case.chain.run(question, Arc::new(Silent)).await.unwrap();
+        let decides = async {
+            tokio::time::sleep(Duration::from_secs(11)).await;
+            case.decide(Wanted::Resume).await
+        };
+        let (first, _) = tokio::join!(replies.next(), decides);
+        assert!(matches!(first, Some(Ok(Message::Response(_)))), "{filter}: {first:?}");
+    }
 }
 
 #[tokio::test]

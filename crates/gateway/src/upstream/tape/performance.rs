@@ -107,7 +107,7 @@ impl Cast {
     /// Waits for the answer to a question, which may be another than on the tape.
     async fn hear(&mut self, number: usize) {
         let Some((question, mut replies)) = self.open.get_mut(number).and_then(Option::take) else { return };
-        if let Some(Ok(Message::Response(answer))) = replies.next().await {
+        if let Ok(Some(answer)) = replies.response().await {
             self.stage.player.heard(&question, &answer);
         }
     }
