@@ -162,9 +162,11 @@ impl Call {
             Event::Question(question) => self.take(question),
             Event::End(reply) => {
                 self.ended = Some(reply);
-                // Whoever may come back for the end needs no session for it.
-                self.inbox = None;
-                self.lease = None;
+                // Whoever may come back for the end needs no session for it, unless the end is the beginning of a task.
+                if self.as_task.as_ref().is_none_or(|as_task| as_task.task.is_none()) {
+                    self.inbox = None;
+                    self.lease = None;
+                }
             }
             // Its client is not there to hear it.
             Event::Note(_) => {}

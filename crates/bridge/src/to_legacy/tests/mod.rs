@@ -1,6 +1,7 @@
 //! The wire cases of a modern client before a legacy server.
 
 mod interleaving;
+mod late_tasks;
 mod loss;
 mod peer;
 mod sharing;

@@ -24,8 +24,8 @@ pub(super) const META: &str = "io.modelcontextprotocol/";
 pub(super) type Log = Arc<Mutex<Vec<String>>>;
 
 pub(super) struct Script {
-    log: Log,
-    tasks: Tasks,
+    pub(super) log: Log,
+    pub(super) tasks: Tasks,
     sessions: AtomicU64,
     pub(super) backs: Mutex<Vec<Arc<dyn Back>>>,
     pub(super) has_stream: std::sync::atomic::AtomicBool,
@@ -245,6 +245,9 @@ impl Service for ScriptSession {
                     "resources": {"subscribe": true}},
                 "serverInfo": {"name": "old", "version": "1"},
             })),
+            "tools/call" if request.name().as_deref() == Some("late_job") => {
+                Ok(super::late_tasks::begin_late(self, &request, exchange))
+            }
             "tools/call" if super::tasks::is_job(&request) => Ok(super::tasks::begin(&self.script, &request)),
             "tools/call" if self.script.answers_whole.load(Ordering::Relaxed) => {
                 Ok(Replies::one(self.call(&request, exchange).next().await.unwrap()?))

@@ -27,6 +27,7 @@ pub(super) fn tools() -> Value {
         tool("ask_job", "required"),
         tool("fail_job", "required"),
         tool("break_job", "required"),
+        tool("late_job", "required"),
         tool("count", "optional")
     ])
 }
