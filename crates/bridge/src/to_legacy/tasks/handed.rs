@@ -45,6 +45,8 @@ enum Fetched {
     Not,
     Awaited,
     Here(Response),
+    /// The server did not tell it.
+    Failed,
 }
 
 /// What a task has come to.
@@ -128,10 +130,14 @@ impl Handed {
 
     /// Looks how far the task is.
     pub(super) async fn look(self: &Arc<Self>, round: &Round) -> Result<Looked, Refusal> {
-        if let Some(ended) = self.ended.get() {
-            return Ok(self.detailed(round, &ended.told, ended.outcome.as_ref()));
+        if let Some(kept) = self.kept(round) {
+            return Ok(kept);
         }
         let response = self.session.ask(method::TASKS_GET, &by_id(&self.id)).await?;
+        // Somebody else may have looked meanwhile.
+        if let Some(kept) = self.kept(round) {
+            return Ok(kept);
+        }
         let Some(result) = response.result_json() else {
             return Ok(Looked::Error(modern_error(&self.agreed, round, &response)));
         };
@@ -148,6 +154,12 @@ impl Handed {
         Ok(self.detailed(round, result, None))
     }
 
+    /// What the task has come to, if that is here.
+    fn kept(&self, round: &Round) -> Option<Looked> {
+        let ended = self.ended.get()?;
+        Some(self.detailed(round, &ended.told, ended.outcome.as_ref()))
+    }
+
     /// Many servers ask what belongs to a task only where somebody waits for its result.
     async fn hear_questions(self: &Arc<Self>) {
         self.fetch();
@@ -158,7 +170,7 @@ impl Handed {
 
     fn fetch(self: &Arc<Self>) {
         let begins = self.result.send_if_modified(|fetched| {
-            let idle = matches!(fetched, Fetched::Not);
+            let idle = matches!(fetched, Fetched::Not | Fetched::Failed);
             if idle {
                 *fetched = Fetched::Awaited;
             }
@@ -175,23 +187,34 @@ impl Handed {
                 Ok(Ok(response)) => Fetched::Here(outcome(response)),
                 Ok(Err(refusal)) => {
                     tracing::debug!(%refusal, "the result of a task was not told");
-                    Fetched::Not
+                    Fetched::Failed
                 }
-                Err(_) => Fetched::Not,
+                Err(_) => Fetched::Failed,
             };
             this.result.send_replace(fetched);
         });
     }
 
     async fn outcome(self: &Arc<Self>) -> Result<Response, Refusal> {
-        self.fetch();
+        let told = tokio::time::timeout(ASK_MAX, self.fetched()).await;
+        let told = told.map_err(|_| Refusal::new(RefusalKind::UpstreamTimeout))?;
+        told.ok_or_else(|| {
+            Refusal::new(RefusalKind::UpstreamProtocol)
+                .with_detail("the server does not tell the result of its task")
+        })
+    }
+
+    async fn fetched(self: &Arc<Self>) -> Option<Response> {
         let mut result = self.result.subscribe();
-        let told = result.wait_for(|fetched| !matches!(fetched, Fetched::Awaited));
-        match tokio::time::timeout(ASK_MAX, told).await.map(|told| told.map(|told| told.clone())) {
-            Ok(Ok(Fetched::Here(response))) => Ok(response),
-            Ok(_) => Err(Refusal::new(RefusalKind::UpstreamProtocol)
-                .with_detail("the server does not tell the result of its task")),
-            Err(_) => Err(RefusalKind::UpstreamTimeout.into()),
+        loop {
+            self.fetch();
+            let fetched = result.wait_for(|fetched| !matches!(fetched, Fetched::Awaited)).await;
+            match fetched.ok()?.clone() {
+                Fetched::Here(response) => return Some(response),
+                Fetched::Failed => return None,
+                // Somebody else has taken it, and it was too large to be kept.
+                Fetched::Not | Fetched::Awaited => {}
+            }
         }
     }
 
@@ -202,7 +225,6 @@ impl Handed {
             return;
         }
         drop(self.ended.set(Ended { told: told.into(), outcome: outcome.cloned() }));
-        self.result.send_replace(Fetched::Not);
         self.forget();
     }
 

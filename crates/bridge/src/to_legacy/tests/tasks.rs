@@ -28,6 +28,7 @@ pub(super) fn tools() -> Value {
         tool("fail_job", "required"),
         tool("break_job", "required"),
         tool("late_job", "required"),
+        tool("large_job", "required"),
         tool("count", "optional")
     ])
 }
@@ -119,6 +120,9 @@ fn result(session: &ScriptSession, request: &Request, id: String, exchange: Exch
         } else {
             ended.await;
         }
+        if id == "t-large_job" {
+            content = json!([{"type": "text", "text": "x".repeat(1 << 20)}]);
+        }
         if id == "t-break_job" || *job.borrow() == "cancelled" {
             let error = ErrorObject { code: -32000, message: "broken".into(), data: None };
             return Ok(Message::Response(Response::error(Some(request.id()), &error)));
@@ -175,6 +179,22 @@ async fn a_tool_that_only_runs_as_a_task_is_one_for_a_client_that_takes_tasks() 
     }
     assert_eq!((pair.log_of("tasks/get").len(), pair.log_of("tasks/result").len()), (2, 1));
     assert_eq!(pair.log_of("tools/list").len(), 2, "two pages, once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_who_look_at_once_at_a_task_that_has_ended_are_told_what_became_of_it() {
+    for (tool, asked) in [("job", 1), ("large_job", 2)] {
+        let pair = pair();
+        let handle = handle_of(&pair, tool).await;
+        pair.script.job.send_replace("completed");
+        let (one, other) = tokio::join!(look(&pair, &handle), look(&pair, &handle));
+        assert_eq!((&one["status"], &one), (&json!("completed"), &other));
+        assert_eq!(
+            pair.log_of("tasks/result").len(),
+            asked,
+            "what is too large to be kept is asked for again"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]
