@@ -58,6 +58,8 @@ pub struct Eras {
 #[derive(Default)]
 struct Known {
     modern: Verdict,
+    /// When the server last answered the question, or did not.
+    asked_at: Option<Instant>,
     /// Until when the server is known to refuse the handshake.
     no_legacy: Option<Instant>,
     asks_again: bool,
@@ -148,6 +150,7 @@ impl Eras {
             self.probe.give_up().await;
         }
         let mut known = self.known();
+        known.asked_at = Some(Instant::now());
         let was_legacy = matches!(known.modern, Verdict::Legacy(_));
         known.modern = match evidence {
             Evidence::Modern => Verdict::Modern,
@@ -184,11 +187,17 @@ impl Eras {
     /// A handshake was refused: finds out whether the server speaks the other era only, and remembers it. One that
     /// speaks both had another reason.
     pub async fn needs_modern(&self) -> bool {
+        let since = Instant::now();
         let _asking = self.asking.lock().await;
-        let known = self.known().modern;
+        let (known, asked_at) = {
+            let known = self.known();
+            (known.modern, known.asked_at)
+        };
         let is_modern = match known {
             Verdict::Modern => true,
             Verdict::Both => false,
+            // Somebody else has just asked.
+            _ if asked_at.is_some_and(|at| at >= since) => false,
             _ => self.ask().await == Evidence::Modern,
         };
         if is_modern {
@@ -378,6 +387,17 @@ mod tests {
         let (_, legacy) = upgraded(usize::MAX);
         assert!(!legacy.needs_modern().await);
         assert!(!legacy.refuses_legacy());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn b7_many_refused_handshakes_at_once_ask_once() {
+        let (probe, eras) = upgraded(usize::MAX);
+        let all = futures_util::future::join_all((0..20).map(|_| eras.needs_modern())).await;
+        assert!(all.into_iter().all(|modern| !modern));
+        assert_eq!(probe.asked.load(Ordering::Relaxed), 1);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(!eras.needs_modern().await);
+        assert_eq!(probe.asked.load(Ordering::Relaxed), 2, "a later one is no part of it");
     }
 
     #[tokio::test(start_paused = true)]
