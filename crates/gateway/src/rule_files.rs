@@ -129,7 +129,6 @@ impl RuleFiles {
         }
     }
 
-    /// Rules that are the same go on counting.
     fn publish(&mut self, read: Read) {
         if read.written != self.in_force {
             tracing::info!(rules = read.written.len(), "changed rules are in force");

@@ -1,16 +1,19 @@
 //! Conditions that count the messages which fit all else: `every`, `after`, `share`.
 
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::fault::{Faults, Place};
 use crate::world::{World, fraction, random_bits};
-use crate::written::When;
+use crate::written::{Rule, When};
 
 /// Which of the messages that fit all else are meant.
 #[derive(Debug)]
 pub(crate) struct Counting {
-    seen: AtomicU64,
+    /// The rule that counts, as it is written: where it is written so again, it goes on.
+    rule: Box<Rule>,
+    seen: Arc<AtomicU64>,
     every: NonZeroU64,
     after: u64,
     share: Option<Share>,
@@ -24,7 +27,8 @@ struct Share {
 
 impl Counting {
     /// What is written at the top of a rule; none where nothing counts.
-    pub(crate) fn of(when: &When, place: &Place<'_>, faults: &mut Faults) -> Option<Self> {
+    pub(crate) fn of(rule: &Rule, place: &Place<'_>, faults: &mut Faults) -> Option<Self> {
+        let when = &rule.when;
         if when.share.is_some_and(|part| !(0.0..=1.0).contains(&part)) {
             faults.add(&place.key("share"), "expected a part from 0 to 1, such as 0.1 for a tenth");
         }
@@ -35,11 +39,19 @@ impl Counting {
             return None;
         }
         Some(Self {
-            seen: AtomicU64::new(0),
+            rule: Box::new(rule.clone()),
+            seen: Arc::default(),
             every: when.every.unwrap_or(NonZeroU64::MIN),
             after: when.after.unwrap_or(0),
             share: when.share.map(|part| Share { part, seed: when.seed }),
         })
+    }
+
+    /// Goes on where another one is, if both are of the same rule.
+    pub(crate) fn go_on_from(&mut self, earlier: &Self) {
+        if self.rule == earlier.rule {
+            self.seen = Arc::clone(&earlier.seen);
+        }
     }
 
     /// Counts one more message, and says whether it is meant.

@@ -69,6 +69,20 @@ impl Rules {
         faults.or(Self { list: rules, index, templates })
     }
 
+    /// Those that are written as they were in the rules before go on counting where they are there.
+    pub fn go_on_from(&mut self, before: &Self) {
+        let before: HashMap<&str, &Counting> = before
+            .list
+            .iter()
+            .filter_map(|rule| Some((rule.name.as_str(), rule.counting.as_ref()?)))
+            .collect();
+        for rule in &mut self.list {
+            if let (Some(counting), Some(earlier)) = (&mut rule.counting, before.get(rule.name.as_str())) {
+                counting.go_on_from(earlier);
+            }
+        }
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
@@ -123,7 +137,7 @@ impl Rule {
         Self {
             name: written.name.clone(),
             condition,
-            counting: Counting::of(&written.when, &when, faults),
+            counting: Counting::of(written, &when, faults),
             actions,
             stop: written.stop,
             fails_open: written.fail == written::Fail::Open,

@@ -26,8 +26,9 @@ impl Book {
         Self { current: RwLock::new(Arc::new(edition)), metrics }
     }
 
-    /// Puts others in force, all at once.
-    pub fn publish(&self, rules: shadowcat_rules::Rules) {
+    /// Puts others in force, all at once. Rules that stay the same go on counting.
+    pub fn publish(&self, mut rules: shadowcat_rules::Rules) {
+        rules.go_on_from(&self.current().rules);
         self.metrics.know(&rules);
         let edition = Arc::new(Edition { rules, metrics: self.metrics.clone() });
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = edition;

@@ -218,6 +218,19 @@ async fn what_began_under_other_rules_ends_under_them() {
 }
 
 #[tokio::test]
+async fn a_rule_that_stays_the_same_goes_on_counting_under_changed_rules() {
+    let late = |sentence: &str| serde_json::json!({ "name": "late", "when": {"after": 2}, "do": [{"block": sentence}] });
+    let other = || serde_json::json!({ "name": "other", "when": {"tool": "other"}, "do": [{"drop": true}] });
+    let case = Case::new(serde_json::json!([late("no")]), 0);
+    let blocks = async || case.said().await == ["policy_denied"];
+    assert!(!blocks().await && !blocks().await);
+    case.book.publish(compiled(serde_json::json!([other(), late("no")])));
+    assert!(blocks().await, "the third");
+    case.book.publish(compiled(serde_json::json!([late("never")])));
+    assert!(!blocks().await, "another rule of that name begins anew");
+}
+
+#[tokio::test]
 async fn what_a_rule_pauses_goes_on_with_the_rest_of_the_rules() {
     let rules = serde_json::json!([
         { "name": "look", "do": [{"pause": {"for": "1h"}}, {"set": {"$.arguments.more": true}}] },
