@@ -65,9 +65,15 @@ struct Watched {
     headers: Vec<(Box<str>, Box<str>)>,
     waiter: Waiter,
     asked: Option<Asked>,
-    /// The call was approved: for so long its next round is approved with it.
-    approved: OnceLock<Duration>,
+    approved: OnceLock<Approved>,
     begun: Instant,
+}
+
+/// A call that was approved: its next round is approved with it.
+struct Approved {
+    /// As it left: whoever approves may edit it, and nobody has approved what it was before.
+    call: Request,
+    grant_for: Duration,
 }
 
 impl Judge for Watched {
@@ -93,7 +99,10 @@ impl Judge for Watched {
         let Some(approval) = approval else { return Fate::GoesOn(message, changed) };
         match self.lot.ask(&exchange, message, approval).await {
             Fate::GoesOn(message, edit) => {
-                self.approved.get_or_init(|| approval.grant_for);
+                if let Message::Request(call) = &message {
+                    let grant_for = approval.grant_for;
+                    self.approved.get_or_init(|| Approved { call: call.clone(), grant_for });
+                }
                 changed.is_any |= edit.is_any;
                 Fate::GoesOn(message, changed)
             }
@@ -118,18 +127,14 @@ impl Watched {
     /// A server may ask something before it carries a call out (2026-07-28, multi round-trip requests). The call comes again
     /// with the answer, and it is the one that was approved.
     fn go_on_with(&self, message: &Message) {
-        let (Some(grant_for), Some(asked), Message::Response(response)) =
-            (self.approved.get(), &self.asked, message)
-        else {
-            return;
-        };
+        let (Some(approved), Message::Response(response)) = (self.approved.get(), message) else { return };
         let Some(result) = response.result_json() else { return };
         if json::get(result, &["resultType"]).and_then(json::string).as_deref() != Some("input_required") {
             return;
         }
         let state = json::get(result, &[REQUEST_STATE]);
-        let call = Call::in_state(asked.request(), &self.origin, &self.server, state);
-        if let Some(call) = call {
+        let Approved { call, grant_for } = approved;
+        if let Some(call) = Call::in_state(call, &self.origin, &self.server, state) {
             self.lot.grants().add(&Claim { call, grant_for: *grant_for });
         }
     }

@@ -304,3 +304,30 @@ async fn the_next_round_of_an_approved_call_is_approved_with_it() {
     let next = format!(r#"{ask},"requestState":"s-1","inputResponses":{{"a":{{"action":"accept"}}}}"#);
     assert_eq!(said(case.remove(&next, None).await.unwrap()).await.len(), 2);
 }
+
+#[tokio::test]
+async fn the_next_round_of_an_edited_call_is_approved_as_it_was_edited() {
+    let edited = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"rm","arguments":{"path":"ask me"}}}"#;
+    let at_the_approval = Case::approving();
+    let before_it = Case::approving();
+    before_it.lot.add_breakpoint("~q & ~id 1", Terms::default()).unwrap();
+    for (case, decisions) in [(at_the_approval, 1), (before_it, 2)] {
+        let asked = r#""arguments":{"path":"ask me first"}"#;
+        let decides = async {
+            case.decide(Wanted::Edit(edited.into())).await;
+            if decisions == 2 {
+                case.decide(Wanted::Resume).await;
+            }
+        };
+        let (said_one, ()) = tokio::join!(said(case.remove(asked, None).await.unwrap()), decides);
+        assert!(said_one[1].contains("input_required"), "{said_one:?}");
+        for breakpoint in case.lot.breakpoints() {
+            case.lot.remove_breakpoint(breakpoint.id);
+        }
+        let state = r#""requestState":"s-1","inputResponses":{}"#;
+        drop(case.remove(&format!("{asked},{state}"), None).await.unwrap());
+        assert_eq!(case.lot.list().len(), 1, "nobody has approved what was edited away");
+        let as_approved = format!(r#""arguments":{{"path":"ask me"}},{state}"#);
+        assert_eq!(said(case.remove(&as_approved, None).await.unwrap()).await.len(), 2);
+    }
+}
