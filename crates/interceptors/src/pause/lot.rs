@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use shadowcat_pipeline::{PeerId, Wait};
 use shadowcat_protocol::{Limits, Message};
 use shadowcat_rules::{Scene, Then};
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::broadcast;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::time::Instant;
 
 use super::approvals::{Approval, Claim, Grants};
@@ -99,18 +100,22 @@ impl Lot {
         let held_for = held_for.unwrap_or(self.0.settings.deadline);
         let then = then.unwrap_or(self.0.settings.then);
         let until = Instant::now() + held_for;
-        let (held, mut release) = match self.take_in(stopped, held_for, then) {
+        let (held, release) = match self.take_in(stopped, held_for, then) {
             Ok(taken) => taken,
             Err(by) => return unheard(then, by),
         };
         let _wait = Wait::begin(&held.stopped.origin);
-        let _occupied = Occupied { lot: self, id: held.id };
-        if let Ok(Ok(released)) = tokio::time::timeout_at(until, &mut release).await {
-            return released;
+        let mut occupied = Occupied { lot: self, id: held.id, release };
+        match tokio::time::timeout_at(until, &mut occupied.release).await {
+            Ok(Ok(released)) => released,
+            // Its sender has left.
+            Ok(Err(_)) => gone(),
+            Err(_) => {
+                self.let_go(held.id, unheard(then, By::Deadline));
+                // Somebody may have been faster; what was decided first counts.
+                occupied.release.try_recv().unwrap_or_else(|_| gone())
+            }
         }
-        self.let_go(held.id, unheard(then, By::Deadline));
-        // Somebody may have been faster; what was decided first counts.
-        release.try_recv().unwrap_or_else(|_| unheard(then, By::Deadline))
     }
 
     fn take_in(
@@ -403,11 +408,16 @@ fn gone() -> Released {
 struct Occupied<'l> {
     lot: &'l Lot,
     id: HeldId,
+    release: oneshot::Receiver<Released>,
 }
 
 impl Drop for Occupied<'_> {
     fn drop(&mut self) {
-        self.lot.part(&mut self.lot.places(), self.id);
+        let mut places = self.lot.places();
+        // Who was released or sent away has no place any more; one of the same number is that of a call that came again.
+        if matches!(self.release.try_recv(), Err(TryRecvError::Empty)) {
+            self.lot.part(&mut places, self.id);
+        }
     }
 }
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use shadowcat_pipeline::{Chain, Form, PeerId, Service, Transport};
 use shadowcat_protocol::{Id, Notification, Response, Revision, method};
-use shadowcat_rules::Outcome;
+use shadowcat_rules::{Outcome, Then};
 use tokio::time::timeout;
 
 use super::*;
@@ -51,11 +51,16 @@ impl Case {
 
     /// Before which calls of `rm` need an approval.
     fn approving() -> Self {
+        Self::approving_or(Then::Block)
+    }
+
+    /// The same, with what becomes of calls that nobody decides about.
+    fn approving_or(then: Then) -> Self {
         let when = serde_json::from_str(r#"{"tool":"rm"}"#).unwrap();
         let approval = Approval {
             name: "remove".into(),
             meant: Arc::new(shadowcat_rules::Meant::compile(&when, "when").unwrap()),
-            terms: Terms { held_for: Some(Duration::from_mins(1)), then: None },
+            terms: Terms { held_for: Some(Duration::from_mins(1)), then: Some(then) },
             grant_for: Duration::from_mins(10),
         };
         Self::of(Settings { approvals: vec![approval], ..Settings::default() }, &[])
@@ -280,6 +285,32 @@ async fn a_call_that_comes_again_before_anybody_decided_takes_its_place_again() 
     drop(case.remove(FILE, None).await.unwrap());
     tokio::time::advance(Duration::from_mins(2)).await;
     assert!(case.lot.list().is_empty(), "nobody approves what is too old");
+}
+
+#[tokio::test]
+async fn a_call_whose_session_ends_waits_for_its_approval_and_sends_nothing() {
+    for then in [Then::Block, Then::Continue] {
+        let case = Case::approving_or(then);
+        let replies = case.remove(FILE, None).await.unwrap();
+        case.lot.leave(case.peer);
+        assert!(said(replies).await.is_empty(), "{then:?}");
+        assert!(case.lot.list()[0].is_abandoned);
+        case.decide(Wanted::Resume).await;
+        assert_eq!(said(case.remove(FILE, None).await.unwrap()).await.len(), 2);
+        assert_eq!(case.remove(FILE, None).await.unwrap().head().form, Form::Stream, "once");
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_comes_again_keeps_its_place_when_the_first_one_ends() {
+    let case = Case::approving();
+    let first = case.remove(FILE, None).await.unwrap();
+    case.lot.leave(case.peer);
+    let again = case.remove(FILE, None).await.unwrap();
+    drop(first);
+    assert!(!case.lot.list()[0].is_abandoned);
+    let (said, _) = tokio::join!(said(again), case.decide(Wanted::Resume));
+    assert_eq!(said.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
