@@ -9,6 +9,7 @@
 
 mod admin;
 mod admin_held;
+mod approver;
 mod belonging;
 mod bridge_life;
 mod bridge_peers;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::raw::{Ask, ask};
+use crate::raw::{Ask, Events, ask};
 use crate::wait::within;
 
 /// How long so many messages may take to be held.
@@ -45,6 +45,12 @@ impl Operator {
         let answer = within(PATIENCE, "an answer of the API", ask.send_patiently(self.address)).await;
         let status = answer.status;
         (status, serde_json::from_str(&answer.text().await).unwrap_or_default())
+    }
+
+    /// What passes and what is held, as it happens.
+    pub async fn feed(&self) -> Events {
+        let ask = ask(Method::GET, "/v1/messages").header("Authorization", &format!("Bearer {}", self.token));
+        ask.send_patiently(self.address).await.events()
     }
 
     /// What is at this path.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use prometheus_client::registry::Registry;
-use shadowcat_interceptors::pause::BreakpointError;
-use shadowcat_interceptors::{CallMetrics, Lot, PauseMetrics};
+use shadowcat_interceptors::pause::{self, Approval, BreakpointError};
+use shadowcat_interceptors::{CallMetrics, ExternalMetrics, Lot, PauseMetrics};
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Chain, Interceptor};
 use shadowcat_session::{Namespace, SessionStore, Sessions, SessionsLimits, StreamLimits, Table};
@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::admin::{AdminError, Desk, Seen};
 use crate::entry::listen;
-use crate::external::Externals;
+use crate::external::{self, Externals};
 use crate::faces::Faces;
 use crate::gateway::{Gateway, SessionRules};
 use crate::metrics::Figures;
@@ -137,7 +137,9 @@ async fn build(plan: &Plan, host: Host) -> Result<(Running, Inside), StartError>
 
     // What operators want done with messages, and where those wait about which somebody decides.
     let rules = RuleFiles::open(&plan.rules, &mut registry)?;
-    let lot = lot(&plan.pause, &mut registry)?;
+    let asked = ExternalMetrics::register(&mut registry);
+    let approvals = external::approvals(plan, &ground.back, &asked)?;
+    let lot = lot(&plan.pause, approvals, &mut registry)?;
 
     // Where it goes: the one upstream. Who else is asked what is done with messages is reached as it is.
     let guard = guard(host.guard_program);
@@ -151,7 +153,7 @@ async fn build(plan: &Plan, host: Host) -> Result<(Running, Inside), StartError>
         tape: beyond.as_ref(),
     };
     let upstream = reach.connect(&plan.upstream)?;
-    let externals = Externals::open(&reach, &mut registry).await?;
+    let externals = Externals::open(&reach, &asked).await?;
     // What passes there is on the tape a second time, as the server saw it.
     let faces = reach.faces(&plan.upstream, &upstream.connector, audience.as_ref())?;
 
@@ -321,9 +323,10 @@ impl Told {
 }
 
 /// Where messages wait, with the breakpoints of the plan.
-fn lot(pause: &Pause, registry: &mut Registry) -> Result<Lot, BreakpointError> {
-    let lot = Lot::new(pause.settings.clone(), PauseMetrics::register(registry));
-    for (filter, terms) in &pause.breakpoints {
+fn lot(plan: &Pause, approvals: Vec<Approval>, registry: &mut Registry) -> Result<Lot, BreakpointError> {
+    let settings = pause::Settings { approvals, ..plan.settings.clone() };
+    let lot = Lot::new(settings, PauseMetrics::register(registry));
+    for (filter, terms) in &plan.breakpoints {
         lot.add_breakpoint(filter, *terms)?;
     }
     Ok(lot)

@@ -43,10 +43,10 @@ mod upstream;
 pub use admin::AdminError;
 pub use build::{Host, Pipe, StartError, start};
 pub use plan::{
-    Admin, Face, HookSecret, HookSecretError, Interceptor, InterceptorServer, InterceptorTarget, KeyError,
-    Keys, Level, Limits, Listen, Log, LogFormat, MainFile, Overrides, Pause, Plan, PlanError, PlanErrors,
-    Playing, Program, Record, Remote, SESSION_FILE, Secret, Sessions, Store, TAPES_DIR, TapeKey, Target,
-    Timeouts, Upstream, UpstreamTarget, Variables, Webhook, rules, tape_key,
+    Admin, Approver, Face, HookSecret, HookSecretError, Interceptor, InterceptorServer, InterceptorTarget,
+    KeyError, Keys, Level, Limits, Listen, Log, LogFormat, MainFile, Overrides, Pause, Plan, PlanError,
+    PlanErrors, Playing, Program, Record, Remote, SESSION_FILE, Secret, Sessions, Store, TAPES_DIR, TapeKey,
+    Target, Timeouts, Upstream, UpstreamTarget, Variables, Webhook, rules, tape_key,
 };
 pub use proxy::Proxy;
 pub use running::{Ended, Running};

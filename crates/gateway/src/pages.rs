@@ -47,6 +47,10 @@ impl StatusPages {
         for interceptor in self.externals.iter().flat_map(|externals| externals.left_alone()) {
             troubles.push(format!("interceptor {interceptor} failed repeatedly and is being left alone"));
         }
+        for approval in self.gateway.lot.left_alone() {
+            let who = format!("the webhook that is asked about calls of approval {approval}");
+            troubles.push(format!("{who} failed repeatedly and is being left alone"));
+        }
         if let Some(shadowcat_tape::Health::Degraded { reason, lost }) =
             self.tape.as_ref().map(Monitor::health)
         {

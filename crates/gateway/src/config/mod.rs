@@ -20,7 +20,7 @@ pub use file::{
 pub use interceptors::{Breaker, Interceptor, InterceptorServer, Webhook};
 pub use keys::Keys;
 pub use mistake::Mistake;
-pub use pause::{Approval, Breakpoint, Pause};
+pub use pause::{Approval, Approver, Breakpoint, Pause};
 pub use secret::Secret;
 use shadowcat_rules::written::Rule;
 pub use shadowcat_rules::written::{ByteSize, Span};

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use shadowcat_rules::written::{Then, When};
 
-use super::{ByteSize, Span};
+use super::{Breaker, ByteSize, Span, Webhook};
 
 /// How messages are held, and which from the start.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -51,4 +51,21 @@ pub struct Approval {
     pub verdict: Option<Then>,
     /// How long an approval is good for a call whose caller has given up, and comes again.
     pub grant_for: Option<Span>,
+    /// Who is asked besides those who look at the list.
+    pub approver: Option<Approver>,
+}
+
+/// An HTTP endpoint that is asked whether held calls may go on: it approves, denies or leaves it to others.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Approver {
+    /// The endpoint.
+    pub webhook: Webhook,
+    /// How long each question may take.
+    pub timeout: Option<Span>,
+    /// Questions at most at one time.
+    pub concurrency: Option<usize>,
+    /// When it is left alone.
+    #[serde(default)]
+    pub breaker: Breaker,
 }

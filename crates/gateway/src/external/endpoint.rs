@@ -6,7 +6,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use shadowcat_interceptors::external::webhook::Post;
-use shadowcat_interceptors::external::{Failure, Reason, Settings};
+use shadowcat_interceptors::external::{Failure, Reason};
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_transports::http_client::{self, Client, ClientError, Target};
 use std::time::Duration;
@@ -30,11 +30,11 @@ impl Endpoint {
     pub(super) fn new(
         plan: &Plan,
         webhook: &Webhook,
-        settings: &Settings,
+        timeout: Duration,
         tasks: &Tasks,
     ) -> Result<Self, StartError> {
         let client = http_client::Settings {
-            connect_timeout: plan.timeouts.connect.min(settings.timeout),
+            connect_timeout: plan.timeouts.connect.min(timeout),
             ca_file: webhook.remote.ca_file.clone(),
             ..http_client::Settings::default()
         };
@@ -47,7 +47,7 @@ impl Endpoint {
             target: Target::parse(&webhook.remote.url.to_string())?,
             headers,
             body_bytes_max: webhook.body_bytes_max,
-            timeout: settings.timeout,
+            timeout,
         })
     }
 }

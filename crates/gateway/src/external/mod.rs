@@ -13,15 +13,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use prometheus_client::registry::Registry;
 use shadowcat_interceptors::external::mcp::{self, Mcp};
 use shadowcat_interceptors::external::webhook::Webhook;
 use shadowcat_interceptors::external::{External, Telling};
+use shadowcat_interceptors::pause::{Approval, Approver};
 use shadowcat_interceptors::{ExternalMetrics, Externals as Step};
+use shadowcat_pipeline::task::Tasks;
 use shadowcat_transports::stdio::Launcher;
 
 use crate::build::{StartError, message_limits};
-use crate::plan::{self, InterceptorServer, InterceptorTarget};
+use crate::plan::{self, InterceptorServer, InterceptorTarget, Plan};
 use crate::reach::Reach;
 
 use endpoint::Endpoint;
@@ -30,6 +31,37 @@ use peer::Peer;
 /// How long the start of the proxy waits for the lists of interceptors. What is not there by then is asked for by the first
 /// message that it concerns.
 const PREPARE_MAX: Duration = Duration::from_secs(10);
+
+/// The approvals of the plan, with those who are asked about their calls.
+pub(crate) fn approvals(
+    plan: &Plan,
+    tasks: &Tasks,
+    metrics: &ExternalMetrics,
+) -> Result<Vec<Approval>, StartError> {
+    let mut approvals = plan.pause.settings.approvals.clone();
+    for plan::Approver { approval: name, limits, webhook: written } in &plan.pause.approvers {
+        let webhook = webhook(plan, written, limits.timeout, tasks)?;
+        let host = written.remote.url.authority().map_or_else(String::new, ToString::to_string);
+        let approver = Approver::new(Arc::clone(name), &host, webhook, *limits, tasks.clone(), metrics);
+        let approver = Arc::new(approver);
+        for approval in approvals.iter_mut().filter(|approval| approval.name == *name) {
+            approval.approver = Some(Arc::clone(&approver));
+        }
+    }
+    Ok(approvals)
+}
+
+fn webhook(
+    plan: &Plan,
+    written: &plan::Webhook,
+    timeout: Duration,
+    tasks: &Tasks,
+) -> Result<Webhook, StartError> {
+    let secret = written.secret.as_ref().map(plan::HookSecret::read).transpose()?;
+    let endpoint = Endpoint::new(plan, written, timeout, tasks)?;
+    let limits = message_limits(&plan.limits);
+    Ok(Webhook::new(Box::new(endpoint), secret, written.body_bytes_max, limits))
+}
 
 /// All who are asked.
 pub(crate) struct Externals {
@@ -49,7 +81,10 @@ struct Server {
 impl Externals {
     /// Puts them together, and begins the conversations and reads the lists, ahead of the first message; none if nobody is to
     /// be asked.
-    pub(crate) async fn open(reach: &Reach<'_>, registry: &mut Registry) -> Result<Option<Self>, StartError> {
+    pub(crate) async fn open(
+        reach: &Reach<'_>,
+        metrics: &ExternalMetrics,
+    ) -> Result<Option<Self>, StartError> {
         let plan = reach.plan;
         if plan.interceptors.is_empty() {
             return Ok(None);
@@ -60,10 +95,7 @@ impl Externals {
         for plan::Interceptor { settings, target } in &plan.interceptors {
             let external: Arc<dyn External> = match target {
                 InterceptorTarget::Webhook(written) => {
-                    let secret = written.secret.as_ref().map(plan::HookSecret::read).transpose()?;
-                    let endpoint = Endpoint::new(plan, written, settings, reach.tasks)?;
-                    let limits = message_limits(&plan.limits);
-                    Arc::new(Webhook::new(Box::new(endpoint), secret, written.body_bytes_max, limits))
+                    Arc::new(webhook(plan, written, settings.limits.timeout, reach.tasks)?)
                 }
                 InterceptorTarget::Mcp(written) => {
                     let server = Server::open(&settings.name, written, reach, &telling)?;
@@ -74,8 +106,7 @@ impl Externals {
             };
             externals.push((settings.clone(), external));
         }
-        let metrics = ExternalMetrics::register(registry);
-        let step = Step::new(externals, Arc::clone(&plan.upstream.name), &telling, &metrics);
+        let step = Step::new(externals, Arc::clone(&plan.upstream.name), &telling, metrics);
         let externals = Self { step: Arc::new(step), telling, servers };
         externals.prepare().await;
         Ok(Some(externals))

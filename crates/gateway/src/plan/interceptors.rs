@@ -1,25 +1,21 @@
 //! Programs outside the proxy that are asked about messages: who, how they are reached, and within which limits.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fs, io};
 
-use shadowcat_interceptors::external::webhook::{BadSecret, Secret};
-use shadowcat_interceptors::external::{BreakerPolicy, Settings};
+use shadowcat_interceptors::external::Settings;
 use shadowcat_rules::Rules;
-use shadowcat_rules::written::{ByteSize, Fail, On, Rule, Span, When};
+use shadowcat_rules::written::{Fail, On, Rule, When};
 
+use super::UpstreamTarget;
 use super::problems::Problems;
 use super::upstream::target;
-use super::{Remote, UpstreamTarget};
-use crate::config::{self, Loaded, Variables, expand};
+use super::webhook::{self, Webhook, Written};
+use crate::config::{self, Loaded, Variables};
 
 /// How long a question may take.
 const TIMEOUT: Duration = Duration::from_secs(1);
-const CONCURRENCY_MAX: usize = 64;
-const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A program outside the proxy that is asked about messages.
 #[derive(Clone, Debug)]
@@ -39,26 +35,6 @@ pub enum InterceptorTarget {
     Mcp(InterceptorServer),
 }
 
-/// An HTTP endpoint that is asked about messages.
-#[derive(Clone, Debug)]
-pub struct Webhook {
-    /// Where it is.
-    pub remote: Remote,
-    /// What questions are signed with.
-    pub secret: Option<HookSecret>,
-    /// The largest question and the largest answer.
-    pub body_bytes_max: usize,
-}
-
-/// Where the secret of a webhook comes from.
-#[derive(Clone, Debug)]
-pub enum HookSecret {
-    /// It was given.
-    Given(Secret),
-    /// It is in this file.
-    File(PathBuf),
-}
-
 /// A server of interceptors.
 #[derive(Clone, Debug)]
 pub struct InterceptorServer {
@@ -70,49 +46,12 @@ pub struct InterceptorServer {
     pub config: std::collections::BTreeMap<String, String>,
 }
 
-/// Why the secret of a webhook cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub enum HookSecretError {
-    /// The file cannot be read.
-    #[error("the secret file {path} cannot be read")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// There is no secret in it.
-    #[error("the secret file {path} holds no secret")]
-    Bad {
-        /// The file.
-        path: PathBuf,
-        /// What would be one.
-        source: BadSecret,
-    },
-}
-
-impl HookSecret {
-    /// Reads the file, if it is in one.
-    ///
-    /// # Errors
-    /// When there is no secret in it.
-    pub fn read(&self) -> Result<Secret, HookSecretError> {
-        match self {
-            Self::Given(secret) => Ok(secret.clone()),
-            Self::File(path) => {
-                let text = fs::read_to_string(path)
-                    .map_err(|source| HookSecretError::File { path: path.clone(), source })?;
-                Secret::parse(&text).map_err(|source| HookSecretError::Bad { path: path.clone(), source })
-            }
-        }
-    }
-}
-
 pub(super) fn resolve(loaded: &Loaded, variables: &Variables, problems: &mut Problems) -> Vec<Interceptor> {
     let mut names = HashMap::new();
     let mut interceptors = Vec::new();
     for (number, written) in loaded.file.interceptors.iter().enumerate() {
-        let reading = Reading { at: format!("interceptors[{number}]"), written, loaded, variables };
+        let at = format!("interceptors[{number}]");
+        let reading = Reading { asked: webhook::Reading { at, loaded, variables }, written };
         if written.name.trim().is_empty() {
             problems.add(reading.place("name"), "expected a name");
         } else if let Some(earlier) = names.insert(written.name.as_str(), number) {
@@ -126,21 +65,19 @@ pub(super) fn resolve(loaded: &Loaded, variables: &Variables, problems: &mut Pro
 
 /// One interceptor, as it is read.
 struct Reading<'a> {
-    at: String,
+    asked: webhook::Reading<'a>,
     written: &'a config::Interceptor,
-    loaded: &'a Loaded,
-    variables: &'a Variables,
 }
 
 impl Reading<'_> {
     fn place(&self, key: &str) -> String {
-        self.loaded.place(&format!("{}.{key}", self.at))
+        self.asked.place(key)
     }
 
     fn interceptor(&self, problems: &mut Problems) -> Option<Interceptor> {
         let settings = self.settings(problems);
         let target = match (&self.written.webhook, &self.written.mcp) {
-            (Some(webhook), None) => self.webhook(webhook, problems).map(InterceptorTarget::Webhook),
+            (Some(webhook), None) => self.asked.webhook(webhook, problems).map(InterceptorTarget::Webhook),
             (None, Some(server)) => self.server(server, problems).map(InterceptorTarget::Mcp),
             (webhook, _) => {
                 let sentence = if webhook.is_some() {
@@ -148,7 +85,7 @@ impl Reading<'_> {
                 } else {
                     "needs `webhook` or `mcp`"
                 };
-                problems.add(self.loaded.place(&self.at), sentence);
+                problems.add(self.asked.loaded.place(&self.asked.at), sentence);
                 None
             }
         };
@@ -157,26 +94,15 @@ impl Reading<'_> {
 
     fn settings(&self, problems: &mut Problems) -> Option<Settings> {
         let written = self.written;
-        let breaker = BreakerPolicy::default();
-        let failures_max = written.breaker.failures.unwrap_or(breaker.failures_max);
-        if failures_max == 0 {
-            problems.add(self.place("breaker.failures"), "expected 1 or more");
-        }
-        let concurrency_max = written.concurrency.unwrap_or(CONCURRENCY_MAX);
-        if concurrency_max == 0 {
-            problems.add(self.place("concurrency"), "expected 1 or more");
-        }
+        let limits =
+            Written { timeout: written.timeout, concurrency: written.concurrency, breaker: &written.breaker };
+        let limits = self.asked.limits(&limits, TIMEOUT, problems);
         Some(Settings {
             name: written.name.as_str().into(),
             when: Arc::new(self.when(problems)?),
             fail: written.fail.unwrap_or_default(),
-            timeout: written.timeout.map_or(TIMEOUT, Span::get),
             is_audit: written.audit,
-            concurrency_max,
-            breaker: BreakerPolicy {
-                failures_max,
-                pause: written.breaker.pause.map_or(breaker.pause, Span::get),
-            },
+            limits,
         })
     }
 
@@ -200,53 +126,13 @@ impl Reading<'_> {
             .ok()
     }
 
-    fn webhook(&self, webhook: &config::Webhook, problems: &mut Problems) -> Option<Webhook> {
-        let at = format!("{}.webhook", self.at);
-        let written = config::Upstream {
-            url: Some(webhook.url.clone()),
-            headers: webhook.headers.clone(),
-            ca_file: webhook.ca_file.clone(),
-            ..config::Upstream::default()
-        };
-        let secret = self.secret(webhook, problems);
-        let UpstreamTarget::Http(remote) = target(&at, &written, self.loaded, self.variables, problems)?
-        else {
-            problems.add(self.place("webhook.url"), "expected `http(s)://HOST/PATH`");
-            return None;
-        };
-        let body_bytes_max = webhook.body.map_or(BODY_BYTES_MAX, ByteSize::bytes);
-        Some(Webhook { remote, secret, body_bytes_max })
-    }
-
-    fn secret(&self, webhook: &config::Webhook, problems: &mut Problems) -> Option<HookSecret> {
-        let place = self.place("webhook.secret");
-        match (&webhook.secret, &webhook.secret_file) {
-            (None, None) => None,
-            (None, Some(file)) => Some(HookSecret::File(file.clone())),
-            (Some(_), Some(_)) => {
-                problems.add(place, "is written beside `secret_file`; keep one of them");
-                None
-            }
-            (Some(text), None) => {
-                if !text.reveal().starts_with("${") {
-                    problems.add(
-                        place,
-                        "is written in clear; take it from a variable as `${NAME}`, or use `secret_file`",
-                    );
-                    return None;
-                }
-                let text = problems.take(place.clone(), expand(text.reveal(), self.variables))?;
-                problems.take(place, Secret::parse(&text)).map(HookSecret::Given)
-            }
-        }
-    }
-
     fn server(
         &self,
         server: &config::InterceptorServer,
         problems: &mut Problems,
     ) -> Option<InterceptorServer> {
-        let at = format!("{}.mcp", self.at);
+        let webhook::Reading { at, loaded, variables } = &self.asked;
+        let at = format!("{at}.mcp");
         let written = config::Upstream {
             url: server.url.clone(),
             command: server.command.clone(),
@@ -256,7 +142,7 @@ impl Reading<'_> {
             ca_file: server.ca_file.clone(),
             ..config::Upstream::default()
         };
-        let target = target(&at, &written, self.loaded, self.variables, problems)?;
+        let target = target(&at, &written, loaded, variables, problems)?;
         let config = server.config.iter().map(|(name, value)| (name.clone(), value.to_string()));
         Some(InterceptorServer { target, fail: self.written.fail, config: config.collect() })
     }
@@ -266,6 +152,9 @@ impl Reading<'_> {
 mod tests {
     use std::ffi::OsString;
 
+    use shadowcat_interceptors::external::Limits;
+
+    use super::webhook::HookSecret;
     use super::*;
 
     fn resolved(text: &str) -> Result<Vec<Interceptor>, Vec<String>> {
@@ -283,8 +172,8 @@ mod tests {
                     breaker: {failures: 9, pause: 1m}\n  \
                     - name: guard\n    mcp: {command: [guard, --x], config: {pii: {level: high}}}\n";
         let interceptors = resolved(text).unwrap();
-        let Settings { fail, timeout, is_audit, concurrency_max, breaker, .. } =
-            interceptors[0].settings.clone();
+        let Settings { fail, is_audit, limits, .. } = interceptors[0].settings.clone();
+        let Limits { timeout, concurrency_max, breaker } = limits;
         assert_eq!((fail, timeout, is_audit), (Fail::Open, Duration::from_millis(50), true));
         assert_eq!((concurrency_max, breaker.failures_max, breaker.pause), (3, 9, Duration::from_mins(1)));
         let InterceptorTarget::Webhook(webhook) = &interceptors[0].target else { panic!() };
@@ -331,17 +220,5 @@ mod tests {
         }
         let twice = "interceptors:\n  - {name: a, webhook: {url: 'http://h'}}\n  - {name: a, webhook: {url: 'http://h'}}\n";
         assert!(resolved(twice).unwrap_err()[0].contains("is that of interceptors[0] already"));
-    }
-
-    #[test]
-    fn a_secret_file_without_a_secret_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("hook.secret");
-        let fault = HookSecret::File(path.clone()).read().unwrap_err();
-        assert!(fault.to_string().contains("hook.secret cannot be read"), "{fault}");
-        fs::write(&path, "short").unwrap();
-        assert!(HookSecret::File(path.clone()).read().unwrap_err().to_string().contains("holds no secret"));
-        fs::write(&path, "0123456789abcdef\n").unwrap();
-        assert!(HookSecret::File(path).read().is_ok());
     }
 }

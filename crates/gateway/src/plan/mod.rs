@@ -12,6 +12,7 @@ mod record;
 mod resolve;
 mod rules;
 mod upstream;
+mod webhook;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -25,15 +26,14 @@ use shadowcat_playback::player::Player;
 use shadowcat_tape::{Keep, Key, Rotate, Scope, Secrets};
 
 pub use crate::config::{Keys, Level, LogFormat, Secret, Variables};
-pub use interceptors::{
-    HookSecret, HookSecretError, Interceptor, InterceptorServer, InterceptorTarget, Webhook,
-};
+pub use interceptors::{Interceptor, InterceptorServer, InterceptorTarget};
 pub use overrides::{Overrides, Target};
-pub use pause::Pause;
+pub use pause::{Approver, Pause};
 pub use problems::{PlanError, PlanErrors};
 pub use record::{KeyError, tape_key};
 pub use resolve::{Face, SESSION_FILE, TAPES_DIR};
 pub use rules::rules;
+pub use webhook::{HookSecret, HookSecretError, Webhook};
 
 /// Everything the program does, decided.
 #[derive(Clone, Debug)]

@@ -4,15 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shadowcat_filter::Filter;
+use shadowcat_interceptors::external::Limits;
 use shadowcat_interceptors::pause::{Approval, BREAKPOINTS_MAX, Settings, Terms};
 use shadowcat_protocol::method;
 use shadowcat_rules::{Meant, Then};
 
 use super::resolve::Sources;
+use super::webhook::{self, Webhook, Written};
 use crate::config::{self, ByteSize, Span};
 
 /// People look at what they are asked later, and the caller tries again later still.
 const GRANT_FOR: Duration = Duration::from_mins(10);
+/// The call waits in any case, and an endpoint that asks others takes its time.
+const QUESTION_MAX: Duration = Duration::from_secs(10);
 
 /// What is held until somebody decides.
 #[derive(Clone, Debug)]
@@ -21,6 +25,19 @@ pub struct Pause {
     pub settings: Settings,
     /// Which messages, from the start: filter expressions, and for how long.
     pub breakpoints: Vec<(String, Terms)>,
+    /// Who is asked about calls that need an approval.
+    pub approvers: Vec<Approver>,
+}
+
+/// An HTTP endpoint that is asked whether held calls may go on.
+#[derive(Clone, Debug)]
+pub struct Approver {
+    /// The name of the approval that they need.
+    pub approval: Arc<str>,
+    /// How much it is asked.
+    pub limits: Limits,
+    /// The endpoint.
+    pub webhook: Webhook,
 }
 
 impl Sources<'_> {
@@ -53,7 +70,8 @@ impl Sources<'_> {
                 breakpoints.push((filter, terms));
             }
         }
-        Pause { settings, breakpoints }
+        let approvers = self.approvers();
+        Pause { settings, breakpoints, approvers }
     }
 
     fn approvals(&mut self) -> Vec<Approval> {
@@ -67,6 +85,22 @@ impl Sources<'_> {
             approvals.extend(self.approval(&key, written));
         }
         approvals
+    }
+
+    fn approvers(&mut self) -> Vec<Approver> {
+        let mut approvers = Vec::new();
+        for (number, approval) in self.file().approvals.iter().enumerate() {
+            let Some(written) = &approval.approver else { continue };
+            let at = format!("approvals[{number}].approver");
+            let reading = webhook::Reading { at, loaded: self.loaded, variables: self.variables };
+            let config::Approver { webhook, timeout, concurrency, breaker } = written;
+            let limits = Written { timeout: *timeout, concurrency: *concurrency, breaker };
+            let limits = reading.limits(&limits, QUESTION_MAX, &mut self.problems);
+            if let Some(webhook) = reading.webhook(webhook, &mut self.problems) {
+                approvers.push(Approver { approval: approval.name.as_str().into(), limits, webhook });
+            }
+        }
+        approvers
     }
 
     fn approval(&mut self, key: &str, written: &config::Approval) -> Option<Approval> {
@@ -91,6 +125,8 @@ impl Sources<'_> {
                     then: Some(written.verdict.unwrap_or(Then::Block)),
                 },
                 grant_for: written.grant_for.map_or(GRANT_FOR, Span::get),
+                // Nobody is reached by what is only planned.
+                approver: None,
             }),
             Err(faults) => {
                 for fault in faults {

@@ -94,8 +94,8 @@ impl Plan {
 
 pub(super) struct Sources<'a> {
     pub(super) flags: &'a Overrides,
-    loaded: &'a Loaded,
-    variables: &'a Variables,
+    pub(super) loaded: &'a Loaded,
+    pub(super) variables: &'a Variables,
     pub(super) problems: Problems,
 }
 

@@ -174,6 +174,19 @@ fn debug_output_of_a_plan_holds_no_secret() {
 }
 
 #[test]
+fn an_approver_is_asked_within_its_own_limits() {
+    let file = "approvals:\n  - name: a\n    when: {tool: rm}\n    approver: {webhook: {url: 'http://h:1/x', secret: '${HOOK}'}, \
+                concurrency: 3, breaker: {failures: 9, pause: 1m}}\n  - {name: b, approver: {webhook: {url: 'http://h'}, timeout: 1s}}\n";
+    let plan = resolve(&url("http://up/mcp"), file, &[("HOOK", "0123456789abcdef")]).unwrap();
+    let [first, second] = &plan.pause.approvers[..] else { panic!("{:?}", plan.pause.approvers) };
+    let (limits, breaker) = (first.limits, first.limits.breaker);
+    assert_eq!((&*first.approval, limits.timeout, limits.concurrency_max), ("a", Duration::from_secs(10), 3));
+    assert_eq!((breaker.failures_max, breaker.pause), (9, Duration::from_mins(1)));
+    assert!(first.webhook.secret.is_some() && second.webhook.secret.is_none());
+    assert_eq!((&*second.approval, second.limits.timeout), ("b", Duration::from_secs(1)));
+}
+
+#[test]
 fn forward_listens_on_stdio_and_keeps_no_sessions() {
     let loaded = Loaded::parse("sc.yaml", "listen: 0.0.0.0:1\ndata: /d").unwrap();
     let flags =

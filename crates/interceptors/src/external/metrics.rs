@@ -10,7 +10,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::breaker::State;
-use super::verdict::{Reason, Verdict};
+use super::verdict::Reason;
 
 /// The steps of the duration histogram, in seconds.
 const BUCKETS: [f64; 11] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0];
@@ -80,9 +80,9 @@ impl ExternalMetrics {
     }
 
     /// Those of one of them, which show from now on.
-    pub(super) fn of(&self, name: &str) -> HookMetrics {
+    pub(crate) fn of(&self, name: &str) -> LineMetrics {
         let label = Name { interceptor: name.to_owned() };
-        HookMetrics {
+        LineMetrics {
             calls: self.calls.get_or_create_owned(&label),
             lost: self.lost.get_or_create_owned(&label),
             durations: self.durations.get_or_create_owned(&label),
@@ -95,7 +95,7 @@ impl ExternalMetrics {
 
 /// What is counted of one who is asked.
 #[derive(Clone, Debug)]
-pub(super) struct HookMetrics {
+pub(crate) struct LineMetrics {
     calls: Counter,
     lost: Counter,
     durations: Histogram,
@@ -104,14 +104,14 @@ pub(super) struct HookMetrics {
     name: String,
 }
 
-impl HookMetrics {
+impl LineMetrics {
     pub(super) fn asked(&self, took: Duration) {
         self.calls.inc();
         self.durations.observe(took.as_secs_f64());
     }
 
-    pub(super) fn said(&self, verdict: &Verdict) {
-        let labels = VerdictLabels { interceptor: self.name.clone(), verdict: verdict.word() };
+    pub(crate) fn said(&self, verdict: &'static str) {
+        let labels = VerdictLabels { interceptor: self.name.clone(), verdict };
         self.all.verdicts.get_or_create(&labels).inc();
     }
 

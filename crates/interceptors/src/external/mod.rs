@@ -8,7 +8,8 @@
 //! | file | holds |
 //! |---|---|
 //! | `verdict.rs` | what is asked, and what may be said |
-//! | `hook.rs` | one who is asked, with his limits |
+//! | `hook.rs` | one who is asked about what fits his condition |
+//! | `line.rs` | the line to somebody outside, with its limits |
 //! | `breaker.rs` | when one who fails is left alone |
 //! | `exchange.rs` | one message judged by all of them, in their order |
 //! | `telling.rs` | those who are told and not waited for |
@@ -19,6 +20,7 @@
 mod breaker;
 mod exchange;
 mod hook;
+mod line;
 pub mod mcp;
 mod metrics;
 mod telling;
@@ -35,6 +37,8 @@ use shadowcat_pipeline::{Envelope, Interceptor, Next, Refusal, Replies};
 
 pub use breaker::Policy as BreakerPolicy;
 pub use hook::Settings;
+pub use line::Limits;
+pub(crate) use line::Line;
 pub use metrics::ExternalMetrics;
 pub use telling::Telling;
 pub use verdict::{External, Failure, Matter, Opinion, Reason, Verdict};
@@ -89,6 +93,6 @@ impl Interceptor for Externals {
 }
 
 /// Milliseconds for the eyes of people and for members of messages.
-fn millis(time: Duration) -> u64 {
+pub(crate) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -62,10 +62,12 @@ fn settings(name: &str, when: &serde_json::Value, fail: Fail) -> Settings {
         name: name.into(),
         when: Arc::new(Rules::compile(&[rule]).unwrap()),
         fail,
-        timeout: Duration::from_secs(1),
         is_audit: false,
-        concurrency_max: 64,
-        breaker: BreakerPolicy { failures_max: u32::MAX, ..BreakerPolicy::default() },
+        limits: super::Limits {
+            timeout: Duration::from_secs(1),
+            concurrency_max: 64,
+            breaker: BreakerPolicy { failures_max: u32::MAX, ..BreakerPolicy::default() },
+        },
     }
 }
 
@@ -227,7 +229,7 @@ async fn a_thousand_that_panic_hang_or_fail_cost_what_their_policy_says() {
         for fail in [Fail::Closed, Fail::Open] {
             let webhook = Webhook::new(Box::new(Broken(how)), None, 1 << 20, Limits::default());
             let mut settings = settings("a", &serde_json::json!({}), fail);
-            settings.concurrency_max = 1_000;
+            settings.limits.concurrency_max = 1_000;
             let case = Case::new(vec![(settings, Arc::new(webhook))]);
             let begun = Instant::now();
             let outcomes = join_all((0..1_000).map(|_| case.call("t"))).await;
@@ -268,7 +270,7 @@ async fn those_that_find_no_turn_in_their_time_have_the_verdict_too() {
 async fn one_who_fails_in_a_row_is_left_alone() {
     let external = fake(|_| Err(failing()));
     let mut settings = settings("a", &serde_json::json!({}), Fail::Open);
-    settings.breaker = BreakerPolicy { failures_max: 3, pause: Duration::from_hours(1) };
+    settings.limits.breaker = BreakerPolicy { failures_max: 3, pause: Duration::from_hours(1) };
     let case = Case::new(vec![(settings, Arc::clone(&external) as _)]);
     for _ in 0..10 {
         assert_eq!(case.call("t").await.0.len(), 2);

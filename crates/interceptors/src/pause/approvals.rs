@@ -8,6 +8,7 @@ use shadowcat_protocol::{Request, json};
 use shadowcat_rules::Meant;
 use tokio::time::Instant;
 
+use super::approver::Approver;
 use super::held::Terms;
 
 /// Approvals at most that wait for their call to come again.
@@ -24,6 +25,8 @@ pub struct Approval {
     pub terms: Terms,
     /// How long an approval is good for a call whose caller has left, and comes again.
     pub grant_for: Duration,
+    /// Who is asked besides those who look at the list.
+    pub approver: Option<Arc<Approver>>,
 }
 
 /// What an approval is good for: this caller, this server, this method with exactly these params. What the client sends

@@ -34,7 +34,7 @@ impl Lot {
         cause: Cause,
         terms: Terms,
     ) -> Fate {
-        self.wait(exchange, message, direction, cause, terms, None).await
+        self.wait(exchange, stopped(exchange, message, direction, cause, terms)).await
     }
 
     /// Holds a call until it is approved, unless it was before.
@@ -48,34 +48,38 @@ impl Lot {
             self.metrics().approval("used");
             return Fate::GoesOn(message, Changed::default());
         }
-        let claim = call.map(|call| Claim { call, grant_for: approval.grant_for });
         let cause = Cause::Approval(Arc::clone(&approval.name));
-        self.wait(exchange, message, Direction::ToServer, cause, approval.terms, claim).await
+        let stopped = stopped(exchange, message, Direction::ToServer, cause, approval.terms);
+        let claim = call.map(|call| Claim { call, grant_for: approval.grant_for });
+        self.wait(exchange, Stopped { claim, approver: approval.approver.clone(), ..stopped }).await
     }
 
-    async fn wait(
-        &self,
-        exchange: &Exchange<'_>,
-        message: Message,
-        direction: Direction,
-        cause: Cause,
-        terms: Terms,
-        claim: Option<Claim>,
-    ) -> Fate {
-        let stopped = Stopped {
-            claim,
-            message: message.clone(),
-            asked: exchange.asked.cloned(),
-            direction,
-            origin: Arc::clone(exchange.origin),
-            server: Arc::clone(exchange.server),
-            cause,
-            terms,
-        };
+    async fn wait(&self, exchange: &Exchange<'_>, stopped: Stopped) -> Fate {
+        let message = stopped.message.clone();
         match exchange.waiter.during(self.hold(stopped)).await {
             Some(released) => fate(message, released),
             None => Fate::Withdrawn,
         }
+    }
+}
+
+fn stopped(
+    exchange: &Exchange<'_>,
+    message: Message,
+    direction: Direction,
+    cause: Cause,
+    terms: Terms,
+) -> Stopped {
+    Stopped {
+        message,
+        asked: exchange.asked.cloned(),
+        direction,
+        origin: Arc::clone(exchange.origin),
+        server: Arc::clone(exchange.server),
+        cause,
+        terms,
+        claim: None,
+        approver: None,
     }
 }
 

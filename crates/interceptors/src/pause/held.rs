@@ -9,6 +9,7 @@ use shadowcat_protocol::{Id, Message, Request};
 use shadowcat_rules::Then;
 
 use super::approvals::Claim;
+use super::approver::Approver;
 
 /// The number of a held message: `h-1`. Never given twice in one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -102,6 +103,8 @@ pub struct Stopped {
     pub terms: Terms,
     /// What an approval of it is good for.
     pub(super) claim: Option<Claim>,
+    /// Who is asked whether it may go on.
+    pub(super) approver: Option<Arc<Approver>>,
 }
 
 impl Stopped {

@@ -10,6 +10,7 @@ use shadowcat_rules::{Scene, Then};
 use tokio::sync::broadcast;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::time::Instant;
+use tokio_util::sync::DropGuard;
 
 use super::approvals::{Approval, Claim, Grants};
 use super::breakpoints::{Breakpoint, BreakpointError, Breakpoints};
@@ -77,6 +78,8 @@ struct Place {
     bytes: usize,
     until: Instant,
     release: oneshot::Sender<Released>,
+    /// The question about it goes with it.
+    _question: Option<DropGuard>,
 }
 
 impl Lot {
@@ -145,7 +148,11 @@ impl Lot {
         let (release, released) = oneshot::channel();
         places.bytes += bytes;
         let until = Instant::now() + held_for;
-        places.taken.insert(id, Place { held: Arc::clone(&held), bytes, until, release });
+        let approver = held.stopped.approver.as_ref();
+        let question = approver.map(|approver| approver.ask(self.clone(), Arc::clone(&held)));
+        places
+            .taken
+            .insert(id, Place { held: Arc::clone(&held), bytes, until, release, _question: question });
         // Under the lock, so that nobody hears of its release first.
         self.0.metrics.held(places.taken.len(), places.bytes);
         self.tell(Happened::Held(Arc::clone(&held)));
@@ -246,6 +253,11 @@ impl Lot {
         let needs =
             |approval: &&Approval| approval.meant.holds(message, scene, &Surroundings).unwrap_or(true);
         self.0.settings.approvals.iter().find(needs)
+    }
+
+    /// The approvals whose webhook failed repeatedly and is being left alone.
+    pub fn left_alone(&self) -> impl Iterator<Item = &str> {
+        self.0.settings.approvals.iter().filter_map(|approval| approval.approver.as_ref()?.left_alone())
     }
 
     /// Approvals whose call is to come again.

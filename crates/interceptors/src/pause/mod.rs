@@ -10,12 +10,14 @@
 //! | `verdict.rs` | what is to become of it, who says so, and what cannot be said |
 //! | `fate.rs` | the verdict in the words of those who carry it out |
 //! | `approvals.rs` | calls that need an approval, and approvals for those that come again |
+//! | `approver.rs` | a webhook that is asked about such calls |
 //! | `breakpoints.rs` | which messages are held |
 //! | `watch.rs` | the interceptor that stops messages at breakpoints |
 //! | `feed.rs` | what happens, for whoever watches |
 //! | `metrics.rs` | what is counted |
 
 mod approvals;
+mod approver;
 mod breakpoints;
 mod fate;
 mod feed;
@@ -30,6 +32,7 @@ mod watch;
 pub(crate) use fate::Exchange;
 
 pub use approvals::Approval;
+pub use approver::Approver;
 pub use breakpoints::{BREAKPOINTS_MAX, Breakpoint, BreakpointError};
 pub use feed::{Feed, Happened, Heard};
 pub use held::{BreakpointId, Cause, Held, HeldId, Stopped, Terms};

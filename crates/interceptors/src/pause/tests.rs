@@ -23,6 +23,7 @@ fn stopped(message: Message, cause: Cause) -> Stopped {
         cause,
         terms: Terms::default(),
         claim: None,
+        approver: None,
     }
 }
 

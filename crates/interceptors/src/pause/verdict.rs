@@ -31,7 +31,7 @@ pub struct Decision {
     pub wanted: Wanted,
     /// Why. Who is refused is told.
     pub reason: Option<String>,
-    /// Who says so, for the log and the tape: `api`.
+    /// Who says so, for the log and the tape: `api`, `webhook HOST`.
     pub by: Arc<str>,
 }
 
@@ -142,7 +142,7 @@ pub(super) fn verdict(
         Wanted::Answer(outcome) => Verdict::Answer(answer(outcome, stopped, limits)?),
         Wanted::Drop => Verdict::Drop,
         Wanted::Block => {
-            let sentence = "refused by a person who looked at it";
+            let sentence = "refused by those who run the proxy";
             Verdict::Block(decision.reason.clone().unwrap_or_else(|| sentence.to_owned()))
         }
     })

@@ -62,6 +62,7 @@ impl Case {
             meant: Arc::new(shadowcat_rules::Meant::compile(&when, "when").unwrap()),
             terms: Terms { held_for: Some(Duration::from_mins(1)), then: Some(then) },
             grant_for: Duration::from_mins(10),
+            approver: None,
         };
         Self::of(Settings { approvals: vec![approval], ..Settings::default() }, &[])
     }
@@ -155,7 +156,7 @@ async fn each_reply_is_held_by_itself_with_its_request() {
 async fn who_is_blocked_is_told_why_and_who_withdraws_hears_nothing() {
     let case = Case::new(&["~q"]);
     let (said_one, _) = tokio::join!(said(case.call(1).await.unwrap()), case.decide(Wanted::Block));
-    assert_eq!(said_one, ["policy_denied: refused by a person who looked at it"]);
+    assert_eq!(said_one, ["policy_denied: refused by those who run the proxy"]);
     let waits = said(case.call(2).await.unwrap());
     let mut waits = std::pin::pin!(waits);
     assert!(futures_util::poll!(&mut waits).is_pending());
@@ -241,7 +242,7 @@ async fn a_call_that_needs_an_approval_goes_on_with_one_and_not_without() {
     assert!(held.is_approval() && held.stopped.cause.to_string() == "approval remove");
     assert!(said_one[1].contains("/tmp/x"), "{said_one:?}");
     let (denied, _) = tokio::join!(said(case.remove(FILE, None).await.unwrap()), case.decide(Wanted::Block));
-    assert_eq!(denied, ["policy_denied: refused by a person who looked at it"], "once, and not for ever");
+    assert_eq!(denied, ["policy_denied: refused by those who run the proxy"], "once, and not for ever");
     let expired = said(case.remove(FILE, None).await.unwrap()).await;
     assert_eq!(expired, ["policy_denied: nobody has let the message go in time"]);
     assert_eq!(said(case.call(2).await.unwrap()).await.len(), 2, "other tools need none");

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::verdict::{External, Failure, Matter, Opinion, Reason};
 pub use signature::{BadSecret, Secret};
+pub(crate) use words::{Consent, ConsentWord, Petition, Waiting};
 
 /// Carries one question to the endpoint, and its answer back.
 #[async_trait]
@@ -43,13 +44,21 @@ impl Webhook {
     pub fn new(post: Box<dyn Post>, secret: Option<Secret>, body_bytes_max: usize, limits: Limits) -> Self {
         Self { post, secret, body_bytes_max, limits }
     }
-}
 
-#[async_trait]
-impl External for Webhook {
-    async fn ask(&self, matter: &Matter, time: Duration) -> Result<Opinion, Failure> {
+    /// Asks whether a call may go on that waits for an approval.
+    pub(crate) async fn consent(&self, petition: &Petition<'_>, time: Duration) -> Result<Consent, Failure> {
+        let answer = self.answer(|id| words::petition(petition, id), time).await?;
+        words::consent(&answer)
+    }
+
+    /// What is answered to a question, which is written with its id.
+    async fn answer(
+        &self,
+        question: impl FnOnce(&str) -> Result<Vec<u8>, Failure>,
+        time: Duration,
+    ) -> Result<Bytes, Failure> {
         let id = new_id()?;
-        let body = words::question(matter, &id)?;
+        let body = question(&id)?;
         if body.len() > self.body_bytes_max {
             let sentence =
                 format!("a question of {} bytes is over the limit of {}", body.len(), self.body_bytes_max);
@@ -62,7 +71,14 @@ impl External for Webhook {
             headers.push(("webhook-signature", signature));
         }
         let answer = timeout(time, self.post.post(&headers, body.into())).await;
-        let answer = answer.unwrap_or_else(|_| Err(Failure::timeout(time)))?;
+        answer.unwrap_or_else(|_| Err(Failure::timeout(time)))
+    }
+}
+
+#[async_trait]
+impl External for Webhook {
+    async fn ask(&self, matter: &Matter, time: Duration) -> Result<Opinion, Failure> {
+        let answer = self.answer(|id| words::question(matter, id), time).await?;
         words::verdict(&answer, &matter.message, &self.limits).map(Opinion::from)
     }
 }

@@ -2,23 +2,47 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use shadowcat_pipeline::Direction;
+use shadowcat_pipeline::{Direction, Origin};
 use shadowcat_protocol::{ErrorObject, Limits, Message};
-use shadowcat_rules::{Kind, Outcome};
+use shadowcat_rules::{Kind, Outcome, Then};
 
-use crate::external::verdict::{Failure, Matter, Verdict, edited};
+use crate::external::verdict::{Failure, Matter, Verdict, edited, told};
 use crate::judged::facts;
 
 /// The form of questions; a later one that old endpoints would misread has another number.
 const FORM: u32 = 1;
 
+/// A call that waits for an approval.
+pub(crate) struct Petition<'a> {
+    pub(crate) approval: &'a str,
+    pub(crate) held: Waiting<'a>,
+    pub(crate) origin: &'a Origin,
+    pub(crate) server: &'a str,
+    pub(crate) message: &'a Message,
+}
+
+/// Where and for how long it waits.
+#[derive(Clone, Copy, Serialize)]
+pub(crate) struct Waiting<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) left_ms: u64,
+    /// What becomes of it then.
+    pub(crate) then: Then,
+}
+
 #[derive(Serialize)]
 struct Question<'a> {
     form: u32,
     id: &'a str,
-    interceptor: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interceptor: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approval: Option<&'a str>,
     phase: &'static str,
-    audit: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<Waiting<'a>>,
     direction: &'static str,
     exchange: String,
     session: Option<&'a str>,
@@ -28,7 +52,8 @@ struct Question<'a> {
     revision: &'a str,
     era: &'a str,
     method: &'a str,
-    headers: Headers<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headers: Option<Headers<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request: Option<&'a RawValue>,
     message: &'a RawValue,
@@ -50,17 +75,16 @@ pub(super) fn question(matter: &Matter, id: &str) -> Result<Vec<u8>, Failure> {
     let question = Question {
         form: FORM,
         id,
-        interceptor: &matter.interceptor,
+        interceptor: Some(&matter.interceptor),
+        approval: None,
         phase: match matter.kind() {
             Kind::Request => "request",
             Kind::Answer => "answer",
             Kind::Notification => "notification",
         },
-        audit: matter.is_audit,
-        direction: match matter.direction {
-            Direction::ToServer => "to-server",
-            Direction::ToClient => "to-client",
-        },
+        audit: Some(matter.is_audit),
+        held: None,
+        direction: word(matter.direction),
         exchange: matter.origin.exchange.to_string(),
         session: facts.session,
         principal: facts.principal,
@@ -69,11 +93,48 @@ pub(super) fn question(matter: &Matter, id: &str) -> Result<Vec<u8>, Failure> {
         revision: facts.revision,
         era: facts.era,
         method: matter.method(),
-        headers: Headers(&matter.headers),
+        headers: Some(Headers(&matter.headers)),
         request,
         message: raw(matter.message.text())?,
     };
-    serde_json::to_vec(&question).map_err(|error| Failure::nonsense(error.to_string()))
+    written(&question)
+}
+
+/// The question whether a call may go on.
+pub(super) fn petition(petition: &Petition<'_>, id: &str) -> Result<Vec<u8>, Failure> {
+    let facts = facts(petition.origin, petition.server, &[]);
+    written(&Question {
+        form: FORM,
+        id,
+        interceptor: None,
+        approval: Some(petition.approval),
+        phase: "approval",
+        audit: None,
+        held: Some(petition.held),
+        direction: word(Direction::ToServer),
+        exchange: petition.origin.exchange.to_string(),
+        session: facts.session,
+        principal: facts.principal,
+        server: petition.server,
+        transport: facts.transport,
+        revision: facts.revision,
+        era: facts.era,
+        method: petition.message.method().unwrap_or_default(),
+        headers: None,
+        request: None,
+        message: raw(petition.message.text())?,
+    })
+}
+
+fn word(direction: Direction) -> &'static str {
+    match direction {
+        Direction::ToServer => "to-server",
+        Direction::ToClient => "to-client",
+    }
+}
+
+fn written(question: &Question<'_>) -> Result<Vec<u8>, Failure> {
+    serde_json::to_vec(question).map_err(|error| Failure::nonsense(error.to_string()))
 }
 
 fn raw(text: &[u8]) -> Result<&RawValue, Failure> {
@@ -130,6 +191,50 @@ pub(super) fn verdict(body: &[u8], original: &Message, limits: &Limits) -> Resul
     }
 }
 
+/// What is said about a call that waits for an approval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Consent {
+    pub(crate) word: ConsentWord,
+    pub(crate) reason: Option<String>,
+}
+
+/// The same in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ConsentWord {
+    Approve,
+    Deny,
+    /// Not yet: somebody else decides, or nobody.
+    Wait,
+}
+
+impl ConsentWord {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Deny => "deny",
+            Self::Wait => "wait",
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Said {
+    verdict: ConsentWord,
+    reason: Option<String>,
+}
+
+/// What the body of an answer says about a call that waits. Nothing at all is no consent.
+pub(super) fn consent(body: &[u8]) -> Result<Consent, Failure> {
+    if body.trim_ascii().is_empty() {
+        return Ok(Consent { word: ConsentWord::Wait, reason: None });
+    }
+    let Said { verdict, reason } = serde_json::from_slice(body)
+        .map_err(|error| Failure::nonsense(format!("the answer is none to an approval: {error}")))?;
+    let reason = reason.map(|reason| told(&reason)).filter(|reason| !reason.trim().is_empty());
+    Ok(Consent { word: verdict, reason })
+}
+
 fn modified(original: &Message, text: &str, limits: &Limits) -> Result<Verdict, Failure> {
     if text.as_bytes() == original.text() {
         return Ok(Verdict::Continue);
@@ -167,6 +272,26 @@ mod tests {
             Ok(verdict) => verdict.word().to_owned(),
             Err(failure) => failure.sentence,
         }
+    }
+
+    #[test]
+    fn only_the_word_for_it_is_a_consent() {
+        for (body, word, reason) in [
+            (r#"{"verdict":"approve"}"#, ConsentWord::Approve, None),
+            (r#"{"verdict":"deny","reason":"not\ntoday","more":1}"#, ConsentWord::Deny, Some("nottoday")),
+            (r#"{"verdict":"wait","reason":" "}"#, ConsentWord::Wait, None),
+            ("", ConsentWord::Wait, None),
+            ("  \n", ConsentWord::Wait, None),
+        ] {
+            let consent = consent(body.as_bytes()).unwrap();
+            assert_eq!((consent.word, consent.reason.as_deref()), (word, reason), "{body}");
+        }
+        for nonsense in ["{}", "true", r#"{"verdict":"continue"}"#, r#"{"verdict":"yes"}"#, "approve"] {
+            let failure = consent(nonsense.as_bytes()).unwrap_err();
+            assert!(failure.sentence.starts_with("the answer is none to an approval: "), "{nonsense}");
+        }
+        let twice = r#"{"verdict":"deny","verdict":"approve"}"#;
+        assert!(consent(twice.as_bytes()).is_err(), "of two words none counts");
     }
 
     #[test]
