@@ -1,12 +1,13 @@
 //! A condition without a rule around it, for whoever holds messages and not only edits them.
 
 use shadowcat_filter::Filter;
-use shadowcat_protocol::Message;
+use shadowcat_protocol::{Direction, Message};
 
 use crate::condition::{self, Condition};
 use crate::counting::counts;
 use crate::fault::{Fault, Faults, Place};
-use crate::scene::Scene;
+use crate::rules::could_fit;
+use crate::scene::{Kind, Scene};
 use crate::view::{Body, View};
 use crate::world::World;
 use crate::written::When;
@@ -23,7 +24,8 @@ impl From<Filter> for Meant {
 }
 
 impl Meant {
-    /// Reads a condition as rules have it, without those that count. Its faults are at `place` and below.
+    /// Reads a condition of requests to the server as rules have it, without those that count. Its faults are at `place` and
+    /// below.
     ///
     /// # Errors
     /// With everything that is wrong.
@@ -34,6 +36,10 @@ impl Meant {
             faults.add(&place, "`every`, `after` and `share` are for rules only");
         }
         let condition = condition::compile(when, &place, &mut faults);
+        if faults.count() == 0 && !could_fit(&condition, Kind::Request, &[Direction::ToServer]) {
+            let sentence = "no request to a server can ever fit this: its conditions contradict each other";
+            faults.add(&place, sentence);
+        }
         faults.or(Self(condition))
     }
 
@@ -45,5 +51,29 @@ impl Meant {
         let body = Body::new();
         let view = View::new(message, scene, scene.facts.headers, &body, world);
         self.0.holds(&view).map_err(|unreadable| unreadable.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(when: &str) -> Vec<String> {
+        let when = serde_json::from_str(when).unwrap();
+        let faults = Meant::compile(&when, "when").err().unwrap_or_default();
+        faults.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_no_request_can_ever_fit_is_refused() {
+        for when in [
+            r#"{"method":"tools/call","prompt":"x"}"#,
+            r#"{"method":"tools/call","all":[{"on":"answer"}]}"#,
+            r#"{"method":"tools/call","all":[{"direction":"to-client"}]}"#,
+        ] {
+            let faults = faults(when);
+            assert!(faults.len() == 1 && faults[0].starts_with("when: no request to a server can ever fit"));
+        }
+        assert!(faults(r#"{"method":"tools/call","tool":"x"}"#).is_empty());
     }
 }

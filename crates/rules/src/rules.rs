@@ -125,7 +125,8 @@ impl Rule {
         }
         let faults_before = faults.count();
         let condition = condition::compile(&written.when, &when, faults);
-        let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| could_fit(&condition, *kind)).collect();
+        let kinds: Vec<Kind> =
+            Kind::ALL.into_iter().filter(|kind| could_fit(&condition, *kind, &DIRECTIONS)).collect();
         if kinds.is_empty() && faults.count() == faults_before {
             faults.add(&when, "no message can ever fit this: its conditions contradict each other");
         }
@@ -148,16 +149,16 @@ impl Rule {
 /// The requests to a server that it may answer with a question, after which they are asked again (2026-07-28).
 const WITH_ROUNDS: [&str; 3] = [method::TOOLS_CALL, method::PROMPTS_GET, method::RESOURCES_READ];
 
-/// Whether any message of this kind could fit, whatever its method.
-fn could_fit(condition: &Condition, kind: Kind) -> bool {
+/// Whether any message of this kind could fit that travels in one of these directions, whatever its method.
+pub(crate) fn could_fit(condition: &Condition, kind: Kind, directions: &[Direction]) -> bool {
     let mut methods = Vec::new();
     condition.methods(&mut methods);
     let others: Vec<String> = methods.iter().map(|method| (*method).to_owned()).collect();
     let known = methods.into_iter().map(Known::Is).chain([Known::NoneOf(&others)]);
     known.into_iter().any(|method| {
-        DIRECTIONS
-            .into_iter()
-            .any(|direction| condition.chance(&Shape { kind, direction, method }) != Chance::Never)
+        directions.iter().any(|direction| {
+            condition.chance(&Shape { kind, direction: *direction, method }) != Chance::Never
+        })
     })
 }
 

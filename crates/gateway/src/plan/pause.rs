@@ -113,6 +113,11 @@ impl Sources<'_> {
             }
         }
         if when.method.0.is_empty() {
+            if !when.prompt.0.is_empty() || !when.resource.0.is_empty() {
+                let place = self.place(&key);
+                self.problems.add(place, "calls of tools are meant where no `method` is; add `method`");
+                return None;
+            }
             when.method.0.push(method::TOOLS_CALL.to_owned());
         }
         match Meant::compile(&when, &key) {

@@ -209,3 +209,17 @@ fn clients_before_a_command_leave_room_for_others_children() {
     assert_eq!(per_client("upstream: {command: [x], children_max: 1}"), 1);
     assert_eq!(per_client("upstream: {command: [x]}\nbridge: {sessions_per_client: 3}"), 3);
 }
+
+#[test]
+fn an_approval_that_is_never_asked_for_is_refused_with_the_way_out() {
+    let refused = |when: &str| {
+        let file = format!("approvals:\n  - name: a\n    when: {when}\n");
+        resolve(&url("http://a/mcp"), &file, &[]).unwrap_err()
+    };
+    let prompt = refused("{prompt: deploy}");
+    assert!(prompt.contains("approvals[0].when") && prompt.contains("add `method`"), "{prompt}");
+    let answer = refused("{all: [{on: answer}]}");
+    assert!(answer.contains("approvals[0].when"), "{answer}");
+    let file = "approvals:\n  - name: a\n    when: {method: prompts/get, prompt: deploy}\n";
+    assert!(resolve(&url("http://a/mcp"), file, &[]).is_ok());
+}
