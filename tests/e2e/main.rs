@@ -11,6 +11,7 @@ mod admin;
 mod admin_held;
 mod approver;
 mod belonging;
+mod blocking;
 mod bridge_life;
 mod bridge_peers;
 mod bridge_tasks;

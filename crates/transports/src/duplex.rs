@@ -1,12 +1,15 @@
 //! A connection over one ordered pipe that carries everything both ways: a child's stdin and stdout, or the POST
 //! endpoint and the event stream of HTTP+SSE. Answers are told apart by id.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::Peekable;
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{
     Back, Envelope, ExchangeId, Form, Head, PeerId, Refusal, RefusalKind, Replies, Service, Transport,
@@ -15,16 +18,12 @@ use shadowcat_pipeline::{
 use shadowcat_protocol::{
     Id, Limits, Message, Notification, ParseErrorKind, Request, Revision, codes, json, method, split_batch,
 };
-use tokio::sync::mpsc;
 
+use crate::asker::{Asker, Awaited};
 use crate::asks::{AnswerTo, Asks};
 use crate::counters::Counters;
 use crate::translation::{Correlator, Routed};
 
-/// Replies of one request that wait for their client before the connection's other clients are put first.
-const REPLIES_WAITING_MAX: usize = 256;
-/// How long one client that does not take its replies may hold up the others of the same pipe.
-const SLOW_CLIENT_GRACE: Duration = Duration::from_secs(1);
 /// Requests in flight on one connection.
 const IN_FLIGHT_MAX: usize = 4096;
 
@@ -50,24 +49,6 @@ pub(crate) enum Incoming {
     Text(Bytes),
     /// A message over the limit was cut away; its size so far.
     TooLong(usize),
-}
-
-type Reply = Box<Result<Message, Refusal>>;
-
-/// Why the replies of a request ended before its response, told to whoever sees their end.
-type Cut = Arc<Mutex<Option<Refusal>>>;
-
-fn cut(cut: &Cut, refusal: Refusal) {
-    *cut.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
-}
-
-/// The owner of a request in flight.
-#[derive(Clone, Debug)]
-struct Asker {
-    replies: mpsc::Sender<Reply>,
-    exchange: ExchangeId,
-    /// The end of the replies is not the exchange's own, and this is why.
-    cut: Cut,
 }
 
 /// How long what was said last, such as a cancel, may take to leave before the pipe is closed.
@@ -202,17 +183,16 @@ impl Duplex {
     }
 
     async fn reply(&self, asker: &Asker, message: Message) {
-        let Err(full) = asker.replies.try_send(Box::new(Ok(message))) else { return };
-        let mpsc::error::TrySendError::Full(reply) = full else { return };
-        if asker.replies.send_timeout(reply, SLOW_CLIENT_GRACE).await.is_err() {
-            // Its own exchange ends, so that it holds up the others of this pipe once and not again and again.
-            tracing::warn!(upstream = %self.name, exchange = %asker.exchange, "the client does not take its replies");
-            let refusal = Refusal::new(RefusalKind::LimitQueue).with_upstream(&self.name);
-            cut(&asker.cut, refusal.with_detail("the client does not take its replies"));
-            let given_up = self.correlator().end_where(|other| Arc::ptr_eq(&other.cut, &asker.cut));
-            for own in given_up {
-                self.tell_cancelled(own);
-            }
+        if asker.give(message).await {
+            return;
+        }
+        // Its own exchange ends, so that it holds up the others of this pipe once and not again and again.
+        tracing::warn!(upstream = %self.name, exchange = %asker.exchange, "the client does not take its replies");
+        let refusal = Refusal::new(RefusalKind::LimitQueue).with_upstream(&self.name);
+        asker.cut(refusal.with_detail("the client does not take its replies"));
+        let given_up = self.correlator().end_where(|other| other.is(asker));
+        for own in given_up {
+            self.tell_cancelled(own);
         }
     }
 
@@ -275,9 +255,14 @@ impl Duplex {
 
     fn spawn_send(&self, line: Bytes) {
         let Some(this) = self.this.upgrade() else { return };
+        self.finish_sending(async move { this.pipe.send(line).await });
+    }
+
+    fn finish_sending(&self, sending: impl Future<Output = Result<(), Refusal>> + Send + 'static) {
+        let name = Arc::clone(&self.name);
         self.words.spawn_until_stop(async move {
-            if let Err(refusal) = this.pipe.send(line).await {
-                tracing::debug!(upstream = %this.name, %refusal, "a message of ours was not sent");
+            if let Err(refusal) = sending.await {
+                tracing::debug!(upstream = %name, %refusal, "a message was not taken");
             }
         });
     }
@@ -302,7 +287,7 @@ impl Duplex {
     fn fail_all(&self, refusal: impl Fn() -> Refusal) {
         let askers = self.correlator().drain();
         for asker in askers {
-            cut(&asker.cut, refusal().with_upstream(&self.name));
+            asker.cut(refusal().with_upstream(&self.name));
         }
     }
 
@@ -315,16 +300,14 @@ impl Duplex {
         if !self.pipe.is_open() {
             return Err(self.pipe.reason().with_upstream(&self.name));
         }
-        let (replies, mut waiting) = mpsc::channel(REPLIES_WAITING_MAX);
-        let cut = Cut::default();
-        let asker = Asker { replies, exchange, cut: Arc::clone(&cut) };
+        let (asker, awaited) = Asker::new(exchange);
         let begun = self.correlator().begin(request, peer, asker);
         let Some((own, outbound)) = begun else {
             return Err(Refusal::new(RefusalKind::LimitQueue).with_upstream(&self.name));
         };
         let guard = CancelOnDrop { duplex: Weak::clone(&self.this), own };
-        let line = Message::Request(outbound).to_line();
-        if let Err(refusal) = self.pipe.send(line).await {
+        let mut awaited = awaited.peekable();
+        if let Err(refusal) = self.sent_or_heard(Message::Request(outbound).to_line(), &mut awaited).await {
             self.correlator().forget(own);
             return Err(refusal.with_upstream(&self.name));
         }
@@ -332,14 +315,27 @@ impl Duplex {
             // The end may have come between the check and the entry in the table; the table was drained then.
             self.ended();
         }
-        let next = move |context: &mut std::task::Context<'_>| {
-            let reply = std::task::ready!(waiting.poll_recv(context)).map(|reply| *reply);
-            // The last sender is gone with its entry in the table, so a reason is there by now if there is one.
-            let reason = || cut.lock().unwrap_or_else(PoisonError::into_inner).take();
-            std::task::Poll::Ready(reply.or_else(|| reason().map(Err)))
-        };
         let head = Head { form: Form::Free, status: None };
-        Ok(Replies::stream(futures_util::stream::poll_fn(next)).with_head(head).hold(guard))
+        Ok(Replies::stream(awaited).with_head(head).hold(guard))
+    }
+
+    /// Sends a request. A server may say that it has it before it takes it: one on HTTP+SSE that answers the POST when
+    /// the work is done. What is left of the sending is not waited for then, and how it ends is no matter.
+    async fn sent_or_heard(&self, line: Bytes, awaited: &mut Peekable<Awaited>) -> Result<(), Refusal> {
+        let Some(this) = self.this.upgrade() else { return Err(RefusalKind::ShuttingDown.into()) };
+        let mut sending = Box::pin(async move { this.pipe.send(line).await });
+        let heard = Pin::new(awaited).peek();
+        let is_over = tokio::select! {
+            biased;
+            heard = heard => !matches!(heard, Some(Ok(_))),
+            sent = &mut sending => return sent,
+        };
+        if is_over && !self.pipe.is_open() {
+            // The pipe is gone, and only how the sending ends tells whether the request was taken.
+            return sending.await;
+        }
+        self.finish_sending(sending);
+        Ok(())
     }
 
     async fn notification(&self, note: Notification, peer: PeerId) -> Result<Replies, Refusal> {

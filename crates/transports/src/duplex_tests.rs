@@ -2,8 +2,10 @@ use std::sync::atomic::AtomicUsize;
 
 use shadowcat_pipeline::Origin;
 use shadowcat_protocol::Response;
+use tokio::sync::watch;
 
 use super::*;
+use crate::asker::{REPLIES_WAITING_MAX, SLOW_CLIENT_GRACE};
 
 /// A pipe that remembers what it carried.
 #[derive(Clone, Default)]
@@ -26,6 +28,33 @@ impl Pipe for Carried {
 
     fn reason(&self) -> Refusal {
         RefusalKind::UpstreamExited.into()
+    }
+
+    fn is_open(&self) -> bool {
+        true
+    }
+
+    async fn close(&self) {}
+}
+
+/// A pipe that has taken a message only when it is let, or not at all, like an endpoint that answers a POST when the work
+/// is done.
+#[derive(Clone)]
+struct Reluctant {
+    carried: Carried,
+    taken: watch::Sender<Option<bool>>,
+}
+
+#[async_trait]
+impl Pipe for Reluctant {
+    async fn send(&self, line: Bytes) -> Result<(), Refusal> {
+        self.carried.send(line).await?;
+        let taken = *self.taken.subscribe().wait_for(Option::is_some).await.unwrap();
+        if taken == Some(true) { Ok(()) } else { Err(RefusalKind::UpstreamProtocol.into()) }
+    }
+
+    fn reason(&self) -> Refusal {
+        self.carried.reason()
     }
 
     fn is_open(&self) -> bool {
@@ -77,16 +106,16 @@ impl Back for Talkative {
 }
 
 fn duplex(pipe: &Carried) -> Arc<Duplex> {
-    duplex_to(pipe, Arc::<NoBack>::default())
+    duplex_to(pipe.clone(), Arc::<NoBack>::default())
 }
 
-fn duplex_to(pipe: &Carried, back: Arc<dyn Back>) -> Arc<Duplex> {
+fn duplex_to(pipe: impl Pipe + 'static, back: Arc<dyn Back>) -> Arc<Duplex> {
     Duplex::new(Parts {
         name: "up".into(),
         transport: Transport::Stdio,
         revision: Some(Revision::V2025_11_25),
         limits: Limits::default(),
-        pipe: Box::new(pipe.clone()),
+        pipe: Box::new(pipe),
         back,
         tasks: Tasks::new(),
         counters: Arc::default(),
@@ -136,11 +165,36 @@ async fn a_client_that_does_not_take_its_replies_holds_up_the_others_once_and_lo
     assert!(String::from_utf8_lossy(&cancels[0]).contains(r#""requestId":1,"#), "{cancels:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_a_server_says_before_it_has_taken_the_request_comes_at_once_and_counts() {
+    for taken in [true, false] {
+        let pipe = Reluctant { carried: Carried::default(), taken: watch::Sender::new(None) };
+        let duplex = duplex_to(pipe.clone(), Arc::<NoBack>::default());
+        let (replies, ()) = tokio::join!(within(called(&duplex)), progress(&duplex, 1));
+        let mut replies = replies.expect("the first progress shows that the request has arrived");
+        for _ in 0..3 {
+            let reply = within(replies.next()).await;
+            assert!(matches!(reply, Some(Some(Ok(Message::Notification(_))))), "{reply:?}");
+            progress(&duplex, 1).await;
+        }
+        duplex.receive(Incoming::Text(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#.into())).await;
+        pipe.taken.send_replace(Some(taken));
+        assert!(replies.response().await.unwrap().is_some(), "a late failure is none of an answered request");
+        drop(replies);
+        duplex.close().await;
+        assert_eq!(pipe.carried.cancels().len(), 0);
+    }
+}
+
+async fn within<T>(wait: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(Duration::from_mins(1), wait).await.ok()
+}
+
 #[tokio::test]
 async fn a_server_that_goes_is_told_of_once_and_one_that_we_part_from_is_not() {
     for (parts, told) in [(false, 1), (true, 0)] {
         let back = Arc::<NoBack>::default();
-        let duplex = duplex_to(&Carried::default(), Arc::<NoBack>::clone(&back));
+        let duplex = duplex_to(Carried::default(), Arc::<NoBack>::clone(&back));
         if parts {
             duplex.close().await;
         }
@@ -153,7 +207,7 @@ async fn a_server_that_goes_is_told_of_once_and_one_that_we_part_from_is_not() {
 #[tokio::test]
 async fn a_server_that_asks_gets_the_answer_and_not_what_comes_before_it() {
     let pipe = Carried::default();
-    let duplex = duplex_to(&pipe, Arc::new(Talkative));
+    let duplex = duplex_to(pipe.clone(), Arc::new(Talkative));
     let question = r#"{"jsonrpc":"2.0","id":"q","method":"roots/list"}"#;
     duplex.receive(Incoming::Text(question.into())).await;
     while pipe.0.lock().unwrap().is_empty() {

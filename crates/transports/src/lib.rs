@@ -12,10 +12,12 @@
 //! | `server`, `http_client` | the HTTP either side of both HTTP transports stands on |
 //! | `tcp` | options of sockets, on both sides |
 //! | `duplex`, `pipe_client` | what stdio and HTTP+SSE have in common: one ordered pipe to a server, or to a client |
+//! | `asker`, `asks` | the ways of replies to whoever asked, and of a server's own words to the client and back |
 //! | `translation` | the one place where ids and progress tokens are rewritten |
 //! | `names` | the names of MCP's headers |
 //! | `front`, `connector` | what a listener asks of the gateway, and the gateway of a connector |
 
+mod asker;
 mod asks;
 mod connector;
 mod counters;

@@ -23,6 +23,8 @@ const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
 /// How long an error body may take: the status is known and must not wait for it.
 const ERROR_BODY_DEADLINE: Duration = Duration::from_secs(2);
+/// How long a body may take that nobody reads.
+const DISCARD_DEADLINE: Duration = Duration::from_secs(2);
 /// Headers of an error answer a client needs to act on it.
 const PASSED_ON: [&str; 4] = ["www-authenticate", "retry-after", "allow", "content-type"];
 
@@ -129,6 +131,11 @@ impl Remote {
             }
         }
         Ok(rest.map_or(first, BytesMut::freeze))
+    }
+
+    /// Reads what an accepted message was answered with to its end, so that the connection can be used again.
+    pub(crate) async fn discard(&self, body: Body) {
+        drop(tokio::time::timeout(DISCARD_DEADLINE, self.collect(body)).await);
     }
 
     /// An error answer as a refusal that keeps its status, the headers a client needs, and its body.

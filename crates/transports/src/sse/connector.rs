@@ -138,7 +138,7 @@ impl Pipe for Endpoint {
     async fn send(&self, line: Bytes) -> Result<(), Refusal> {
         let response = self.remote.post(&self.target, line, HeaderMap::new()).await?;
         if response.status().is_success() {
-            drop(self.remote.collect(response.into_body()).await);
+            self.remote.discard(response.into_body()).await;
             return Ok(());
         }
         let answer = self.remote.error_answer(response).await;

@@ -316,8 +316,7 @@ impl HttpConnection {
         }
         match self.remote.post(&self.remote.target, text, fields).await {
             Ok(response) if response.status().is_success() => {
-                // Read to its end, the body gives its connection back.
-                let _read = self.remote.collect(response.into_body()).await;
+                self.remote.discard(response.into_body()).await;
             }
             Ok(response) => {
                 tracing::debug!(upstream = %self.remote.name, status = %response.status(), what, "not accepted");
@@ -346,7 +345,7 @@ impl AnswerTo for HttpConnection {
     async fn send_answer(&self, line: Bytes) -> Result<(), Refusal> {
         let response = self.remote.post(&self.remote.target, line, self.session_headers()).await?;
         if response.status().is_success() {
-            drop(self.remote.collect(response.into_body()).await);
+            self.remote.discard(response.into_body()).await;
             return Ok(());
         }
         let answer = self.remote.error_answer(response).await;
