@@ -2,7 +2,8 @@
 //! `Mcp-Param-*` has to be held against the message here (2026-07-28 streamable-http, custom headers).
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use shadowcat_pipeline::{
@@ -10,33 +11,81 @@ use shadowcat_pipeline::{
 };
 use shadowcat_protocol::headers::{ParamHeader, check_params, param_headers};
 use shadowcat_protocol::{Id, Message, Request, Response, json, method};
+use tokio::time::{Instant, timeout};
 
 /// Tools whose annotations are remembered.
 const TOOLS_MAX: usize = 10_000;
 /// Pages of a tool list that are read in search of a tool.
 const PAGES_MAX: usize = 20;
+/// How long all pages may take.
+const LIST_MAX: Duration = Duration::from_secs(10);
+/// The time for which it is not asked for again, unless it changes.
+const LISTED_FOR: Duration = Duration::from_mins(1);
 const META: &str = "_meta";
 
 /// The interceptor that checks mirrored arguments. It learns which arguments are mirrored from each tool list that
-/// passes, and asks for the list itself when a tool is called that it has not seen.
+/// passes, and asks for the list itself when a tool is called that it has not seen. Of a tool that no list names, or where no list
+/// is to be had, nothing is checked.
 #[derive(Default)]
 pub struct Mirror {
     tools: Arc<Tools>,
 }
 
-/// The mirrored arguments of the tools seen so far.
+/// What tool lists have taught.
 #[derive(Default)]
-struct Tools(Mutex<HashMap<String, Arc<[ParamHeader]>>>);
+struct Tools {
+    /// Held while we ask for the list, so that many calls ask for it once.
+    asking: tokio::sync::Mutex<()>,
+    learned: Mutex<Learned>,
+}
+
+#[derive(Default)]
+struct Learned {
+    /// The mirrored arguments of the tools seen so far.
+    mirrored: HashMap<String, Arc<[ParamHeader]>>,
+    /// How often the list was told to have changed.
+    changes: u64,
+    /// Calls do without asking for the list until then.
+    asked_until: Option<Instant>,
+}
 
 impl Tools {
+    fn learned(&self) -> MutexGuard<'_, Learned> {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn known(&self, tool: &str) -> Option<Arc<[ParamHeader]>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(tool).cloned()
+        self.learned().mirrored.get(tool).cloned()
+    }
+
+    /// Whether asking for the list could tell more of this tool than is known.
+    fn is_open(&self, tool: &str) -> bool {
+        let learned = self.learned();
+        let is_asked = learned.asked_until.is_some_and(|until| until > Instant::now());
+        !is_asked && !learned.mirrored.contains_key(tool)
+    }
+
+    /// The list was asked for, when it had changed so often.
+    fn asked(&self, changes: u64) {
+        let mut learned = self.learned();
+        if learned.changes == changes {
+            learned.asked_until = Some(Instant::now() + LISTED_FOR);
+        }
+    }
+
+    /// Looks for news of the list.
+    fn hear(&self, message: &Message) {
+        if message.method() == Some(method::TOOLS_CHANGED) {
+            let mut learned = self.learned();
+            learned.changes += 1;
+            learned.asked_until = None;
+        }
     }
 
     /// Reads one page of a tool list; gives the cursor of the next.
     fn learn(&self, response: &Response) -> Option<String> {
         let result = response.result_json()?;
-        let mut tools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let tools = &mut self.learned().mirrored;
         for tool in json::get(result, &["tools"]).into_iter().flat_map(json::elements) {
             let Some(name) = json::get(tool, &["name"]).and_then(json::string) else { continue };
             let schema = json::get(tool, &["inputSchema"]).unwrap_or("{}");
@@ -51,6 +100,24 @@ impl Tools {
 }
 
 impl Mirror {
+    /// Asks for the list if that could tell more of a tool. A call does not fail because the list does: it may need nothing of it.
+    async fn look_up(&self, tool: &str, call: &Request, origin: &Origin, next: Next<'_>) {
+        if !self.tools.is_open(tool) {
+            return;
+        }
+        let _asking = self.tools.asking.lock().await;
+        if !self.tools.is_open(tool) {
+            return;
+        }
+        let changes = self.tools.learned().changes;
+        match timeout(LIST_MAX, self.ask(call, origin, next)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(refusal)) => tracing::debug!(%refusal, "mirrored arguments are not known"),
+            Err(_) => tracing::debug!("mirrored arguments are not known: the tools were not listed in time"),
+        }
+        self.tools.asked(changes);
+    }
+
     /// Asks the server for its tools, in the name and with the metadata of the call that needs them.
     async fn ask(&self, call: &Request, origin: &Origin, next: Next<'_>) -> Result<(), Refusal> {
         let meta = call.params().and_then(|params| json::get(params, &[META])).unwrap_or("{}");
@@ -72,9 +139,7 @@ impl Mirror {
 
     async fn check(&self, call: &Request, envelope: &Envelope, next: Next<'_>) -> Result<(), Refusal> {
         let Some(name) = call.name() else { return Ok(()) };
-        if self.tools.known(&name).is_none() {
-            self.ask(call, &envelope.origin, next).await?;
-        }
+        self.look_up(&name, call, &envelope.origin, next).await;
         let Some(params) = self.tools.known(&name).filter(|params| !params.is_empty()) else { return Ok(()) };
         let arguments = call.params().and_then(|params| json::get(params, &["arguments"])).unwrap_or("{}");
         let lookup = |wanted: &str| {
@@ -98,6 +163,9 @@ impl Interceptor for Mirror {
         let origin = Arc::clone(&envelope.origin);
         let concerned =
             envelope.direction == Direction::ToServer && origin.revision.mirrors_body_in_headers();
+        if envelope.direction == Direction::ToClient {
+            self.tools.hear(&envelope.message);
+        }
         let Message::Request(request) = &envelope.message else { return next.run(envelope).await };
         match request.method() {
             method::TOOLS_CALL if concerned && origin.transport == Transport::Http => {
@@ -106,10 +174,19 @@ impl Interceptor for Mirror {
             }
             method::TOOLS_LIST if concerned => {
                 let replies = next.run(envelope).await?;
-                let mirror = Arc::clone(&self.tools);
+                let tools = Arc::clone(&self.tools);
                 Ok(replies.inspect(move |reply| {
                     if let Ok(Message::Response(response)) = reply {
-                        mirror.learn(response);
+                        tools.learn(response);
+                    }
+                }))
+            }
+            method::LISTEN if concerned => {
+                let replies = next.run(envelope).await?;
+                let tools = Arc::clone(&self.tools);
+                Ok(replies.inspect(move |reply| {
+                    if let Ok(message) = reply {
+                        tools.hear(message);
                     }
                 }))
             }
@@ -120,31 +197,81 @@ impl Interceptor for Mirror {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use shadowcat_pipeline::{Chain, Service};
-    use shadowcat_protocol::{Revision, codes};
+    use shadowcat_protocol::{Notification, Revision, codes};
 
     const TOOLS: &str = r#"{"resultType":"complete","tools":[{"name":"go","inputSchema":{"type":"object","properties":{"region":{"type":"string","x-mcp-header":"Region"}}}}]}"#;
 
-    struct Child;
+    /// A server that counts how often it is asked for its tools.
+    #[derive(Default)]
+    struct Child {
+        listed: AtomicUsize,
+        /// What it does then, if it does not list them.
+        refuses: bool,
+        hangs: bool,
+    }
 
     #[async_trait]
     impl Service for Child {
         async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
             let Message::Request(request) = envelope.message else { return Ok(Replies::none()) };
-            let result = if request.method() == method::TOOLS_LIST { TOOLS } else { "{}" };
-            Ok(Replies::one(Message::Response(Response::result(request.id(), result))))
+            let answer = |result| Message::Response(Response::result(request.id(), result));
+            if request.method() == method::LISTEN {
+                let note = Message::Notification(Notification::new(method::TOOLS_CHANGED, None));
+                return Ok(Replies::stream(futures_util::stream::iter([Ok(note), Ok(answer("{}"))])));
+            }
+            if request.method() != method::TOOLS_LIST {
+                return Ok(Replies::one(answer("{}")));
+            }
+            self.listed.fetch_add(1, Ordering::Relaxed);
+            if self.refuses {
+                return Err(RefusalKind::PolicyDenied.into());
+            }
+            let silence = futures_util::stream::pending();
+            Ok(if self.hangs { Replies::stream(silence) } else { Replies::one(answer(TOOLS)) })
         }
     }
 
-    async fn call(transport: Transport, region: Option<&str>) -> Result<(), i64> {
-        let chain = Chain::new(vec![Arc::new(Mirror::default())]);
-        let origin = Origin::new(PeerId::next(), transport, Revision::V2026_07_28);
-        let params = r#"{"name":"go","arguments":{"region":"eu"}}"#;
-        let request = Request::new(&Id::from_u64(1), method::TOOLS_CALL, Some(params));
-        let mut envelope = Envelope::to_server(Message::Request(request), Arc::new(origin));
-        envelope.headers.extend(region.map(|region| ("mcp-param-region".into(), region.into())));
-        chain.run(envelope, Arc::new(Child)).await.map(drop).map_err(|refusal| refusal.error_object().code)
+    struct Case {
+        child: Arc<Child>,
+        chain: Chain,
+    }
+
+    impl Case {
+        fn new(child: Child) -> Self {
+            Self { child: Arc::new(child), chain: Chain::new(vec![Arc::new(Mirror::default())]) }
+        }
+
+        fn listed(&self) -> usize {
+            self.child.listed.load(Ordering::Relaxed)
+        }
+
+        async fn run(&self, method: &str, transport: Transport, tool: &str, region: Option<&str>) -> Outcome {
+            let origin = Origin::new(PeerId::next(), transport, Revision::V2026_07_28);
+            let params = format!(r#"{{"name":"{tool}","arguments":{{"region":"eu"}}}}"#);
+            let request = Request::new(&Id::from_u64(1), method, Some(&params));
+            let mut envelope = Envelope::to_server(Message::Request(request), Arc::new(origin));
+            envelope.headers.extend(region.map(|region| ("mcp-param-region".into(), region.into())));
+            let replies = self.chain.run(envelope, Arc::clone(&self.child) as _).await;
+            match replies {
+                Ok(mut replies) => replies.response().await.map(drop),
+                Err(refusal) => Err(refusal),
+            }
+            .map_err(|refusal| refusal.error_object().code)
+        }
+
+        async fn call(&self, tool: &str) -> Outcome {
+            self.run(method::TOOLS_CALL, Transport::Http, tool, None).await
+        }
+    }
+
+    type Outcome = Result<(), i64>;
+
+    async fn call(transport: Transport, region: Option<&str>) -> Outcome {
+        Case::new(Child::default()).run(method::TOOLS_CALL, transport, "go", region).await
     }
 
     #[tokio::test]
@@ -157,5 +284,31 @@ mod tests {
     #[tokio::test]
     async fn a_client_without_headers_mirrors_nothing() {
         assert_eq!(call(Transport::Stdio, None).await, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_does_not_fail_because_the_list_does() {
+        for (refuses, hangs) in [(true, false), (false, true)] {
+            let case = Case::new(Child { refuses, hangs, ..Child::default() });
+            for _ in 0..3 {
+                assert_eq!(case.call("go").await, Ok(()));
+            }
+            assert_eq!(case.listed(), 1);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_list_is_read_again_when_it_has_changed_or_is_old() {
+        let case = Case::new(Child::default());
+        for _ in 0..3 {
+            assert_eq!(case.call("nope").await, Ok(()));
+        }
+        assert_eq!(case.listed(), 1);
+        case.run(method::LISTEN, Transport::Http, "", None).await.unwrap();
+        case.call("nope").await.unwrap();
+        assert_eq!(case.listed(), 2);
+        tokio::time::advance(LISTED_FOR).await;
+        case.call("nope").await.unwrap();
+        assert_eq!(case.listed(), 3);
     }
 }
