@@ -95,7 +95,7 @@ impl Driven {
         let mut pause = pause_of(created);
         loop {
             tokio::time::sleep(pause).await;
-            let looked = self.task.look().await?;
+            let Some(looked) = self.task.about(method::TASKS_GET, None).await? else { continue };
             call.asked_by.pulse.beat();
             let task = looked.result_json().unwrap_or_default();
             match json::get(task, &["status"]).and_then(json::string).as_deref() {
@@ -136,21 +136,27 @@ impl Driven {
         let answers = call.asking().round(&wanted.to_json()).await?;
         let keys: Vec<String> = wanted.members().map(|(key, _)| key.to_owned()).collect();
         self.answered.extend(keys);
-        let updated = self.task.request(method::TASKS_UPDATE, Some(&answers)).await;
-        updated.map(drop).map_err(|refusal| refusal.to_string())
+        while self.task.about(method::TASKS_UPDATE, Some(&answers)).await?.is_none() {
+            tokio::time::sleep(pause_of(task)).await;
+        }
+        Ok(())
     }
 }
 
 impl Task {
-    async fn look(&self) -> Result<Response, Ended> {
-        let looked = self.request(method::TASKS_GET, None).await.map_err(|refusal| refusal.to_string())?;
-        match looked.error_json() {
-            None => Ok(looked),
-            Some(error) => {
-                let message = json::get(error, &["message"]).and_then(json::string).unwrap_or_default();
-                Err(format!("the server does not tell of its task: {message}"))
+    /// What the server answers, or none if it does not for now: it may be busy with the task.
+    async fn about(&self, asked: &str, answers: Option<&str>) -> Result<Option<Response>, Ended> {
+        let answered = match self.request(asked, answers).await {
+            Ok(answered) => answered,
+            Err(refusal) if pace::may_pass(&refusal) => {
+                tracing::debug!(%refusal, asked, "the server does not answer for its task");
+                return Ok(None);
             }
-        }
+            Err(refusal) => return Err(refusal.to_string()),
+        };
+        let Some(error) = answered.error_json() else { return Ok(Some(answered)) };
+        let message = json::get(error, &["message"]).and_then(json::string).unwrap_or_default();
+        Err(format!("the server refuses {asked} for its task: {message}"))
     }
 
     async fn request(&self, asked: &str, answers: Option<&str>) -> Result<Response, Refusal> {

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::super::session::Session;
 use super::by_id;
 use super::state::{Status, Told, outcome};
+use crate::pace;
 
 /// What a call gets whose task was cancelled by somebody else than its client.
 const CANCELLED: &str = r#"{"content":[{"type":"text","text":"the task was cancelled"}],"isError":true}"#;
@@ -42,6 +43,17 @@ struct Following {
 
 impl Following {
     async fn next(&mut self) -> Result<Message, Refusal> {
+        loop {
+            match self.step().await {
+                Err(refusal) if pace::may_pass(&refusal) => {
+                    tracing::debug!(%refusal, "a task was not looked at");
+                }
+                next => return next,
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<Message, Refusal> {
         if self.status == Status::Cancelled {
             return Ok(Message::Response(Response::result(&Id::from_u64(0), CANCELLED)));
         }
@@ -54,6 +66,8 @@ impl Following {
         };
         // The task may go on for long behind its question, and is looked at as long: it is not lost.
         if let Ok(result) = tokio::time::timeout(self.pause, result).await {
+            // Should it not have been told, it is asked for again when the task has been looked at.
+            (self.result, self.status) = (None, Status::Working);
             return result.map(Message::Response);
         }
         self.look().await

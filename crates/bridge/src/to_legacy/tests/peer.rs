@@ -49,6 +49,8 @@ pub(super) struct Script {
     /// Each task has a name and a state of its own, which are here.
     pub(super) distinct: std::sync::atomic::AtomicBool,
     pub(super) jobs: Mutex<HashMap<String, watch::Sender<&'static str>>>,
+    /// How many requests of a method come to nothing before the first that does not.
+    pub(super) faults: Mutex<HashMap<&'static str, usize>>,
 }
 
 pub(super) struct ScriptSession {
@@ -92,6 +94,13 @@ impl Drop for Cancelled {
 }
 
 impl Script {
+    fn fails(&self, method: &str) -> bool {
+        let mut faults = self.faults.lock().unwrap();
+        let Some(left) = faults.get_mut(method).filter(|left| **left > 0) else { return false };
+        *left -= 1;
+        true
+    }
+
     async fn is_slow(&self) {
         tokio::time::sleep(Duration::from_secs(self.slowness.load(Ordering::Relaxed))).await;
     }
@@ -231,6 +240,9 @@ impl Service for ScriptSession {
         let one = |result: Value| {
             Ok(Replies::one(Message::Response(Response::result(request.id(), &result.to_string()))))
         };
+        if self.script.fails(request.method()) {
+            return Err(RefusalKind::UpstreamTimeout.into());
+        }
         match request.method() {
             "initialize" if self.script.refuses.load(Ordering::Relaxed) => {
                 Err(RefusalKind::UpstreamUnreachable.into())
@@ -331,6 +343,7 @@ impl Pair {
             job: watch::Sender::new("working"),
             distinct: false.into(),
             jobs: Mutex::default(),
+            faults: Mutex::default(),
         });
         let server = Arc::new(Scripted(Arc::clone(&script)));
         let seal = Arc::new(Seal::new());

@@ -344,6 +344,31 @@ async fn a_client_that_takes_no_tasks_waits_for_the_result() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_task_that_cannot_be_looked_at_for_a_while_goes_on() {
+    for method in ["tasks/get", "tasks/result"] {
+        let pair = pair();
+        pair.script.faults.lock().unwrap().insert(method, 2);
+        let mut replies = call("job", &json!({})).send(&pair).await.unwrap();
+        let waiting = async {
+            pair.logged("tasks/get").await;
+            pair.script.job.send_replace("completed");
+        };
+        let (reply, ()) = tokio::join!(replies.next(), waiting);
+        assert_eq!(value(&reply.unwrap().unwrap())["result"]["content"], json!([]));
+        assert_eq!(pair.log_of(method).len(), 3);
+        assert!(pair.log_of("tasks/cancel").is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_its_server_has_forgotten_ends_its_call() {
+    let pair = pair();
+    pair.script.job.send_replace("unknown");
+    let answer = call("job", &json!({})).answer(&pair).await;
+    assert_eq!(answer["error"]["code"], -32602);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_takes_no_tasks_and_goes_cancels_its_task() {
     let pair = pair();
     let mut replies = call("job", &json!({})).send(&pair).await.unwrap();

@@ -2,6 +2,7 @@
 
 use super::*;
 use serde_json::json;
+use shadowcat_pipeline::RefusalKind;
 
 const EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
@@ -38,6 +39,8 @@ fn tasking(looks: Vec<Value>) -> impl FnMut(&Value) -> Play + Send {
                 Play::Result(created)
             }
             "tasks/get" => match looks.next() {
+                Some(look) if look.get("late").is_some() => Play::Refuse(RefusalKind::UpstreamTimeout.into()),
+                Some(look) if look.get("gone").is_some() => Play::Refuse(RefusalKind::SessionLost.into()),
                 Some(look) if look.get("refused").is_some() => Play::Error(-32602, json!(null)),
                 Some(look) => Play::Result(look),
                 None => Play::Result(task("working", json!(null))),
@@ -126,6 +129,7 @@ async fn a_task_that_fails_fails_its_call() {
         (task("cancelled", json!(null)), None),
         (task("completed", json!(null)), None),
         (json!({"refused": true}), None),
+        (json!({"gone": true}), None),
     ] {
         let bench = bench(vec![look], unasked).await;
         let answer = bench.ask("tools/call", arguments()).await;
@@ -136,6 +140,59 @@ async fn a_task_that_fails_fails_its_call() {
             assert_eq!(answer["result"]["isError"], true, "{answer}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_cannot_be_looked_at_for_a_while_goes_on() {
+    let late = json!({"late": true});
+    let looks = vec![
+        task("working", json!(null)),
+        late.clone(),
+        late,
+        task("completed", json!({"result": {"content": []}})),
+    ];
+    let bench = bench(looks, unasked).await;
+    assert_eq!(bench.ask("tools/call", arguments()).await["result"], json!({"content": []}));
+    assert!(bench.server.of("tasks/cancel").is_empty());
+}
+
+/// A server whose task asks once, and which answers the updates of it like this.
+async fn asking_once(mut update: impl FnMut() -> Play + Send + 'static) -> Bench {
+    let asking = task("input_required", json!({"inputRequests": {"a": form("1")}}));
+    let done = task("completed", json!({"result": {"content": []}}));
+    let mut server = tasking(vec![asking, done]);
+    let server = move |request: &Value| match request["method"].as_str() {
+        Some("tasks/update") => update(),
+        _ => server(request),
+    };
+    let bench = Bench::new(server, |_| Play::Result(json!({"action": "accept"})));
+    bench.initialize("2025-11-25", json!({"elicitation": {}})).await;
+    bench
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_do_not_reach_a_task_are_told_again_and_asked_for_once() {
+    let mut faults = 2;
+    let bench = asking_once(move || {
+        if faults == 0 {
+            return Play::Result(json!({"resultType": "complete"}));
+        }
+        faults -= 1;
+        Play::Refuse(RefusalKind::UpstreamTimeout.into())
+    });
+    let bench = bench.await;
+    assert_eq!(bench.ask("tools/call", arguments()).await["result"], json!({"content": []}));
+    assert_eq!(bench.client.of("elicitation/create").len(), 1);
+    assert_eq!(bench.server.of("tasks/update").len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_does_not_take_its_answers_ends_its_call() {
+    let bench = asking_once(|| Play::Error(-32602, json!(null))).await;
+    let answer = bench.ask("tools/call", arguments()).await;
+    assert_eq!(answer["result"]["isError"], true, "{answer}");
+    assert_eq!(bench.server.of("tasks/get").len(), 1);
+    until(|| bench.server.of("tasks/cancel").len() == 1).await;
 }
 
 #[tokio::test(start_paused = true)]
