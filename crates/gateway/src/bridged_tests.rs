@@ -1,9 +1,11 @@
 //! What a bridge owes its clients where only the gateway knows who they are: nobody outside has a name yet.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::{Value, json};
 use shadowcat_bridge::{Eras, ModernServer, Seal, ToLegacy, ToLegacySettings, ToModernSettings};
-use shadowcat_pipeline::{Back, ExchangeId, PeerId, Service, UpstreamSide};
-use shadowcat_protocol::{Id, Request, Response, Revision, method};
+use shadowcat_pipeline::{Back, ExchangeId, Form, Head, PeerId, Service, UpstreamSide};
+use shadowcat_protocol::{ErrorObject, Id, Request, Response, Revision, method};
 use shadowcat_transports::{Connection, OpenConnection, Parting};
 
 use super::*;
@@ -38,13 +40,14 @@ impl Service for Open {
                 let back = Arc::clone(&self.0);
                 Ok(Replies::stream(futures_util::stream::once(asked(back, id, exchange))))
             }
-            _ => {
-                let error =
-                    shadowcat_protocol::ErrorObject { code: -32601, message: "no".into(), data: None };
-                Ok(Replies::one(Message::Response(Response::error(Some(&id), &error))))
-            }
+            _ => Ok(refused(&id, -32601)),
         }
     }
+}
+
+fn refused(id: &Id, code: i64) -> Replies {
+    let error = ErrorObject { code, message: "no".into(), data: None };
+    Replies::one(Message::Response(Response::error(Some(id), &error)))
 }
 
 async fn asked(back: Arc<dyn Back>, id: Id, exchange: ExchangeId) -> Result<Message, Refusal> {
@@ -72,8 +75,7 @@ impl Connection for Open {
     async fn close(&self, _: Parting) {}
 }
 
-fn bridged() -> Gateway {
-    let connector: Arc<dyn Connector> = Arc::new(Asking);
+fn bridged(connector: Arc<dyn Connector>) -> Gateway {
     let tasks = Tasks::new();
     let shared = Arc::new(SharedUpstream::new(Arc::clone(&connector)));
     let own = OwnSessions {
@@ -110,6 +112,11 @@ fn bridged() -> Gateway {
 
 /// The response to a call of a client of this name.
 async fn call(gateway: &Gateway, name: &str, more: &Value) -> Value {
+    try_call(gateway, name, more).await.unwrap()
+}
+
+/// The same, or why there is none.
+async fn try_call(gateway: &Gateway, name: &str, more: &Value) -> Result<Value, Refusal> {
     let mut params = json!({"name": "t", "arguments": {}, "_meta": {
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}},
@@ -119,14 +126,13 @@ async fn call(gateway: &Gateway, name: &str, more: &Value) -> Value {
     let mut origin = Origin::new(PeerId::next(), Transport::Http, Revision::V2026_07_28);
     origin.principal = Some(Principal(name.into()));
     let envelope = Envelope::to_server(Message::Request(request), Arc::new(origin));
-    let mut replies = gateway.exchange(envelope).await.unwrap();
-    let response = replies.response().await.unwrap().unwrap();
-    serde_json::from_slice(response.text()).unwrap()
+    let response = gateway.exchange(envelope).await?.response().await?.unwrap();
+    Ok(serde_json::from_slice(response.text()).unwrap())
 }
 
 #[tokio::test(start_paused = true)]
 async fn t58_a_state_is_of_no_use_to_another_principal() {
-    let gateway = bridged();
+    let gateway = bridged(Arc::new(Asking));
     let asked = call(&gateway, "ann", &json!({})).await;
     assert_eq!(asked["result"]["resultType"], "input_required", "{asked}");
     let answers = json!({"requestState": asked["result"]["requestState"], "inputResponses": {"q1": {"action": "accept"}}});
@@ -134,4 +140,80 @@ async fn t58_a_state_is_of_no_use_to_another_principal() {
     let done = call(&gateway, "ann", &answers).await;
     assert_eq!(done["result"]["content"], json!([{"action": "accept"}]), "{done}");
     assert_eq!(call(&gateway, "ann", &answers).await["error"]["code"], -32602);
+}
+
+type Refuse = fn(&Id) -> Replies;
+
+/// A modern server that is set back to a legacy one, which refuses modern messages as legacy servers do.
+#[derive(Clone)]
+struct SetBack {
+    is_legacy: Arc<AtomicBool>,
+    refuse: Refuse,
+}
+
+#[async_trait]
+impl Connector for SetBack {
+    async fn open(&self, _: OpenConnection) -> Result<Arc<dyn Connection>, Refusal> {
+        Ok(Arc::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl Service for SetBack {
+    async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+        let Message::Request(request) = &envelope.message else { return Ok(Replies::none()) };
+        let is_legacy = self.is_legacy.load(Ordering::Relaxed);
+        let is_asked_as_modern = envelope.origin.revision.is_modern();
+        let result = match request.method() {
+            method::DISCOVER if is_legacy => return Ok(refused(request.id(), -32601)),
+            method::DISCOVER => r#"{"supportedVersions":["2026-07-28"],"capabilities":{}}"#,
+            method::INITIALIZE if is_legacy => HANDSHAKE,
+            _ if is_legacy == is_asked_as_modern => return Ok((self.refuse)(request.id())),
+            _ => r#"{"content":["done"]}"#,
+        };
+        Ok(Replies::one(Message::Response(Response::result(request.id(), result))))
+    }
+}
+
+#[async_trait]
+impl Connection for SetBack {
+    fn token(&self) -> Option<Box<str>> {
+        None
+    }
+
+    fn is_alive(&self) -> bool {
+        true
+    }
+
+    async fn listen(&self) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    async fn close(&self, _: Parting) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_was_set_back_is_bridged_from_the_second_call_on() {
+    fn with_status(id: &Id, code: i64, status: u16) -> Replies {
+        refused(id, code).with_head(Head { form: Form::Whole, status: Some(status) })
+    }
+    let signs: [(Refuse, bool); 6] = [
+        (|id| with_status(id, -32000, 400), true),
+        (|id| with_status(id, -32600, 400), true),
+        (|_| Replies::stream(futures_util::stream::iter([Err(RefusalKind::UpstreamExited.into())])), true),
+        (|id| with_status(id, -32020, 400), false),
+        (|id| with_status(id, -32601, 404), false),
+        (|id| refused(id, -32000), false),
+    ];
+    for (sign, (refuse, tells)) in signs.into_iter().enumerate() {
+        let server = SetBack { is_legacy: Arc::default(), refuse };
+        let gateway = bridged(Arc::new(server.clone()));
+        assert_eq!(call(&gateway, "ann", &json!({})).await["result"]["content"], json!(["done"]));
+        server.is_legacy.store(true, Ordering::Relaxed);
+        for is_bridged in [false, tells] {
+            let answer = try_call(&gateway, "ann", &json!({})).await;
+            let is_answered = answer.is_ok_and(|answer| answer.get("result").is_some());
+            assert_eq!(is_answered, is_bridged, "sign {sign}");
+        }
+    }
 }

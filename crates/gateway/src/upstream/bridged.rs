@@ -5,10 +5,21 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use shadowcat_bridge::{Eras, LegacyServer, LegacySession, ModernServer, ToLegacy};
 use shadowcat_pipeline::{Back, Chain, Envelope, Refusal, RefusalKind, Replies, Service};
+use shadowcat_protocol::{Message, codes};
 use shadowcat_session::{Key, Sessions, Standing, State, Upstream as _};
 use shadowcat_transports::{Connector, Counters};
 
 use super::{Memory, SessionUpstream, SharedUpstream};
+
+/// The errors that a modern server has for a message it does not take (2026-07-28, basic and transports), with statuses
+/// that legacy ones have for other reasons.
+const MODERN_ERRORS: [i64; 5] = [
+    codes::HEADER_MISMATCH,
+    codes::MISSING_CAPABILITY,
+    codes::UNSUPPORTED_VERSION,
+    codes::METHOD_NOT_FOUND,
+    codes::INVALID_PARAMS,
+];
 
 /// What joins the eras before one upstream.
 pub(crate) struct Bridges {
@@ -24,22 +35,14 @@ impl Bridges {
     async fn bridge(&self, envelope: Envelope) -> Result<Replies, Refusal> {
         let handled = self.edge.run(envelope, Arc::clone(&self.to_legacy) as _).await;
         let eras = Arc::clone(&self.eras);
-        let doubt = move |refusal: &Refusal| {
-            if matches!(refusal.kind, RefusalKind::UpstreamProtocol | RefusalKind::UpstreamExited) {
+        seen(handled, move |_, reply| {
+            let is_doubtful = reply.is_err_and(|refusal| {
+                matches!(refusal.kind, RefusalKind::UpstreamProtocol | RefusalKind::UpstreamExited)
+            });
+            if is_doubtful {
                 eras.doubt_legacy();
             }
-        };
-        match handled {
-            Ok(replies) => Ok(replies.inspect(move |reply| {
-                if let Err(refusal) = reply {
-                    doubt(refusal);
-                }
-            })),
-            Err(refusal) => {
-                doubt(&refusal);
-                Err(refusal)
-            }
-        }
+        })
     }
 }
 
@@ -69,24 +72,52 @@ impl Service for ModernFace {
         if bridges.to_legacy.owns(&envelope) || bridges.eras.needs_legacy().await {
             return bridges.bridge(envelope).await;
         }
-        let handled = self.shared.handle(envelope).await;
-        if let Err(refusal) = &handled
-            && looks_legacy(&refusal.kind)
-        {
-            bridges.eras.doubt_modern();
+        let eras = Arc::clone(&bridges.eras);
+        seen(self.shared.handle(envelope).await, move |status, reply| {
+            if looks_legacy(status, reply) {
+                eras.doubt_modern();
+            }
+        })
+    }
+}
+
+/// Lets `look` see whatever comes back, with the HTTP status of the answer where it had one.
+fn seen(
+    handled: Result<Replies, Refusal>,
+    look: impl Fn(Option<u16>, Result<&Message, &Refusal>) + Send + 'static,
+) -> Result<Replies, Refusal> {
+    match handled {
+        Ok(replies) => {
+            let status = replies.head().status;
+            Ok(replies.inspect(move |reply| look(status, reply.as_ref())))
         }
-        handled
+        Err(refusal) => {
+            look(None, Err(&refusal));
+            Err(refusal)
+        }
     }
 }
 
 /// Whether a server that was modern answers as a legacy one would, which may have been set back. A child that ended may
 /// be another program by now.
-fn looks_legacy(kind: &RefusalKind) -> bool {
-    match kind {
-        RefusalKind::UpstreamStatus(answer) => matches!(answer.status, 400 | 404 | 405),
-        RefusalKind::UpstreamExited => true,
-        _ => false,
+fn looks_legacy(status: Option<u16>, reply: Result<&Message, &Refusal>) -> bool {
+    match reply {
+        Ok(Message::Response(response)) => {
+            let code = response.error_code();
+            status.is_some_and(is_of_other_era) && code.is_some_and(|code| !MODERN_ERRORS.contains(&code))
+        }
+        Ok(_) => false,
+        Err(refusal) => match &refusal.kind {
+            RefusalKind::UpstreamStatus(answer) => is_of_other_era(answer.status),
+            RefusalKind::UpstreamExited => true,
+            _ => false,
+        },
     }
+}
+
+/// Whether this is an HTTP status that legacy servers have for messages without a session.
+fn is_of_other_era(status: u16) -> bool {
+    matches!(status, 400 | 404 | 405)
 }
 
 /// Makes sessions with the upstream that no client of the proxy has: those of the bridge.
