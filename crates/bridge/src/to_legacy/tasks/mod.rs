@@ -90,7 +90,8 @@ impl Handles {
     ) -> Result<Response, Refusal> {
         lease.share();
         let (number, owner) = (ExchangeId::next().get(), owner(round.principal.as_ref()));
-        let handle = match self.make_room(&owner).and_then(|()| self.sealed(&owner, number)) {
+        let room = self.make_room(&owner, round.principal.is_some());
+        let handle = match room.and_then(|()| self.sealed(&owner, number)) {
             Ok(handle) => handle,
             Err(refusal) => {
                 let id = created.id();
@@ -125,10 +126,12 @@ impl Handles {
     }
 
     /// Makes room for one more task of this owner. The oldest that has ended goes first.
-    fn make_room(&self, owner: &str) -> Result<(), Refusal> {
+    fn make_room(&self, owner: &str, is_known: bool) -> Result<(), Refusal> {
         let mut table = self.table();
-        let same = table.values().filter(|entry| entry.owner == owner).count();
-        if table.len() < TASKS_MAX && same < TASKS_PER_PRINCIPAL_MAX {
+        let same = || table.values().filter(|entry| entry.owner == owner).count();
+        // Those that nobody knows by a name may be anybody, and not one who takes too much.
+        let takes_too_much = is_known && same() >= TASKS_PER_PRINCIPAL_MAX;
+        if table.len() < TASKS_MAX && !takes_too_much {
             return Ok(());
         }
         let ended = table.iter().filter(|(_, entry)| entry.owner == owner && entry.task.has_ended());

@@ -309,20 +309,34 @@ async fn calls_side_by_side_with_a_task_share_its_session() {
 #[tokio::test(start_paused = true)]
 async fn a_client_has_so_many_tasks_and_those_that_have_ended_make_room() {
     let pair = pair();
-    let first = handle_of(&pair, "job").await;
+    let job = call("job", &taking()).by("ann");
+    let first = job.answer(&pair).await["result"]["taskId"].clone();
     for _ in 1..64 {
-        handle_of(&pair, "job").await;
+        assert_eq!(job.answer(&pair).await["result"]["resultType"], "task");
     }
-    let mut refused = call("job", &taking()).send(&pair).await.unwrap();
+    let mut refused = job.send(&pair).await.unwrap();
     let Err(refusal) = refused.next().await.unwrap() else { panic!("there was room") };
     assert!(matches!(refusal.kind, RefusalKind::Overloaded { .. }));
     pair.logged("tasks/cancel").await;
     pair.script.job.send_replace("completed");
-    look(&pair, &first).await;
-    handle_of(&pair, "job").await;
-    let looked = about_task("tasks/get", &first).answer(&pair).await;
-    assert_eq!(looked["error"]["code"], -32602);
+    let look = about_task("tasks/get", &first).by("ann");
+    assert_eq!(look.answer(&pair).await["result"]["status"], "completed");
+    job.answer(&pair).await;
+    assert_eq!(look.answer(&pair).await["error"]["code"], -32602);
     call("job", &taking()).by("bob").answer(&pair).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_that_nobody_knows_by_a_name_share_no_bound_for_one_of_them() {
+    let pair = pair();
+    pair.script.distinct.store(true, Ordering::Relaxed);
+    let first = handle_of(&pair, "job").await;
+    pair.script.jobs.lock().unwrap()["t-job-0"].send_replace("completed");
+    look(&pair, &first).await;
+    for _ in 0..64 {
+        handle_of(&pair, "job").await;
+    }
+    assert_eq!(look(&pair, &first).await["status"], "completed", "nobody took its outcome for their room");
 }
 
 #[tokio::test(start_paused = true)]
