@@ -17,8 +17,9 @@ pub(super) struct Questions {
 }
 
 impl Questions {
+    /// Whether the server waits for nothing any more.
     pub(super) fn is_empty(&self) -> bool {
-        self.open.is_empty()
+        self.open.iter().all(|(_, question)| question.is_withdrawn())
     }
 
     /// One more question; says whether there was room for it.
@@ -57,13 +58,15 @@ impl Questions {
         }
     }
 
-    /// The questions as their client finds them in a result.
-    pub(super) fn to_input_requests(&self) -> String {
-        let requests = self.open.iter().fold(String::new(), |requests, (key, question)| {
-            let comma = if requests.is_empty() { "" } else { "," };
-            requests + comma + &json::quote(key) + ":" + &question.to_input_request()
-        });
-        format!("{{{requests}}}")
+    /// The questions as a client of these capabilities finds them in a result; none if there is none for it.
+    pub(super) fn to_input_requests(&self, declared: &Declared) -> Option<String> {
+        let fit = self
+            .open
+            .iter()
+            .filter(|(_, question)| !question.is_withdrawn() && declared.allows(&question.request).is_ok());
+        let requests: Vec<_> =
+            fit.map(|(key, question)| json::quote(key) + ":" + &question.to_input_request()).collect();
+        (!requests.is_empty()).then(|| format!("{{{}}}", requests.join(",")))
     }
 
     /// Answers every question as if nobody were there. The receivers resolve when the answers have left.

@@ -230,7 +230,9 @@ impl Call {
 
     /// The questions as the result of this round.
     pub(super) fn input_required(&self, state: &str) -> Response {
-        let result = self.agreed.input_required(self.asked.to_input_requests(), state);
+        // All may have been withdrawn just now: then the retry finds what the server made of it.
+        let requests = self.asked.to_input_requests(&self.round.declared).unwrap_or_else(|| "{}".to_owned());
+        let result = self.agreed.input_required(requests, state);
         Response::result(self.round.id(), &result)
     }
 

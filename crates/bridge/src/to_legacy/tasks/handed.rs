@@ -254,13 +254,12 @@ impl Handed {
         if Told::got(told).status() == Status::Cancelled {
             return ("cancelled", None);
         }
-        let mut asked = self.asked();
-        asked.drop_unfit(&round.declared);
-        // What the server asks is not always here yet.
-        if asked.is_empty() {
-            return ("working", None);
+        // Whoever looks may be asked less than whoever called, and others may look as well: nothing is refused for it.
+        match self.asked().to_input_requests(&round.declared) {
+            Some(requests) => ("input_required", Some(("inputRequests", requests))),
+            // What the server asks is not always here yet.
+            None => ("working", None),
         }
-        ("input_required", Some(("inputRequests", asked.to_input_requests())))
     }
 
     /// Lets go of a task that its server does not know any more.

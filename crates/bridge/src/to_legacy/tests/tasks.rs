@@ -237,6 +237,25 @@ async fn a_task_that_asks_is_answered_by_an_update() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_only_looks_at_a_task_refuses_none_of_its_questions() {
+    let pair = pair();
+    let handle = handle_of(&pair, "ask_job").await;
+    pair.script.job.send_replace("input_required");
+    let mute = json!({"extensions": {format!("{META}tasks"): {}}});
+    let seen = ask("tasks/get", &json!({"taskId": handle}), &mute).answer(&pair).await;
+    assert_eq!((&seen["result"]["status"], seen["result"].get("inputRequests")), (&json!("working"), None));
+    let wanted = json!({"notifications": {"taskIds": [handle]}});
+    let mut listening = ask("subscriptions/listen", &wanted, &mute).send(&pair).await.unwrap();
+    listening.next().await.unwrap().unwrap();
+    assert_eq!(told(&mut listening).await["status"], "working");
+    assert_eq!(look(&pair, &handle).await["status"], "input_required");
+    let mut update = about_task("tasks/update", &handle);
+    update.params["inputResponses"] = json!({"q1": {"action": "accept"}});
+    update.answer(&pair).await;
+    assert_eq!(told(&mut listening).await["result"]["content"], json!([{"action": "accept"}]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn t79_a_task_is_for_the_principal_it_was_given_to() {
     let pair = pair();
     let created = call("job", &taking()).by("ann").answer(&pair).await;
