@@ -289,6 +289,36 @@ async fn a_file_that_cannot_be_used_keeps_the_proxy_from_starting() {
 }
 
 #[tokio::test]
+async fn a_check_tells_of_files_of_rules_what_a_start_would_tell() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    let rule = "rules:\n  - name: one\n    do:\n      - drop: true\n";
+    let told = |files: &str, arguments: &[&str]| {
+        file(
+            "sc.yaml",
+            &format!("upstream: {{url: 'http://127.0.0.1:9/mcp'}}\nrule_files: [{files}]\n{rule}"),
+        );
+        let mut command = Command::new(program());
+        let output = command.args(arguments).current_dir(directory.path()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    file("bad.yaml", "rules:\n  - name: two\n    when: {tool: /(/}\n    do:\n      - drop: true\n");
+    file("twice.yaml", &format!("# The name of another file's.\n{rule}"));
+    for (files, reason) in [
+        ("missing.yaml", "shadowcat: missing.yaml: cannot be read: No such file"),
+        ("bad.yaml", "shadowcat: bad.yaml:3: rules[0].when.tool: this pattern is wrong"),
+        ("twice.yaml", "shadowcat: twice.yaml:3: rules[0].name: another rule has the name \"one\" already\n"),
+    ] {
+        let (code, checked) = told(files, &["check", "sc.yaml"]);
+        assert!(code == Some(2) && checked.starts_with(reason), "{code:?} {checked}");
+        let reverse = ["reverse", "--config", "sc.yaml", "--listen", "127.0.0.1:0"];
+        assert_eq!(told(files, &reverse), (code, checked));
+    }
+    file("right.yaml", &rule.replace("one", "two"));
+    assert_eq!(told("right.yaml", &["check", "sc.yaml"]), (Some(0), String::new()));
+}
+
+#[tokio::test]
 async fn the_tape_has_both_what_clients_said_and_what_rules_made_of_it() {
     let proxy = ruled(before_command(&[child()]).config("record: {}\n")).await;
     TABLE.legacy(Client::http(proxy.address)).await;

@@ -22,6 +22,7 @@ impl Args {
         let path = named.unwrap_or_else(|| PathBuf::from("shadowcat.yaml"));
         let loaded = config_file::read(&path)?;
         let plan = Plan::resolve(Face::Http, &Overrides::default(), &loaded, &process.variables())
+            .and_then(|plan| plan.rules.check_files().map(|()| plan))
             .map_err(|errors| Failure::usage(errors.to_string()))?;
         output::print(&format!("{}: right; {}\n", path.display(), summary(&plan)))
     }

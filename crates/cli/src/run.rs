@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use shadowcat_gateway::{Host, Plan, Running, start};
+use shadowcat_gateway::{Host, Plan, Running, StartError, start};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -83,7 +83,7 @@ async fn serve(
 ) -> Result<Option<(PathBuf, u64)>, Failure> {
     // Before anything is started, so that no signal finds the process half made.
     let mut signals = Signals::new()?;
-    let running = start(plan, host).await.map_err(|cause| Failure::caused("cannot start", cause))?;
+    let running = start(plan, host).await.map_err(not_started)?;
     if let Some(address) = running.address() {
         ready(address);
     }
@@ -92,6 +92,14 @@ async fn serve(
         () = signals.next() => tracing::info!("told to end; a second signal ends it at once"),
     }
     end(running, &mut signals).await
+}
+
+fn not_started(cause: StartError) -> Failure {
+    match cause {
+        // As it is told of what is written anywhere else.
+        StartError::Plan(errors) => Failure::usage(errors.to_string()),
+        cause => Failure::caused("cannot start", cause),
+    }
 }
 
 async fn end(running: Running, signals: &mut Signals) -> Result<Option<(PathBuf, u64)>, Failure> {

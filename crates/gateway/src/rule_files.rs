@@ -150,6 +150,20 @@ impl RuleFiles {
     }
 }
 
+impl plan::Rules {
+    /// Reads the files as a start does, and tells what is wrong with them.
+    ///
+    /// # Errors
+    /// With everything that is wrong, each with its file and line.
+    pub fn check_files(&self) -> Result<(), PlanErrors> {
+        // What is in the configuration itself was looked at when the plan was made.
+        if self.files.is_empty() {
+            return Ok(());
+        }
+        read(self.written.clone().into(), &self.files).map(drop)
+    }
+}
+
 /// What tells that a file is another than before.
 type Look = Option<(u64, i64, i64, u64)>;
 

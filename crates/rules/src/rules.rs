@@ -1,7 +1,7 @@
 //! Rules, compiled: every pattern and path is read, and nothing about them can be wrong any more.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use shadowcat_protocol::{Direction, Message, Request, method};
 
@@ -51,15 +51,15 @@ impl Rules {
             faults.add(&root, format!("more than {RULES_MAX} rules"));
             return faults.or(Self::default());
         }
-        let mut names: HashMap<&str, usize> = HashMap::new();
+        let mut names: HashSet<&str> = HashSet::new();
         let mut rules = Vec::with_capacity(written.len());
         for (number, rule) in written.iter().enumerate() {
             let place = root.index(number);
             if rule.name.trim().is_empty() {
                 faults.add(&place.key("name"), "expected a name");
-            } else if let Some(earlier) = names.insert(&rule.name, number) {
-                let sentence = format!("the name {:?} is that of rules[{earlier}] already", rule.name);
-                faults.add(&place.key("name"), sentence);
+            } else if !names.insert(&rule.name) {
+                // Which one is not said by its number: it may be in another file.
+                faults.add(&place.key("name"), format!("another rule has the name {:?} already", rule.name));
             }
             rules.push((rule.priority, Rule::compile(rule, &place, &mut templates, &mut faults)));
         }

@@ -274,7 +274,7 @@ fn what_is_wrong_is_told_with_its_place_all_at_once() {
         "rules[0].when.tool: this pattern is wrong",
         "rules[0].when.params.path: `path` is no JSONPath",
         "rules[0].when.filter: column 1: there is no operator",
-        "rules[1].name: the name \"a\" is that of rules[0] already",
+        "rules[1].name: another rule has the name \"a\" already",
         "rules[1].do[0].drop: does nothing",
         "rules[2].do: the rule does nothing",
         "rules[2].when.any[0]: `every`, `after` and `share` count",
