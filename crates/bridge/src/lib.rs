@@ -10,7 +10,6 @@
 //! | `to_legacy` | a modern client's exchanges to a server with sessions: parked calls, sealed state |
 //! | `to_modern` | a legacy client's session to a stateless server: asking back, subscriptions |
 //! | `content` | content of later revisions, for clients of earlier ones |
-//! | `in_flight` | requests that may be withdrawn |
 //! | `level` | the levels of log messages |
 //! | `meta` | the members of `_meta` that the modern revision keeps for itself |
 //! | `object` | an object as raw text, its members changed and the rest left as it was written |
@@ -22,7 +21,6 @@
 mod content;
 mod counters;
 mod era;
-mod in_flight;
 mod level;
 mod meta;
 mod object;

@@ -12,12 +12,14 @@
 //! | `back.rs` | where a server's side puts what is no reply |
 //! | `chain.rs` | interceptors around a service |
 //! | `refusal.rs` | the only error that crosses the pipeline, and what a peer is told of it |
+//! | `in_flight.rs` | requests found again when their client withdraws one |
 //! | `waits.rs` | the time for which an exchange waits because we want it to |
 //! | `task.rs` | the one place where tasks are spawned |
 
 mod back;
 mod chain;
 mod envelope;
+mod in_flight;
 mod refusal;
 mod replies;
 mod service;
@@ -30,6 +32,7 @@ pub use envelope::{
     Deeds, Direction, Envelope, ExchangeId, Origin, PeerId, Principal, Pulse, SessionTag, Transport,
     UpstreamSide,
 };
+pub use in_flight::{Flight, InFlight};
 pub use refusal::{Broken, Refusal, RefusalKind, UpstreamAnswer};
 pub use replies::{Form, Gate, Head, Replies};
 pub use service::Service;

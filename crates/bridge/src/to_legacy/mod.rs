@@ -41,7 +41,7 @@ use async_trait::async_trait;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{
-    Chain, Envelope, Form, Head, Origin, PeerId, Refusal, RefusalKind, Replies, Service, Transport,
+    Chain, Envelope, Form, Head, InFlight, Origin, PeerId, Refusal, RefusalKind, Replies, Service, Transport,
 };
 use shadowcat_protocol::{ErrorObject, Id, Message, Notification, Request, Response, codes, json, method};
 
@@ -55,7 +55,6 @@ use session::{HEAD_START, Key, Maker, Session};
 use tasks::Handles;
 
 use crate::counters::Counters;
-use crate::in_flight::InFlight;
 use crate::seal::Seal;
 
 pub use server::{LegacyServer, LegacySession};

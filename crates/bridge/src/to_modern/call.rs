@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use futures_util::stream::unfold;
 use shadowcat_pipeline::task::Tasks;
-use shadowcat_pipeline::{Back, Form, Head, Origin, Refusal, Replies};
+use shadowcat_pipeline::{Back, Flight, Form, Head, Origin, Refusal, Replies};
 use shadowcat_protocol::{Id, Message, Request, Response, codes, json, method};
 
 use crate::content::Reader;
-use crate::in_flight::Flight;
 use crate::object::Object;
 
 use super::asking::{Asking, Ended};

@@ -34,7 +34,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use shadowcat_pipeline::task::Tasks;
-use shadowcat_pipeline::{Back, Envelope, Origin, PeerId, Refusal, RefusalKind, Replies, Service};
+use shadowcat_pipeline::{Back, Envelope, InFlight, Origin, PeerId, Refusal, RefusalKind, Replies, Service};
 use shadowcat_protocol::{Id, Message, Notification, Request, Response, codes, json, method};
 
 pub use self::server::{ModernServer, ToModernSettings};
@@ -44,7 +44,6 @@ use self::feed::Feed;
 use self::server::{Discovered, inner};
 use self::terms::Terms;
 use crate::content::Reader;
-use crate::in_flight::InFlight;
 use crate::level::Level;
 use crate::object::Object;
 

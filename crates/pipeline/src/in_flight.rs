@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio_util::sync::CancellationToken;
 
-/// Requests at a time.
+/// Requests at a time in one of these.
 const IN_FLIGHT_MAX: usize = 4096;
 
 /// Requests by what their clients call them; the last of equal ones is the newest.
-pub(crate) struct InFlight<K>(Mutex<Entries<K>>);
+#[derive(Debug)]
+pub struct InFlight<K>(Mutex<Entries<K>>);
 
+#[derive(Debug)]
 struct Entries<K> {
     by_key: HashMap<K, Vec<(u64, CancellationToken)>>,
     number: u64,
@@ -30,7 +32,7 @@ impl<K: Clone + Eq + Hash> InFlight<K> {
     }
 
     /// Takes a request in; `None` when too many are being answered.
-    pub(crate) fn enter(self: &Arc<Self>, key: K) -> Option<Flight<K>> {
+    pub fn enter(self: &Arc<Self>, key: K) -> Option<Flight<K>> {
         let mut entries = self.lock();
         if entries.len >= IN_FLIGHT_MAX {
             return None;
@@ -43,25 +45,25 @@ impl<K: Clone + Eq + Hash> InFlight<K> {
     }
 
     /// Whether there is a request of this name.
-    pub(crate) fn has(&self, key: &K) -> bool {
+    pub fn has(&self, key: &K) -> bool {
         self.lock().by_key.contains_key(key)
     }
 
     /// Withdraws the newest request of this name.
-    pub(crate) fn withdraw(&self, key: &K) {
+    pub fn withdraw(&self, key: &K) {
         if let Some((_, newest)) = self.lock().by_key.get(key).and_then(|same| same.last()) {
             newest.cancel();
         }
     }
 
-    #[cfg(test)]
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
         let entries = self.lock();
         entries.by_key.is_empty() && entries.len == 0
     }
 
     /// Withdraws all of them.
-    pub(crate) fn withdraw_all(&self) {
+    pub fn withdraw_all(&self) {
         for (_, withdrawn) in self.lock().by_key.values().flatten() {
             withdrawn.cancel();
         }
@@ -69,12 +71,13 @@ impl<K: Clone + Eq + Hash> InFlight<K> {
 }
 
 /// One request that is being answered, for as long as it is.
-pub(crate) struct Flight<K: Clone + Eq + Hash> {
+#[derive(Debug)]
+pub struct Flight<K: Clone + Eq + Hash> {
     all: Weak<InFlight<K>>,
     key: K,
     number: u64,
     /// The client does not want the answer any more.
-    pub(crate) withdrawn: CancellationToken,
+    pub withdrawn: CancellationToken,
 }
 
 impl<K: Clone + Eq + Hash> Drop for Flight<K> {
