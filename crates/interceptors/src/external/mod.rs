@@ -82,7 +82,7 @@ impl Interceptor for Externals {
     }
 
     async fn intercept(&self, envelope: Envelope, next: Next<'_>) -> Result<Replies, Refusal> {
-        self.waiting.hear(&envelope);
+        judged::hear(&self.waiting, &envelope);
         if !self.hooks.iter().any(|hook| hook.could_concern(&envelope.message, envelope.direction)) {
             return next.run(envelope).await;
         }

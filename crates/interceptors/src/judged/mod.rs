@@ -20,7 +20,7 @@ use shadowcat_rules::{Facts, World};
 
 use aside::Sender;
 use replies::{Judged, Silent};
-pub(crate) use withdrawn::{Waiter, Waiting};
+pub(crate) use withdrawn::{Waiter, Waiting, hear};
 
 /// Decides over the messages of one exchange.
 pub(crate) trait Judge: Send + Sync + 'static {

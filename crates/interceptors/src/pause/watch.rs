@@ -38,7 +38,7 @@ impl Interceptor for Pause {
     }
 
     async fn intercept(&self, envelope: Envelope, next: Next<'_>) -> Result<Replies, Refusal> {
-        self.waiting.hear(&envelope);
+        judged::hear(&self.waiting, &envelope);
         let needs_approval = envelope.direction == Direction::ToServer && self.lot.approves();
         if !self.lot.is_watched() && !needs_approval {
             return next.run(envelope).await;

@@ -173,6 +173,20 @@ async fn who_is_blocked_is_told_why_and_who_withdraws_hears_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_two_requests_with_one_id_the_one_that_is_still_held_is_withdrawn() {
+    let case = Case::new(&["~q"]);
+    let (first, second) = (said(case.call(1).await.unwrap()), said(case.call(1).await.unwrap()));
+    let mut second = std::pin::pin!(second);
+    assert!(futures_util::poll!(&mut second).is_pending());
+    let (first, _) = tokio::join!(first, case.decide(Wanted::Resume));
+    assert_eq!(first.len(), 2);
+    let note = Notification::new(method::CANCELLED, Some(r#"{"requestId":1}"#));
+    case.run(Message::Notification(note)).await.unwrap();
+    assert!(timeout(Duration::from_mins(1), second).await.is_ok_and(|said| said.is_empty()));
+    assert!(case.lot.list().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_gave_a_token_hears_that_its_request_waits() {
     let case = Case::new(&["~q", "~s"]);
     let mut replies = case.call(1).await.unwrap();

@@ -52,7 +52,7 @@ impl Interceptor for Rules {
     }
 
     async fn intercept(&self, envelope: Envelope, next: Next<'_>) -> Result<Replies, Refusal> {
-        self.waiting.hear(&envelope);
+        judged::hear(&self.waiting, &envelope);
         let edition = self.book.current();
         let (message, direction) = (&envelope.message, envelope.direction);
         let is_concerned = edition.rules.concerns(Kind::of(message), direction, message.method())
