@@ -120,7 +120,7 @@ impl Hook {
 
     /// Tells him, and waits for nothing.
     pub(super) fn tell(self: &Arc<Self>, matter: Matter) {
-        let (hook, bytes) = (Arc::clone(self), matter.message.text().len());
+        let (hook, bytes) = (Arc::clone(self), matter.bytes());
         let is_taken = self.telling.tell(bytes, async move {
             // What comes of it is counted, and logged where it fails.
             drop(hook.ask(&matter).await);

@@ -306,6 +306,27 @@ async fn whoever_is_only_told_is_not_waited_for_and_changes_nothing() {
     assert!(told >= 1_000 && told + lost == 2_000, "{told} told, {lost} lost");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_waits_to_be_told_has_a_bound_in_bytes_with_the_requests_it_belongs_to() {
+    struct Hangs;
+
+    #[async_trait]
+    impl External for Hangs {
+        async fn ask(&self, _: &Matter, _: Duration) -> Result<Opinion, Failure> {
+            std::future::pending().await
+        }
+    }
+
+    let mut settings = settings("a", &serde_json::json!({"on": "answer"}), Fail::Closed);
+    settings.is_audit = true;
+    let case = Case::new(vec![(settings, Arc::new(Hangs))]);
+    let long = "t".repeat(1 << 20);
+    for _ in 0..20 {
+        assert_eq!(case.call(&long).await.0.len(), 2);
+    }
+    assert_eq!(case.figure("external_lost_total", ""), 5, "15 of them are within 16 MiB");
+}
+
 #[tokio::test]
 async fn a_client_that_withdraws_its_request_ends_the_question() {
     struct Hangs(tokio::sync::Notify);

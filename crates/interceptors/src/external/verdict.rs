@@ -55,6 +55,12 @@ impl Matter {
         Kind::of(&self.message)
     }
 
+    /// The bytes that keeping it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let asked = self.asked.as_ref().map_or(0, |asked| asked.request().text().len());
+        self.message.text().len() + asked
+    }
+
     /// The method of the message; an answer has that of its request.
     pub fn method(&self) -> &str {
         let asked = || self.asked.as_ref().map(|asked| asked.request().method());
