@@ -45,16 +45,22 @@ impl Breaker {
         self.state
     }
 
+    /// Whether a question would not be asked now.
+    pub(super) fn is_open(&self, now: Instant) -> bool {
+        match self.state {
+            State::Closed(_) => false,
+            State::Open(until) => until > now,
+            State::Trying => true,
+        }
+    }
+
     /// Whether a question may be asked now. If so, one of the three below is to follow.
     pub(super) fn begin(&mut self, now: Instant) -> bool {
-        match self.state {
-            State::Closed(_) => true,
-            State::Open(until) if until <= now => {
-                self.state = State::Trying;
-                true
-            }
-            State::Open(_) | State::Trying => false,
+        let may_ask = !self.is_open(now);
+        if may_ask && matches!(self.state, State::Open(_)) {
+            self.state = State::Trying;
         }
+        may_ask
     }
 
     /// The question was answered.
@@ -94,6 +100,7 @@ mod tests {
         breaker.failed(begun);
         assert!(breaker.begin(begun), "one failure behind an answer is no row");
         breaker.failed(begun);
+        assert!(breaker.is_open(later(9)) && !breaker.is_open(later(10)));
         assert!(!breaker.begin(later(9)));
         assert!(breaker.begin(later(10)));
         assert!(!breaker.begin(later(10)), "one trial at a time");

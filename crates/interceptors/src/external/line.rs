@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-use super::breaker::{Breaker, Policy, State};
+use super::breaker::{Breaker, Policy};
 use super::metrics::LineMetrics;
 use super::verdict::{Failure, Reason};
 
@@ -39,7 +39,7 @@ impl Line {
     }
 
     pub(crate) fn is_left_alone(&self) -> bool {
-        !matches!(self.breaker().state(), State::Closed(_))
+        self.breaker().is_open(std::time::Instant::now())
     }
 
     pub(crate) fn metrics(&self) -> &LineMetrics {
@@ -53,9 +53,7 @@ impl Line {
         question: impl FnOnce(Duration) -> Q,
         is_whole: impl FnOnce(&A) -> bool,
     ) -> Result<A, Failure> {
-        let begun = Instant::now();
         let answer = self.answer(question, is_whole).await;
-        self.metrics.asked(begun.elapsed());
         if let Err(failure) = &answer {
             self.metrics.failed(failure.reason);
         }
@@ -77,6 +75,7 @@ impl Line {
             return Err(Failure::new(Reason::Busy, sentence));
         };
         let answer = AssertUnwindSafe(question(left)).catch_unwind().await;
+        self.metrics.asked(begun.elapsed());
         let answer =
             answer.unwrap_or_else(|_| Err(Failure::new(Reason::Panicked, "it panicked; the log says where")));
         trial.ended(answer.as_ref().is_ok_and(is_whole));
@@ -88,8 +87,9 @@ impl Line {
     }
 
     fn begin(&self) -> Result<Trial<'_>, Failure> {
-        let may_ask = self.breaker().begin(std::time::Instant::now());
-        if may_ask {
+        let mut breaker = self.breaker();
+        if breaker.begin(std::time::Instant::now()) {
+            self.metrics.breaker(breaker.state());
             return Ok(Trial { line: self, is_answered: None });
         }
         Err(Failure::new(Reason::BreakerOpen, "it failed repeatedly and is being left alone"))
@@ -118,5 +118,63 @@ impl Drop for Trial<'_> {
             None => breaker.withdrawn(now),
         }
         self.line.metrics.breaker(breaker.state());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::registry::Registry;
+
+    use super::super::metrics::ExternalMetrics;
+    use super::*;
+
+    fn figures(registry: &Registry) -> impl Fn(&str) -> String + '_ {
+        |name| {
+            let mut page = String::new();
+            prometheus_client::encoding::text::encode(&mut page, registry).unwrap();
+            let line = page.lines().find(|line| line.starts_with(name) && !line.starts_with('#')).unwrap();
+            line.rsplit(' ').next().unwrap().to_owned()
+        }
+    }
+
+    fn line(pause: Duration, registry: &mut Registry) -> Line {
+        let breaker = Policy { failures_max: 1, pause };
+        let limits = Limits { timeout: Duration::from_secs(1), concurrency_max: 1, breaker };
+        Line::new(limits, ExternalMetrics::register(registry).of("a"))
+    }
+
+    fn fails() -> std::future::Ready<Result<(), Failure>> {
+        std::future::ready(Err(Failure::new(Reason::Error, "it fails")))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_questions_that_were_put_are_counted_as_such() {
+        let mut registry = Registry::default();
+        let line = line(Duration::from_hours(1), &mut registry);
+        let figure = figures(&registry);
+        let turn = line.turns.acquire().await;
+        assert_eq!(line.ask(|_| fails(), |()| true).await.unwrap_err().reason, Reason::Busy);
+        drop(turn);
+        assert_eq!(line.ask(|_| fails(), |()| true).await.unwrap_err().reason, Reason::Error);
+        assert_eq!(line.ask(|_| fails(), |()| true).await.unwrap_err().reason, Reason::BreakerOpen);
+        assert!(line.is_left_alone());
+        assert_eq!(figure("external_calls_total"), "1");
+        assert_eq!(figure("external_duration_seconds_count"), "1");
+    }
+
+    #[tokio::test]
+    async fn a_trial_shows_while_it_is_made_and_a_pause_that_is_over_does_not() {
+        let mut registry = Registry::default();
+        let line = line(Duration::ZERO, &mut registry);
+        let figure = figures(&registry);
+        line.ask(|_| fails(), |()| true).await.unwrap_err();
+        assert_eq!(figure("external_breaker"), "2");
+        assert!(!line.is_left_alone(), "the next question is asked");
+        let tries = |_| async {
+            assert_eq!(figure("external_breaker"), "1");
+            Ok(())
+        };
+        line.ask(tries, |()| true).await.unwrap();
+        assert_eq!(figure("external_breaker"), "0");
     }
 }
