@@ -176,9 +176,10 @@ impl Gateway {
         }
     }
 
-    /// Looks through the sessions in use: ends those that are over or were killed, and writes back those that were
-    /// used since the last look.
+    /// Looks through what is held and through the sessions in use: ends those that are over or were killed, and writes back
+    /// those that were used since the last look.
     pub(crate) async fn sweep(&self, since: Duration) {
+        self.lot.sweep();
         self.end_killed().await;
         let oldest = tokio::time::Instant::now().checked_sub(self.rules.resume_window);
         for live in self.table.all() {

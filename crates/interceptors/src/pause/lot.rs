@@ -223,7 +223,12 @@ impl Lot {
         }
     }
 
-    /// Lets go of calls that nobody has approved in time, nor waits for.
+    /// Lets go of calls that nobody has approved in time, nor waits for. Whoever looks into the lot sees none of them; called
+    /// from time to time this keeps the figures as true, and the feed.
+    pub fn sweep(&self) {
+        self.forget_expired(&mut self.places());
+    }
+
     fn forget_expired(&self, places: &mut Places) {
         let now = Instant::now();
         let expired = places.taken.values().filter(|place| place.held.is_abandoned && place.until <= now);

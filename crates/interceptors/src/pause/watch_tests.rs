@@ -6,7 +6,9 @@ use shadowcat_rules::{Outcome, Then};
 use tokio::time::timeout;
 
 use super::*;
-use crate::pause::{Approval, DecideError, Decision, Held, PauseMetrics, Settings, Terms, Wanted};
+use crate::pause::{
+    Approval, DecideError, Decision, Happened, Heard, Held, PauseMetrics, Settings, Terms, Wanted,
+};
 
 /// Says a notification, then answers.
 struct Server;
@@ -326,6 +328,18 @@ async fn a_call_that_comes_again_keeps_its_place_when_the_first_one_ends() {
     assert!(!case.lot.list()[0].is_abandoned);
     let (said, _) = tokio::join!(said(again), case.decide(Wanted::Resume));
     assert_eq!(said.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_nobody_approves_in_time_is_let_go_without_anybody_looking() {
+    let case = Case::approving();
+    drop(case.remove(FILE, None).await.unwrap());
+    let mut feed = case.lot.subscribe();
+    case.lot.sweep();
+    tokio::time::advance(Duration::from_mins(1)).await;
+    case.lot.sweep();
+    let Some(Heard::Happened(Happened::Released { by, .. })) = feed.next().await else { panic!() };
+    assert_eq!(by.word(), "deadline");
 }
 
 #[tokio::test(start_paused = true)]
