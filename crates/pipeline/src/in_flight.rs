@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Requests at a time in one of these.
@@ -17,12 +18,12 @@ pub struct InFlight<K>(Mutex<Entries<K>>);
 struct Entries<K> {
     by_key: HashMap<K, Vec<(u64, CancellationToken)>>,
     number: u64,
-    len: usize,
+    len: watch::Sender<usize>,
 }
 
 impl<K> Default for InFlight<K> {
     fn default() -> Self {
-        Self(Mutex::new(Entries { by_key: HashMap::new(), number: 0, len: 0 }))
+        Self(Mutex::new(Entries { by_key: HashMap::new(), number: 0, len: watch::Sender::default() }))
     }
 }
 
@@ -34,11 +35,11 @@ impl<K: Clone + Eq + Hash> InFlight<K> {
     /// Takes a request in; `None` when too many are being answered.
     pub fn enter(self: &Arc<Self>, key: K) -> Option<Flight<K>> {
         let mut entries = self.lock();
-        if entries.len >= IN_FLIGHT_MAX {
+        if *entries.len.borrow() >= IN_FLIGHT_MAX {
             return None;
         }
         entries.number += 1;
-        entries.len += 1;
+        entries.len.send_modify(|len| *len += 1);
         let (number, withdrawn) = (entries.number, CancellationToken::new());
         entries.by_key.entry(key.clone()).or_default().push((number, withdrawn.clone()));
         Some(Flight { all: Arc::downgrade(self), key, number, withdrawn })
@@ -59,7 +60,7 @@ impl<K: Clone + Eq + Hash> InFlight<K> {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         let entries = self.lock();
-        entries.by_key.is_empty() && entries.len == 0
+        entries.by_key.is_empty() && *entries.len.borrow() == 0
     }
 
     /// Withdraws all of them.
@@ -67,6 +68,13 @@ impl<K: Clone + Eq + Hash> InFlight<K> {
         for (_, withdrawn) in self.lock().by_key.values().flatten() {
             withdrawn.cancel();
         }
+    }
+
+    /// Waits until none is left, and what each had begun has been let go.
+    pub async fn emptied(&self) {
+        let mut len = self.lock().len.subscribe();
+        // The sender lives as long as `self`.
+        drop(len.wait_for(|len| *len == 0).await);
     }
 }
 
@@ -84,7 +92,7 @@ impl<K: Clone + Eq + Hash> Drop for Flight<K> {
     fn drop(&mut self) {
         let Some(all) = self.all.upgrade() else { return };
         let mut entries = all.lock();
-        entries.len -= 1;
+        entries.len.send_modify(|len| *len -= 1);
         if let Some(same) = entries.by_key.get_mut(&self.key) {
             same.retain(|(number, _)| *number != self.number);
             if same.is_empty() {

@@ -31,6 +31,7 @@ mod tests;
 mod tools;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use shadowcat_pipeline::task::Tasks;
@@ -50,6 +51,11 @@ use crate::object::Object;
 /// What a legacy client may be offered; extensions and tasks are made in another way by either era.
 const OFFERED: [&str; 5] = ["tools", "prompts", "resources", "completions", "logging"];
 const EMPTY: &str = "{}";
+
+/// How long those who wait for answers may take to let go of what was withdrawn.
+const WITHDRAWING_MAX: Duration = Duration::from_millis(500);
+/// How long the server may take to hear that nobody wants its tasks any more.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
 
 /// What is known of a session that an earlier process began; nothing of a new one.
 #[derive(Clone, Debug, Default)]
@@ -105,10 +111,14 @@ impl ToModern {
         }
     }
 
-    /// Ends the session: its requests are withdrawn, and nothing is told to the client any more.
+    /// Ends the session: its requests are withdrawn, the tasks they became are cancelled, and nothing is told to the client
+    /// any more.
     pub async fn close(&self) {
         self.in_flight.withdraw_all();
-        self.feed.close().await;
+        if tokio::time::timeout(WITHDRAWING_MAX, self.in_flight.emptied()).await.is_err() {
+            tracing::debug!("a session ends before somebody who waits for its answers has let them go");
+        }
+        tokio::join!(self.tasks.join(CLOSE_MAX), self.feed.close());
     }
 
     fn settled(&self) -> MutexGuard<'_, Settled> {

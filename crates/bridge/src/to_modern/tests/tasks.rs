@@ -218,6 +218,22 @@ async fn a_client_that_withdraws_its_call_cancels_the_task() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_session_that_ends_has_cancelled_its_tasks() {
+    let bench = bench(Vec::new(), unasked).await;
+    let mut replies = bench.start("3", "tools/call", &arguments()).await;
+    let seen = until(|| !bench.server.of("tasks/get").is_empty());
+    tokio::select! {
+        reply = replies.next() => panic!("answered: {reply:?}"),
+        () = seen => {}
+    }
+    let closing = async {
+        bench.session.close().await;
+        assert_eq!(bench.server.of("tasks/cancel").len(), 1);
+    };
+    tokio::join!(closing, rest(&mut replies));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_task_that_does_not_end_in_its_time_fails_its_call() {
     let bench = bench(Vec::new(), unasked).await;
     let answer = bench.ask("tools/call", arguments()).await;
