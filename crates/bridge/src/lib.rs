@@ -15,6 +15,7 @@
 //! | `object` | an object as raw text, its members changed and the rest left as it was written |
 //! | `pace` | how often a task is looked at |
 //! | `seal` | what a client carries for us and must not read or change |
+//! | `tools` | what is known of a server's tools because their list has passed |
 //!
 //! Transports, stores and the configuration are not known here; the gateway gives each side what it needs.
 
@@ -28,6 +29,7 @@ mod pace;
 mod seal;
 mod to_legacy;
 mod to_modern;
+mod tools;
 
 pub use content::Readable;
 pub use counters::{Count, Counters};

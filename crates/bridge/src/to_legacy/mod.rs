@@ -301,7 +301,11 @@ impl Service for ToLegacy {
 async fn runs_as_task(lease: &Lease, agreed: &Agreed, round: &Round) -> bool {
     let tool = round.request.name().filter(|_| round.request.method() == method::TOOLS_CALL);
     match tool.filter(|_| agreed.runs_tasks()) {
-        Some(tool) => lease.session.tools.only_as_task(&lease.session, &tool).await,
+        Some(tool) => {
+            let session = &lease.session;
+            session.tools.learn(&**session).await;
+            session.tools.has(&tool)
+        }
         None => false,
     }
 }

@@ -17,10 +17,11 @@ use super::from_server::FromServer;
 use super::inbox::Inboxes;
 use super::listeners::Listeners;
 use super::server::{LegacyServer, LegacySession};
-use super::tasks::{HandedOut, Tools};
+use super::tasks::{self, HandedOut};
 use crate::counters::Counters;
 use crate::level::Level;
 use crate::object::Object;
+use crate::tools::{Lister, Tools};
 
 /// How long the handshake may take; a child has to start in it.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(30);
@@ -70,6 +71,7 @@ pub(super) struct Session {
     level: Mutex<Option<Level>>,
     pub(super) inboxes: Inboxes,
     pub(super) listeners: Listeners,
+    /// The server's tools; those are special that only run as tasks.
     pub(super) tools: Tools,
     /// The tasks whose clients have a handle.
     pub(super) handed: HandedOut,
@@ -111,7 +113,7 @@ impl Session {
             level: Mutex::default(),
             inboxes: Inboxes::default(),
             listeners: Listeners::default(),
-            tools: Tools::default(),
+            tools: Tools::new(tasks::is_required),
             handed: HandedOut::default(),
         });
         let this = Arc::clone(&session);
@@ -317,5 +319,11 @@ impl Session {
         if tokio::time::timeout(CLOSE_MAX, self.legacy.close()).await.is_err() {
             tracing::debug!("the legacy server took too long to end a session");
         }
+    }
+}
+
+impl Lister for Session {
+    async fn page(&self, params: Object<'_>) -> Result<Response, Refusal> {
+        self.ask(method::TOOLS_LIST, &params.to_json()).await
     }
 }

@@ -62,7 +62,7 @@ impl Call {
     pub(super) async fn run(self) -> Result<Replies, Refusal> {
         self.server.counters.to_modern.add();
         let withdrawn = self.flight.withdrawn.clone();
-        let waits = self.needs_tools() && !self.server.is_taught();
+        let waits = self.needs_tools() && !self.server.tools.are_known();
         let mut running = Running {
             call: self,
             replies: None,
@@ -99,7 +99,7 @@ impl Call {
     /// Sends one leg, under an id that was never used.
     async fn send(&self, said: &str) -> Result<Replies, Refusal> {
         if self.needs_tools() {
-            self.server.learn_tools().await;
+            self.server.tools.learn(&*self.server).await;
         }
         let request = Request::new(&self.server.next_id(), self.request.method(), Some(said));
         self.server.send(Message::Request(request), Arc::clone(&self.origin)).await
@@ -132,10 +132,10 @@ impl Call {
     pub(super) fn complete(&self, result: &str) -> Response {
         let Self { server, request, terms, .. } = self;
         if request.method() == method::TOOLS_LIST {
-            server.note_tools(result);
+            server.tools.note(result);
         }
         let reader = Reader { revision: terms.revision, counters: &server.counters };
-        let wraps = self.needs_tools() && request.name().is_some_and(|tool| server.wraps(&tool));
+        let wraps = self.needs_tools() && request.name().is_some_and(|tool| server.tools.has(&tool));
         Response::result(request.id(), &down::result(reader, request.method(), result, wraps))
     }
 
@@ -213,7 +213,7 @@ impl Running {
         match response.error_code() {
             // 2026-07-28 streamable-http: read the tool list again, and send the request once more.
             Some(codes::HEADER_MISMATCH) if self.call.needs_tools() && !self.corrected => {
-                server.list_tools().await;
+                server.tools.list(&**server).await;
                 self.corrected = true;
                 return None;
             }

@@ -78,7 +78,7 @@ impl Following {
         followed.by += 1;
         if followed.end.as_ref().is_none_or(CancellationToken::is_cancelled) {
             // Nobody has heard what changed before.
-            server.tools_changed();
+            server.tools.doubt();
             followed.end = Some(lists.keep_open(Arc::clone(&server)));
         }
         drop(followed);

@@ -4,7 +4,6 @@
 //! | file | holds |
 //! |---|---|
 //! | `server` | the server, shared by all sessions, and what it says of itself |
-//! | `tools` | what is known of its tools because their list has passed |
 //! | `terms` | what one client agreed on, and the metadata of its requests |
 //! | `call` | one request: its legs upstream, its one answer |
 //! | `driving` | a call that the server runs as a task |
@@ -28,7 +27,6 @@ mod subscription;
 mod terms;
 #[cfg(test)]
 mod tests;
-mod tools;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

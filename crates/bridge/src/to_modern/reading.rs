@@ -66,15 +66,9 @@ impl Reader<'_> {
     }
 }
 
-/// The tools of a list whose structured content is wrapped for clients that only take objects, and those whose is not.
-pub(super) fn wrapped_tools(result: &str) -> Vec<(String, bool)> {
-    let tools = json::get(result, &["tools"]).unwrap_or("[]");
-    let named = json::elements(tools).filter_map(|tool| {
-        let name = json::get(tool, &["name"]).and_then(json::string)?;
-        let wrapped = json::get(tool, &["outputSchema"]).is_some_and(|raw| !schema::is_of_object(raw));
-        Some((name.into_owned(), wrapped))
-    });
-    named.collect()
+/// Whether the structured content of a tool, as the list has it, is wrapped for clients that only take objects.
+pub(super) fn is_wrapped(tool: &str) -> bool {
+    json::get(tool, &["outputSchema"]).is_some_and(|raw| !schema::is_of_object(raw))
 }
 
 /// The result with each object of a list changed.
@@ -191,9 +185,13 @@ mod tests {
         let result = Object::parse(r#"{"content":[],"structuredContent":{"a":1}}"#);
         let told = reader.result("tools/call", result, true).to_json();
         assert_eq!(told, r#"{"content":[],"structuredContent":{"result":{"a":1}}}"#);
-        let list = r#"{"tools":[{"name":"a","outputSchema":{"oneOf":[]}},{"name":"b","outputSchema":{"type":"object"}},{"name":"c"}]}"#;
-        let learned = wrapped_tools(list);
-        assert_eq!(learned, [("a".to_owned(), true), ("b".to_owned(), false), ("c".to_owned(), false)]);
+        for (tool, wrapped) in [
+            (r#"{"outputSchema":{"oneOf":[]}}"#, true),
+            (r#"{"outputSchema":{"type":"object"}}"#, false),
+            ("{}", false),
+        ] {
+            assert_eq!(is_wrapped(tool), wrapped, "{tool}");
+        }
     }
 
     #[test]

@@ -15,10 +15,11 @@ use tokio::time::Instant;
 use crate::Counters;
 use crate::meta;
 use crate::object::Object;
+use crate::tools::{Lister, Tools};
 
 use super::feed::Room;
 use super::lists::Lists;
-use super::tools::Tools;
+use super::reading;
 
 /// How long the server may take to say what it is.
 const DISCOVER_MAX: Duration = Duration::from_secs(30);
@@ -50,6 +51,7 @@ pub struct ModernServer {
     pub(super) counters: Arc<Counters>,
     /// Held while the server is asked, so that many clients ask once.
     discovered: tokio::sync::Mutex<Option<Kept>>,
+    /// Its tools; those are special whose results are wrapped for clients that only take objects.
     pub(super) tools: Tools,
     pub(super) lists: Lists,
     pub(super) room: Room,
@@ -102,7 +104,7 @@ impl ModernServer {
             settings,
             counters,
             discovered: tokio::sync::Mutex::default(),
-            tools: Tools::default(),
+            tools: Tools::new(reading::is_wrapped),
             lists: Lists::new(tasks),
             room: Room::default(),
             peer: PeerId::next(),
@@ -175,6 +177,12 @@ impl ModernServer {
 
     pub(super) fn refusal(&self, kind: RefusalKind) -> Refusal {
         Refusal::new(kind).with_upstream(&self.settings.side.name)
+    }
+}
+
+impl Lister for ModernServer {
+    async fn page(&self, params: Object<'_>) -> Result<Response, Refusal> {
+        self.ask(method::TOOLS_LIST, params).await
     }
 }
 

@@ -162,7 +162,7 @@ impl Subscription {
         match &self.subscriber {
             Subscriber::All => {
                 if note.method() == method::TOOLS_CHANGED {
-                    self.server.tools_changed();
+                    self.server.tools.doubt();
                 }
                 self.server.lists.tell(note);
             }

@@ -5,7 +5,6 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `tools` | which tools only run as tasks |
 //! | `state` | a task in either revision |
 //! | `follow` | a task whose client waits for the result of its call |
 //! | `handed` | a task whose client has a handle |
@@ -15,7 +14,6 @@ mod follow;
 mod handed;
 mod heard;
 mod state;
-mod tools;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,7 +38,6 @@ pub(super) use follow::follow;
 pub(super) use handed::{HandedOut, related_task};
 pub(super) use heard::{Watched, are_listened_to};
 pub(super) use state::Told;
-pub(super) use tools::Tools;
 
 /// The most tasks whose clients have a handle, and of one principal.
 const TASKS_MAX: usize = 1_000;
@@ -204,6 +201,12 @@ fn unknown(round: &Round) -> Response {
 pub(super) fn as_task(call: &Request) -> Request {
     let life = format!(r#"{{"ttl":{}}}"#, state::LIFE_MAX.as_millis());
     call.with_params(&Object::of(call.params()).with("task", life).to_json())
+}
+
+/// Whether a tool, as the list has it, only runs as a task.
+pub(super) fn is_required(tool: &str) -> bool {
+    let support = json::get(tool, &["execution", "taskSupport"]).and_then(json::string);
+    support.is_some_and(|support| support == "required")
 }
 
 /// The parameters of a request about a task of the server.

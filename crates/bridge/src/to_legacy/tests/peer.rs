@@ -51,6 +51,8 @@ pub(super) struct Script {
     pub(super) jobs: Mutex<HashMap<String, watch::Sender<&'static str>>>,
     /// How many requests of a method come to nothing before the first that does not.
     pub(super) faults: Mutex<HashMap<&'static str, usize>>,
+    /// The same for requests that are never answered.
+    pub(super) hangs: Mutex<HashMap<&'static str, usize>>,
 }
 
 pub(super) struct ScriptSession {
@@ -94,9 +96,10 @@ impl Drop for Cancelled {
 }
 
 impl Script {
-    fn fails(&self, method: &str) -> bool {
-        let mut faults = self.faults.lock().unwrap();
-        let Some(left) = faults.get_mut(method).filter(|left| **left > 0) else { return false };
+    /// Whether one of so many is left for this method.
+    fn takes(left: &Mutex<HashMap<&'static str, usize>>, method: &str) -> bool {
+        let mut left = left.lock().unwrap();
+        let Some(left) = left.get_mut(method).filter(|left| **left > 0) else { return false };
         *left -= 1;
         true
     }
@@ -240,8 +243,11 @@ impl Service for ScriptSession {
         let one = |result: Value| {
             Ok(Replies::one(Message::Response(Response::result(request.id(), &result.to_string()))))
         };
-        if self.script.fails(request.method()) {
+        if Script::takes(&self.script.faults, request.method()) {
             return Err(RefusalKind::UpstreamTimeout.into());
+        }
+        if Script::takes(&self.script.hangs, request.method()) {
+            return Ok(Replies::stream(futures_util::stream::pending()));
         }
         match request.method() {
             "initialize" if self.script.refuses.load(Ordering::Relaxed) => {
@@ -344,6 +350,7 @@ impl Pair {
             distinct: false.into(),
             jobs: Mutex::default(),
             faults: Mutex::default(),
+            hangs: Mutex::default(),
         });
         let server = Arc::new(Scripted(Arc::clone(&script)));
         let seal = Arc::new(Seal::new());

@@ -442,6 +442,28 @@ async fn a_tool_that_can_run_as_a_task_is_called_like_any_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_list_that_has_changed_is_asked_for_until_it_has_come() {
+    let pair = pair();
+    call("count", &taking()).answer(&pair).await;
+    assert_eq!(pair.log_of("tools/list").len(), 2, "two pages");
+    let changed = shadowcat_protocol::Notification::new("notifications/tools/list_changed", None);
+    let back = pair.script.backs.lock().unwrap()[0].clone();
+    back.deliver(Message::Notification(changed), None, &side()).await.unwrap();
+    pair.script.hangs.lock().unwrap().insert("tools/list", 1);
+    let leaving = call("count", &taking());
+    let mut leaving = Box::pin(leaving.answer(&pair));
+    while pair.log_of("tools/list").len() < 3 {
+        assert!(futures_util::poll!(&mut leaving).is_pending());
+        tokio::task::yield_now().await;
+    }
+    drop(leaving);
+    call("count", &taking()).answer(&pair).await;
+    assert_eq!(pair.log_of("tools/list").len(), 5, "asked for again");
+    call("count", &taking()).answer(&pair).await;
+    assert_eq!(pair.log_of("tools/list").len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_tool_that_is_not_listed_and_refuses_to_run_is_a_task_the_next_time() {
     let pair = pair();
     let answer = call("task_only", &forms()).answer(&pair).await;
