@@ -64,13 +64,17 @@ impl Questions {
             .open
             .iter()
             .filter(|(_, question)| !question.is_withdrawn() && declared.allows(&question.request).is_ok());
-        let requests: Vec<_> =
-            fit.map(|(key, question)| json::quote(key) + ":" + &question.to_input_request()).collect();
-        (!requests.is_empty()).then(|| format!("{{{}}}", requests.join(",")))
+        input_requests(fit.map(|(key, question)| (key, question.to_input_request())))
     }
 
     /// Answers every question as if nobody were there. The receivers resolve when the answers have left.
     pub(super) fn give_up(&mut self) -> Vec<oneshot::Receiver<()>> {
         std::mem::take(&mut self.open).into_iter().filter_map(|(_, question)| question.give_up()).collect()
     }
+}
+
+/// Questions by their keys as a client finds them in a result; none if there is none.
+pub(super) fn input_requests(asked: impl Iterator<Item = (impl AsRef<str>, String)>) -> Option<String> {
+    let requests: Vec<_> = asked.map(|(key, question)| json::quote(key.as_ref()) + ":" + &question).collect();
+    (!requests.is_empty()).then(|| format!("{{{}}}", requests.join(",")))
 }

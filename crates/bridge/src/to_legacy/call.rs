@@ -9,7 +9,7 @@ use shadowcat_protocol::{Message, Notification, Response, codes, json, method};
 use tokio::time::Instant;
 
 use super::agreed::{Agreed, missing_capability, modern_error};
-use super::asked::Questions;
+use super::asked::{Questions, input_requests};
 use super::cursor;
 use super::inbox::{Heard, Inbox};
 use super::parking::Parking;
@@ -18,7 +18,6 @@ use super::question::{Question, url_question};
 use super::round::Round;
 use super::tasks::{Handles, Told, follow, unwanted};
 use crate::level::Level;
-use crate::object::Object;
 
 /// How long the answers that a call is given up with may take to leave, before the call itself is withdrawn.
 const GIVING_UP_MAX: Duration = Duration::from_secs(1);
@@ -341,19 +340,13 @@ impl Call {
 
     fn error(&self, response: &Response) -> Result<Response, Refusal> {
         let is_url = response.error_code() == Some(codes::URL_ELICITATION);
-        if !is_url || !self.round.may_be_asked() || !self.round.declared.has_url() {
+        let may_visit = is_url && self.round.may_be_asked() && self.round.declared.has_url();
+        let Some(requests) = may_visit.then(|| visits(response)).flatten() else {
             return Ok(modern_error(&self.agreed, &self.round, response));
-        }
+        };
         // The call has ended at the server: the retry is a new one.
-        let error = response.error_json().unwrap_or_default();
-        let elicitations = json::get(error, &["data", "elicitations"]).unwrap_or_default();
-        let questions = json::elements(elicitations).enumerate();
-        let questions: Vec<_> =
-            questions.map(|(at, raw)| (format!("q{}", at + 1), url_question(raw))).collect();
-        let requests =
-            questions.iter().fold(Object::default(), |all, (key, question)| all.with(key, question));
         let state = self.parking.seal_visit(&self.round)?;
-        let result = self.agreed.input_required(requests.to_json(), &state);
+        let result = self.agreed.input_required(requests, &state);
         Ok(Response::result(self.round.id(), &result))
     }
 
@@ -365,6 +358,13 @@ impl Call {
             tracing::debug!("the legacy server does not take the answers that end its call");
         }
     }
+}
+
+/// The URLs that an error wants visited, as questions; none if it names none.
+fn visits(error: &Response) -> Option<String> {
+    let elicitations = json::get(error.error_json()?, &["data", "elicitations"])?;
+    let asked = json::elements(elicitations).filter(|raw| raw.starts_with('{')).enumerate();
+    input_requests(asked.map(|(at, raw)| (format!("q{}", at + 1), url_question(raw))))
 }
 
 fn has_failed(response: &Response) -> bool {

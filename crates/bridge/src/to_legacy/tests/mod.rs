@@ -152,6 +152,12 @@ async fn t61_a_url_to_visit_is_a_question_whose_retry_calls_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn t61_an_error_that_names_no_url_is_no_question() {
+    let answer = call("visit_nothing", &json!({"elicitation": {"url": {}}})).answer(&pair()).await;
+    assert_eq!(answer["error"]["code"], -32603, "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn t62_a_missing_resource_is_a_wrong_parameter_and_keeps_its_data() {
     let pair = pair();
     let read = ask("resources/read", &json!({"uri": "a:b"}), &json!({}));

@@ -200,9 +200,12 @@ impl ScriptSession {
                 let guard = Cancelled(Arc::clone(&self.script.log), self.number, true);
                 Replies::stream(futures_util::stream::pending()).hold(guard)
             }
-            "visit" => {
-                let data = json!({"elicitations": [
+            "visit" | "visit_nothing" => {
+                let mut data = json!({"elicitations": [
                     {"mode": "url", "elicitationId": "e", "url": "https://a.test", "message": "go"}]});
+                if params["name"] == "visit_nothing" {
+                    data["elicitations"] = json!([]);
+                }
                 let message = "visit first".to_owned();
                 let error = ErrorObject { code: -32042, message, data: Some(data.to_string()) };
                 Replies::one(Message::Response(Response::error(Some(&id), &error)))
