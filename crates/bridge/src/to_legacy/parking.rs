@@ -117,19 +117,21 @@ impl Parking {
         let late = tokio::time::sleep(self.settings.parked_for);
         tokio::pin!(late);
         let stop = self.tasks.stop_signal();
-        loop {
+        let is_late = loop {
             tokio::select! {
                 biased;
-                () = wake.cancelled() => break,
-                () = stop.cancelled() => break,
-                () = &mut late => break,
+                () = wake.cancelled() => break false,
+                () = stop.cancelled() => break false,
+                () = &mut late => break true,
                 () = call.wait() => {}
             }
-        }
+        };
         // In the table, it is nobody else's; taken out, somebody waits for it, even if it is late.
         if self.remove(number).is_some() {
-            self.counters.expired.add();
-            tracing::debug!("a call is given up: its client did not come back with the answers");
+            if is_late {
+                self.counters.expired.add();
+            }
+            tracing::debug!(is_late, "a call is given up: its client did not come back with the answers");
             call.give_up().await;
         } else if let Err(call) = back.send(call) {
             call.give_up().await;

@@ -404,6 +404,7 @@ async fn the_end_gives_up_what_is_parked_and_ends_every_session() {
     assert_eq!(pair.log_of("cancelled"), ["s1 cancelled"]);
     assert_eq!(pair.log_of("closed"), ["s1 closed"]);
     assert_eq!((pair.counters.parked.get(), pair.counters.sessions.get()), (0, 0));
+    assert_eq!(pair.counters.expired.get(), 0, "its client might have come back");
     assert!(call("count", &forms()).send(&pair).await.is_err());
     pair.tasks.stop();
 }
