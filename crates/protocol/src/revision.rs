@@ -31,6 +31,16 @@ pub enum Era {
     Modern,
 }
 
+impl Era {
+    /// The word for it in logs, tapes and expressions.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Legacy => "legacy",
+            Self::Modern => "modern",
+        }
+    }
+}
+
 impl Revision {
     /// All of them, oldest first.
     pub const ALL: [Self; 5] =

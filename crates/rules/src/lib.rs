@@ -41,6 +41,6 @@ pub use fault::Fault;
 pub use judgement::{Fired, Judgement};
 pub use meant::Meant;
 pub use rules::Rules;
-pub use scene::{Asked, Facts, Kind, Scene};
+pub use scene::{Asked, Facts, Kind, Scene, Speech};
 pub use world::World;
 pub use written::{Broken, Then};

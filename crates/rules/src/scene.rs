@@ -61,8 +61,21 @@ pub struct Facts<'a> {
     pub revision: &'a str,
     /// `legacy` or `modern`.
     pub era: &'a str,
+    /// How the server is spoken with; not known before a connection has taken the exchange.
+    pub upstream: Option<Speech<'a>>,
     /// Headers that travel with the message, names in lower case.
     pub headers: &'a [(Box<str>, Box<str>)],
+}
+
+/// How one side is spoken with.
+#[derive(Clone, Copy, Debug)]
+pub struct Speech<'a> {
+    /// `stdio`, `sse` or `http`.
+    pub transport: &'a str,
+    /// The revision.
+    pub revision: &'a str,
+    /// `legacy` or `modern`.
+    pub era: &'a str,
 }
 
 /// A request whose replies are judged; what is inside is read once for all of them.

@@ -212,7 +212,10 @@ impl Subject for View<'_> {
             Field::Session => facts.session.is_some_and(test),
             Field::Principal => facts.principal.is_some_and(test),
             Field::Client => [facts.transport, facts.revision, facts.era].into_iter().any(test),
-            Field::Upstream => facts.server.is_some_and(test),
+            Field::Upstream => {
+                let speech = facts.upstream.map(|side| [side.transport, side.revision, side.era]);
+                facts.server.into_iter().chain(speech.into_iter().flatten()).any(test)
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use shadowcat_pipeline::Direction;
 use shadowcat_protocol::{Limits, Message};
-use shadowcat_rules::{Asked, Facts, Rules, Scene, Step, World};
+use shadowcat_rules::{Asked, Facts, Rules, Scene, Speech, Step, World};
 use shadowcat_tape::{Action, Frame};
 
 use super::deed::Deed;
@@ -109,6 +109,11 @@ impl<'r> Trial<'r> {
             transport: &frame.client.transport,
             revision: &frame.client.revision,
             era: &frame.client.era,
+            upstream: frame.upstream.as_ref().map(|side| Speech {
+                transport: &side.transport,
+                revision: &side.revision,
+                era: &side.era,
+            }),
             headers: &[],
         };
         let asked = match self.open.get(&frame.exchange) {

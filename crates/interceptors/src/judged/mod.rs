@@ -15,8 +15,8 @@ use std::time::SystemTime;
 
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Direction, Envelope, Next, Origin, Refusal, Replies, Rest};
-use shadowcat_protocol::{Era, Message, Request};
-use shadowcat_rules::{Facts, World};
+use shadowcat_protocol::{Message, Request};
+use shadowcat_rules::{Facts, Speech, World};
 
 use aside::Sender;
 use replies::{Judged, Silent};
@@ -115,10 +115,12 @@ pub(crate) fn facts<'a>(
         server: Some(server),
         transport: origin.transport.as_str(),
         revision: origin.revision.as_str(),
-        era: match origin.revision.era() {
-            Era::Legacy => "legacy",
-            Era::Modern => "modern",
-        },
+        era: origin.revision.era().as_str(),
+        upstream: origin.upstream.get().map(|side| Speech {
+            transport: side.transport.as_str(),
+            revision: side.revision.as_str(),
+            era: side.revision.era().as_str(),
+        }),
         headers,
     }
 }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use shadowcat_pipeline::{Chain, Form, PeerId, Service, Transport};
+use futures_util::FutureExt as _;
+use shadowcat_pipeline::{Chain, Form, PeerId, Service, Transport, UpstreamSide};
 use shadowcat_protocol::{Id, Notification, Response, Revision, method};
 use shadowcat_rules::{Outcome, Then};
 use tokio::time::timeout;
@@ -17,6 +18,11 @@ struct Server;
 impl Service for Server {
     async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
         let Some(id) = envelope.request_id() else { return Ok(Replies::none()) };
+        envelope.origin.upstream.get_or_init(|| UpstreamSide {
+            name: "up".into(),
+            transport: Transport::Stdio,
+            revision: Revision::V2025_03_26,
+        });
         let note = Notification::new(method::PROGRESS, Some(r#"{"progressToken":"t","progress":3}"#));
         let text = std::str::from_utf8(envelope.message.text()).unwrap();
         let answer = if text.contains("ask me") && !text.contains("requestState") {
@@ -152,6 +158,19 @@ async fn each_reply_is_held_by_itself_with_its_request() {
     assert_eq!((first.kind(), second.kind()), ("notification", "answer"));
     assert_eq!((second.method(), second.name().as_deref()), (Some("tools/call"), Some("echo")));
     assert_eq!(said, [r#"{"jsonrpc":"2.0","id":1,"result":{"mine":1}}"#]);
+}
+
+#[tokio::test]
+async fn an_answer_is_held_by_how_its_server_is_spoken_with() {
+    for (word, is_held) in
+        [("up", true), ("stdio", true), ("2025-03-26", true), ("legacy", true), ("http", false)]
+    {
+        let case = Case::new(&[&format!("~s & ~upstream {word}")]);
+        let mut replies = case.call(1).await.unwrap();
+        replies.next().await.unwrap().unwrap();
+        let answer = replies.next();
+        assert_eq!(answer.now_or_never().is_none(), is_held, "{word}");
+    }
 }
 
 #[tokio::test]

@@ -46,6 +46,7 @@ const FACTS: Facts<'static> = Facts {
     transport: "http",
     revision: "2025-11-25",
     era: "legacy",
+    upstream: None,
     headers: &[],
 };
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use shadowcat_pipeline::Direction;
-use shadowcat_protocol::{Era, Id, Limits, Message, Revision, json, method};
+use shadowcat_protocol::{Id, Limits, Message, Revision, json, method};
 use time::OffsetDateTime;
 
 use super::{At, HELD_BYTES_MAX, ImportError, Sink};
@@ -138,7 +138,7 @@ impl Join {
         self.place(&message, said.group, &mut frame);
         let revision = self.revision(said.revision, &frame);
         revision.as_str().clone_into(&mut frame.client.revision);
-        era(revision).clone_into(&mut frame.client.era);
+        revision.era().as_str().clone_into(&mut frame.client.era);
         Ok(frame)
     }
 
@@ -241,13 +241,6 @@ fn other(frame: &Frame, text: &str) -> Key {
 
 fn named(message: &str, path: &[&str]) -> Option<Revision> {
     json::get(message, path).and_then(json::string).and_then(|name| Revision::parse(&name))
-}
-
-fn era(revision: Revision) -> &'static str {
-    match revision.era() {
-        Era::Legacy => "legacy",
-        Era::Modern => "modern",
-    }
 }
 
 /// What stands for a session's id on a tape: the first 8 hex digits of its SHA-256, as the proxy writes it.

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use shadowcat_pipeline::{Direction, Transport};
-use shadowcat_protocol::{Era, Revision, json};
+use shadowcat_protocol::{Revision, json};
 use time::OffsetDateTime;
 
 use super::{BODY, CLOSE, DIGITS, MAJOR, MINOR, OPEN};
@@ -47,11 +47,7 @@ pub(crate) struct SideLine<'a> {
 
 impl SideLine<'static> {
     pub(crate) fn new(transport: Transport, revision: Revision) -> Self {
-        let era = match revision.era() {
-            Era::Legacy => "legacy",
-            Era::Modern => "modern",
-        };
-        Self { transport: transport.as_str(), revision: revision.as_str(), era }
+        Self { transport: transport.as_str(), revision: revision.as_str(), era: revision.era().as_str() }
     }
 }
 
