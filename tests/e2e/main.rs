@@ -21,6 +21,7 @@ mod bridged;
 mod children;
 mod churn;
 mod edge;
+mod edited;
 mod external;
 mod external_peers;
 mod faults;

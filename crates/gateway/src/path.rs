@@ -7,7 +7,7 @@ use shadowcat_interceptors::{CallMetrics, Calls, Contained, Deadline, Lot, Mirro
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Chain, Interceptor};
 use shadowcat_protocol::{Era, method};
-use shadowcat_tape::Audience;
+use shadowcat_tape::{Audience, Recorder};
 use tokio_util::sync::CancellationToken;
 
 use crate::external::Externals;
@@ -38,20 +38,16 @@ impl Path<'_> {
         let pause = &plan.pause;
         let holds = !pause.breakpoints.is_empty() || !pause.settings.approvals.is_empty();
         let may_hold = holds || plan.admin.is_some();
-        // An admin API alone is no reason to have each message on the tape twice.
         let is_judged = self.rules.is_some() || holds || self.externals.is_some() || !self.own.is_empty();
+        let (in_front, behind) = self.recorders(is_judged, may_hold);
         let mut steps: Vec<Arc<dyn Interceptor>> = vec![
             // Outermost, so that it sees what any other step refuses, and times what any other step takes.
             Arc::new(Calls::new(self.calls)),
         ];
-        if let Some(audience) = self.audience {
-            let recorder = audience.recorder("edge");
-            // Outside the deadline, so that an exchange that was ended is on the tape as such; and outside all that decides
-            // over messages, so that the tape has what clients said and were told. What a server begins passes here first, in
-            // its own words.
-            let recorder = if is_judged { recorder.to_client_at("wire") } else { recorder };
-            steps.push(Arc::new(recorder));
-        }
+        // Outside the deadline, so that an exchange that was ended is on the tape as such; and outside all that decides over
+        // messages, so that the tape has what clients said and were told. What a server begins passes here first, in its own
+        // words.
+        steps.extend(in_front.map(|recorder| Arc::new(recorder) as Arc<dyn Interceptor>));
         let limits = deadline::Settings { idle: plan.timeouts.request, total: plan.timeouts.request_max };
         steps.push(Arc::new(Deadline::new(limits, self.force.clone())));
         if sees_no_headers(&plan.upstream.target) {
@@ -80,11 +76,24 @@ impl Path<'_> {
             // Inside the rules, which so see what the client is told, as the tape does.
             steps.push(Arc::new(Readable::new(Arc::clone(&bridges.figures))));
         }
-        if let Some(audience) = self.audience.filter(|_| is_judged) {
-            // Innermost: what was made of it on its way, and what it was made of.
-            steps.push(Arc::new(audience.recorder("wire").to_client_at("edge")));
-        }
+        // Innermost: what was made of it on its way, and what it was made of.
+        steps.extend(behind.map(|recorder| Arc::new(recorder) as Arc<dyn Interceptor>));
         Chain::new(steps)
+    }
+
+    /// Who records messages in front of all that decides over them, and who does behind it.
+    fn recorders(&self, is_judged: bool, may_hold: bool) -> (Option<Recorder>, Option<Recorder>) {
+        let Some(audience) = self.audience else { return (None, None) };
+        let (edge, wire) = (audience.recorder("edge"), audience.recorder("wire").to_client_at("edge"));
+        if is_judged {
+            return (Some(edge.to_client_at("wire")), Some(wire));
+        }
+        if !may_hold {
+            return (Some(edge), None);
+        }
+        // An admin API alone is no reason to have each message on the tape twice.
+        let lot = self.lot.clone();
+        (Some(edge.to_client_at("wire").in_front(move || lot.is_watched())), Some(wire.behind()))
     }
 }
 

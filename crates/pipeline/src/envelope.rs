@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub use shadowcat_protocol::Direction;
 use shadowcat_protocol::{Id, Message, Revision};
@@ -120,23 +120,57 @@ impl Clone for Pulse {
 /// What interceptors have done to a message, in words, until somebody takes them to write them down. What was done to a
 /// message that does not go on is found beside the next one of its exchange.
 #[derive(Debug, Default)]
-pub struct Deeds(Mutex<Vec<Box<str>>>);
+pub struct Deeds(Mutex<Done>);
+
+#[derive(Debug, Default)]
+struct Done {
+    words: Vec<Box<str>>,
+    before: Vec<Message>,
+    is_seen_twice: bool,
+}
 
 impl Deeds {
-    /// Words at most that nobody has taken.
+    /// Words at most that nobody has taken, and messages likewise.
     const MAX: usize = 32;
+
+    fn done(&self) -> MutexGuard<'_, Done> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     /// Adds one; beyond the bound the first ones stand.
     pub fn add(&self, deed: impl Into<Box<str>>) {
-        let mut deeds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if deeds.len() < Self::MAX {
-            deeds.push(deed.into());
+        let mut done = self.done();
+        if done.words.len() < Self::MAX {
+            done.words.push(deed.into());
         }
     }
 
     /// All that nobody has taken yet.
     pub fn take(&self) -> Vec<Box<str>> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.done().words)
+    }
+
+    /// Keeps a reply as it came that does not go on like that.
+    pub fn keep(&self, before: Message) {
+        let mut done = self.done();
+        if done.before.len() < Self::MAX {
+            done.before.push(before);
+        }
+    }
+
+    /// The replies as they came that did not go on like that.
+    pub fn take_before(&self) -> Vec<Message> {
+        std::mem::take(&mut self.done().before)
+    }
+
+    /// Whoever writes down messages in front of the interceptors says that he does so behind them as well.
+    pub fn see_twice(&self) {
+        self.done().is_seen_twice = true;
+    }
+
+    /// Whether messages of this exchange are written down on both sides of the interceptors.
+    pub fn are_seen_twice(&self) -> bool {
+        self.done().is_seen_twice
     }
 }
 

@@ -1,5 +1,6 @@
 //! The interceptor that notes every message. It only takes notes: all that costs time is the writer thread's.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,6 +23,28 @@ pub struct Recorder {
     audience: Audience,
     hops: Hops,
     passed: Passed,
+    part: Part,
+}
+
+/// Which messages are recorded at a place.
+#[derive(Clone)]
+enum Part {
+    All,
+    /// All; and where somebody behind could change messages now, those as well that were changed, as they came.
+    InFront(Arc<dyn Fn() -> bool + Send + Sync>),
+    /// What the one in front leaves to this one: what clients sent and was changed, and exchanges that servers begin while
+    /// somebody could change them.
+    Behind,
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::All => "All",
+            Self::InFront(_) => "InFront",
+            Self::Behind => "Behind",
+        })
+    }
 }
 
 /// The places at which messages of either direction are recorded.
@@ -67,7 +90,7 @@ impl Captured {
 impl Recorder {
     pub(crate) fn new(audience: Audience, hop: &'static str) -> Self {
         let hops = Hops { to_server: hop, to_client: hop };
-        Self { audience, hops, passed: Passed::AsWritten }
+        Self { audience, hops, passed: Passed::AsWritten, part: Part::All }
     }
 
     /// The same, where exchanges that a server begins pass at another hop: what is outermost for clients is innermost for
@@ -77,11 +100,59 @@ impl Recorder {
         Self { hops: Hops { to_client: hop, ..self.hops }, ..self }
     }
 
+    /// The same, in front of those who change hardly any message: only these are recorded in both forms, with the help of a
+    /// recorder behind them ([`Recorder::behind`]). Of what a server begins it is not known here what becomes of it, so that it
+    /// is recorded in both places whenever it could be changed.
+    #[must_use]
+    pub fn in_front(self, could_change: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { part: Part::InFront(Arc::new(could_change)), ..self }
+    }
+
+    /// The other one of the two.
+    #[must_use]
+    pub fn behind(self) -> Self {
+        Self { part: Part::Behind, ..self }
+    }
+
     /// The same, at a place where messages are in the words of another era than their sender's.
     #[must_use]
     pub fn translated(self) -> Self {
         Self { passed: Passed::Translated, ..self }
     }
+
+    fn wanted(&self, envelope: &Envelope) -> Wanted {
+        match (&self.part, envelope.direction) {
+            (Part::All | Part::InFront(_), _) => Wanted::Exchange,
+            (Part::Behind, Direction::ToServer) if envelope.is_changed => Wanted::Message,
+            (Part::Behind, Direction::ToClient) if envelope.origin.deeds.are_seen_twice() => Wanted::Exchange,
+            (Part::Behind, _) => Wanted::Nothing,
+        }
+    }
+
+    /// Where a message is recorded, and where its replies are that somebody behind changes.
+    fn hops(&self, envelope: &Envelope) -> (&'static str, Option<&'static str>) {
+        let Hops { to_server, to_client } = self.hops;
+        let could_change = matches!(&self.part, Part::InFront(could_change) if could_change());
+        match (&self.part, envelope.direction) {
+            (_, Direction::ToServer) => (to_server, could_change.then_some(to_client)),
+            // Nobody records it behind.
+            (Part::InFront(_), Direction::ToClient) if !could_change => (to_server, None),
+            (Part::InFront(_), Direction::ToClient) => {
+                envelope.origin.deeds.see_twice();
+                (to_client, None)
+            }
+            (_, Direction::ToClient) => (to_client, None),
+        }
+    }
+}
+
+/// What is recorded of an exchange.
+#[derive(PartialEq, Eq)]
+enum Wanted {
+    Nothing,
+    /// What opens it.
+    Message,
+    Exchange,
 }
 
 #[async_trait]
@@ -91,8 +162,15 @@ impl Interceptor for Recorder {
     }
 
     async fn intercept(&self, envelope: Envelope, next: Next<'_>) -> Result<Replies, Refusal> {
+        let wanted = self.wanted(&envelope);
+        if wanted == Wanted::Nothing {
+            return next.run(envelope).await;
+        }
         self.audience.room().await;
         let exchange = Exchange::begin(self, &envelope);
+        if wanted == Wanted::Message {
+            return next.run(envelope).await;
+        }
         match next.run(envelope).await {
             Ok(replies) => Ok(replies.inspect(move |reply| exchange.reply(reply))),
             Err(refusal) => {
@@ -107,6 +185,8 @@ impl Interceptor for Recorder {
 struct Exchange {
     audience: Audience,
     hop: &'static str,
+    /// Where replies are recorded as they came that somebody changed.
+    before: Option<&'static str>,
     passed: Passed,
     back: Direction,
     origin: Arc<Origin>,
@@ -117,10 +197,7 @@ struct Exchange {
 impl Exchange {
     fn begin(recorder: &Recorder, envelope: &Envelope) -> Self {
         let asked = Instant::now();
-        let hop = match envelope.direction {
-            Direction::ToServer => recorder.hops.to_server,
-            Direction::ToClient => recorder.hops.to_client,
-        };
+        let (hop, before) = recorder.hops(envelope);
         recorder.audience.tell(|| Captured {
             moment: Moment::at(asked),
             hop,
@@ -135,6 +212,7 @@ impl Exchange {
         Self {
             audience: recorder.audience.clone(),
             hop,
+            before,
             passed: recorder.passed,
             back: envelope.direction.back(),
             origin: Arc::clone(&envelope.origin),
@@ -157,21 +235,33 @@ impl Exchange {
     }
 
     fn tell(&self, message: impl FnOnce() -> Message, refused: Option<&'static str>) {
-        self.audience.tell(|| {
-            let message = message();
-            let answers = matches!(message, Message::Response(_));
-            Captured {
-                moment: Moment::now(),
-                hop: self.hop,
-                direction: self.back,
-                origin: Arc::clone(&self.origin),
-                message,
-                passed: self.passed,
-                refused,
-                asked: answers.then_some(self.asked),
-                rules: self.origin.deeds.take().into(),
+        if let Some(hop) = self.before {
+            for message in self.origin.deeds.take_before() {
+                self.audience.tell(|| self.captured(hop, message, None, Box::default()));
             }
-        });
+        }
+        self.audience.tell(|| self.captured(self.hop, message(), refused, self.origin.deeds.take().into()));
+    }
+
+    fn captured(
+        &self,
+        hop: &'static str,
+        message: Message,
+        refused: Option<&'static str>,
+        rules: Box<[Box<str>]>,
+    ) -> Captured {
+        let answers = matches!(message, Message::Response(_));
+        Captured {
+            moment: Moment::now(),
+            hop,
+            direction: self.back,
+            origin: Arc::clone(&self.origin),
+            message,
+            passed: self.passed,
+            refused,
+            asked: answers.then_some(self.asked),
+            rules,
+        }
     }
 }
 

@@ -87,8 +87,14 @@ impl Judge for Watched {
         let mut changed = Changed::default();
         let mut message = message;
         if let Some((breakpoint, terms)) = self.lot.breakpoint_of(&message, &scene) {
-            let cause = Cause::Breakpoint(breakpoint);
-            match self.lot.stop(&exchange, message, direction, cause, terms).await {
+            let (cause, before) = (Cause::Breakpoint(breakpoint), message.clone());
+            let fate = self.lot.stop(&exchange, message, direction, cause, terms).await;
+            let is_as_it_was = matches!(&fate, Fate::GoesOn(_, edit) if !edit.is_any);
+            if asked.is_some() && !is_as_it_was {
+                // A request is on the tape before it comes here, a reply would not be.
+                self.origin.deeds.keep(before);
+            }
+            match fate {
                 Fate::GoesOn(held, edit) => (message, changed) = (held, edit),
                 fate => return fate,
             }
