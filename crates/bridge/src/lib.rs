@@ -10,6 +10,7 @@
 //! | `to_legacy` | a modern client's exchanges to a server with sessions: parked calls, sealed state |
 //! | `to_modern` | a legacy client's session to a stateless server: asking back, subscriptions |
 //! | `content` | content of later revisions, for clients of earlier ones |
+//! | `declared` | what a client declared that it can be asked for |
 //! | `level` | the levels of log messages |
 //! | `meta` | the members of `_meta` that the modern revision keeps for itself |
 //! | `object` | an object as raw text, its members changed and the rest left as it was written |
@@ -21,6 +22,7 @@
 
 mod content;
 mod counters;
+mod declared;
 mod era;
 mod level;
 mod meta;

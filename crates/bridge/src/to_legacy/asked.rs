@@ -3,10 +3,10 @@
 use shadowcat_protocol::{Revision, json};
 use tokio::sync::oneshot;
 
-use super::declared::Declared;
 use super::inbox::QUESTIONS_MAX;
 use super::question::Question;
 use super::round::Round;
+use crate::declared::Declared;
 
 /// Open questions, each with the key under which its client answers it.
 #[derive(Debug, Default)]
@@ -51,7 +51,7 @@ impl Questions {
             if question.is_withdrawn() {
                 continue;
             }
-            match declared.allows(&question.request) {
+            match declared.allows(question.request.method(), question.request.params()) {
                 Ok(()) => self.open.push((key, question)),
                 Err(undeclared) => question.refuse(&undeclared.error),
             }
@@ -60,10 +60,10 @@ impl Questions {
 
     /// The questions as a client of these capabilities finds them in a result; none if there is none for it.
     pub(super) fn to_input_requests(&self, declared: &Declared) -> Option<String> {
-        let fit = self
-            .open
-            .iter()
-            .filter(|(_, question)| !question.is_withdrawn() && declared.allows(&question.request).is_ok());
+        let fit = self.open.iter().filter(|(_, question)| {
+            !question.is_withdrawn()
+                && declared.allows(question.request.method(), question.request.params()).is_ok()
+        });
         input_requests(fit.map(|(key, question)| (key, question.to_input_request())))
     }
 

@@ -76,7 +76,7 @@ impl Hearing {
             // The modern revision has no ping that could be passed on; the bridge is the client here, and lives.
             return Ok(Replies::one(Message::Response(Response::result(request.id(), "{}"))));
         }
-        if let Err(undeclared) = self.0.key.declared.allows(&request) {
+        if let Err(undeclared) = self.0.key.declared.allows(request.method(), request.params()) {
             if let Some(required) = undeclared.required {
                 self.0.inboxes.undeclared(required, related);
             }

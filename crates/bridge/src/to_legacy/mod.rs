@@ -9,7 +9,7 @@
 //! | `settings` | its bounds |
 //! | `pool`, `session` | sessions with the server, and who may use which |
 //! | `from_server`, `inbox`, `listeners` | what the server says of its own accord, and whom it is for |
-//! | `round`, `declared` | what one request of the client says about itself |
+//! | `round` | what one request of the client says about itself |
 //! | `call`, `question`, `asked`, `parking` | a call from its first round to its last |
 //! | `tasks` | calls that the server runs as tasks |
 //! | `agreed`, `cursor`, `listen` | answers as the modern revision has them |
@@ -18,7 +18,6 @@ mod agreed;
 mod asked;
 mod call;
 mod cursor;
-mod declared;
 mod from_server;
 mod inbox;
 mod listen;

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use shadowcat_pipeline::{Origin, Principal};
 use shadowcat_protocol::{Id, Request, json, method};
 
-use super::declared::Declared;
+use crate::declared::Declared;
 use crate::level::Level;
 use crate::meta;
 use crate::object::Object;

@@ -12,13 +12,13 @@ use shadowcat_protocol::{Id, Message, Notification, Request, Response, Revision,
 use tokio::sync::{oneshot, watch};
 
 use super::agreed::Agreed;
-use super::declared::Declared;
 use super::from_server::FromServer;
 use super::inbox::Inboxes;
 use super::listeners::Listeners;
 use super::server::{LegacyServer, LegacySession};
 use super::tasks::{self, HandedOut};
 use crate::counters::Counters;
+use crate::declared::Declared;
 use crate::level::Level;
 use crate::object::Object;
 use crate::tools::{Lister, Tools};

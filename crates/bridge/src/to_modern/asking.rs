@@ -61,7 +61,7 @@ impl Asking<'_> {
         let params = json::get(raw, &["params"]).unwrap_or("{}");
         let reader = Reader { revision: self.terms.revision, counters: &self.server.counters };
         let elicitation = format!("{}-{}", self.exchange, self.server.next_id());
-        let params = if self.terms.allow(&asked, Some(params)) {
+        let params = if self.terms.declared.allows(&asked, Some(params)).is_ok() {
             questions::readable(reader, &asked, params, &elicitation)
         } else {
             None

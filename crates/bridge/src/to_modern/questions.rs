@@ -3,16 +3,15 @@
 use shadowcat_protocol::{json, method};
 
 use crate::content::Reader;
+use crate::declared::is_url;
 use crate::object::Object;
-
-use super::terms::is_url;
 
 /// The parameters of a question as the client's revision has them; `None` if it has no way to ask this. `elicitation`
 /// names an elicitation by URL, where the revision wants a name for it.
 pub(super) fn readable(reader: Reader<'_>, asked: &str, raw: &str, elicitation: &str) -> Option<String> {
     let params = Object::parse(raw);
     match asked {
-        method::ELICITATION if is_url(&params) => {
+        method::ELICITATION if is_url(Some(raw)) => {
             Some(params.with("elicitationId", json::quote(elicitation)).to_json())
         }
         method::ELICITATION if !reader.revision.has_url_elicitation() => plain_form(params),

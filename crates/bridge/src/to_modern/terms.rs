@@ -1,7 +1,8 @@
 //! What a legacy client agreed on when its session began, and what each of its requests carries for it upstream.
 
-use shadowcat_protocol::{Revision, json, method};
+use shadowcat_protocol::{Revision, json};
 
+use crate::declared::Declared;
 use crate::meta;
 use crate::object::Object;
 
@@ -12,6 +13,8 @@ pub(super) struct Terms {
     info: Option<String>,
     /// The client's capabilities as a modern server reads them.
     capabilities: String,
+    /// What of them the client can be asked for.
+    pub(super) declared: Declared,
 }
 
 impl Terms {
@@ -35,7 +38,9 @@ impl Terms {
 
     fn with(params: &Object<'_>, revision: Revision) -> Self {
         let info = params.get("clientInfo").filter(|raw| raw.starts_with('{')).map(str::to_owned);
-        Self { revision, info, capabilities: modern(params.get("capabilities"), revision) }
+        let capabilities = modern(params.get("capabilities"), revision);
+        let declared = Declared::of(&capabilities);
+        Self { revision, info, capabilities, declared }
     }
 
     /// The parameters of a request as a modern server has to get them. Members that only the proxy may set are taken
@@ -55,34 +60,6 @@ impl Terms {
         }
         params.with("_meta", stamped.to_json()).to_json()
     }
-
-    /// Whether the client can be asked this, with these parameters.
-    pub(super) fn allow(&self, asked: &str, params: Option<&str>) -> bool {
-        let params = Object::of(params);
-        match asked {
-            method::ROOTS_LIST => self.can(&["roots"]),
-            method::ELICITATION if is_url(&params) => self.can(&["elicitation", "url"]),
-            // An empty object stands for forms (2025-11-25 elicitation).
-            method::ELICITATION => {
-                self.can(&["elicitation"])
-                    && (self.can(&["elicitation", "form"]) || !self.can(&["elicitation", "url"]))
-            }
-            method::SAMPLING => {
-                let tools = params.get("tools").is_some() || params.get("toolChoice").is_some();
-                self.can(&["sampling"]) && (!tools || self.can(&["sampling", "tools"]))
-            }
-            _ => false,
-        }
-    }
-
-    fn can(&self, path: &[&str]) -> bool {
-        json::get(&self.capabilities, path).is_some_and(|raw| raw.starts_with('{'))
-    }
-}
-
-/// Whether an elicitation sends the user to a URL.
-pub(super) fn is_url(params: &Object<'_>) -> bool {
-    params.get("mode").and_then(json::string).is_some_and(|mode| mode == "url")
 }
 
 /// Capabilities without what the modern revision has no word for, or the client's revision.
@@ -171,34 +148,6 @@ mod tests {
         ] {
             let capabilities: Value = serde_json::from_str(&terms(version, &declared).capabilities).unwrap();
             assert_eq!(capabilities, expected, "{version}");
-        }
-    }
-
-    #[test]
-    fn only_what_was_declared_may_be_asked() {
-        let url = Some(r#"{"mode":"url"}"#);
-        let tools = Some(r#"{"tools":[]}"#);
-        let bare = terms("2025-11-25", &json!({}));
-        let plain = terms("2025-11-25", &json!({"elicitation": {}, "sampling": {}, "roots": {}}));
-        let url_only = terms("2025-11-25", &json!({"elicitation": {"url": {}}, "sampling": {"tools": {}}}));
-        for (terms, expected) in [
-            (&bare, [false, false, false, false, false]),
-            (&plain, [true, false, true, false, true]),
-            (&url_only, [false, true, true, true, false]),
-        ] {
-            let allowed = [
-                terms.allow("elicitation/create", Some("{}")),
-                terms.allow("elicitation/create", url),
-                terms.allow("sampling/createMessage", Some("{}")),
-                terms.allow("sampling/createMessage", tools),
-                terms.allow("roots/list", None),
-            ];
-            assert_eq!(allowed, expected);
-        }
-        assert!(!plain.allow("ping", None));
-        let malformed = terms("2025-06-18", &json!({"elicitation": true, "sampling": 1, "roots": []}));
-        for asked in ["elicitation/create", "sampling/createMessage", "roots/list"] {
-            assert!(!malformed.allow(asked, None), "{asked}");
         }
     }
 }

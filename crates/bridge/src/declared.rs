@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use shadowcat_protocol::{ErrorObject, Request, codes, json, method};
+use shadowcat_protocol::{ErrorObject, codes, json, method};
 
 use crate::object::Object;
 
@@ -25,21 +25,21 @@ const ROOTS: &str = r#"{"roots":{}}"#;
 
 /// A question that the client did not declare to answer.
 #[derive(Debug)]
-pub(super) struct Undeclared {
+pub(crate) struct Undeclared {
     /// What the server is told.
-    pub(super) error: ErrorObject,
+    pub(crate) error: ErrorObject,
     /// What the client would have had to declare, as JSON; nothing helps with a question that no client answers.
-    pub(super) required: Option<&'static str>,
+    pub(crate) required: Option<&'static str>,
 }
 
 /// What one request declares, as far as a legacy session has a word for it: extensions, experiments and tasks hosted
 /// by the client are left out, because the bridge could not serve them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Declared(BTreeSet<Ability>);
+pub(crate) struct Declared(BTreeSet<Ability>);
 
 impl Declared {
     /// What a request declares by these capabilities, as JSON.
-    pub(super) fn of(all: &str) -> Self {
+    pub(crate) fn of(all: &str) -> Self {
         let is_there = |path: &[&str]| json::get(all, path).is_some_and(|raw| raw.starts_with('{'));
         let elicitation = is_there(&["elicitation"]);
         let url = elicitation && is_there(&["elicitation", "url"]);
@@ -58,12 +58,12 @@ impl Declared {
     }
 
     /// Whether a server has nothing to ask for.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Whether the user can be sent to a URL.
-    pub(super) fn has_url(&self) -> bool {
+    pub(crate) fn has_url(&self) -> bool {
         self.has(Ability::Url)
     }
 
@@ -72,7 +72,7 @@ impl Declared {
     }
 
     /// The capabilities as `initialize` declares them.
-    pub(super) fn to_json(&self) -> String {
+    pub(crate) fn to_json(&self) -> String {
         let group = |members: &[(&'static str, Ability)]| {
             let declared = members.iter().filter(|(_, ability)| self.has(*ability));
             declared.fold(Object::default(), |object, (name, _)| object.with(name, "{}")).to_json()
@@ -91,20 +91,17 @@ impl Declared {
         all.to_json()
     }
 
-    /// Whether the client may be asked this.
-    pub(super) fn allows(&self, question: &Request) -> Result<(), Undeclared> {
-        let member = |name| question.params().and_then(|params| json::get(params, &[name]));
-        match question.method() {
-            method::ELICITATION => {
-                let asks_url = member("mode").and_then(json::string).is_some_and(|mode| mode == "url");
-                match (asks_url, self.has(Ability::Form), self.has(Ability::Url)) {
-                    (true, false, false) => Err(undeclared("elicitation", URL)),
-                    (false, false, false) => Err(undeclared("elicitation", FORM)),
-                    (true, true, false) => Err(unfit("this mode of elicitation", URL)),
-                    (false, false, true) => Err(unfit("this mode of elicitation", FORM)),
-                    (true, _, true) | (false, true, _) => Ok(()),
-                }
-            }
+    /// Whether the client may be asked this, with these parameters.
+    pub(crate) fn allows(&self, asked: &str, params: Option<&str>) -> Result<(), Undeclared> {
+        let member = |name| params.and_then(|params| json::get(params, &[name]));
+        match asked {
+            method::ELICITATION => match (is_url(params), self.has(Ability::Form), self.has(Ability::Url)) {
+                (true, false, false) => Err(undeclared("elicitation", URL)),
+                (false, false, false) => Err(undeclared("elicitation", FORM)),
+                (true, true, false) => Err(unfit("this mode of elicitation", URL)),
+                (false, false, true) => Err(unfit("this mode of elicitation", FORM)),
+                (true, _, true) | (false, true, _) => Ok(()),
+            },
             method::SAMPLING if !self.has(Ability::Sampling) => Err(undeclared("sampling", SAMPLING)),
             method::SAMPLING => {
                 let has_tools = member("tools").is_some() || member("toolChoice").is_some();
@@ -121,6 +118,12 @@ impl Declared {
             }),
         }
     }
+}
+
+/// Whether an elicitation sends the user to a URL.
+pub(crate) fn is_url(params: Option<&str>) -> bool {
+    let mode = params.and_then(|params| json::get(params, &["mode"])).and_then(json::string);
+    mode.is_some_and(|mode| mode == "url")
 }
 
 fn undeclared(capability: &str, required: &'static str) -> Undeclared {
@@ -140,14 +143,8 @@ fn error(code: i64, message: String) -> ErrorObject {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shadowcat_protocol::Id;
-
     fn declared(capabilities: &str) -> Declared {
         Declared::of(capabilities)
-    }
-
-    fn question(method: &str, params: &str) -> Request {
-        Request::new(&Id::from_u64(1), method, Some(params))
     }
 
     #[test]
@@ -173,9 +170,9 @@ mod tests {
     #[test]
     fn a_question_is_within_what_was_declared_or_is_refused() {
         let form = declared(r#"{"elicitation":{}}"#);
-        assert!(form.allows(&question("elicitation/create", r#"{"message":"?"}"#)).is_ok());
+        assert!(form.allows("elicitation/create", Some(r#"{"message":"?"}"#)).is_ok());
         let code = |declared: &Declared, method, params| {
-            declared.allows(&question(method, params)).map_err(|undeclared| undeclared.error.code)
+            declared.allows(method, Some(params)).map_err(|undeclared| undeclared.error.code)
         };
         assert_eq!(code(&form, "elicitation/create", r#"{"mode":"url"}"#), Err(-32602));
         assert_eq!(code(&form, "sampling/createMessage", "{}"), Err(-32601));
@@ -184,5 +181,29 @@ mod tests {
         assert_eq!(code(&sampling, "sampling/createMessage", "{}"), Ok(()));
         assert_eq!(code(&sampling, "sampling/createMessage", r#"{"tools":[]}"#), Err(-32602));
         assert_eq!(code(&sampling, "vendor/ask", "{}"), Err(-32601));
+    }
+
+    #[test]
+    fn only_what_was_declared_may_be_asked() {
+        let bare = declared("{}");
+        let plain = declared(r#"{"elicitation":{},"sampling":{},"roots":{}}"#);
+        let url_only = declared(r#"{"elicitation":{"url":{}},"sampling":{"tools":{}}}"#);
+        let malformed = declared(r#"{"elicitation":true,"sampling":1,"roots":[]}"#);
+        for (declared, expected) in [
+            (&bare, [false, false, false, false, false]),
+            (&plain, [true, false, true, false, true]),
+            (&url_only, [false, true, true, true, false]),
+            (&malformed, [false, false, false, false, false]),
+        ] {
+            let asked = [
+                ("elicitation/create", None),
+                ("elicitation/create", Some(r#"{"mode":"url"}"#)),
+                ("sampling/createMessage", Some("{}")),
+                ("sampling/createMessage", Some(r#"{"tools":[]}"#)),
+                ("roots/list", None),
+            ];
+            assert_eq!(asked.map(|(asked, params)| declared.allows(asked, params).is_ok()), expected);
+        }
+        assert!(plain.allows("ping", None).is_err());
     }
 }
