@@ -11,6 +11,7 @@
 //! | `to_modern` | a legacy client's session to a stateless server: asking back, subscriptions |
 //! | `content` | content of later revisions, for clients of earlier ones |
 //! | `declared` | what a client declared that it can be asked for |
+//! | `filter` | what a subscription is for |
 //! | `level` | the levels of log messages |
 //! | `meta` | the members of `_meta` that the modern revision keeps for itself |
 //! | `object` | an object as raw text, its members changed and the rest left as it was written |
@@ -24,6 +25,7 @@ mod content;
 mod counters;
 mod declared;
 mod era;
+mod filter;
 mod level;
 mod meta;
 mod object;

@@ -1,7 +1,6 @@
 //! `subscriptions/listen` of a modern client, on a legacy session: its standing stream, and a subscription at the
 //! server for each resource that somebody listens to.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +13,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::agreed::Agreed;
-use super::listeners::Filter;
 use super::pool::Lease;
 use super::round::Round;
 use super::session::{Session, VERDICT_PATIENCE};
 use super::tasks::{Handles, Watched};
+use crate::filter::Filter;
 use crate::meta;
 use crate::object::Object;
 
@@ -111,23 +110,17 @@ impl Place {
     /// Makes the server tell what is wanted; what of it will be told.
     async fn subscribe(&mut self, agreed: &Agreed, wanted: Filter) -> Filter {
         let session = Arc::clone(&self.lease.session);
-        let granted = if session.stand(VERDICT_PATIENCE).await {
-            let uris =
-                if agreed.can(&["resources", "subscribe"]) { wanted.uris } else { BTreeSet::default() };
+        let mut granted = Filter::default();
+        if session.stand(VERDICT_PATIENCE).await {
+            granted = wanted.with_offered_lists(|list| agreed.can(list));
+            let uris = std::mem::take(&mut granted.uris);
             let until = Instant::now() + SUBSCRIBING_MAX;
-            for uri in uris {
+            for uri in uris.into_iter().filter(|_| agreed.can(&["resources", "subscribe"])) {
                 let accepted = tokio::time::timeout_at(until, subscribe(&session, uri)).await;
                 self.resources.extend(accepted.ok().flatten());
             }
-            Filter {
-                tools: wanted.tools && agreed.can(&["tools", "listChanged"]),
-                prompts: wanted.prompts && agreed.can(&["prompts", "listChanged"]),
-                resources: wanted.resources && agreed.can(&["resources", "listChanged"]),
-                uris: self.resources.iter().map(|subscription| subscription.uri.clone()).collect(),
-            }
-        } else {
-            Filter::default()
-        };
+            granted.uris = self.resources.iter().map(|subscription| subscription.uri.clone()).collect();
+        }
         session.listeners.narrow(self.number, granted.clone());
         granted
     }

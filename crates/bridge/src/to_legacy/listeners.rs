@@ -1,59 +1,19 @@
 //! The subscriptions that modern clients have opened on one legacy session.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use shadowcat_protocol::{Notification, json, method};
 use tokio::sync::mpsc;
 
+use crate::filter::{Filter, is_of_list};
+
 /// Notifications that wait for one listener. One that does not read loses its subscription, and can open another.
 const WAITING_MAX: usize = 256;
 /// The most subscriptions on one session.
 const LISTENERS_MAX: usize = 10_000;
-/// The most resources of one subscription.
-const RESOURCES_MAX: usize = 1_000;
 /// What comes between a resource's name and the name of its part.
 const PART: [char; 3] = ['/', '?', '#'];
-
-/// What one subscription is for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Filter {
-    pub(super) tools: bool,
-    pub(super) prompts: bool,
-    pub(super) resources: bool,
-    pub(super) uris: BTreeSet<String>,
-}
-
-impl Filter {
-    /// What the parameters of `subscriptions/listen` ask for.
-    pub(super) fn read(params: Option<&str>) -> Self {
-        let member = |name| params.and_then(|params| json::get(params, &["notifications", name]));
-        let flag = |name| member(name) == Some("true");
-        let uris = json::elements(member("resourceSubscriptions").unwrap_or_default());
-        Self {
-            tools: flag("toolsListChanged"),
-            prompts: flag("promptsListChanged"),
-            resources: flag("resourcesListChanged"),
-            uris: uris.filter_map(json::string).map(Into::into).take(RESOURCES_MAX).collect(),
-        }
-    }
-
-    /// The filter as JSON, with what is in it only.
-    pub(super) fn to_json(&self) -> String {
-        let flags = [
-            ("toolsListChanged", self.tools),
-            ("promptsListChanged", self.prompts),
-            ("resourcesListChanged", self.resources),
-        ];
-        let mut members: Vec<String> =
-            flags.iter().filter(|(_, set)| *set).map(|(name, _)| format!(r#""{name}":true"#)).collect();
-        if !self.uris.is_empty() {
-            let uris: Vec<String> = self.uris.iter().map(|uri| json::quote(uri)).collect();
-            members.push(format!(r#""resourceSubscriptions":[{}]"#, uris.join(",")));
-        }
-        format!("{{{}}}", members.join(","))
-    }
-}
 
 /// The open subscriptions of one session.
 #[derive(Debug, Default)]
@@ -111,13 +71,9 @@ impl Listeners {
 
     /// Tells every subscription that is for this; says whether it is something to subscribe to at all.
     pub(super) fn tell(&self, note: &Notification) -> bool {
-        let wants: fn(&Filter) -> bool = match note.method() {
-            method::TOOLS_CHANGED => |filter| filter.tools,
-            method::PROMPTS_CHANGED => |filter| filter.prompts,
-            method::RESOURCES_CHANGED => |filter| filter.resources,
-            method::RESOURCE_UPDATED => |filter| !filter.uris.is_empty(),
-            _ => return false,
-        };
+        if note.method() != method::RESOURCE_UPDATED && !is_of_list(note.method()) {
+            return false;
+        }
         let mut open = self.lock();
         let named = updated_resource(note);
         // The resource may be a part of the one that was subscribed to, and nothing says of which: if no name fits,
@@ -125,7 +81,7 @@ impl Listeners {
         let fits = |filter: &Filter| named.as_ref().is_some_and(|uri| is_within(filter, uri));
         let somebody_fits = open.values().any(|listener| fits(&listener.filter));
         open.retain(|_, listener| {
-            if !wants(&listener.filter) || (somebody_fits && !fits(&listener.filter)) {
+            if !listener.filter.wants(note.method()) || (somebody_fits && !fits(&listener.filter)) {
                 return true;
             }
             listener.notes.try_send(note.clone()).is_ok()
@@ -156,13 +112,6 @@ mod tests {
 
     fn filter(params: &str) -> Filter {
         Filter::read(Some(&format!(r#"{{"notifications":{params}}}"#)))
-    }
-
-    #[test]
-    fn a_filter_says_what_is_in_it_and_nothing_else() {
-        let all = r#"{"toolsListChanged":true,"resourceSubscriptions":["a:1","a:2"]}"#;
-        assert_eq!(filter(all).to_json(), all);
-        assert_eq!(filter(r#"{"promptsListChanged":false,"taskIds":["t"]}"#).to_json(), "{}");
     }
 
     #[test]

@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::lists::{Following, Heard};
 use super::server::ModernServer;
-use super::subscription::{Filter, Opened, SUBSCRIPTIONS_MAX, Subscriber, Subscription, tell};
+use super::subscription::{Opened, Subscriber, Subscription, tell};
 use super::terms::Terms;
+use crate::filter::{Filter, RESOURCES_MAX};
 
 /// The most sessions with one server that follow resources: half of what a connection carries at a time, because a
 /// subscription takes a place of it for as long as it lasts, and calls need some.
@@ -70,7 +71,7 @@ impl Feed {
         peer: PeerId,
         subscriptions: Vec<String>,
     ) -> Arc<Self> {
-        let uris = subscriptions.into_iter().take(SUBSCRIPTIONS_MAX).collect();
+        let uris = subscriptions.into_iter().take(RESOURCES_MAX).collect();
         let current = tokio::sync::Mutex::new(Current { uris, end: None, place: None });
         Arc::new(Self { server, client, tasks, peer, started: AtomicBool::new(false), current })
     }
@@ -105,7 +106,7 @@ impl Feed {
                 Heard::Change(note) => tell(&self.server, &self.client, note).await,
                 Heard::Missed => {
                     let Ok(discovered) = self.server.discover().await else { continue };
-                    for note in Filter::lists(&discovered).all_changed() {
+                    for note in Filter::lists(|list| discovered.offers(list)).all_changed() {
                         tell(&self.server, &self.client, note).await;
                     }
                 }
@@ -219,7 +220,7 @@ impl Current {
     fn has_room_for(&self, uri: &str) -> bool {
         let bytes: usize = self.uris.iter().map(String::len).sum();
         let fits = uri.len() <= URI_BYTES_MAX && bytes + uri.len() <= URIS_BYTES_MAX;
-        fits && self.uris.len() < SUBSCRIPTIONS_MAX
+        fits && self.uris.len() < RESOURCES_MAX
     }
 
     fn replace(&mut self, end: Option<CancellationToken>) {

@@ -5,17 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shadowcat_pipeline::{Back, ExchangeId, Origin, PeerId, Refusal, RefusalKind, Replies};
-use shadowcat_protocol::{Message, Notification, Request, codes, json, method};
+use shadowcat_protocol::{Message, Notification, Request, codes, method};
 use tokio::time::Instant;
 
+use crate::filter::{Filter, is_of_list};
 use crate::meta;
 use crate::object::Object;
 
 use super::server::{Discovered, ModernServer, inner, own_meta};
 use super::terms::Terms;
 
-/// Resources one session may be subscribed to.
-pub(super) const SUBSCRIPTIONS_MAX: usize = 1_000;
 /// How long the server may take to acknowledge a subscription.
 const ACK_MAX: Duration = Duration::from_secs(10);
 /// The pause before a lost subscription is opened again; it doubles each time, up to this much.
@@ -25,20 +24,6 @@ const PAUSE_MAX: Duration = Duration::from_mins(1);
 const LASTED: Duration = Duration::from_mins(1);
 /// Sessions that lost their subscriptions together do not all come back in the same moment.
 const SPREAD_MS: u64 = 1_000;
-
-/// The lists that may change: what asks for it in a filter, who offers it, and what tells of it.
-const LISTS: [(&str, &str, &str); 3] = [
-    ("toolsListChanged", "tools", method::TOOLS_CHANGED),
-    ("promptsListChanged", "prompts", method::PROMPTS_CHANGED),
-    ("resourcesListChanged", "resources", method::RESOURCES_CHANGED),
-];
-
-/// What is asked for, or what was granted of it.
-#[derive(Default)]
-pub(super) struct Filter {
-    lists: Vec<&'static str>,
-    pub(super) uris: BTreeSet<String>,
-}
 
 /// Who wants to know, and of what.
 pub(super) enum Subscriber {
@@ -83,7 +68,7 @@ impl Subscription {
         while let Some(reply) = replies.next().await {
             match reply? {
                 Message::Notification(note) if note.method() == method::LISTEN_ACKNOWLEDGED => {
-                    return Ok(Opened { replies, granted: Filter::granted(note.params().unwrap_or("{}")) });
+                    return Ok(Opened { replies, granted: Filter::read(note.params()) });
                 }
                 Message::Response(answer) if answer.error_json().is_some() => {
                     let code = answer.error_code().unwrap_or(codes::INTERNAL_ERROR);
@@ -182,9 +167,9 @@ pub(super) async fn tell(server: &ModernServer, client: &Arc<dyn Back>, note: No
 impl Subscriber {
     fn wanted(&self, discovered: &Discovered) -> Filter {
         match self {
-            Self::All => Filter::lists(discovered),
+            Self::All => Filter::lists(|list| discovered.offers(list)),
             Self::One { uris, .. } if discovered.offers(&["resources", "subscribe"]) => {
-                Filter { uris: uris.clone(), ..Filter::default() }
+                Filter::resources(uris.clone())
             }
             Self::One { .. } => Filter::default(),
         }
@@ -192,7 +177,7 @@ impl Subscriber {
 
     fn wants(&self, notification: &str) -> bool {
         match self {
-            Self::All => LISTS.iter().any(|(.., known)| *known == notification),
+            Self::All => is_of_list(notification),
             Self::One { .. } => notification == method::RESOURCE_UPDATED,
         }
     }
@@ -210,50 +195,6 @@ impl Subscriber {
             Self::All => server.own_origin(),
             Self::One { peer, .. } => inner(ExchangeId::next(), *peer),
         }
-    }
-}
-
-impl Filter {
-    /// Every list of which the server says that it may change.
-    pub(super) fn lists(discovered: &Discovered) -> Self {
-        let lists = LISTS.into_iter().filter(|(_, offer, _)| discovered.offers(&[offer, "listChanged"]));
-        Self { lists: lists.map(|(member, ..)| member).collect(), ..Self::default() }
-    }
-
-    fn granted(params: &str) -> Self {
-        let granted = |member: &str| json::get(params, &["notifications", member]);
-        let lists = LISTS.into_iter().filter(|(member, ..)| granted(member) == Some("true"));
-        let uris = json::elements(granted("resourceSubscriptions").unwrap_or("[]")).filter_map(json::string);
-        Self {
-            lists: lists.map(|(member, ..)| member).collect(),
-            uris: uris.map(std::borrow::Cow::into_owned).take(SUBSCRIPTIONS_MAX).collect(),
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.lists.is_empty() && self.uris.is_empty()
-    }
-
-    /// What tells that everything in it has changed.
-    pub(super) fn all_changed(&self) -> impl Iterator<Item = Notification> {
-        let lists = LISTS.into_iter().filter(|(member, ..)| self.lists.contains(member));
-        let lists = lists.map(|(.., notification)| Notification::new(notification, None));
-        lists.chain(self.uris.iter().map(|uri| {
-            let params = format!(r#"{{"uri":{}}}"#, json::quote(uri));
-            Notification::new(method::RESOURCE_UPDATED, Some(&params))
-        }))
-    }
-
-    fn to_json(&self) -> String {
-        let mut filter = Object::default();
-        for list in &self.lists {
-            filter.set(list, "true");
-        }
-        if !self.uris.is_empty() {
-            let uris: Vec<String> = self.uris.iter().map(|uri| json::quote(uri)).collect();
-            filter.set("resourceSubscriptions", format!("[{}]", uris.join(",")));
-        }
-        filter.to_json()
     }
 }
 
