@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use shadowcat_tests::client::{Client, call};
 use shadowcat_tests::mock::{Mock, mock};
+use shadowcat_tests::operator::Operator;
 use shadowcat_tests::proxy::{before_command, program};
 use shadowcat_tests::raw::{get, post};
 use shadowcat_tests::server::{member, path};
@@ -62,6 +63,28 @@ async fn equal_calls_of_twenty_clients_at_once_are_answered_in_order_for_each() 
     for page in ["/health", "/ready", "/metrics"] {
         assert_eq!(get(page).send(address).await.status, 200, "{page}");
     }
+}
+
+#[tokio::test]
+async fn calls_of_a_mock_are_held_and_let_go_like_those_of_a_proxy() {
+    let (_directory, tape) = counted().await;
+    let data = tempfile::tempdir().unwrap();
+    let named = data.path().to_str().unwrap();
+    let mock = Mock::start(&tape, &["--admin", "127.0.0.1:0", "--data", named]).await;
+    let operator = Operator::of(data.path()).await;
+    let (status, set) = operator.post("/v1/breakpoints", &json!({"filter": "~t count & ~q"})).await;
+    assert_eq!(status, 201, "{set}");
+    let mut client = Client::http(mock.address);
+    client.handshake(NEWEST).await;
+    client.send(&call("1", "count", "{}", "")).await;
+    let held = operator.holding(1).await;
+    let verdict = format!("/v1/held/{}/verdict", held[0]["id"].as_str().unwrap());
+    assert_eq!(operator.post(&verdict, &json!({"verdict": "resume"})).await.0, 200);
+    assert_eq!(path(&client.response("1").await, &["result", "count"]).as_deref(), Some("1"));
+    mock.process.signal(Signal::TERM);
+    assert_eq!(mock.process.ended().await.code(), Some(0));
+    let left = std::fs::read_dir(data.path()).unwrap().count();
+    assert_eq!(left, 0, "neither where it was nor its sessions");
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ pub(crate) struct DataArgs {
 impl DataArgs {
     /// The file of the sessions.
     pub(crate) fn sessions(&self, process: &Process) -> Result<PathBuf, Failure> {
-        let data = self.data(process, &self.loaded(process)?);
+        let data = self.named(process)?;
         let data = data.ok_or_else(|| Failure::usage("sessions: which ones? give `--data DIR`"))?;
         Ok(data.join(SESSION_FILE))
     }
@@ -52,8 +52,13 @@ impl DataArgs {
 
     /// The file that says where a running proxy is. If nobody names a directory, it is the one that `record` and `demo` have.
     pub(crate) fn notice(&self, process: &Process) -> Result<PathBuf, Failure> {
-        let data = self.data(process, &self.loaded(process)?);
+        let data = self.named(process)?;
         Ok(data.unwrap_or_else(|| PathBuf::from(DATA_DIR)).join(NOTICE_FILE))
+    }
+
+    /// The directory itself, if one is named.
+    pub(crate) fn named(&self, process: &Process) -> Result<Option<PathBuf>, Failure> {
+        Ok(self.data(process, &self.loaded(process)?))
     }
 
     /// The configuration file, if one is named.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use shadowcat_gateway::config::Loaded;
-use shadowcat_gateway::{Face, Overrides, Plan, Playing};
+use shadowcat_gateway::{Face, Overrides, Plan, Playing, Store};
 use shadowcat_playback::player::{Player, Settings};
 use shadowcat_playback::{Ignored, Speed};
 
@@ -46,6 +46,9 @@ pub(crate) struct Args {
     /// Directory of new tapes [env: SHADOWCAT_RECORD] [default: with a fallback, that of the last tape]
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
+    /// Serve the admin API here, such as 127.0.0.1:0; `shadowcat pause` finds it by --data [env: SHADOWCAT_ADMIN]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    admin: Option<String>,
     /// End a request when it is silent for this long, such as 30s [env: SHADOWCAT_REQUEST_TIMEOUT]
     #[arg(long, value_name = "TIME")]
     request_timeout: Option<String>,
@@ -79,17 +82,19 @@ impl Args {
             tape: Some(Playing { player: Arc::clone(&player), speed: self.speed, beyond: None }),
             record,
             request_timeout: self.request_timeout,
-            admin: None,
+            admin: self.admin,
             log_level: self.log.log_level,
             log_format: self.log.log_format,
             listen: self.listen,
-            data: None,
+            data: self.data.named(process)?,
             rules: Vec::new(),
             breaks: Vec::new(),
         };
         let face = if flags.listen.is_some() { Face::Http } else { Face::Stdio };
-        let plan = Plan::resolve(face, &flags, &Loaded::default(), &process.variables())
+        let mut plan = Plan::resolve(face, &flags, &Loaded::default(), &process.variables())
             .map_err(|errors| Failure::usage(errors.to_string()))?;
+        // The data directory is that of the tapes and of the admin API. A place on a tape is not kept, so no session is.
+        plan.sessions.store = Store::Memory;
         Run { plan, tap: None, workers: self.workers }.until_told(process, run::announce)?;
         conclude(&player, self.strict)
     }
