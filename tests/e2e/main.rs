@@ -10,6 +10,7 @@
 mod admin;
 mod admin_held;
 mod approver;
+mod batches;
 mod belonging;
 mod blocking;
 mod bridge_life;

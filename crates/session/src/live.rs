@@ -6,13 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use shadowcat_pipeline::{Origin, PeerId, Principal, Refusal, Service, SessionTag, Transport};
+use shadowcat_pipeline::{Origin, PeerId, Principal, Refusal, RefusalKind, Service, SessionTag, Transport};
 use shadowcat_protocol::Revision;
 use tokio::time::Instant;
 
 use crate::outlet::Outlet;
 use crate::record::{Record, SessionId};
 use crate::standing::Standing;
+
+/// When a client whose requests have taken all places should try again.
+const PLACE_RETRY: Duration = Duration::from_secs(1);
 
 /// The server's side of a session. Messages of the client go in by [`Service::handle`].
 #[async_trait]
@@ -134,13 +137,19 @@ impl Live {
         self.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
-    /// Takes a place for one request; `None` when `max` are in flight.
-    pub fn enter(self: &Arc<Self>, max: usize) -> Option<InFlight> {
+    /// Takes a place for one request.
+    ///
+    /// # Errors
+    /// [`RefusalKind::Overloaded`] when `max` are in flight.
+    pub fn enter(self: &Arc<Self>, max: usize) -> Result<InFlight, Refusal> {
         let entered = self
             .in_flight
-            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |now| (now < max).then_some(now + 1))
-            .is_ok();
-        entered.then(|| InFlight(Arc::clone(self)))
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |now| (now < max).then_some(now + 1));
+        if entered.is_err() {
+            let refusal = Refusal::new(RefusalKind::Overloaded { retry_after: PLACE_RETRY });
+            return Err(refusal.with_detail("too many requests of this session are in flight"));
+        }
+        Ok(InFlight(Arc::clone(self)))
     }
 
     /// Counts one request, and whether it was refused or answered with an error.

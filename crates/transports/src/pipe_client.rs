@@ -179,9 +179,9 @@ impl PipeClient {
         match self.live() {
             _ if request.method() == method::INITIALIZE => Some(self.initialize(request).await),
             Some(live) => {
-                let Some(_place) = live.enter(self.in_flight_max) else {
-                    let wait = std::time::Duration::from_secs(1);
-                    return Some(Err(RefusalKind::Overloaded { retry_after: wait }.into()));
+                let _place = match live.enter(self.in_flight_max) {
+                    Ok(place) => place,
+                    Err(refusal) => return Some(Err(refusal)),
                 };
                 let envelope = Envelope::to_server(Message::Request(request), Arc::new(live.origin()));
                 let handled = self.front.handle(&live, envelope).await;

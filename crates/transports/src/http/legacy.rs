@@ -97,7 +97,7 @@ impl HttpListener {
     }
 
     async fn request(&self, live: &Arc<Live>, request: Request) -> Result<Response<Body>, Refusal> {
-        let place = live.enter(self.settings.in_flight_max).ok_or_else(too_many)?;
+        let place = live.enter(self.settings.in_flight_max)?;
         let origin = Arc::new(live.origin());
         let exchange = origin.exchange;
         let (number, stream) = live.outlet.open_exchange(exchange);
@@ -180,7 +180,6 @@ impl HttpListener {
         if requests.is_empty() {
             return Ok(message());
         }
-        let place = live.enter(self.settings.in_flight_max).ok_or_else(too_many)?;
         let exchange = shadowcat_pipeline::ExchangeId::next();
         let (number, stream) = live.outlet.open_exchange(exchange);
         let (answer, answered) = oneshot::channel();
@@ -191,7 +190,7 @@ impl HttpListener {
             exchange,
             Arc::clone(&stream),
             answer,
-            place,
+            self.settings.in_flight_max,
         );
         self.tasks.spawn(Box::pin(work));
         if let Some(whole) = whole(answered, stream.wait_opened()).await {
@@ -253,9 +252,4 @@ impl HttpListener {
             Err(fault) => refusal(&fault, None),
         }
     }
-}
-
-fn too_many() -> Refusal {
-    Refusal::new(RefusalKind::Overloaded { retry_after: std::time::Duration::from_secs(1) })
-        .with_detail("too many requests of this session are in flight")
 }

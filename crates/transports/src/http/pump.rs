@@ -131,7 +131,7 @@ fn as_event(revision: Revision, response: &Response) -> bool {
         && response.text().len() <= EVENT_BYTES_SAFE
 }
 
-/// Runs the requests of a batch side by side; their responses go together in one array, or one by one on the stream
+/// Runs the requests of a batch side by side, each in a place of its own, as many as the session has left; their responses go together in one array, or one by one on the stream
 /// if something else came first.
 pub(super) async fn pump_batch(
     front: Arc<dyn Front>,
@@ -140,7 +140,7 @@ pub(super) async fn pump_batch(
     exchange: ExchangeId,
     stream: Arc<Stream>,
     answer: oneshot::Sender<Whole>,
-    place: InFlight,
+    in_flight_max: usize,
 ) {
     let runs = requests.into_iter().map(|request| {
         let id = request.id().clone();
@@ -148,8 +148,12 @@ pub(super) async fn pump_batch(
         origin.exchange = exchange;
         let envelope = Envelope::to_server(Message::Request(request), Arc::new(origin));
         let (front, live, stream) = (&*front, &live, &*stream);
+        let place = live.enter(in_flight_max);
         async move {
-            let ended = run(front, live, envelope, stream).await?;
+            let ended = match place {
+                Ok(_place) => run(front, live, envelope, stream).await?,
+                Err(refusal) => Err(refusal),
+            };
             Some(ended.unwrap_or_else(|fault| fault.response(Some(&id))))
         }
     });
@@ -162,7 +166,6 @@ pub(super) async fn pump_batch(
         }
     }
     live.outlet.close_exchange(exchange);
-    drop(place);
 }
 
 #[cfg(test)]
