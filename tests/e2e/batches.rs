@@ -1,13 +1,15 @@
-//! Batches of 2025-03-26.
+//! Batches of 2025-03-26: the bounds on what is in them, and what is said when nothing is to be.
 
-use shadowcat_tests::client::call;
+use shadowcat_tests::client::{Client, call};
 use shadowcat_tests::proxy::before_url;
 use shadowcat_tests::raw::post;
-use shadowcat_tests::server::{HttpServer, HttpSettings};
+use shadowcat_tests::server::{HttpServer, HttpSettings, path};
+use shadowcat_tests::wait::soon;
 
 use crate::edge::session;
 
 const BATCHES: &str = "2025-03-26";
+const CANCEL: &str = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
 
 #[tokio::test]
 async fn each_request_of_a_batch_needs_its_own_place_in_the_session() {
@@ -24,4 +26,35 @@ async fn each_request_of_a_batch_needs_its_own_place_in_the_session() {
         let count = |what: &str| text.matches(what).count();
         assert_eq!((count(r#""result":"#), count(r#""reason":"overloaded""#)), (2, 3), "{text}");
     }
+}
+
+#[tokio::test]
+async fn nothing_is_said_to_a_batch_whose_requests_were_all_cancelled() {
+    let server = HttpServer::start(HttpSettings::default()).await;
+    let proxy = before_url(&server.url()).start().await;
+    let hangs = format!("[{}]", call("1", "hang", "{}", ""));
+
+    let id = session(&proxy, BATCHES).await;
+    let in_session = |text: &str| post("/mcp", text).header("Mcp-Session-Id", &id);
+    let (answer, cancelled) = tokio::join!(in_session(&hangs).send(proxy.address), async {
+        server.upstream.call("tools/call").await;
+        in_session(CANCEL).send(proxy.address).await
+    });
+    assert_eq!((answer.status, cancelled.status), (202, 202));
+    assert_eq!(answer.text().await, "");
+
+    let mut client = Client::sse(proxy.address).await;
+    client.handshake(BATCHES).await;
+    client.send(&hangs).await;
+    soon("the call", async {
+        while server.upstream.calls("tools/call").len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    client.send(CANCEL).await;
+    server.upstream.call("notifications/cancelled").await;
+    let answer = client.request(&call("2", "echo", "{}", "")).await;
+    assert!(path(&answer, &["result"]).is_some(), "{answer}");
+    assert_eq!(client.left(), Vec::<String>::new());
 }

@@ -304,7 +304,10 @@ impl PipeClient {
         self.tasks.spawn_until_stop(async move {
             let answers = join_all(requests.into_iter().map(|request| this.answer_in_batch(request))).await;
             let answers: Vec<Response> = answers.into_iter().flatten().collect();
-            this.push(join(&answers)).await;
+            // Cancelled requests get no answer, and an empty array must not be sent (JSON-RPC 2.0, 6).
+            if !answers.is_empty() {
+                this.push(join(&answers)).await;
+            }
         });
     }
 

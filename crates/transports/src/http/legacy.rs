@@ -119,6 +119,7 @@ impl HttpListener {
             // is gone, and others that the transport failed.
             Whole::Answer(answer) => json(200, answer.text().clone()),
             Whole::Batch(text) => json(200, text),
+            Whole::Nothing => message(),
             Whole::Refused(fault, id) => match &fault.kind {
                 RefusalKind::UpstreamStatus(answer) if answer.status == 404 => {
                     let mut response = refusal(&fault, id.as_ref());

@@ -22,6 +22,8 @@ pub(super) enum Whole {
     Answer(Response),
     /// The responses to a batch, as one array.
     Batch(Bytes),
+    /// A batch in which every request was cancelled.
+    Nothing,
     /// A refusal, and the id it answers.
     Refused(Refusal, Option<Id>),
 }
@@ -159,7 +161,9 @@ pub(super) async fn pump_batch(
     });
     let responses: Vec<Response> = join_all(runs).await.into_iter().flatten().collect();
     if stream.end_unopened() {
-        drop(answer.send(Whole::Batch(join(&responses))));
+        // An empty array must not be sent (JSON-RPC 2.0, 6).
+        let whole = if responses.is_empty() { Whole::Nothing } else { Whole::Batch(join(&responses)) };
+        drop(answer.send(whole));
     } else {
         for response in &responses {
             drop(stream.push(response.text().clone()).await);
