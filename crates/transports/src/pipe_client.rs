@@ -116,7 +116,11 @@ impl PipeClient {
     async fn message(self: &Arc<Self>, message: Message) {
         match message {
             Message::Request(request) => {
-                self.settle().await;
+                // The one request that may come before the answer to `initialize`. What is behind it, such as an answer
+                // to a question of the server, must not lie unread while a server starts.
+                if request.method() != method::PING {
+                    self.settle().await;
+                }
                 // The first step is taken here, so that messages keep their order; the rest runs beside the next.
                 let mut work = Box::pin(Arc::clone(self).request(request));
                 if futures_util::poll!(&mut work).is_pending() {
@@ -322,4 +326,73 @@ impl PipeClient {
 pub(crate) fn join(responses: &[Response]) -> Bytes {
     let texts: Vec<&[u8]> = responses.iter().map(|response| &response.text()[..]).collect();
     Bytes::from([b"[".as_slice(), &texts.join(&b","[..]), b"]"].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use shadowcat_pipeline::Principal;
+    use shadowcat_session::{SessionId, StreamLimits};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A server that does not come to an answer to `initialize`.
+    struct Starting;
+
+    #[async_trait]
+    impl Front for Starting {
+        async fn exchange(&self, _: Envelope) -> Result<Replies, Refusal> {
+            Err(RefusalKind::Internal.into())
+        }
+
+        async fn open(&self, _: Opening) -> Result<(Arc<Live>, Replies), Refusal> {
+            std::future::pending().await
+        }
+
+        async fn find(&self, _: &SessionId, _: Option<&Principal>) -> Result<Arc<Live>, Refusal> {
+            Err(RefusalKind::SessionUnknown.into())
+        }
+
+        async fn handle(&self, _: &Arc<Live>, _: Envelope) -> Result<Replies, Refusal> {
+            Err(RefusalKind::Internal.into())
+        }
+
+        async fn listen(&self, _: &Arc<Live>) -> Result<(), Refusal> {
+            Ok(())
+        }
+
+        async fn end(&self, _: &Arc<Live>) {}
+    }
+
+    fn client(front: impl Front + 'static) -> Arc<PipeClient> {
+        let limits = StreamLimits {
+            lag_bytes_max: 1024,
+            stall_max: Duration::from_mins(1),
+            kept_events_max: 0,
+            kept_bytes_max: 0,
+        };
+        PipeClient::new(
+            Arc::new(front),
+            Transport::Stdio,
+            Limits::default(),
+            8,
+            Outlet::new(limits, 1024),
+            Tasks::new(),
+            CancellationToken::new(),
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ping_is_answered_while_the_server_starts() {
+        let client = client(Starting);
+        let mut reader = client.stream().read();
+        let told = async {
+            client.take(Bytes::from_static(br#"{"jsonrpc":"2.0","id":0,"method":"initialize"}"#)).await;
+            client.take(Bytes::from_static(br#"{"jsonrpc":"2.0","id":"p","method":"ping"}"#)).await;
+            reader.next().await
+        };
+        let (_, told) = tokio::time::timeout(Duration::from_mins(1), told).await.unwrap().unwrap();
+        assert_eq!(told, r#"{"jsonrpc":"2.0","id":"p","result":{}}"#);
+    }
 }
