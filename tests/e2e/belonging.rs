@@ -6,7 +6,7 @@ use shadowcat_tests::proxy::{Proxy, before_url};
 use shadowcat_tests::raw::{Events, post};
 use shadowcat_tests::server::{member, path};
 use shadowcat_tests::upstream::{Pieces, Reply, Seen, Upstream};
-use shadowcat_tests::wait::soon;
+use shadowcat_tests::wait::{soon, until};
 use tokio::sync::mpsc;
 
 use crate::edge::session;
@@ -93,4 +93,33 @@ async fn t13_progress_on_the_standing_stream_reaches_its_request_under_the_clien
     let own = seen.member("id").unwrap();
     pieces.event(&format!(r#"{{"jsonrpc":"2.0","id":{own},"result":{{}}}}"#)).await;
     assert_eq!(events.message().await, r#"{"jsonrpc":"2.0","id":1,"result":{}}"#);
+}
+
+#[tokio::test]
+async fn a_question_beside_a_whole_answer_is_asked_by_our_number_and_answered_by_the_servers() {
+    let upstream = Upstream::start(|seen| async move {
+        match courtesy(&seen) {
+            Some(reply) => reply,
+            None if seen.rpc().is_none() => Reply::empty(202),
+            None => {
+                let id = seen.member("id").unwrap();
+                let question = r#"{"jsonrpc":"2.0","id":"q","method":"roots/list"}"#;
+                Reply::json(200, format!(r#"[{question},{{"jsonrpc":"2.0","id":{id},"result":{{}}}}]"#))
+            }
+        }
+    })
+    .await;
+    let proxy = before_url(&upstream.url("/mcp")).start().await;
+    let id = session(&proxy, "2025-06-18").await;
+    let in_session = |text: &str| post("/mcp", text).header("Mcp-Session-Id", &id);
+    let mut events = in_session(&call("1", "x", "{}", "")).send(proxy.address).await.events();
+    let question = events.message().await;
+    assert_eq!(member(&question, "method").as_deref(), Some("\"roots/list\""), "{question}");
+    let ours = member(&question, "id").unwrap();
+    assert_ne!(ours, "\"q\"", "the client may have a question of that name already");
+    assert_eq!(events.message().await, r#"{"jsonrpc":"2.0","id":1,"result":{}}"#);
+    let answer = format!(r#"{{"jsonrpc":"2.0","id":{ours},"result":{{"roots":[]}}}}"#);
+    assert_eq!(in_session(&answer).send(proxy.address).await.status, 202);
+    let answered = |seen: &Seen| seen.rpc().is_none() && seen.member("id").as_deref() == Some("\"q\"");
+    until("the server has its answer", || upstream.seen().iter().any(answered)).await;
 }

@@ -64,6 +64,11 @@ impl Translation {
         self.kind == Kind::Listens
     }
 
+    /// Whether this is the answer to the request.
+    pub(crate) fn is_answered_by(&self, response: &Response) -> bool {
+        response.id().and_then(Id::as_u64) == Some(self.own)
+    }
+
     /// The request as the upstream gets it.
     pub(crate) fn outbound(&self, request: &Request) -> Request {
         request.with_ids(&Id::from_u64(self.own), Some(self.own))

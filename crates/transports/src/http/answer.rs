@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use shadowcat_pipeline::{ExchangeId, Refusal, Replies};
-use shadowcat_protocol::{Id, Message, ParseErrorKind, method, split_batch};
+use shadowcat_protocol::{Message, ParseErrorKind, split_batch};
 
 use super::connection::{Flight, HttpConnection};
-use crate::asks::AnswerTo;
 use crate::event_source::EventSource;
 use crate::translation::Translation;
 
@@ -55,7 +54,11 @@ impl Answer {
     async fn next(&mut self) -> Option<Result<Message, Refusal>> {
         loop {
             if let Some(message) = self.queued.pop() {
-                match self.sort(message).await {
+                let reply = self.connection.sort(message, &self.translation, self.exchange).await;
+                if matches!(reply, Some(Message::Response(_))) {
+                    self.finish();
+                }
+                match reply {
                     Some(reply) => return Some(Ok(reply)),
                     None => continue,
                 }
@@ -89,32 +92,6 @@ impl Answer {
             }
         };
         self.queued.extend(parts.into_iter().filter_map(|part| Message::parse(part, limits).ok()).rev());
-    }
-
-    /// What the client gets of one message; `None` for what goes another way.
-    async fn sort(&mut self, message: Message) -> Option<Message> {
-        match message {
-            Message::Response(response)
-                if response.id().and_then(Id::as_u64) == Some(self.translation.own) =>
-            {
-                self.finish();
-                Some(self.connection.inbound(Message::Response(response), &self.translation))
-            }
-            Message::Response(_) => {
-                self.connection.counters.stray.add();
-                None
-            }
-            Message::Notification(note) if note.method() != method::CANCELLED => {
-                Some(self.translation.inbound(Message::Notification(note)))
-            }
-            // A question, or a question withdrawn by the id the server gave it.
-            message => {
-                let to: Arc<dyn AnswerTo> = Arc::clone(&self.connection) as _;
-                let side = self.connection.side();
-                self.connection.asks.deliver(message, Some(self.exchange), &side, to).await;
-                None
-            }
-        }
     }
 
     /// The response is there. The rest of the stream is its end; read, the socket can carry the next request.

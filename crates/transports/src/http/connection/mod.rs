@@ -15,7 +15,7 @@ use http::Response;
 use http::header::HeaderMap;
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{
-    Envelope, Form, Head, Origin, Refusal, RefusalKind, Replies, Service, Transport, UpstreamSide,
+    Envelope, ExchangeId, Form, Head, Origin, Refusal, RefusalKind, Replies, Service, Transport, UpstreamSide,
 };
 use shadowcat_protocol::{
     Era, Id, Message, Notification, ParseErrorKind, Request, Revision, codes, json, method, split_batch,
@@ -184,7 +184,7 @@ impl HttpConnection {
             let body = pin!(self.remote.collect(response.into_body()));
             let Some(text) = cancelled.run_until_cancelled(body).await else { return Ok(Replies::none()) };
             flight.finish();
-            return self.whole_answer(&text?, &translation);
+            return self.whole_answer(&text?, &translation, origin.exchange).await;
         }
         flight.finish();
         // Rare and large: not a part of the future of every exchange.
@@ -192,11 +192,20 @@ impl HttpConnection {
     }
 
     /// An answer that came as one JSON body: a response, or what a batch-speaking server makes of it.
-    fn whole_answer(&self, text: &Bytes, translation: &Translation) -> Result<Replies, Refusal> {
+    async fn whole_answer(
+        &self,
+        text: &Bytes,
+        translation: &Translation,
+        exchange: ExchangeId,
+    ) -> Result<Replies, Refusal> {
         if text.is_empty() {
             return Err(self.remote.broken("the server accepted the request and gave no answer"));
         }
         let messages = match Message::parse(text.clone(), &self.remote.limits) {
+            // Nearly always.
+            Ok(Message::Response(response)) if translation.is_answered_by(&response) => {
+                return Ok(Replies::one(self.inbound(Message::Response(response), translation)));
+            }
             Ok(message) => vec![message],
             Err(error) if error.kind == ParseErrorKind::Batch => self.batch(text)?,
             Err(error) => {
@@ -205,22 +214,13 @@ impl HttpConnection {
         };
         let mut replies = Vec::with_capacity(messages.len());
         for message in messages {
-            if let Message::Response(response) = &message
-                && response.id().and_then(Id::as_u64) != Some(translation.own)
-            {
-                self.counters.stray.add();
-                continue;
-            }
-            replies.push(Ok(self.inbound(message, translation)));
+            // Rare and large: not a part of the future of every exchange.
+            replies.extend(Box::pin(self.sort(message, translation, exchange)).await);
         }
-        if !replies.iter().any(|reply| matches!(reply, Ok(Message::Response(_)))) {
+        if !replies.iter().any(|reply| matches!(reply, Message::Response(_))) {
             return Err(self.remote.broken("the server's answer is not for the request"));
         }
-        match <[_; 1]>::try_from(replies) {
-            Ok([Ok(only)]) => Ok(Replies::one(only)),
-            Ok([Err(refusal)]) => Err(refusal),
-            Err(several) => Ok(Replies::stream(futures_util::stream::iter(several))),
-        }
+        Ok(Replies::stream(futures_util::stream::iter(replies.into_iter().map(Ok))))
     }
 
     fn batch(&self, text: &Bytes) -> Result<Vec<Message>, Refusal> {
@@ -232,8 +232,35 @@ impl HttpConnection {
             .map_err(|error| self.remote.broken("the server's answer is no MCP message").with_cause(error))
     }
 
+    /// What the client gets of one message that came in answer to its request; `None` for what goes another way.
+    pub(super) async fn sort(
+        &self,
+        message: Message,
+        translation: &Translation,
+        exchange: ExchangeId,
+    ) -> Option<Message> {
+        match message {
+            Message::Response(response) if translation.is_answered_by(&response) => {
+                Some(self.inbound(Message::Response(response), translation))
+            }
+            Message::Response(_) => {
+                self.counters.stray.add();
+                None
+            }
+            Message::Notification(note) if note.method() != method::CANCELLED => {
+                Some(translation.inbound(Message::Notification(note)))
+            }
+            // A question, or a question withdrawn by the id the server gave it.
+            message => {
+                let to: Arc<dyn AnswerTo> = self.this.upgrade()?;
+                self.asks.deliver(message, Some(exchange), &self.side(), to).await;
+                None
+            }
+        }
+    }
+
     /// Restores ids and notes what a handshake or a tool list tells about the server.
-    pub(super) fn inbound(&self, message: Message, translation: &Translation) -> Message {
+    fn inbound(&self, message: Message, translation: &Translation) -> Message {
         let message = translation.inbound(message);
         let Message::Response(response) = message else { return message };
         if translation.is_initialize {
