@@ -69,7 +69,7 @@ impl Flight {
         self.settle();
     }
 
-    /// The answer is there, and its last message is on its way.
+    /// The server is not at work on it: the last message of the answer is on its way, or the request never left.
     pub(in crate::http) fn settle(&mut self) {
         self.tell = false;
     }

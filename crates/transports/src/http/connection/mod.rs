@@ -148,7 +148,7 @@ impl HttpConnection {
         let origin = &envelope.origin;
         let own = self.next.fetch_add(1, Ordering::Relaxed);
         let translation = Translation::new(own, request, origin.peer);
-        let flight = self.enter(&translation, origin.exchange);
+        let mut flight = self.enter(&translation, origin.exchange);
         self.settle().await;
         let fields = self.request_headers(request, envelope);
         let text = translation.outbound(request).text().clone();
@@ -158,6 +158,11 @@ impl HttpConnection {
             flight.token.run_until_cancelled(posting).await
         };
         let Some(response) = posted else { return Ok(Replies::none()) };
+        let response = response.inspect_err(|refusal| {
+            if never_left(refusal) {
+                flight.settle();
+            }
+        });
         self.answer(response?, translation, flight, origin).await
     }
 
@@ -411,8 +416,16 @@ impl Connection for HttpConnection {
     }
 }
 
+/// Whether the server has seen nothing of a request that was refused, so that there is nothing to cancel.
+fn never_left(refusal: &Refusal) -> bool {
+    matches!(refusal.kind, RefusalKind::UpstreamUnreachable | RefusalKind::Overloaded { .. })
+}
+
 /// Microseconds since 1970: beyond every id an earlier process has counted up to, and below 2^53.
 fn wall_clock_us() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(1)
 }
+
+#[cfg(test)]
+mod tests;
