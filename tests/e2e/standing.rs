@@ -222,3 +222,32 @@ async fn t63_a_stream_that_is_refused_after_it_was_promised_ends_the_subscriptio
         assert!(honest.contains(r#""notifications":{}"#), "{honest}");
     }
 }
+
+#[tokio::test]
+async fn a_stream_counts_as_taken_up_once_however_many_tries_it_took() {
+    let tries = Arc::new(AtomicU32::new(0));
+    let (sender, mut streams) = mpsc::channel::<Pieces>(16);
+    let upstream = server(move |_| {
+        let (number, sender) = (tries.fetch_add(1, Ordering::Relaxed), sender.clone());
+        async move {
+            match number {
+                0 => Reply::stream("id: e1\nretry: 1\ndata:\n\n"),
+                1..=3 => Reply::empty(503),
+                _ => {
+                    let (pieces, reply) = Reply::events();
+                    sender.send(pieces).await.unwrap();
+                    reply
+                }
+            }
+        }
+    })
+    .await;
+    let proxy = before_url(&upstream.url("/mcp")).start().await;
+    let id = session(&proxy, NEWEST).await;
+    let mut events = stand(&id).send(proxy.address).await.events();
+    let pieces = soon("the stream taken up", streams.recv()).await.unwrap();
+    pieces.event(CHANGED).await;
+    assert_eq!(events.message().await, CHANGED);
+    let resumed = proxy.metric("shadowcat_upstream_resumed_total").await;
+    assert!((resumed - 1.0).abs() < 0.1, "{resumed} streams taken up");
+}

@@ -8,6 +8,7 @@ use http_body_util::BodyExt as _;
 use shadowcat_pipeline::Refusal;
 use shadowcat_protocol::sse;
 
+use crate::counters::Counters;
 use crate::http_client::Body;
 use crate::names;
 use crate::remote::{Remote, insert, media_type};
@@ -47,11 +48,7 @@ impl EventSource {
     pub(crate) async fn next(&mut self, remote: &Remote) -> Result<Option<sse::Event>, Refusal> {
         loop {
             while let Some(event) = self.decoder.next_event() {
-                if let Some(id) = &event.id {
-                    self.last_id = (!id.is_empty()).then(|| id.clone());
-                }
-                self.retry = event.retry.or(self.retry);
-                self.tries = 0;
+                self.note(&event);
                 if event.data.as_ref().is_some_and(|data| !data.is_empty()) {
                     return Ok(Some(event));
                 }
@@ -75,6 +72,15 @@ impl EventSource {
         }
     }
 
+    /// Notes where the stream stands, and when to come back to it.
+    fn note(&mut self, event: &sse::Event) {
+        if let Some(id) = &event.id {
+            self.last_id = (!id.is_empty()).then(|| id.clone());
+        }
+        self.retry = event.retry.or(self.retry);
+        self.tries = 0;
+    }
+
     /// Whether the place in the stream is known, so that it can be taken up there.
     pub(crate) fn can_resume(&self) -> bool {
         self.last_id.is_some() && self.tries < TRIES_MAX
@@ -89,7 +95,12 @@ impl EventSource {
     ///
     /// # Errors
     /// The server's refusal; the caller decides whether to try again.
-    pub(crate) async fn resume(&mut self, remote: &Remote, mut fields: HeaderMap) -> Result<(), Refusal> {
+    pub(crate) async fn resume(
+        &mut self,
+        remote: &Remote,
+        mut fields: HeaderMap,
+        counters: &Counters,
+    ) -> Result<(), Refusal> {
         tokio::time::sleep(self.wait(remote.reconnect_base)).await;
         self.tries += 1;
         if let Some(id) = &self.last_id {
@@ -102,6 +113,7 @@ impl EventSource {
         }
         self.decoder = sse::Decoder::new(remote.limits.message_bytes_max);
         self.body = Some(response.into_body());
+        counters.resumed.add();
         Ok(())
     }
 

@@ -118,8 +118,8 @@ impl Answer {
         if let Some(retry) = events.asked_wait() {
             self.connection.asks.let_go(self.exchange, retry);
         }
-        self.connection.counters.resumed.add();
-        match Box::pin(events.resume(remote, self.connection.session_headers())).await {
+        let counters = &self.connection.counters;
+        match Box::pin(events.resume(remote, self.connection.session_headers(), counters)).await {
             Err(refusal) if !events.can_resume() => Err(refusal),
             Err(refusal) => {
                 tracing::debug!(upstream = %remote.name, %refusal, "the stream is not back yet");

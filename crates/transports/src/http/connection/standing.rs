@@ -161,9 +161,9 @@ impl HttpConnection {
             match events.next(&self.remote).await {
                 Ok(Some(event)) => self.unrelated(event.data.unwrap_or_default()).await,
                 Ok(None) => {
-                    self.counters.resumed.add();
                     // Boxed, so that a stream that is only open does not carry the state of opening one.
-                    let resumed = Box::pin(events.resume(&self.remote, self.session_headers()));
+                    let resumed =
+                        Box::pin(events.resume(&self.remote, self.session_headers(), &self.counters));
                     if let Err(refusal) = resumed.await {
                         tracing::debug!(upstream = %self.remote.name, %refusal, "the standing stream is not back yet");
                         if matches!(&refusal.kind, RefusalKind::UpstreamStatus(answer) if answer.status < 500)
