@@ -18,7 +18,7 @@ const TRIES_MAX: u32 = 5;
 /// How long the head of a stream may take on which the server may have nothing to say: many send it with the first
 /// event. A connection that died meanwhile is noticed by its keep-alive.
 pub(crate) const QUIET_HEAD_MAX: Duration = Duration::from_hours(1);
-/// The longest wait before a try.
+/// The longest wait before a try, whatever the server asks for.
 const WAIT_MAX: Duration = Duration::from_mins(1);
 
 /// Reads the events of one stream.
@@ -77,7 +77,7 @@ impl EventSource {
         if let Some(id) = &event.id {
             self.last_id = (!id.is_empty()).then(|| id.clone());
         }
-        self.retry = event.retry.or(self.retry);
+        self.retry = event.retry.map(|asked| asked.min(WAIT_MAX)).or(self.retry);
         self.tries = 0;
     }
 
@@ -120,11 +120,7 @@ impl EventSource {
     /// 1, 2, 4, 8, 16 times the base, or what the server asked for, plus up to a quarter so that many clients of one
     /// server do not come back at the same moment.
     fn wait(&self, base: Duration) -> Duration {
-        let wait = match self.retry {
-            Some(asked) => asked * 2_u32.saturating_pow(self.tries),
-            None => base * 2_u32.saturating_pow(self.tries),
-        };
-        let wait = wait.min(WAIT_MAX);
+        let wait = self.retry.unwrap_or(base).saturating_mul(2_u32.saturating_pow(self.tries)).min(WAIT_MAX);
         let jitter = getrandom::u32().unwrap_or_default() % 256;
         wait + wait / 1024 * jitter
     }
@@ -150,5 +146,26 @@ impl EventSource {
             }
             None => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_wait_is_longer_than_the_longest_whatever_the_server_asks_for() {
+        let decoder = sse::Decoder::new(1024);
+        let mut events = EventSource { body: None, decoder, last_id: None, retry: None, tries: 0 };
+        events.decoder.push(format!("retry: {}\n\n", u64::MAX).as_bytes()).unwrap();
+        let event = events.decoder.next_event().unwrap();
+        events.note(&event);
+        assert_eq!(events.asked_wait(), Some(WAIT_MAX));
+        events.tries = 10;
+        for base in [Duration::ZERO, Duration::MAX] {
+            assert!(events.wait(base) <= WAIT_MAX * 5 / 4);
+        }
+        events.retry = None;
+        assert!(events.wait(Duration::MAX) <= WAIT_MAX * 5 / 4);
     }
 }
