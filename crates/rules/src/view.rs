@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 use shadowcat_filter::{Field, Flag, Quantity, Subject};
-use shadowcat_protocol::{Direction, Id, Message, Notification, Request, Response, json, method};
+use shadowcat_protocol::{Direction, Message, Notification, Request, Response, json, method};
 
 use crate::scene::{Asked, Kind, Scene};
 use crate::strict::{self, Unreadable};
@@ -120,14 +120,6 @@ impl<'a> View<'a> {
         }
     }
 
-    fn id(&self) -> Option<&Id> {
-        match self.message {
-            Message::Request(request) => Some(request.id()),
-            Message::Response(response) => response.id(),
-            Message::Notification(_) => None,
-        }
-    }
-
     /// How an answer failed: the number of its error, or `tool`.
     fn failure(&self) -> Option<String> {
         let Message::Response(response) = self.message else { return None };
@@ -205,7 +197,7 @@ impl Subject for View<'_> {
             Field::Text => test(self.text()),
             Field::AskedText => self.asked_text().is_some_and(test),
             Field::AnswerText => self.kind == Kind::Answer && test(self.text()),
-            Field::Id => self.id().is_some_and(|id| {
+            Field::Id => self.message.id().is_some_and(|id| {
                 let raw = id.as_json();
                 test(&json::string(raw).unwrap_or(Cow::Borrowed(raw)))
             }),

@@ -137,19 +137,16 @@ fn fate(verdict: Verdict, message: Message) -> Fate {
             Some(reason) => denied().with_detail(told(&reason)),
             None => denied().with_detail("refused by an interceptor of the proxy"),
         }),
-        Verdict::Mock(outcome) => match &message {
-            Message::Request(request) => Fate::Answered(answer(Some(request.id()), &outcome)),
-            Message::Response(response) => Fate::Answered(answer(response.id(), &outcome)),
-            Message::Notification(_) => Fate::Gone,
-        },
+        Verdict::Mock(_) if matches!(message, Message::Notification(_)) => Fate::Gone,
+        Verdict::Mock(outcome) => Fate::Answered(answer(message.id(), &outcome)),
         Verdict::Drop => Fate::Gone,
     }
 }
 
 fn answer(id: Option<&shadowcat_protocol::Id>, outcome: &Outcome) -> Message {
     Message::Response(match (id, outcome) {
-        (Some(id), Outcome::Result(result)) => Response::result(id, result),
-        (id, Outcome::Error(error)) => Response::error(id, error),
+        (Some(id), outcome) => outcome.response(id),
+        (None, Outcome::Error(error)) => Response::error(None, error),
         // An answer to what could not be read is an error and stays one.
         (None, Outcome::Result(_)) => Response::error(None, &denied().error_object()),
     })

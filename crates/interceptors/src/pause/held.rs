@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use shadowcat_pipeline::{Direction, Origin};
-use shadowcat_protocol::{Id, Message, Request};
+use shadowcat_protocol::{Message, Request};
 use shadowcat_rules::Then;
 
 use super::approvals::Claim;
@@ -111,15 +111,6 @@ impl Stopped {
     /// The bytes that holding it takes.
     pub(super) fn bytes(&self) -> usize {
         self.message.text().len() + self.asked.as_ref().map_or(0, |asked| asked.text().len())
-    }
-
-    /// The id that an answer in its place has; a notification has none.
-    pub(super) fn id(&self) -> Option<&Id> {
-        match &self.message {
-            Message::Request(request) => Some(request.id()),
-            Message::Response(response) => response.id(),
-            Message::Notification(_) => None,
-        }
     }
 }
 

@@ -160,7 +160,7 @@ fn edited(text: &Bytes, stopped: &Stopped, limits: &Limits) -> Result<Message, D
     if is_same {
         return Ok(edited);
     }
-    let wanted = match (&stopped.message, stopped.id()) {
+    let wanted = match (&stopped.message, stopped.message.id()) {
         (Message::Request(_), Some(id)) => format!("a request with the id {}", id.as_json()),
         (Message::Response(_), Some(id)) => format!("an answer with the id {}", id.as_json()),
         (Message::Response(_), None) => "an answer with the id null".to_owned(),
@@ -170,15 +170,12 @@ fn edited(text: &Bytes, stopped: &Stopped, limits: &Limits) -> Result<Message, D
 }
 
 fn answer(outcome: &Outcome, stopped: &Stopped, limits: &Limits) -> Result<Response, DecideError> {
-    let id = stopped.id().ok_or(DecideError::NoAnswer)?;
-    let response = match outcome {
-        Outcome::Result(result) => Response::result(id, checked(result, "result")?),
-        Outcome::Error(error) => {
-            error.data.as_deref().map(|data| checked(data, "data")).transpose()?;
-            Response::error(Some(id), error)
-        }
-    };
-    match Message::parse(response.text().clone(), limits) {
+    let id = stopped.message.id().ok_or(DecideError::NoAnswer)?;
+    match outcome {
+        Outcome::Result(result) => checked(result, "result")?,
+        Outcome::Error(error) => error.data.as_deref().map_or(Ok(()), |data| checked(data, "data"))?,
+    }
+    match Message::parse(outcome.response(id).text().clone(), limits) {
         Ok(Message::Response(response)) => Ok(response),
         Ok(_) => Err(DecideError::Bad("this is no answer".to_owned())),
         Err(error) => Err(DecideError::Bad(error.to_string())),
@@ -186,6 +183,6 @@ fn answer(outcome: &Outcome, stopped: &Stopped, limits: &Limits) -> Result<Respo
 }
 
 /// By itself first: a text with a brace too many could end the answer early and write members of its own.
-fn checked<'t>(text: &'t str, what: &str) -> Result<&'t str, DecideError> {
-    json::is_value(text).then_some(text).ok_or_else(|| DecideError::Bad(format!("`{what}` is not JSON")))
+fn checked(text: &str, what: &str) -> Result<(), DecideError> {
+    json::is_value(text).then_some(()).ok_or_else(|| DecideError::Bad(format!("`{what}` is not JSON")))
 }

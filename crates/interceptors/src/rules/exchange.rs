@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use shadowcat_pipeline::{Broken, Direction, Envelope, Origin, Refusal, RefusalKind};
-use shadowcat_protocol::{Id, Message, Request, Response};
-use shadowcat_rules::{self as rules, Asked, Fired, Outcome, Pause, Scene, Step};
+use shadowcat_protocol::{Message, Request};
+use shadowcat_rules::{self as rules, Asked, Fired, Pause, Scene, Step};
 use tokio::time::Instant;
 
 use super::book::Edition;
@@ -136,8 +136,8 @@ impl Exchange {
 fn ended(step: Step, rule: &str, message: &Message) -> Fate {
     match step {
         Step::Block(reason) => Fate::Refused(denied().with_detail(reason)),
-        Step::Mock(outcome) => match id_of(message) {
-            Some(id) => Fate::Answered(Message::Response(response(id, &outcome))),
+        Step::Mock(outcome) => match message.id() {
+            Some(id) => Fate::Answered(Message::Response(outcome.response(id))),
             None => Fate::Gone,
         },
         Step::Fault(rules::Broken::Cut) => Fate::Refused(RefusalKind::Broken(Broken::Cut).into()),
@@ -172,20 +172,4 @@ pub(super) fn word(step: &Step) -> Option<&'static str> {
 
 fn denied() -> Refusal {
     Refusal::new(RefusalKind::PolicyDenied)
-}
-
-/// The id that an answer in place of this message has.
-fn id_of(message: &Message) -> Option<&Id> {
-    match message {
-        Message::Request(request) => Some(request.id()),
-        Message::Response(response) => response.id(),
-        Message::Notification(_) => None,
-    }
-}
-
-fn response(id: &Id, outcome: &Outcome) -> Response {
-    match outcome {
-        Outcome::Result(result) => Response::result(id, result),
-        Outcome::Error(error) => Response::error(Some(id), error),
-    }
 }

@@ -21,9 +21,9 @@ pub use notification::Notification;
 pub use request::Request;
 pub use response::Response;
 
-use crate::Limits;
 use crate::json::Scanner;
 use crate::span::{Edit, Span};
+use crate::{Id, Limits};
 use outline::Outline;
 
 /// One JSON-RPC message.
@@ -64,6 +64,16 @@ impl Message {
             line.extend_from_slice(piece);
         }
         line.freeze()
+    }
+
+    /// The id that it has, or that of the request it answers; a notification has none, nor has the answer to what could not
+    /// be read.
+    pub fn id(&self) -> Option<&Id> {
+        match self {
+            Self::Request(request) => Some(request.id()),
+            Self::Response(response) => response.id(),
+            Self::Notification(_) => None,
+        }
     }
 
     /// The method, if this is no response.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shadowcat_protocol::ErrorObject;
+use shadowcat_protocol::{ErrorObject, Id, Response};
 
 use crate::written::{Broken, Then};
 
@@ -67,6 +67,16 @@ pub enum Outcome {
     Result(String),
     /// An error.
     Error(ErrorObject),
+}
+
+impl Outcome {
+    /// It as the answer to the request of this id.
+    pub fn response(&self, id: &Id) -> Response {
+        match self {
+            Self::Result(result) => Response::result(id, result),
+            Self::Error(error) => Response::error(Some(id), error),
+        }
+    }
 }
 
 /// How a message is held. What is not said is for the caller to say.
