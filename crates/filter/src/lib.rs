@@ -30,7 +30,7 @@ use std::str::FromStr;
 
 pub use nearest::nearest;
 pub use operators::{OPERATORS, Operator, help};
-pub use pattern::Pattern;
+pub use pattern::{Pattern, regex};
 pub use subject::{Field, Flag, Heard, Quantity, Subject};
 pub use units::unit_bytes;
 

@@ -65,7 +65,7 @@ impl Pattern {
             }
         }
         let whole = if within { inside } else { format!("^{inside}$") };
-        let regex = compile(&format!("(?s){whole}"), false)?;
+        let regex = regex(&format!("(?s){whole}"), false)?;
         Ok(Self { form: Form::Wildcards(regex), source: source.to_owned(), within })
     }
 
@@ -74,7 +74,7 @@ impl Pattern {
     /// # Errors
     /// The rest of a sentence that begins with what is meant.
     pub fn regex(source: &str, ignore_case: bool, within: bool) -> Result<Self, String> {
-        let regex = compile(source, ignore_case)?;
+        let regex = regex(source, ignore_case)?;
         Ok(Self { form: Form::Regex { regex, ignore_case }, source: source.to_owned(), within })
     }
 
@@ -93,7 +93,11 @@ impl Pattern {
     }
 }
 
-fn compile(source: &str, ignore_case: bool) -> Result<Regex, String> {
+/// A regular expression that is bounded in what it takes when compiled.
+///
+/// # Errors
+/// The rest of a sentence that begins with what is meant.
+pub fn regex(source: &str, ignore_case: bool) -> Result<Regex, String> {
     RegexBuilder::new(source)
         .case_insensitive(ignore_case)
         .size_limit(REGEX_BYTES_MAX)

@@ -15,8 +15,6 @@ use crate::written::{Era, On, OneOrMany, Size, Test, Way, When};
 
 /// Conditions within each other at most.
 const DEPTH_MAX: usize = 32;
-/// The compiled form of one regular expression.
-const REGEX_BYTES_MAX: usize = 256 * 1024;
 
 /// The condition of a rule. Where no kind of message is named, requests are meant.
 pub(crate) fn compile(when: &When, place: &Place<'_>, faults: &mut Faults) -> Condition {
@@ -31,20 +29,7 @@ pub(crate) fn compile(when: &When, place: &Place<'_>, faults: &mut Faults) -> Co
 }
 
 pub(crate) fn regex(source: &str) -> Result<Regex, String> {
-    regex::RegexBuilder::new(source)
-        .size_limit(REGEX_BYTES_MAX)
-        .dfa_size_limit(REGEX_BYTES_MAX)
-        .build()
-        .map_err(|fault| match fault {
-            regex::Error::CompiledTooBig(_) => {
-                "this regular expression is too large when compiled; make it shorter".to_owned()
-            }
-            other => {
-                let text = other.to_string();
-                let last = text.lines().last().unwrap_or_default();
-                format!("this regular expression is wrong: {}", last.trim_start_matches("error: "))
-            }
-        })
+    shadowcat_filter::regex(source, false).map_err(|fault| format!("this regular expression {fault}"))
 }
 
 fn nested(when: &When) -> impl Iterator<Item = &When> {
