@@ -64,6 +64,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::contract::written;
     use crate::record::Record;
     use crate::sessions::SessionsLimits;
     use crate::testing::{Flaky, key};
@@ -94,7 +95,7 @@ mod tests {
         for state in [Initializing, Active, Paused, Active, Error, Initializing, Active, Closing, Closed] {
             assert!(bench.standing.step(state), "{state}");
             assert_eq!(bench.records.get(&key("a")).await.unwrap().unwrap().state(), state);
-            assert!(bench.records.flush(Duration::from_secs(5)).await);
+            assert!(written(&bench.records, Duration::from_secs(5)).await);
             assert_eq!(bench.store.stored(&key("a")).unwrap().state(), state);
         }
     }

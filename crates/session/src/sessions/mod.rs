@@ -192,26 +192,6 @@ impl Sessions {
         Ok(expired)
     }
 
-    /// Waits until all changes made before this call are in the store, and says whether they are.
-    pub async fn flush(&self, deadline: Duration) -> bool {
-        self.shared.with(|inner| inner.pending.hurry(Instant::now()));
-        let settled = async {
-            let mut mark = None;
-            loop {
-                let progress = self.shared.progress();
-                tokio::pin!(progress);
-                progress.as_mut().enable();
-                let (settled, ended) =
-                    self.shared.with(|inner| (inner.is_settled(&mut mark), inner.has_ended()));
-                if settled || ended {
-                    return settled;
-                }
-                progress.await;
-            }
-        };
-        timeout(deadline, settled).await.unwrap_or(false)
-    }
-
     /// Whether sessions outlive the process at the moment.
     pub fn health(&self) -> Health {
         match self.shared.with(|inner| inner.trouble()) {
@@ -225,7 +205,7 @@ impl Sessions {
         self.shared.with(|inner| inner.stats())
     }
 
-    /// The store, for listings. It does not have what still waits: see [`Sessions::flush`].
+    /// The store, for listings. It does not have what still waits: see [`Stats::queued`].
     pub fn store(&self) -> &dyn SessionStore {
         &*self.store
     }

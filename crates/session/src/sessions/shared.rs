@@ -22,7 +22,6 @@ use super::{Durability, Stats};
 pub(crate) struct Shared {
     inner: Mutex<Inner>,
     changed: Notify,
-    progress: Notify,
 }
 
 /// What is behind the lock.
@@ -55,7 +54,7 @@ impl Shared {
             ended: false,
             stats: Stats::default(),
         };
-        Self { inner: Mutex::new(inner), changed: Notify::new(), progress: Notify::new() }
+        Self { inner: Mutex::new(inner), changed: Notify::new() }
     }
 
     /// Looks at or changes what is shared, and wakes the worker if there is something to do sooner than it knows.
@@ -75,14 +74,8 @@ impl Shared {
         self.changed.notified()
     }
 
-    /// Ends at the next step of the worker.
-    pub(crate) fn progress(&self) -> Notified<'_> {
-        self.progress.notified()
-    }
-
     pub(crate) fn written(&self, batch: &[Change], now: Instant) {
         self.with(|inner| inner.written(batch, now));
-        self.progress.notify_waiters();
     }
 
     pub(crate) fn postponed(&self, batch: &[Change], until: Instant, error: &StoreError) {
@@ -91,7 +84,6 @@ impl Shared {
             inner.stats.retries += 1;
             inner.note_trouble(error);
         });
-        self.progress.notify_waiters();
     }
 
     pub(crate) fn refused(&self, batch: &[Change], now: Instant, error: &StoreError) {
@@ -104,19 +96,16 @@ impl Shared {
                 warn!(session = %change.key().id, "gave up writing a session: the store refuses it");
             }
         });
-        self.progress.notify_waiters();
     }
 
     /// The worker's last word. Gives how many sessions are not written down.
     pub(crate) fn end_of_writing(&self) -> usize {
-        let left = self.with(|inner| {
+        self.with(|inner| {
             inner.ended = true;
             let waiting = inner.pending.len() + inner.memory_only.len();
             inner.stats.lost += waiting as u64;
             waiting
-        });
-        self.progress.notify_waiters();
-        left
+        })
     }
 }
 
@@ -178,19 +167,6 @@ impl Inner {
         for key in self.pending.last_used_before(before_ms) {
             self.forget(&key, now);
         }
-    }
-
-    /// Whether everything up to a mark is written. The mark is set here, once all there is has found its place in the
-    /// queue: what comes to it late is no less old.
-    pub(crate) fn is_settled(&self, mark: &mut Option<u64>) -> bool {
-        if mark.is_none() && self.memory_only.is_empty() {
-            *mark = Some(self.pending.mark());
-        }
-        mark.is_some_and(|mark| self.pending.is_settled(mark))
-    }
-
-    pub(crate) fn has_ended(&self) -> bool {
-        self.ended
     }
 
     pub(crate) fn count_miss(&mut self) {

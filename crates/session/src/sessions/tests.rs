@@ -4,6 +4,7 @@ use shadowcat_pipeline::task::Tasks;
 
 use super::Durability::{MemoryOnly, Queued};
 use super::*;
+use crate::contract::written;
 use crate::testing::{Flaky, Mood, key, record};
 
 struct Bench {
@@ -35,8 +36,8 @@ impl Bench {
         Self { store, sessions: Arc::new(sessions), tasks }
     }
 
-    async fn flush(&self) -> bool {
-        self.sessions.flush(Duration::from_secs(10)).await
+    async fn written(&self) -> bool {
+        written(&self.sessions, Duration::from_secs(10)).await
     }
 
     async fn stop(&self) {
@@ -82,7 +83,7 @@ async fn ten_thousand_events_at_once_stay_bounded_and_go_in_batches_of_fifty() {
         }
     }
     assert!(bench.sessions.stats().queued <= 1_000);
-    assert!(bench.flush().await);
+    assert!(bench.written().await);
     assert_eq!(bench.store.len(), 1_000);
     assert!(bench.store.batches().iter().all(|size| *size <= 50));
     assert_eq!(bench.store.stored(&key("7")).unwrap().version(), 10);
@@ -93,7 +94,7 @@ async fn ten_thousand_events_at_once_stay_bounded_and_go_in_batches_of_fifty() {
 async fn counters_wait_for_company_and_everything_else_does_not() {
     let bench = Bench::new(limits());
     bench.sessions.insert(record("a")).unwrap();
-    assert!(bench.flush().await);
+    assert!(bench.written().await);
     for _ in 0..100 {
         bench.sessions.update(&key("a"), |record| record.requests += 1).await.unwrap();
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -110,14 +111,14 @@ async fn counters_wait_for_company_and_everything_else_does_not() {
 async fn an_ended_session_is_gone_at_once_and_for_good() {
     let bench = Bench::new(limits());
     bench.sessions.insert(record("a")).unwrap();
-    assert!(bench.flush().await);
+    assert!(bench.written().await);
     bench.store.set(Mood::Unreachable);
     assert_eq!(bench.sessions.remove(&key("a")).await, Queued);
     assert_eq!(bench.sessions.remove(&key("a")).await, Queued);
     assert!(bench.sessions.get(&key("a")).await.unwrap().is_none());
     assert!(bench.sessions.update(&key("a"), |_| ()).await.unwrap().is_none());
     bench.store.set(Mood::Well);
-    assert!(bench.flush().await);
+    assert!(bench.written().await);
     assert_eq!(bench.store.len(), 0);
 }
 
@@ -132,7 +133,7 @@ async fn an_end_that_is_written_leaves_memory_and_is_still_known() {
     };
     bench.sessions.update(&key("a"), end).await.unwrap();
     assert_eq!(bench.sessions.stats().cached, 1);
-    assert!(bench.flush().await);
+    assert!(bench.written().await);
     assert_eq!(bench.sessions.stats().cached, 0);
     assert_eq!(bench.sessions.get(&key("a")).await.unwrap().unwrap().state(), State::Closed);
 }
@@ -166,7 +167,7 @@ async fn a_full_queue_flags_sessions_and_writes_them_when_the_store_is_back() {
     assert_eq!(bench.sessions.health(), Health::Degraded { reason });
     assert!(bench.sessions.get(&key("d")).await.unwrap().is_some());
     bench.store.set(Mood::Well);
-    assert!(bench.flush().await);
+    assert!(bench.written().await);
     assert_eq!((bench.store.len(), bench.sessions.health()), (4, Health::Durable));
 }
 
@@ -188,7 +189,7 @@ async fn one_session_the_store_refuses_does_not_hold_up_the_others() {
     for name in ["a", "poison", "b"] {
         bench.sessions.insert(record(name)).unwrap();
     }
-    assert!(bench.flush().await);
+    assert!(bench.written().await);
     assert_eq!((bench.store.len(), bench.sessions.stats().failed), (2, 1));
 }
 
@@ -201,7 +202,7 @@ async fn a_store_that_hangs_costs_no_more_than_the_deadlines() {
     assert!(matches!(failed, Err(SessionsError::Store(StoreError::TimedOut))));
     assert_eq!(started.elapsed(), limits().load_deadline);
     bench.sessions.insert(record("b")).unwrap();
-    assert!(!bench.flush().await);
+    assert!(!bench.written().await);
     bench.tasks.stop();
     assert!(bench.tasks.join(limits().write.write_deadline + limits().write.flush_deadline).await);
     assert_eq!(bench.sessions.stats().lost, 1);
@@ -218,7 +219,7 @@ async fn what_waits_is_written_when_the_worker_is_stopped() {
     assert_eq!(bench.store.len(), 120);
     assert_eq!(bench.store.stored(&key("119")).unwrap().requests, 9);
     assert_eq!(bench.sessions.insert(record("late")).unwrap(), MemoryOnly);
-    assert!(!bench.flush().await, "nothing is written after the end, and nobody waits for it");
+    assert!(!bench.written().await, "nothing is written after the end");
 }
 
 #[tokio::test(start_paused = true)]
@@ -269,13 +270,13 @@ async fn what_is_old_expires_in_cache_queue_and_store() {
     for name in ["a", "b", "c"] {
         bench.sessions.insert(record(name)).unwrap();
     }
-    assert!(bench.flush().await);
+    assert!(bench.written().await);
     bench.store.set(Mood::Unreachable);
     bench.sessions.insert(record("queued")).unwrap();
     bench.sessions.update(&key("queued"), |record| record.errors = 1).await.unwrap();
     assert_eq!(bench.sessions.expire(record("a").last_used_ms + 1).await.unwrap(), 3);
     bench.store.set(Mood::Well);
-    assert!(bench.flush().await);
+    assert!(bench.written().await);
     let stats = bench.sessions.stats();
     assert_eq!((bench.store.len(), stats.cached, stats.cached_bytes, stats.queued), (0, 0, 0, 0));
 }

@@ -62,8 +62,6 @@ struct Entry {
     /// It changed again while it was being written.
     again: bool,
     attempts: u32,
-    /// Its age in the count of changes, for those who wait until all before them is written.
-    number: u64,
 }
 
 impl Pending {
@@ -80,8 +78,7 @@ impl Pending {
         let key = change.key().clone();
         let Some(entry) = self.entries.get_mut(&key) else {
             self.due.insert((at, number), key.clone());
-            self.entries
-                .insert(key, Entry { change, place: Some((at, number)), again: false, attempts: 0, number });
+            self.entries.insert(key, Entry { change, place: Some((at, number)), again: false, attempts: 0 });
             return Ok(());
         };
         let (saves, bytes) = weight(&entry.change);
@@ -94,7 +91,7 @@ impl Pending {
                 self.due.insert((at, place.1), key);
             }
             Some(_sooner) => {}
-            None => (entry.again, entry.number) = (true, number),
+            None => entry.again = true,
         }
         Ok(())
     }
@@ -135,10 +132,11 @@ impl Pending {
     /// The store is in trouble: these changes go back to where they were.
     pub(crate) fn postpone(&mut self, batch: &[Change], until: Instant) {
         for change in batch {
+            let number = self.next_number();
             let Some(entry) = self.entries.get_mut(change.key()) else { continue };
             entry.again = false;
-            entry.place = Some((until, entry.number));
-            self.due.insert((until, entry.number), change.key().clone());
+            entry.place = Some((until, number));
+            self.due.insert((until, number), change.key().clone());
         }
     }
 
@@ -165,7 +163,7 @@ impl Pending {
         self.due.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Makes everything due now, for those who wait for it.
+    /// Makes everything due now, at the end.
     pub(crate) fn hurry(&mut self, now: Instant) {
         let later = self.due.split_off(&(now, u64::MAX));
         for ((_, number), key) in later {
@@ -175,16 +173,6 @@ impl Pending {
             entry.place = Some((at, number));
             self.due.insert((at, number), key);
         }
-    }
-
-    /// The number of the newest change so far.
-    pub(crate) fn mark(&self) -> u64 {
-        self.numbers
-    }
-
-    /// Whether everything up to a mark is written.
-    pub(crate) fn is_settled(&self, mark: u64) -> bool {
-        self.entries.values().all(|entry| entry.number > mark)
     }
 
     pub(crate) fn len(&self) -> usize {
