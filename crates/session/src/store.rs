@@ -27,8 +27,8 @@ pub trait SessionStore: Send + Sync {
     /// Forgets all of these or none; what is not there is fine.
     async fn delete(&self, keys: &[Key]) -> Result<(), StoreError>;
 
-    /// Sessions of a namespace whose end has begun ([`Record::ended`]), if another program may have written one since
-    /// this was last asked; nothing if certainly none has. At most [`PAGE_MAX`], the others next time.
+    /// Sessions of a namespace whose end has begun ([`Record::ended`]) and is not complete, if another program may have
+    /// written one since none was found; nothing if certainly none has. At most [`PAGE_MAX`].
     async fn ended_elsewhere(&self, namespace: &Namespace) -> Result<Vec<Key>, StoreError>;
 
     /// Forgets every session last used before this time, and says how many there were.

@@ -13,8 +13,7 @@ mod worker;
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use rusqlite::Connection;
@@ -26,12 +25,10 @@ use worker::Worker;
 pub struct SqliteStore {
     path: PathBuf,
     worker: Worker,
-    /// SQLite's count of other programs' changes when ended sessions were last looked for.
-    seen: Arc<AtomicI64>,
+    /// The last look for ended sessions that found none: in which namespace, and at which count of SQLite's of other
+    /// programs' changes.
+    quiet: Arc<Mutex<Option<(Namespace, i64)>>>,
 }
-
-/// No count of SQLite's: the first look is always a look.
-const NOTHING_SEEN: i64 = -1;
 
 impl SqliteStore {
     /// Opens a store, or makes a new one, readable by this user only. Every record of an existing store is read
@@ -46,7 +43,7 @@ impl SqliteStore {
         let connection = open::open(&path)?;
         let worker = Worker::start(connection)
             .map_err(|cause| StoreError::Open { path: path.clone(), cause: cause.into() })?;
-        Ok(Self { path, worker, seen: Arc::new(AtomicI64::new(NOTHING_SEEN)) })
+        Ok(Self { path, worker, quiet: Arc::default() })
     }
 
     /// Where it is.
@@ -86,15 +83,17 @@ impl SessionStore for SqliteStore {
     }
 
     async fn ended_elsewhere(&self, namespace: &Namespace) -> Result<Vec<Key>, StoreError> {
-        let (namespace, seen) = (namespace.clone(), Arc::clone(&self.seen));
+        let (namespace, quiet) = (namespace.clone(), Arc::clone(&self.quiet));
         self.call(move |connection| {
-            let changes = rows::changes_of_others(connection)?;
-            if changes == seen.load(Ordering::Relaxed) {
+            let here = (namespace, rows::changes_of_others(connection)?);
+            let mut quiet = quiet.lock().unwrap_or_else(PoisonError::into_inner);
+            if quiet.as_ref() == Some(&here) {
                 return Ok(Vec::new());
             }
-            let keys = rows::ending(connection, &namespace, PAGE_MAX)?;
-            if keys.len() < PAGE_MAX {
-                seen.store(changes, Ordering::Relaxed);
+            let keys = rows::ending(connection, &here.0, PAGE_MAX)?;
+            // Whoever was told of some may not come to the end of them, and asks again.
+            if keys.is_empty() {
+                *quiet = Some(here);
             }
             Ok(keys)
         })

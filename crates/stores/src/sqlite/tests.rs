@@ -202,19 +202,23 @@ async fn a_forward_and_a_reverse_session_with_one_id_do_not_see_each_other() {
 
 /// Another program's end of a session, as `shadowcat sessions kill` writes it.
 #[tokio::test]
-async fn an_end_that_another_program_writes_is_told_once_and_outranks_what_is_written_later() {
+async fn an_end_that_another_program_writes_is_told_until_it_is_complete_and_outranks_what_is_written_later()
+{
     let (_folder, path) = folder();
     let (ours, theirs) = (SqliteStore::open(&path).unwrap(), SqliteStore::open(&path).unwrap());
     let (killed, namespace) = (living(1), Namespace::reverse("test"));
     ours.save(&[Arc::new(killed.clone()), Arc::new(living(2))]).await.unwrap();
     assert!(ours.ended_elsewhere(&namespace).await.unwrap().is_empty());
     theirs.save(&[Arc::new(killed.ended().unwrap())]).await.unwrap();
-    assert!(ours.ended_elsewhere(&Namespace::reverse("other")).await.unwrap().is_empty());
-    theirs.save(&[Arc::new(living(3))]).await.unwrap();
-    assert_eq!(ours.ended_elsewhere(&namespace).await.unwrap(), [killed.key().clone()]);
-    assert!(ours.ended_elsewhere(&namespace).await.unwrap().is_empty(), "nobody else has changed the file");
+    for look in ["the first", "one after nothing came of the first"] {
+        let other = Namespace::reverse("other");
+        assert!(ours.ended_elsewhere(&other).await.unwrap().is_empty(), "whoever else looks changes nothing");
+        assert_eq!(ours.ended_elsewhere(&namespace).await.unwrap(), [killed.key().clone()], "{look}");
+    }
     ours.save(&[Arc::new(killed.clone())]).await.unwrap();
     assert_eq!(ours.load(killed.key()).await.unwrap().unwrap().state(), State::Closing);
+    ours.delete(&[killed.key().clone()]).await.unwrap();
+    assert!(ours.ended_elsewhere(&namespace).await.unwrap().is_empty());
     for store in [ours, theirs] {
         store.close().await.unwrap();
     }
