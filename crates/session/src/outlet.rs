@@ -283,8 +283,7 @@ impl Drop for Pending {
     fn drop(&mut self) {
         let Some(outlet) = self.outlet.upgrade() else { return };
         if outlet.lock().asks.remove(&self.number).is_some() {
-            let params = format!(r#"{{"requestId":{}}}"#, self.number);
-            let cancelled = Notification::new(method::CANCELLED, Some(&params));
+            let cancelled = Notification::cancelled(&Id::from_u64(self.number), None);
             self.stream.offer(cancelled.text());
         }
     }

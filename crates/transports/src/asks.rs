@@ -163,7 +163,7 @@ impl Asks {
 #[cfg(test)]
 mod tests {
     use shadowcat_pipeline::Transport;
-    use shadowcat_protocol::{Limits, Notification, Request, Response, Revision};
+    use shadowcat_protocol::{Notification, Request, Response, Revision};
     use tokio::sync::mpsc;
 
     use super::*;
@@ -218,8 +218,7 @@ mod tests {
         let answer = Response::result(&id, "{}");
         first.send(Message::Response(answer.clone())).await.unwrap();
         assert_eq!(answers.recv().await.as_ref(), Some(answer.text()));
-        let cancel = Notification::new(method::CANCELLED, Some(r#"{"requestId":7}"#));
-        let cancel = Message::parse(cancel.text().clone(), &Limits::default()).unwrap();
+        let cancel = Message::Notification(Notification::cancelled(&id, None));
         asks.deliver(cancel, None, &side, server).await;
         let withdrawn = tokio::time::timeout(Duration::from_mins(1), second.closed()).await;
         assert!(withdrawn.is_ok(), "the second question is still open");

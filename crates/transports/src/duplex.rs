@@ -197,8 +197,8 @@ impl Duplex {
     }
 
     fn tell_cancelled(&self, own: u64) {
-        let params = format!(r#"{{"requestId":{own},"reason":"no longer awaited"}}"#);
-        self.spawn_send(Notification::new(method::CANCELLED, Some(&params)).text().clone());
+        let note = Notification::cancelled(&Id::from_u64(own), Some("no longer awaited"));
+        self.spawn_send(note.text().clone());
     }
 
     async fn deliver(&self, message: Message) {

@@ -170,8 +170,7 @@ impl PipeClient {
         if let Some(answer) = self.stop.run_until_cancelled(self.answer(request)).await {
             return answer;
         }
-        let params = format!(r#"{{"requestId":{}}}"#, id.as_json());
-        self.push(Notification::new(method::CANCELLED, Some(&params)).text().clone()).await;
+        self.push(Notification::cancelled(&id, None).text().clone()).await;
         Some(Ok(subscription_end(&id)))
     }
 

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::MethodName;
 use super::build::{Draft, ParamsChange, is_token};
 use super::outline::Params;
-use crate::Id;
 use crate::span::{Edit, Span};
+use crate::{Id, json, method};
 
 /// A message that asks for no answer.
 #[derive(Clone, Debug)]
@@ -26,6 +26,12 @@ impl Notification {
         let method = draft.method(method);
         let (params, inner) = draft.params(params_json);
         Self::found(draft.finish(), method, params, &inner)
+    }
+
+    /// Withdraws the request with this id. The reason is for people.
+    pub fn cancelled(id: &Id, reason: Option<&str>) -> Self {
+        let reason = reason.map(|reason| format!(r#","reason":{}"#, json::quote(reason))).unwrap_or_default();
+        Self::new(method::CANCELLED, Some(&format!(r#"{{"requestId":{}{reason}}}"#, id.as_json())))
     }
 
     pub(super) fn found(text: Bytes, method: MethodName, params: Span, inner: &Params) -> Self {

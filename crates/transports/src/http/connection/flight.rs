@@ -81,8 +81,7 @@ impl Drop for Flight {
         connection.in_flight().remove(&self.own);
         // A cancel of the client's own has been passed on already.
         if self.tell && !self.token.is_cancelled() {
-            let params = format!(r#"{{"requestId":{},"reason":"no longer awaited"}}"#, self.own);
-            let note = Notification::new(method::CANCELLED, Some(&params));
+            let note = Notification::cancelled(&Id::from_u64(self.own), Some("no longer awaited"));
             let this = Arc::clone(&connection);
             connection.words.spawn_until_stop(async move {
                 this.post_quietly(note.text().clone(), method::CANCELLED).await;
