@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use shadowcat_interceptors::Lot;
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Chain, Envelope, Origin, Principal, Refusal, RefusalKind, Replies, Transport};
-use shadowcat_protocol::{Message, Request, Response, Revision, json};
+use shadowcat_protocol::{Message, Response, Revision};
 use shadowcat_session::{
     Key, Live, Namespace, Outlet, Record, SessionId, Sessions, Standing, State, StreamLimits, Table,
 };
@@ -192,7 +192,7 @@ impl Front for Gateway {
         let live = self.seat(live).await?;
         let request = opening.request;
         let mut origin: Origin = live.origin();
-        origin.revision = asked_revision(&request).unwrap_or(origin.revision);
+        origin.revision = request.params().and_then(Revision::of_handshake).unwrap_or(origin.revision);
         self.begin(&live, origin.revision);
         let envelope = Envelope::to_server(Message::Request(request.clone()), Arc::new(origin));
         let mut replies = self.seen(self.chain.run(envelope, Arc::clone(&live.upstream) as _).await)?;
@@ -205,7 +205,7 @@ impl Front for Gateway {
         let Some(result) = result else {
             return Ok((live, Replies::one(Message::Response(response?)).with_head(head)));
         };
-        if let Some(revision) = agreed_revision(result) {
+        if let Some(revision) = Revision::of_handshake(result) {
             live.agree(revision);
         }
         memory.agreed(request.params().unwrap_or("{}"), result);
@@ -308,14 +308,6 @@ pub(crate) async fn first_response(replies: &mut Replies) -> (Result<Response, R
         }
     }
     (Err(RefusalKind::Cancelled.into()), before)
-}
-
-fn asked_revision(request: &Request) -> Option<Revision> {
-    request.params().and_then(agreed_revision)
-}
-
-fn agreed_revision(raw: &str) -> Option<Revision> {
-    json::get(raw, &["protocolVersion"]).and_then(json::string).and_then(|text| Revision::parse(&text))
 }
 
 /// The wall clock, for what is kept beyond this process.

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::method;
+use crate::{json, method};
 
 /// A published revision.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
@@ -55,6 +55,11 @@ impl Revision {
     /// The revision of this name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|revision| revision.as_str() == name)
+    }
+
+    /// The revision in a handshake: that asked for in its parameters, or agreed on in its result.
+    pub fn of_handshake(raw: &str) -> Option<Self> {
+        json::get(raw, &["protocolVersion"]).and_then(json::string).and_then(|name| Self::parse(&name))
     }
 
     /// The name on the wire.

@@ -16,7 +16,7 @@ use shadowcat_pipeline::{
     UpstreamSide,
 };
 use shadowcat_protocol::{
-    Id, Limits, Message, Notification, ParseErrorKind, Request, Revision, codes, json, method, split_batch,
+    Id, Limits, Message, Notification, ParseErrorKind, Request, Revision, codes, method, split_batch,
 };
 
 use crate::asker::{Asker, Awaited};
@@ -176,8 +176,7 @@ impl Duplex {
             return;
         }
         let Message::Response(response) = answer else { return };
-        let version = response.result_json().and_then(|result| json::get(result, &["protocolVersion"]));
-        if let Some(revision) = version.and_then(json::string).and_then(|text| Revision::parse(&text)) {
+        if let Some(revision) = response.result_json().and_then(Revision::of_handshake) {
             self.revision.get_or_init(|| revision);
         }
     }

@@ -11,7 +11,7 @@ use shadowcat_pipeline::{Back, Envelope, Head, Refusal, RefusalKind, Replies, Se
 use shadowcat_protocol::{Message, Response, Revision, method};
 use shadowcat_session::{Record, Upstream, UpstreamToken};
 
-use super::handshake::{Memory, is_noted, noting, revision_of};
+use super::handshake::{Memory, is_noted, noting};
 use super::shared::is_fault;
 use super::{Bridges, SessionUpstream};
 
@@ -108,7 +108,7 @@ impl Answered {
         match &self.outcome {
             Ok(response) => match response.result_json() {
                 Some(result) => {
-                    revision_of(result).is_some_and(Revision::is_modern) && !asks_for_modern(asked)
+                    Revision::of_handshake(result).is_some_and(Revision::is_modern) && !asks_for_modern(asked)
                 }
                 None => self.head.status.is_none_or(|status| !is_fault(status)),
             },
@@ -132,7 +132,7 @@ impl Answered {
 
 fn asks_for_modern(asked: &Message) -> bool {
     let Message::Request(request) = asked else { return false };
-    request.params().and_then(revision_of).is_some_and(Revision::is_modern)
+    request.params().and_then(Revision::of_handshake).is_some_and(Revision::is_modern)
 }
 
 #[async_trait]

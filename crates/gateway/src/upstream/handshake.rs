@@ -133,11 +133,6 @@ pub(crate) fn noting(
     })
 }
 
-/// The revision in a handshake: that asked for in its parameters, or agreed on in its result.
-pub(crate) fn revision_of(result: &str) -> Option<Revision> {
-    json::get(result, &["protocolVersion"]).and_then(json::string).and_then(|text| Revision::parse(&text))
-}
-
 /// Whether what was agreed on is still so by another handshake: its revision, and everything the server has offered. What
 /// it offers beyond that nobody has counted on.
 pub(crate) fn still_holds(agreed: &str, again: &str) -> bool {
@@ -145,7 +140,7 @@ pub(crate) fn still_holds(agreed: &str, again: &str) -> bool {
         json::get(result, path).is_some_and(|raw| raw == "true" || raw.starts_with('{'))
     };
     let capabilities = json::get(agreed, &["capabilities"]).unwrap_or("{}");
-    revision_of(agreed) == revision_of(again)
+    Revision::of_handshake(agreed) == Revision::of_handshake(again)
         && json::members(capabilities).filter(|(_, raw)| raw.starts_with('{')).all(|(name, raw)| {
             offered(again, &["capabilities", &name])
                 && json::members(raw)

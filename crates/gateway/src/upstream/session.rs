@@ -11,7 +11,7 @@ use shadowcat_protocol::{Era, Id, Message, Notification, Request, Response, Revi
 use shadowcat_session::{Record, Standing, State, Upstream, UpstreamToken};
 use shadowcat_transports::{Connection, Connector, Counters, OpenConnection, Parting};
 
-use super::handshake::{Memory, Said, is_noted, noting, revision_of, still_holds};
+use super::handshake::{Memory, Said, is_noted, noting, still_holds};
 
 /// How long a replayed handshake may take.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(30);
@@ -130,7 +130,8 @@ impl SessionUpstream {
         if said.handshake.is_some() && token.is_none() {
             return self.open_again(&said).await;
         }
-        let revision = said.handshake.as_ref().and_then(|handshake| revision_of(handshake.result()));
+        let revision =
+            said.handshake.as_ref().and_then(|handshake| Revision::of_handshake(handshake.result()));
         let connection = self.open(revision, token).await?;
         self.set_current(Some(Arc::clone(&connection)));
         if self.standing.state() == State::New {

@@ -24,8 +24,6 @@ pub(crate) use beyond::Beyond;
 use beyond::BeyondSession;
 use performance::{Asides, Performance, Stage};
 
-use super::handshake::revision_of;
-
 /// Clients of the modern era whose place on the tapes is remembered; the one that has been silent for longest begins
 /// anew.
 const CURSORS_MAX: usize = 10_000;
@@ -211,7 +209,9 @@ impl TapeConnection {
         if request.method() != method::INITIALIZE {
             return;
         }
-        if let Some(revision) = scene.answer().and_then(|answer| revision_of(answer.result_json()?)) {
+        if let Some(revision) =
+            scene.answer().and_then(|answer| Revision::of_handshake(answer.result_json()?))
+        {
             *lock(&self.revision) = Some(revision);
         }
     }

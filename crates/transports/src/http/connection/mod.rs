@@ -18,7 +18,7 @@ use shadowcat_pipeline::{
     Envelope, ExchangeId, Form, Head, Origin, Refusal, RefusalKind, Replies, Service, Transport, UpstreamSide,
 };
 use shadowcat_protocol::{
-    Era, Id, Message, Notification, ParseErrorKind, Request, Revision, codes, json, method, split_batch,
+    Era, Id, Message, Notification, ParseErrorKind, Request, Revision, codes, method, split_batch,
 };
 use tokio::sync::watch;
 
@@ -269,7 +269,9 @@ impl HttpConnection {
         let message = translation.inbound(message);
         let Message::Response(response) = message else { return message };
         if translation.is_initialize {
-            self.note_revision(&response);
+            if let Some(revision) = response.result_json().and_then(Revision::of_handshake) {
+                self.revision.get_or_init(|| revision);
+            }
         }
         Message::Response(if self.is_legacy() { response } else { self.stamp.learn(response) })
     }
@@ -277,13 +279,6 @@ impl HttpConnection {
     fn note_session(&self, response: &Response<Body>) {
         let id = response.headers().get(&names::SESSION_ID).and_then(|value| value.to_str().ok());
         *self.session() = id.map(Into::into);
-    }
-
-    fn note_revision(&self, response: &shadowcat_protocol::Response) {
-        let version = response.result_json().and_then(|result| json::get(result, &["protocolVersion"]));
-        if let Some(revision) = version.and_then(json::string).and_then(|text| Revision::parse(&text)) {
-            self.revision.get_or_init(|| revision);
-        }
     }
 
     /// An HTTP error. One with a JSON-RPC error for this request inside is an answer like any other and keeps its
