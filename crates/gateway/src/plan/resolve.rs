@@ -31,6 +31,8 @@ pub const TAPES_DIR: &str = "tapes";
 const TAPE_NAME: &str = "tape";
 /// The deepest nesting that the parser of messages can follow.
 const DEPTH_MAX: usize = 128;
+/// More of anything is no bound, and more than what bounds it can count.
+const COUNT_MAX: usize = 1_000_000_000;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
@@ -300,6 +302,10 @@ impl<'a> Sources<'a> {
         if written == Some(0) {
             let place = self.place(key);
             self.problems.add(place, "expected 1 or more");
+        }
+        if written.is_some_and(|written| written > COUNT_MAX) {
+            let place = self.place(key);
+            self.problems.add(place, format!("expected at most {COUNT_MAX}"));
         }
         written.unwrap_or(default)
     }
