@@ -5,11 +5,13 @@ use shadowcat_tests::client::initialize;
 use shadowcat_tests::proxy::{Proxy, before_command, before_url};
 use shadowcat_tests::raw::{Answer, Ask, ask, get, post};
 use shadowcat_tests::server::{HttpServer, HttpSettings, member, path};
+use shadowcat_tests::upstream::{Reply, Upstream};
 
 use crate::harness::child;
 use crate::modern::{META, body, envelope};
 
 const LIST: &str = "tools/list";
+const UPSTREAM_PROTOCOL: i64 = -31_003;
 
 /// A proxy before an HTTP server, and the server.
 async fn pair() -> (HttpServer, Proxy) {
@@ -328,6 +330,22 @@ async fn t31_too_large_a_body_and_too_large_a_header_are_refused() {
     let wide = list().header("X-Fill", &"x".repeat(20 * 1024)).send(proxy.address).await;
     assert_eq!(wide.status, 431);
     assert_eq!(server.upstream.calls("tools/call").len(), 1, "only what fits may reach the upstream");
+}
+
+#[tokio::test]
+async fn too_large_a_header_of_the_server_is_no_answer() {
+    let upstream = Upstream::start(|seen| async move {
+        let id = seen.member("id").unwrap_or_default();
+        let answer =
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"resultType":"complete","tools":[]}}}}"#);
+        Reply::json(200, answer).header("X-Fill", &"x".repeat(20 * 1024))
+    })
+    .await;
+    for (headers, code) in [("16KiB", Some(UPSTREAM_PROTOCOL)), ("24KiB", None)] {
+        let config = format!("bridge: {{enabled: false}}\nlimits: {{headers: {headers}}}\n");
+        let proxy = before_url(&upstream.url("/mcp")).config(&config).start().await;
+        assert_eq!(verdict(list().send(proxy.address).await).await.1, code, "{headers}");
+    }
 }
 
 #[tokio::test]

@@ -127,6 +127,7 @@ impl Reach<'_> {
     fn remote(&self, name: &Arc<str>, remote: &Remote) -> Result<shadowcat_transports::Remote, StartError> {
         let settings = http_client::Settings {
             connect_timeout: self.plan.timeouts.connect,
+            header_bytes_max: self.plan.limits.header_bytes_max,
             ca_file: remote.ca_file.clone(),
             ..http_client::Settings::default()
         };

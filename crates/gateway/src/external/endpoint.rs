@@ -35,6 +35,7 @@ impl Endpoint {
     ) -> Result<Self, StartError> {
         let client = http_client::Settings {
             connect_timeout: plan.timeouts.connect.min(timeout),
+            header_bytes_max: plan.limits.header_bytes_max,
             ca_file: webhook.remote.ca_file.clone(),
             ..http_client::Settings::default()
         };
