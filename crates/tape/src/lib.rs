@@ -76,7 +76,9 @@ pub use list::{Listed, State, files, list};
 pub use open::{OpenError, Source, Start, open, open_at};
 pub use outcome::Outcome;
 pub use reader::{Place, ReadError, Reader};
-pub use record::{Action, BadFrame, ClientSide, End, Frame, Header, Kind, Lost, Record, UpstreamSide};
+pub use record::{
+    Action, BadFrame, ClientSide, End, Frame, Header, Kind, Lost, Record, UpstreamSide, message_limits,
+};
 pub use recorder::Recorder;
 pub use redact::{BadSecret, Redacted, Redactor, RedactorError, Secrets};
 pub use reel::{Rotate, is_being_written};

@@ -4,10 +4,11 @@
 //! them, and a reader shows what stands there.
 
 use crate::line::{self, MAJOR, MINOR};
+use crate::reader::LINE_BYTES_MAX;
 use std::borrow::Cow;
 
 use shadowcat_pipeline::Direction;
-use shadowcat_protocol::{Message, json};
+use shadowcat_protocol::{Limits, Message, json};
 use time::OffsetDateTime;
 
 /// One line of a tape.
@@ -55,6 +56,11 @@ impl Header {
 
 /// The members of parameters that say what they are about.
 const NAMES: [&str; 3] = ["name", "uri", "taskId"];
+
+/// The bounds of a message that stands on a tape: those of its line, for whatever its proxy let pass.
+pub fn message_limits() -> Limits {
+    Limits { message_bytes_max: LINE_BYTES_MAX, ..Limits::default() }
+}
 
 /// One message, as it passed one point of the path.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use shadowcat_pipeline::Direction;
-use shadowcat_protocol::{Limits, Message};
+use shadowcat_protocol::Message;
 use shadowcat_rules::{Asked, Facts, Rules, Scene, Speech, Step, World};
-use shadowcat_tape::{Action, Frame};
+use shadowcat_tape::{Action, Frame, message_limits};
 
 use super::deed::Deed;
 
@@ -83,7 +83,7 @@ impl<'r> Trial<'r> {
             return Ok(());
         }
         self.counts.messages += 1;
-        let Ok(message) = Message::parse(frame.message.clone().into(), &Limits::default()) else {
+        let Ok(message) = Message::parse(frame.message.clone().into(), &message_limits()) else {
             self.counts.unread += 1;
             return Ok(());
         };

@@ -35,6 +35,8 @@ const DEPTH_MAX: usize = 128;
 const COUNT_MAX: usize = 1_000_000_000;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
+/// The longest message that there can be: whatever becomes of it, a line of a tape holds it.
+const MESSAGE_BYTES_MAX: usize = 64 * MIB;
 
 /// Which side clients are on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -274,6 +276,12 @@ impl<'a> Sources<'a> {
     fn limits(&mut self) -> Limits {
         let written = &self.file().limits;
         let size = |written: Option<ByteSize>, bytes| written.map_or(bytes, ByteSize::bytes);
+        for (key, written) in [("limits.body", written.body), ("limits.message", written.message)] {
+            if written.is_some_and(|written| written.bytes() > MESSAGE_BYTES_MAX) {
+                let place = self.place(key);
+                self.problems.add(place, format!("expected at most {}MiB", MESSAGE_BYTES_MAX / MIB));
+            }
+        }
         let depth_max = self.count("limits.depth", written.depth, DEPTH_MAX);
         if depth_max > DEPTH_MAX {
             let place = self.place("limits.depth");

@@ -105,7 +105,7 @@ fn an_address_beyond_the_loopback_is_allowed_by_name() {
 fn all_problems_are_told_at_once() {
     let file = "listen: nowhere\nupstream:\n  url: ftp://h/\n  warm: 1\n  headers:\n    Host: a\n    X-A: ${NONE}\n\
                 sessions:\n  store: sqlite\n  idle: 2h\n  life: 1h\nrecord:\n  redact: true\n\
-                limits:\n  depth: 500\n  connections: 0\n  in_flight_per_session: 9999999999999999999\n";
+                limits:\n  depth: 500\n  connections: 0\n  in_flight_per_session: 9999999999999999999\n  message: 65MiB\n";
     let told = resolve(&Overrides::default(), file, &[("SHADOWCAT_LOG", "inof")]).unwrap_err();
     let expected = [
         "sc.yaml:1: listen: expected an IP address and a port",
@@ -116,6 +116,7 @@ fn all_problems_are_told_at_once() {
         "sc.yaml:9: sessions.store: sqlite needs a directory",
         "sc.yaml:11: sessions.life: is shorter",
         "sc.yaml:12: record: needs a directory",
+        "sc.yaml:18: limits.message: expected at most 64MiB",
         "sc.yaml:15: limits.depth: expected at most 128",
         "sc.yaml:16: limits.connections: expected 1 or more",
         "sc.yaml:17: limits.in_flight_per_session: expected at most 1000000000",

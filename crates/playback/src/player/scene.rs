@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use shadowcat_protocol::{Id, Limits, Message, Notification, Request, Response, json, method};
-use shadowcat_tape::{Call, Frame, Kind};
+use shadowcat_protocol::{Id, Message, Notification, Request, Response, json, method};
+use shadowcat_tape::{Call, Frame, Kind, message_limits};
 
 /// The member in which a server gives a client something to bring back.
 const STATE: &str = "requestState";
@@ -138,7 +138,7 @@ fn stays_open(asked: &Frame) -> bool {
 
 /// The message of a frame, if it is one; what a careless import made of it is not played.
 pub(super) fn parse(frame: &Frame) -> Option<Message> {
-    Message::parse(Bytes::copy_from_slice(frame.message.as_bytes()), &Limits::default()).ok()
+    Message::parse(Bytes::copy_from_slice(frame.message.as_bytes()), &message_limits()).ok()
 }
 
 /// What a result gives the client to bring back, as JSON.

@@ -428,3 +428,13 @@ fn what_every_server_does_is_answered_without_a_tape() {
     assert_eq!(acts(&scene), ["reply", "silence"]);
     assert!(player.report().misses.is_empty());
 }
+
+#[test]
+fn what_the_proxy_let_pass_is_played_however_long_it_is() {
+    let tape =
+        Tape::default().call(Some("s"), "tools/call", &echo("hi"), &json!({ "text": "x".repeat(17 << 20) }));
+    let player = player(vec![tape], Settings::default());
+    let turn = player.answer(Era::Legacy, &mut Cursor::default(), &request("tools/call", &echo("hi")));
+    let Turn::Scene(scene, _) = turn else { panic!("not on the tape") };
+    assert!(scene.answer().is_some());
+}

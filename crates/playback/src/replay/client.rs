@@ -8,7 +8,8 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use serde_json::{Value, json};
-use shadowcat_protocol::{Id, Limits, Message, Notification, Request, method};
+use shadowcat_protocol::{Id, Message, Notification, Request, method};
+use shadowcat_tape::message_limits;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
@@ -327,5 +328,5 @@ fn notification(text: &str) -> Option<Notification> {
 }
 
 fn parse(text: &str) -> Option<Message> {
-    Message::parse(bytes::Bytes::copy_from_slice(text.as_bytes()), &Limits::default()).ok()
+    Message::parse(bytes::Bytes::copy_from_slice(text.as_bytes()), &message_limits()).ok()
 }

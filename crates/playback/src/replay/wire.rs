@@ -8,7 +8,8 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use serde_json::{Value, json};
-use shadowcat_protocol::{Id, Limits, Message, Notification, Request, Response, lines, method};
+use shadowcat_protocol::{Id, Message, Notification, Request, Response, lines, method};
+use shadowcat_tape::message_limits;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -166,7 +167,7 @@ impl<W: AsyncWrite + Unpin> Wire<W> {
 
     /// Gives a line to whom it is for, and gives back what the server asks.
     fn take_line(&self, text: Bytes) -> Option<Request> {
-        let Ok(message) = Message::parse(text, &Limits::default()) else {
+        let Ok(message) = Message::parse(text, &message_limits()) else {
             tracing::warn!("the proxy wrote a line that is no message");
             return None;
         };
@@ -212,7 +213,7 @@ fn response(id: &Id, reply: &Value) -> Option<Response> {
     let members = text.as_object_mut()?;
     members.insert("jsonrpc".to_owned(), json!("2.0"));
     members.insert("id".to_owned(), serde_json::from_str(id.as_json()).ok()?);
-    match Message::parse(text.to_string().into(), &Limits::default()) {
+    match Message::parse(text.to_string().into(), &message_limits()) {
         Ok(Message::Response(response)) => Some(response.with_id(id)),
         _ => None,
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::Value;
 use shadowcat_pipeline::Direction;
-use shadowcat_protocol::{Limits, Message, method};
-use shadowcat_tape::{Action, Call as Taken, Frame, Kind};
+use shadowcat_protocol::{Message, method};
+use shadowcat_tape::{Action, Call as Taken, Frame, Kind, message_limits};
 
 use super::{Call, Client, Heard, Note, Outcome, Question, Says, Script, Step, rounds};
 use crate::run_values::meaning;
@@ -131,7 +131,7 @@ impl Loading {
 /// A call of a client; none if what stands on the tape is no request that could be sent again.
 fn call(taken: Taken, at: Duration) -> Option<Call> {
     let text = Bytes::from(taken.asked.message.clone());
-    let Ok(Message::Request(request)) = Message::parse(text, &Limits::default()) else { return None };
+    let Ok(Message::Request(request)) = Message::parse(text, &message_limits()) else { return None };
     let took = taken.answer.as_ref().and_then(|answer| answer.took_us).map(Duration::from_micros);
     let refused = taken.answer.as_ref().and_then(|answer| match &answer.action {
         Action::Refused { reason } => Some(reason.clone()),

@@ -146,3 +146,9 @@ fn what_a_server_says_behind_the_handshake_comes_by_chance() {
     let again = |name: &str| script.clients[0].hears_again(&format!("notifications/{name}"));
     assert_eq!(["early", "both", "message", "never"].map(again), [false, true, false, true]);
 }
+
+#[test]
+fn a_long_call_is_a_call() {
+    let long = call(1, &json!({"name": "x".repeat(17 << 20)}));
+    assert_eq!(script(vec![frame(1, 100, ToServer, &long)]).calls(), 1);
+}

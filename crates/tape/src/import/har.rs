@@ -9,7 +9,7 @@ use std::io::BufRead;
 
 use bytes::Bytes;
 use shadowcat_pipeline::Direction;
-use shadowcat_protocol::{Limits, Revision, headers, json, split_batch, sse};
+use shadowcat_protocol::{Revision, headers, json, split_batch, sse};
 use time::{Duration, OffsetDateTime};
 
 use super::document::{Element, each};
@@ -17,7 +17,7 @@ use super::har_entry::{Body, Entry, Event, KnownSide, Timings, header};
 use super::join::{Group, Held, Said, session_tag};
 use super::{At, ImportError, Sink};
 use crate::clock::{later, parse_rfc3339};
-use crate::record::UpstreamSide;
+use crate::record::{UpstreamSide, message_limits};
 
 const EVENTS: &str = "text/event-stream";
 /// Longer than this no message is, and so no event.
@@ -270,7 +270,7 @@ fn batch(text: &str) -> Result<Vec<String>, String> {
     if !text.trim_start().starts_with('[') {
         return Ok(vec![text.to_owned()]);
     }
-    let parts = split_batch(&Bytes::copy_from_slice(text.as_bytes()), &Limits::default());
+    let parts = split_batch(&Bytes::copy_from_slice(text.as_bytes()), &message_limits());
     let parts = parts.map_err(|fault| format!("no batch of messages: {fault}"))?;
     Ok(parts.iter().map(|part| String::from_utf8_lossy(part).into_owned()).collect())
 }

@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use shadowcat_pipeline::Direction;
-use shadowcat_protocol::{Id, Limits, Message, Revision, json, method};
+use shadowcat_protocol::{Id, Message, Revision, json, method};
 use time::OffsetDateTime;
 
 use super::{At, HELD_BYTES_MAX, ImportError, Sink};
-use crate::record::{Action, ClientSide, Frame, Kind, UpstreamSide};
+use crate::record::{Action, ClientSide, Frame, Kind, UpstreamSide, message_limits};
 
 /// So many requests wait for their answers; the answers to others belong to nothing.
 const OPEN_MAX: usize = 65_536;
@@ -107,7 +107,7 @@ struct Open {
 impl Join {
     /// The frame of the next message, or why it is none.
     pub(super) fn frame(&mut self, said: Said) -> Result<Frame, String> {
-        let message = Message::parse(Bytes::from(said.text), &Limits::default())
+        let message = Message::parse(Bytes::from(said.text), &message_limits())
             .map_err(|fault| format!("no JSON-RPC message: {fault}"))?;
         let line = message.to_line();
         let text = String::from_utf8(line.to_vec()).map_err(|_| "the message is no UTF-8".to_owned())?;

@@ -5,8 +5,8 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
 use crate::open::Source;
 
-/// The longest line that is read; the proxy's largest message with all its escapes is far below.
-const LINE_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// The longest line that is read: twice what the largest message may have that a proxy lets pass.
+pub(crate) const LINE_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// A line buffer that grew beyond this for a large message is given back.
 const LINE_BYTES_KEPT: usize = 1024 * 1024;
 const BUFFER_BYTES: usize = 64 * 1024;

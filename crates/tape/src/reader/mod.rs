@@ -16,7 +16,7 @@ use crate::open::Source;
 use crate::record::Record;
 
 pub use lines::Place;
-pub(crate) use lines::{Found, Lines, buffered};
+pub(crate) use lines::{Found, LINE_BYTES_MAX, Lines, buffered};
 
 /// Why a line gives no record. After [`ReadError::Io`], [`ReadError::Newer`] and [`ReadError::Torn`] there is nothing
 /// more; a plain tape that is damaged elsewhere is read on behind that.
