@@ -42,14 +42,17 @@ impl<'a, W: AsyncWrite + Unpin> Rounds<'a, W> {
     ) -> Done<'a> {
         let mut outcome = Outcome { answer: None, between: Vec::new(), took: Some(Duration::ZERO) };
         for round in 0..ROUNDS_MAX {
-            let answer = tokio::select! {
-                answer = tokio::time::timeout(self.pace.patience, &mut asked.answer) => answer.ok().and_then(Result::ok),
-                Ok(()) = &mut cancelled => self.after_cancelling(&mut asked).await,
+            let (answer, is_over) = tokio::select! {
+                answer = tokio::time::timeout(self.pace.patience, &mut asked.answer) => {
+                    (answer.ok().and_then(Result::ok), false)
+                }
+                Ok(()) = &mut cancelled => (self.after_cancelling(&mut asked).await, true),
             };
             outcome.between.extend(self.wire.take(asked.id));
             outcome.took = outcome.took.filter(|_| answer.is_some()).map(|took| took + asked.at.elapsed());
             outcome.answer = answer;
-            let again = outcome.answer.as_deref().and_then(|answer| self.again(&request, answer));
+            let answer = outcome.answer.as_deref().filter(|_| !is_over);
+            let again = answer.and_then(|answer| self.again(&request, answer));
             let Some(again) = again else { break };
             if let Some(at) = self.call.rounds.get(round) {
                 self.pace.until(self.begun, *at).await;
@@ -94,5 +97,44 @@ impl<'a, W: AsyncWrite + Unpin> Rounds<'a, W> {
             members.insert("requestState".to_owned(), Value::String(state));
         }
         Some(request.with_params(&params.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use shadowcat_pipeline::Direction::{ToClient, ToServer};
+    use shadowcat_protocol::Message;
+
+    use super::*;
+    use crate::script::testing::{frame, tapes};
+    use crate::script::{Says, Script};
+    use crate::speed::Speed;
+
+    #[tokio::test]
+    async fn a_cancelled_call_is_over_whatever_its_answer_wants_to_know() {
+        let asked = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "echo"}});
+        let script = Script::new(tapes([vec![
+            frame(1, 0, ToServer, &asked),
+            frame(1, 1, ToClient, &json!({"jsonrpc": "2.0", "id": 7, "result": {}})),
+        ]]));
+        let script = script.unwrap();
+        let Says::Call(call) = &script.clients[0].steps[0].says else { panic!() };
+        let Ok(Message::Request(request)) =
+            Message::parse(asked.to_string().into(), &shadowcat_tape::message_limits())
+        else {
+            panic!()
+        };
+        let pace = Pace { speed: Speed::Max, stepper: None, watch: None, patience: Duration::from_mins(1) };
+        let (wire, stock) = (Wire::new(tokio::io::sink(), pace.patience), Mutex::new(Stock::new(&[])));
+        let asked = wire.ask(&request).await;
+        let (cancel, cancelled) = tokio::sync::oneshot::channel();
+        cancel.send(()).unwrap();
+        let rounds = Rounds { call, wire: &wire, stock: &stock, pace: &pace, begun: Instant::now() };
+        let wants = json!({"resultType": "input_required", "requestState": "s"});
+        let line = format!("{}\n", json!({"jsonrpc": "2.0", "id": asked.id, "result": wants}));
+        let done =
+            tokio::join!(rounds.wait(request, asked, cancelled), wire.read(line.as_bytes(), &pace, &stock)).0;
+        assert!(done.outcome.answer.is_some_and(|answer| answer.contains("input_required")));
     }
 }
