@@ -148,6 +148,18 @@ async fn r2_f22_after_kill_9_every_acknowledged_frame_is_read_and_at_most_one_is
     }
 }
 
+#[test]
+fn a_tape_that_cannot_be_begun_leaves_no_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let full_disk = "trap '' XFSZ; ulimit -S -f 0; exec \"$0\" \"$@\"";
+    let mut forward = Command::new("sh");
+    forward.args(["-c", full_disk]).arg(program()).args(["forward", "--record"]).arg(directory.path());
+    let output = forward.args(["--", "true"]).stdin(std::process::Stdio::null()).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && told.contains("cannot create the tape"), "{told}");
+    assert_eq!(tape(directory.path()), None);
+}
+
 /// Calls that are made before there is room again, and after.
 const WITHOUT_ROOM: u64 = 200;
 const WITH_ROOM: u64 = 20;

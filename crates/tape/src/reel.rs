@@ -1,6 +1,6 @@
 //! The files of one run: the first tape, and the next one at each turn.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -93,34 +93,41 @@ impl Reel {
         header.partial = self.partial;
         let end = if self.key.is_some() { ENCRYPTED } else { "" };
         let path = self.dir.join(format!("{}{end}", file_name(&header)));
-        let disk = self.disk(&path).map_err(|source| CreateError::File { path: path.clone(), source })?;
-        let (disk, bytes) =
-            begin(disk, &header).map_err(|source| CreateError::File { path: path.clone(), source })?;
-        // So that a crash of the machine does not lose the name.
-        File::open(&self.dir)
-            .and_then(|dir| dir.sync_all())
-            .map_err(|source| CreateError::File { path: path.clone(), source })?;
+        let fault = |source| CreateError::File { path: path.clone(), source };
+        let file = create(&path).map_err(fault)?;
+        let (disk, bytes) = self.disk(file).and_then(|disk| self.begun(disk, &header)).map_err(|source| {
+            // Without its header it is no tape, and where one cannot be begun others are tried.
+            fs::remove_file(&path).ok();
+            fault(source)
+        })?;
         let spool = Spool::new(disk, bytes, self.sync_every, at.steady);
         Ok(Current { path, spool, id: header.tape, since: at.steady, retry_at: None, seq: 0 })
     }
 
-    fn disk(&self, path: &Path) -> io::Result<Box<dyn Disk>> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        // Tells others that it is being written; the system takes it back from a program that was killed. A file system
-        // that knows no locks says nothing then.
-        file.try_lock().ok();
+    fn disk(&self, file: File) -> io::Result<Box<dyn Disk>> {
         match &self.key {
             Some(key) => Ok(Box::new(SealedDisk::begin(file, key)?)),
             None => Ok(Box::new(file)),
         }
     }
+
+    /// With its header, and how long that is.
+    fn begun(&self, mut disk: Box<dyn Disk>, header: &Header) -> io::Result<(Box<dyn Disk>, u64)> {
+        let mut first = Vec::new();
+        line::header(header, &mut first);
+        crate::spool::write_all(disk.as_mut(), &first)?;
+        // So that a crash of the machine does not lose the name.
+        File::open(&self.dir)?.sync_all()?;
+        Ok((disk, first.len() as u64))
+    }
 }
 
-fn begin(mut disk: Box<dyn Disk>, header: &Header) -> io::Result<(Box<dyn Disk>, u64)> {
-    let mut first = Vec::new();
-    line::header(header, &mut first);
-    crate::spool::write_all(disk.as_mut(), &first)?;
-    Ok((disk, first.len() as u64))
+fn create(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    // Tells others that it is being written; the system takes it back from a program that was killed. A file system
+    // that knows no locks says nothing then.
+    file.try_lock().ok();
+    Ok(file)
 }
 
 /// The header of a new tape.
