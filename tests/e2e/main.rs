@@ -19,6 +19,7 @@ mod bridge_tasks;
 mod bridge_to_legacy;
 mod bridge_to_modern;
 mod bridged;
+mod broken;
 mod children;
 mod churn;
 mod edge;

@@ -178,6 +178,33 @@ async fn a_question_of_a_server_and_its_answer_are_edited() {
 }
 
 #[tokio::test]
+async fn a_held_question_takes_no_place_of_the_calls_of_its_client() {
+    // The call in whose course the server asks has one of two places.
+    let config = format!("limits: {{in_flight_per_session: 2}}\n{}", breakpoints(&["~m elicitation/create"]));
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("sc.yaml");
+    std::fs::write(&file, &config).unwrap();
+    let mut forward = Command::new(program());
+    forward.args(["forward", "--admin", "127.0.0.1:0", "--data"]).arg(directory.path());
+    forward.arg("--config").arg(file).arg("--").arg(child());
+    let (proxy, over_http) = paused(before_command(&[child()]), &config).await;
+    let stdio = Client::stdio(forward);
+    let over_stdio = Operator::of(directory.path()).await;
+    for (mut client, operator) in [(stdio, over_stdio), (Client::http(proxy.address), over_http)] {
+        client.handshake("2025-11-25").await;
+        client.send(&call("7", "chatter", "{}", "")).await;
+        operator.holding(1).await;
+        for id in 10..20 {
+            let answer = client.request(&call(&id.to_string(), "other", "{}", "")).await;
+            assert_eq!(code(&answer), None, "{answer}");
+        }
+        let (id, _) = operator.only().await;
+        operator.decide(&id, &json!({"verdict": "answer", "result": {"action": "decline"}})).await;
+        assert_eq!(code(&client.response("7").await), None);
+    }
+}
+
+#[tokio::test]
 async fn each_event_of_a_stream_is_held_by_itself() {
     let server = HttpServer::start(HttpSettings::default()).await;
     let (proxy, operator) = paused(before_url(&server.url()), &breakpoints(&["~n & ~to client"])).await;
