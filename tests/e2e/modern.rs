@@ -198,6 +198,34 @@ async fn t52_a_tool_with_a_wrong_annotation_is_not_offered_by_an_http_server() {
 }
 
 #[tokio::test]
+async fn t53_a_tool_that_rules_have_renamed_is_called_by_its_own_name_in_the_body_and_in_the_headers() {
+    const RENAMED: &str = r#"
+rules:
+  - {name: offered, when: {on: answer, method: tools/list}, do: [{replace: {"$.tools[*].name": {find: "^a$", with: b}}}]}
+  - {name: called, when: {tool: b}, do: [{set: {"$.name": a}}]}
+"#;
+    let upstream = Upstream::start(move |seen| async move {
+        let id = seen.member("id").unwrap();
+        let result = match seen.member("method").as_deref() {
+            Some("\"tools/list\"") => {
+                r#"{"resultType":"complete","tools":[{"name":"a","inputSchema":{"type":"object"}}],"ttlMs":0,"cacheScope":"private"}"#
+            }
+            _ => r#"{"resultType":"complete","content":[]}"#,
+        };
+        Reply::json(200, format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#))
+    })
+    .await;
+    let proxy = before_url(&upstream.url("/mcp")).config(RENAMED).start().await;
+    let list = envelope("tools/list", None, &body("1", "tools/list", ""));
+    let listed = list.send(proxy.address).await.message().await;
+    assert!(listed.contains(r#""name":"b""#) && !listed.contains(r#""name":"a""#), "{listed}");
+    assert_eq!(tool("2", "b").send(proxy.address).await.status, 200);
+    let [called] = &upstream.calls("tools/call")[..] else { panic!("it was not called once") };
+    assert_eq!(path(&called.body, &["params", "name"]).as_deref(), Some("\"a\""));
+    assert_eq!(called.header("mcp-name"), Some("a"));
+}
+
+#[tokio::test]
 async fn t55_a_request_of_a_modern_server_never_reaches_the_client() {
     let upstream = Upstream::start(move |seen| async move {
         let id = seen.member("id").unwrap();
