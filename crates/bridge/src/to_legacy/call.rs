@@ -76,6 +76,15 @@ enum Event {
     End(Reply),
 }
 
+impl From<Heard> for Event {
+    fn from(heard: Heard) -> Self {
+        match heard {
+            Heard::Question(question) => Self::Question(question),
+            Heard::Note(note) => Self::Note(note),
+        }
+    }
+}
+
 impl Call {
     pub(super) fn new(
         round: Round,
@@ -128,11 +137,7 @@ impl Call {
     /// The next message for the client, and the call if there is more to come.
     async fn step(mut self) -> Option<(Reply, Option<Self>)> {
         loop {
-            let event = match self.ended.take() {
-                Some(end) => Event::End(end),
-                None => self.next_event().await,
-            };
-            match event {
+            match self.next().await {
                 Event::Note(note) => {
                     // Also what is of no use to the client shows that the server works for it.
                     self.round.origin.pulse.beat();
@@ -173,6 +178,25 @@ impl Call {
         }
     }
 
+    /// What happens next, the end behind all that was said before it. Cancel safe.
+    async fn next(&mut self) -> Event {
+        let end = match self.ended.take() {
+            Some(end) => end,
+            None => match self.next_event().await {
+                Event::End(end) => end,
+                event => return event,
+            },
+        };
+        // It may have come between the look into the inbox and the look for the answer.
+        match self.inbox.as_mut().and_then(Inbox::take_waiting) {
+            Some(heard) => {
+                self.ended = Some(end);
+                heard.into()
+            }
+            None => Event::End(end),
+        }
+    }
+
     /// Cancel safe.
     async fn next_event(&mut self) -> Event {
         let heard = async {
@@ -196,10 +220,7 @@ impl Call {
         // In this order: what was said before the answer is heard before it.
         let reply = tokio::select! {
             biased;
-            Some(heard) = heard => return match heard {
-                Heard::Question(question) => Event::Question(question),
-                Heard::Note(note) => Event::Note(note),
-            },
+            Some(heard) = heard => return heard.into(),
             reply = reply => reply,
             () = gathered => return Event::Gathered,
         };

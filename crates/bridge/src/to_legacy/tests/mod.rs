@@ -300,6 +300,17 @@ async fn a_request_hears_the_log_messages_and_the_progress_it_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_comes_elsewhere_just_before_the_answer_is_heard_before_it() {
+    let pair = pair();
+    for declared in [json!({}), forms()] {
+        let talk = call("talk_last", &declared).with_meta(&format!("{META}logLevel"), json!("warning"));
+        let heard = talk.all(&pair).await;
+        assert_eq!(heard.len(), 2, "{heard:?}");
+        assert_eq!(heard[0]["params"]["data"], 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cursor_leads_back_to_its_session_and_to_no_other() {
     let pair = pair();
     let list = |cursor: Option<&Value>| {

@@ -215,6 +215,15 @@ impl ScriptSession {
                 let error = ErrorObject { code: -32601, message, data: None };
                 Replies::one(Message::Response(Response::error(Some(&id), &error)))
             }
+            "talk_last" => {
+                let (back, id) = (Arc::clone(&self.back), id.clone());
+                Replies::stream(futures_util::stream::once(async move {
+                    let said = r#"{"level":"error","data":1}"#;
+                    let note = Notification::new("notifications/message", Some(said));
+                    back.deliver(Message::Notification(note), None, &side()).await?;
+                    Ok(Message::Response(Response::result(&id, r#"{"content":[]}"#)))
+                }))
+            }
             "talk" => {
                 let said = vec![
                     note("notifications/message", &json!({"level": "debug", "data": 1})),
