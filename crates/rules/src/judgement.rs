@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use shadowcat_protocol::Message;
 
 use crate::action::{Carried, Step};
+use crate::index::Candidates;
 use crate::rules::{Rule, Rules};
 use crate::scene::Scene;
 use crate::view::{Body, View};
@@ -46,7 +47,7 @@ impl<'r> Judgement<'r> {
             message,
             scene,
             headers: None,
-            body: Body::new(),
+            body: Body::default(),
             next: 0,
             at: None,
             current: None,
@@ -90,7 +91,7 @@ impl<'r> Judgement<'r> {
     /// Puts another message in the place of this one: somebody edited it while it was held.
     pub fn replace(&mut self, message: Message) {
         self.message = message;
-        self.body = Body::new();
+        self.body = Body::default();
     }
 
     /// The headers that travel with the message, if a rule has changed them.
@@ -115,8 +116,12 @@ impl<'r> Judgement<'r> {
         let rules = self.rules;
         let headers = self.headers.as_deref().unwrap_or(self.scene.facts.headers);
         let view = View::new(&self.message, &self.scene, headers, &self.body, world);
-        let list = rules.index.list(view.kind, self.scene.direction, view.method);
-        while let Some(number) = list.and_then(|list| list.next(self.next, view.name.as_deref())) {
+        let Some(list) = rules.index.list(view.kind, self.scene.direction, view.method) else {
+            self.ended = true;
+            return None;
+        };
+        let placed = self.body.placed.get_or_init(|| rules.index.placed(list, &view));
+        for number in Candidates::of(list, view.name.as_deref(), placed, self.next) {
             let rule = rules.list.get(number as usize)?;
             (self.next, self.at) = (number + 1, Some(number));
             match rule.condition.holds(&view) {

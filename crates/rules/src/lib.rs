@@ -12,7 +12,7 @@
 //! |---|---|
 //! | `written/` | the words, as they stand in a file |
 //! | `fault.rs` | what is wrong with them |
-//! | `rules.rs`, `index.rs` | compiled rules, and which of them a message could fit |
+//! | `rules.rs`, `index/` | compiled rules, and which of them a message could fit |
 //! | `scene.rs`, `view.rs` | a message and what is known around it |
 //! | `condition/` | whether a message fits a rule |
 //! | `meant.rs` | a condition without a rule around it |

@@ -48,7 +48,7 @@ impl Meant {
     /// # Errors
     /// With a sentence, when it depends on content that two parsers could read differently.
     pub fn holds(&self, message: &Message, scene: &Scene<'_>, world: &dyn World) -> Result<bool, String> {
-        let body = Body::new();
+        let body = Body::default();
         let view = View::new(message, scene, scene.facts.headers, &body, world);
         self.0.holds(&view).map_err(|unreadable| unreadable.to_string())
     }

@@ -1,12 +1,10 @@
 //! What is known around a message.
 
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use serde_json::Value;
 use shadowcat_protocol::{Direction, Message, Request};
 
-use crate::strict::{self, Unreadable};
+use crate::strict::{Content, Read};
 
 /// The kinds of message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,13 +80,13 @@ pub struct Speech<'a> {
 #[derive(Debug)]
 pub struct Asked {
     request: Request,
-    params: OnceLock<Result<Value, Unreadable>>,
+    params: Read,
 }
 
 impl Asked {
     /// Keeps a request for as long as its replies come.
     pub fn new(request: Request) -> Self {
-        Self { request, params: OnceLock::new() }
+        Self { request, params: Read::new() }
     }
 
     /// The request.
@@ -96,8 +94,7 @@ impl Asked {
         &self.request
     }
 
-    pub(crate) fn params(&self) -> Result<&Value, Unreadable> {
-        let params = self.params.get_or_init(|| strict::parse(self.request.params().unwrap_or("{}")));
-        params.as_ref().map_err(Clone::clone)
+    pub(crate) fn params(&self) -> Content<'_> {
+        Content::new(self.request.params().unwrap_or("{}"), &self.params)
     }
 }

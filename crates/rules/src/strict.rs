@@ -4,10 +4,14 @@
 //! not read at all.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Number, Value};
+
+/// Bytes of a text that each rule may look through by itself, before it is read for all of them.
+const LOOKED_THROUGH_MAX: usize = 64 * 1024;
 
 /// A text that cannot be judged by its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +20,37 @@ pub(crate) struct Unreadable(String);
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the message cannot be read in one way only: {}", self.0)
+    }
+}
+
+/// A text, read once at most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Content<'v> {
+    text: &'v str,
+    read: &'v Read,
+}
+
+/// What was read of a text.
+pub(crate) type Read = OnceLock<Result<Value, Unreadable>>;
+
+impl<'v> Content<'v> {
+    pub(crate) fn new(text: &'v str, read: &'v Read) -> Self {
+        Self { text, read }
+    }
+
+    /// # Errors
+    /// It can be read in more than one way.
+    pub(crate) fn value(self) -> Result<&'v Value, Unreadable> {
+        self.read.get_or_init(|| parse(self.text)).as_ref().map_err(Clone::clone)
+    }
+
+    pub(crate) fn text(self) -> &'v str {
+        self.text
+    }
+
+    /// The text, if nobody has read it yet and looking through it costs less than reading it.
+    pub(crate) fn unread(self) -> Option<&'v str> {
+        (self.read.get().is_none() && self.text.len() <= LOOKED_THROUGH_MAX).then_some(self.text)
     }
 }
 

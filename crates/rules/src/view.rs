@@ -3,16 +3,20 @@
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
-use serde_json::Value;
 use shadowcat_filter::{Field, Flag, Quantity, Subject};
 use shadowcat_protocol::{Direction, Message, Notification, Request, Response, json, method};
 
 use crate::scene::{Asked, Kind, Scene};
-use crate::strict::{self, Unreadable};
+use crate::strict::{Content, Read};
 use crate::world::World;
 
-/// The content of a message, read once at most: params, result or error.
-pub(crate) type Body = OnceLock<Result<Value, Unreadable>>;
+/// What was found out about the content of a message, which is its params, its result or its error.
+#[derive(Debug, Default)]
+pub(crate) struct Body {
+    read: Read,
+    /// The rules that it allows, of those that are found by it.
+    pub(crate) placed: OnceLock<Vec<u32>>,
+}
 
 pub(crate) struct View<'a> {
     pub(crate) message: &'a Message,
@@ -24,7 +28,7 @@ pub(crate) struct View<'a> {
     pub(crate) method: Option<&'a str>,
     /// The tool, prompt, resource or task that it is about; replies have that of their request.
     pub(crate) name: Option<Cow<'a, str>>,
-    body: &'a Body,
+    pub(crate) body: &'a Body,
 }
 
 impl<'a> View<'a> {
@@ -70,41 +74,33 @@ impl<'a> View<'a> {
     }
 
     /// The params of [`View::request`].
-    pub(crate) fn request_params(&self) -> Result<Option<&Value>, Unreadable> {
+    pub(crate) fn request_params(&self) -> Option<Content<'_>> {
         match (self.message, self.scene.asked) {
-            (Message::Request(_), _) => self.body().map(Some),
-            (_, Some(asked)) => asked.params().map(Some),
-            _ => Ok(None),
+            (Message::Request(_), _) => Some(self.content()),
+            (_, asked) => asked.map(Asked::params),
         }
     }
 
     /// The params of the request or notification; an answer has those of its request.
-    pub(crate) fn params(&self) -> Result<Option<&Value>, Unreadable> {
-        match (self.message, self.scene.asked) {
-            (Message::Response(_), None) => Ok(None),
-            (Message::Response(_), Some(asked)) => asked.params().map(Some),
-            _ => self.body().map(Some),
+    pub(crate) fn params(&self) -> Option<Content<'_>> {
+        match self.message {
+            Message::Response(_) => self.scene.asked.map(Asked::params),
+            _ => Some(self.content()),
         }
     }
 
     /// The result of an answer.
-    pub(crate) fn result(&self) -> Result<Option<&Value>, Unreadable> {
-        match self.message {
-            Message::Response(response) if response.result_json().is_some() => self.body().map(Some),
-            _ => Ok(None),
-        }
+    pub(crate) fn result(&self) -> Option<Content<'_>> {
+        self.response().filter(|response| !response.is_error()).map(|_| self.content())
     }
 
     /// The error of an answer.
-    pub(crate) fn error(&self) -> Result<Option<&Value>, Unreadable> {
-        match self.message {
-            Message::Response(response) if response.error_json().is_some() => self.body().map(Some),
-            _ => Ok(None),
-        }
+    pub(crate) fn error(&self) -> Option<Content<'_>> {
+        self.response().filter(|response| response.is_error()).map(|_| self.content())
     }
 
-    fn body(&self) -> Result<&Value, Unreadable> {
-        self.body.get_or_init(|| strict::parse(content(self.message))).as_ref().map_err(Clone::clone)
+    fn content(&self) -> Content<'_> {
+        Content::new(content(self.message), &self.body.read)
     }
 
     fn text(&self) -> &str {

@@ -53,6 +53,11 @@ impl Response {
         self.id.as_ref()
     }
 
+    /// Whether it says that the request failed, other than by what a tool says of itself in its result.
+    pub fn is_error(&self) -> bool {
+        self.outcome.is_err()
+    }
+
     /// The raw result.
     pub fn result_json(&self) -> Option<&str> {
         self.outcome.ok()?.of_bytes(&self.text)

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
 use shadowcat_protocol::{Direction, json};
 
-use crate::strict::Unreadable;
+use crate::strict::{Content, Unreadable};
 use crate::view::View;
 
 /// What there is. `uuid` and `now` are functions, and differ each time.
@@ -68,7 +68,7 @@ fn variable(name: &str, view: &View<'_>) -> Result<Option<Value>, Unreadable> {
 
 fn request(view: &View<'_>) -> Result<Option<Value>, Unreadable> {
     let Some(request) = view.request() else { return Ok(None) };
-    let params = view.request_params()?.unwrap_or(&Json::Null);
+    let params = read(view.request_params())?.unwrap_or(&Json::Null);
     Ok(Some(object([
         ("method", Value::from(request.method())),
         ("id", Value::from(plain(request.id().as_json()))),
@@ -81,15 +81,19 @@ fn response(view: &View<'_>) -> Result<Option<Value>, Unreadable> {
     if view.response().is_none() {
         return Ok(None);
     }
-    let result = view.result()?.map(|result| ("result", Value::from(Serde(result))));
-    let error = view.error()?.map(|error| ("error", Value::from(Serde(error))));
+    let result = read(view.result())?.map(|result| ("result", Value::from(Serde(result))));
+    let error = read(view.error())?.map(|error| ("error", Value::from(Serde(error))));
     Ok(Some(object(result.into_iter().chain(error))))
 }
 
 fn notification(view: &View<'_>) -> Result<Option<Value>, Unreadable> {
     let Some(notification) = view.notification() else { return Ok(None) };
-    let params = view.params()?.unwrap_or(&Json::Null);
+    let params = read(view.params())?.unwrap_or(&Json::Null);
     Ok(Some(object([("method", Value::from(notification.method())), ("params", Value::from(Serde(params)))])))
+}
+
+fn read(content: Option<Content<'_>>) -> Result<Option<&Json>, Unreadable> {
+    content.map(Content::value).transpose()
 }
 
 fn object<'k>(members: impl IntoIterator<Item = (&'k str, Value)>) -> Value {

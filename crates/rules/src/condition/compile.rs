@@ -25,7 +25,11 @@ pub(crate) fn compile(when: &When, place: &Place<'_>, faults: &mut Faults) -> Co
     if names_outcome(when) {
         faults.add(place, "`result` and `error` are of answers; add `on: answer`");
     }
-    Condition::All(vec![Condition::Kind(vec![Kind::Request]), condition])
+    let requests = Condition::Kind(vec![Kind::Request]);
+    match condition {
+        Condition::All(parts) => Condition::All([requests].into_iter().chain(parts).collect()),
+        other => Condition::All(vec![requests, other]),
+    }
 }
 
 pub(crate) fn regex(source: &str) -> Result<Regex, String> {

@@ -3,13 +3,15 @@
 use regex::Regex;
 use serde_json::{Number, Value};
 
+use super::Path;
+use super::need::{self, Pieces};
 use crate::fault::{Faults, Place};
-use crate::strict::Unreadable;
+use crate::strict::{Content, Unreadable};
 use crate::view::View;
 use crate::written::Tests;
 
 /// Where paths begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Root {
     Params,
     Result,
@@ -17,12 +19,31 @@ pub(crate) enum Root {
 }
 
 impl Root {
-    pub(crate) fn of<'v>(self, view: &'v View<'_>) -> Result<Option<&'v Value>, Unreadable> {
+    pub(crate) fn of<'v>(self, view: &'v View<'_>) -> Option<Content<'v>> {
         match self {
             Self::Params => view.params(),
             Self::Result => view.result(),
             Self::Error => view.error(),
         }
+    }
+}
+
+/// Whether what this path finds meets the demand. What is not there needs no reading, and cannot be read in two ways.
+pub(super) fn holds(content: Content<'_>, path: &Path, demand: &Demand) -> Result<bool, Unreadable> {
+    let untouched = |text: &str| {
+        if path.finds_nothing_in(text) {
+            Some(demand.is_met(&[]))
+        } else {
+            demand.is_unmet_in(text).then_some(false)
+        }
+    };
+    if let Some(known) = content.unread().and_then(untouched) {
+        return Ok(known);
+    }
+    match content.value() {
+        Ok(value) => Ok(path.shows(value, |found| demand.is_met(found))),
+        // Whether somebody else has read it makes no difference.
+        Err(unreadable) => untouched(content.text()).ok_or(unreadable),
     }
 }
 
@@ -35,6 +56,8 @@ pub(crate) struct Demand {
     matches: Option<Regex>,
     above: Option<f64>,
     below: Option<f64>,
+    /// What has to be there for it to be met.
+    pieces: Option<Pieces>,
 }
 
 impl Demand {
@@ -57,14 +80,37 @@ impl Demand {
         let matches = matches
             .as_deref()
             .and_then(|source| faults.take(&place.key("matches"), super::compile::regex(source)));
-        Self {
+        let mut demand = Self {
             exists: exists.unwrap_or(true),
             equals: equals.clone(),
             contains: contains.clone(),
             matches,
             above: *above,
             below: *below,
+            pieces: None,
+        };
+        demand.pieces = demand.needs().and_then(|pieces| Pieces::new(&pieces));
+        demand
+    }
+
+    /// Whether nothing in a JSON text can meet it, as far as that can be told without reading it.
+    fn is_unmet_in(&self, text: &str) -> bool {
+        self.pieces.as_ref().is_some_and(|pieces| pieces.are_missing_in(text))
+    }
+
+    /// Texts of which a text that meets it has one in it; a list that meets it may have one as an element. `None` where that
+    /// cannot be told, or something else can meet it.
+    pub(super) fn needs(&self) -> Option<Vec<Vec<u8>>> {
+        if !self.exists {
+            return None;
         }
+        let text = |value: &Option<Value>| {
+            value.as_ref().and_then(Value::as_str).map(|text| vec![text.as_bytes().to_vec()])
+        };
+        let pieces = text(&self.equals)
+            .or_else(|| text(&self.contains))
+            .or_else(|| self.matches.as_ref().and_then(|regex| need::of_regex(regex.as_str())))?;
+        pieces.iter().all(|piece| !piece.is_empty()).then_some(pieces)
     }
 
     pub(crate) fn is_met(&self, found: &[&Value]) -> bool {

@@ -2,6 +2,7 @@
 
 mod compile;
 mod content;
+mod need;
 mod path;
 mod possible;
 
@@ -14,6 +15,7 @@ use crate::view::{Named, View};
 
 pub(crate) use compile::{compile, regex};
 pub(crate) use content::{Demand, Root};
+pub(crate) use need::Need;
 pub(crate) use path::Path;
 pub(crate) use possible::{Chance, Known, Shape};
 
@@ -107,7 +109,7 @@ impl Condition {
                 above.is_none_or(|bound| size > bound) && below.is_none_or(|bound| size < bound)
             }
             Self::Content(root, path, demand) => {
-                root.of(view)?.is_some_and(|value| path.shows(value, |found| demand.is_met(found)))
+                root.of(view).map_or(Ok(false), |content| content::holds(content, path, demand))?
             }
             Self::Filter(filter) => filter.matches(view),
         })

@@ -1,7 +1,10 @@
-//! Which rules a message could fit, told by its kind, direction, method and name alone.
+//! Which rules a message could fit, told by its kind, direction, method and name, and by the texts in its content.
 //!
 //! A rule that can only fit one method is in no other method's list, and one that asks for a name is found by that name:
-//! a thousand rules for a thousand tools cost a call as much as the one rule for its tool.
+//! a thousand rules for a thousand tools cost a call as much as the one rule for its tool. Where many rules look at the
+//! same argument, those are found that it could fit (`places.rs`).
+
+mod places;
 
 use std::collections::HashMap;
 
@@ -9,6 +12,8 @@ use shadowcat_protocol::{Direction, method};
 
 use crate::condition::{Chance, Condition, Known, Shape};
 use crate::scene::Kind;
+use crate::view::View;
+use places::{Placed, Places};
 
 /// Methods with a list of their own at most; rules for others share a list, and are told apart by looking.
 const METHODS_MAX: usize = 64;
@@ -22,7 +27,20 @@ pub(crate) const DIRECTIONS: [Direction; 2] = [Direction::ToServer, Direction::T
 /// The rules by what they could fit. Rules are numbers in the order in which they are looked at.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    lists: HashMap<(Kind, Direction), Methods>,
+    /// In the order of [`slot`].
+    lists: [Methods; SLOTS],
+    places: Places,
+}
+
+const SLOTS: usize = Kind::ALL.len() * DIRECTIONS.len();
+
+fn slot(kind: Kind, direction: Direction) -> usize {
+    let kind = match kind {
+        Kind::Request => 0,
+        Kind::Notification => 1,
+        Kind::Answer => 2,
+    };
+    kind * DIRECTIONS.len() + usize::from(direction == Direction::ToClient)
 }
 
 /// The rules for one kind of message in one direction.
@@ -37,6 +55,8 @@ struct Methods {
 pub(crate) struct List {
     general: Vec<u32>,
     named: HashMap<String, Vec<u32>>,
+    /// Of the general ones, those that are found by what stands at a place.
+    placed: Placed,
 }
 
 impl Index {
@@ -50,21 +70,24 @@ impl Index {
         let written = written.into_iter().filter(|method| !FREQUENT.contains(method));
         let methods: Vec<String> =
             FREQUENT.into_iter().chain(written).take(METHODS_MAX).map(str::to_owned).collect();
-        let mut lists = HashMap::new();
+        let places = Places::of(conditions);
+        let mut lists: [Methods; SLOTS] = Default::default();
         for kind in Kind::ALL {
             for direction in DIRECTIONS {
-                let list = |method| List::of(conditions, &Shape { kind, direction, method });
+                let list = |method| List::of(conditions, &Shape { kind, direction, method }, &places);
                 let known = methods.iter().map(|method| (method.clone(), list(Known::Is(method))));
                 let known = known.filter(|(_, list)| !list.is_empty()).collect();
-                lists.insert((kind, direction), Methods { known, others: list(Known::NoneOf(&methods)) });
+                if let Some(methods_of) = lists.get_mut(slot(kind, direction)) {
+                    *methods_of = Methods { known, others: list(Known::NoneOf(&methods)) };
+                }
             }
         }
-        Self { lists }.with_methods(&methods)
+        Self { lists, places }.with_methods(&methods)
     }
 
     /// A method whose list is empty is known all the same: what fits no method in particular is not for it.
     fn with_methods(mut self, methods: &[String]) -> Self {
-        for lists in self.lists.values_mut().filter(|lists| !lists.others.is_empty()) {
+        for lists in self.lists.iter_mut().filter(|lists| !lists.others.is_empty()) {
             for method in methods {
                 lists.known.entry(method.clone()).or_default();
             }
@@ -73,28 +96,32 @@ impl Index {
     }
 
     pub(crate) fn list(&self, kind: Kind, direction: Direction, method: Option<&str>) -> Option<&List> {
-        let lists = self.lists.get(&(kind, direction))?;
+        let lists = self.lists.get(slot(kind, direction))?;
         Some(method.and_then(|method| lists.known.get(method)).unwrap_or(&lists.others))
+    }
+
+    /// The rules of a list that the content of this message allows, of those that are found by it.
+    pub(crate) fn placed(&self, list: &List, view: &View<'_>) -> Vec<u32> {
+        self.places.found(&list.placed, view)
     }
 
     /// Whether any message of this kind could fit a rule.
     pub(crate) fn has(&self, kind: Kind, direction: Direction) -> bool {
-        self.lists.get(&(kind, direction)).is_some_and(|lists| {
+        self.lists.get(slot(kind, direction)).is_some_and(|lists| {
             !lists.others.is_empty() || lists.known.values().any(|list| !list.is_empty())
         })
     }
 }
 
 impl List {
-    fn of(conditions: &[&Condition], shape: &Shape<'_>) -> Self {
+    fn of(conditions: &[&Condition], shape: &Shape<'_>, places: &Places) -> Self {
         let mut list = Self::default();
         for (number, condition) in (0..).zip(conditions) {
             if condition.chance(shape) == Chance::Never {
                 continue;
             }
-            match condition.names() {
-                None => list.general.push(number),
-                Some(names) => {
+            match (condition.names(), places.of_rule(number)) {
+                (Some(names), _) => {
                     for name in names {
                         let rules = list.named.entry(name.to_owned()).or_default();
                         if rules.last() != Some(&number) {
@@ -102,28 +129,59 @@ impl List {
                         }
                     }
                 }
+                (None, Some(place)) => list.placed.add(place, number),
+                (None, None) => list.general.push(number),
             }
         }
         list
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.general.is_empty() && self.named.is_empty()
+        self.general.is_empty() && self.named.is_empty() && self.placed.is_empty()
     }
 
     /// Whether a message of this name could fit any of them.
     pub(crate) fn has(&self, name: Option<&str>) -> bool {
-        self.next(0, name).is_some()
+        !self.general.is_empty() || !self.placed.is_empty() || !self.named(name).is_empty()
     }
 
-    /// The first rule from this number on that a message of this name could fit.
-    pub(crate) fn next(&self, from: u32, name: Option<&str>) -> Option<u32> {
-        let first = |list: &[u32]| list.get(list.partition_point(|number| *number < from)).copied();
-        let named = name.and_then(|name| self.named.get(name)).and_then(|list| first(list));
-        match (first(&self.general), named) {
-            (Some(general), Some(named)) => Some(general.min(named)),
-            (general, named) => general.or(named),
+    fn named(&self, name: Option<&str>) -> &[u32] {
+        if self.named.is_empty() {
+            return &[];
         }
+        name.and_then(|name| self.named.get(name)).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The rules that a message could fit, from one on, in their order.
+#[derive(Debug)]
+pub(crate) struct Candidates<'i> {
+    /// Each in order, and no rule in two of them.
+    sources: [&'i [u32]; 3],
+}
+
+impl<'i> Candidates<'i> {
+    /// Those of a list for a message of this name; `placed` are those that its content allows.
+    pub(crate) fn of(list: &'i List, name: Option<&str>, placed: &'i [u32], from: u32) -> Self {
+        let mut sources = [&*list.general, list.named(name), placed];
+        for source in &mut sources {
+            *source = source.split_at(source.partition_point(|number| *number < from)).1;
+        }
+        Self { sources }
+    }
+}
+
+impl Iterator for Candidates<'_> {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        let (number, source) = self
+            .sources
+            .iter_mut()
+            .filter_map(|source| Some((*source.first()?, source)))
+            .min_by_key(|(number, _)| *number)?;
+        *source = source.split_at(1).1;
+        Some(number)
     }
 }
 
@@ -136,13 +194,7 @@ mod tests {
     fn shown(rules: &str, tool: &str) -> Vec<u32> {
         let rules = compile(rules).unwrap();
         let list = rules.index.list(Kind::Request, Direction::ToServer, Some("tools/call")).unwrap();
-        let mut shown = Vec::new();
-        let mut from = 0;
-        while let Some(number) = list.next(from, Some(tool)) {
-            shown.push(number);
-            from = number + 1;
-        }
-        shown
+        Candidates::of(list, Some(tool), &[], 0).collect()
     }
 
     fn thousand(when: &str) -> String {
@@ -169,6 +221,9 @@ mod tests {
         let rules = "- {name: a, when: {tool: t}, stop: true}\n- {name: b, when: {tool: 't*'}, stop: true}\n\
                      - {name: c, when: {tool: u}, stop: true}\n- {name: d, when: {tool: t}, stop: true}\n";
         assert_eq!(shown(rules, "t"), [0, 1, 3]);
+        let rules = compile(rules).unwrap();
+        let list = rules.index.list(Kind::Request, Direction::ToServer, Some("tools/call")).unwrap();
+        assert_eq!(Candidates::of(list, Some("t"), &[2], 1).collect::<Vec<_>>(), [1, 2, 3]);
     }
 
     #[test]
@@ -177,13 +232,7 @@ mod tests {
         for number in [0, 63, 64, 999] {
             let method = format!("m/{number}");
             let list = rules.index.list(Kind::Request, Direction::ToServer, Some(&method)).unwrap();
-            let mut from = 0;
-            let mut found = std::iter::from_fn(|| {
-                let next = list.next(from, None)?;
-                from = next + 1;
-                Some(next)
-            });
-            assert!(found.any(|found| found == number), "{method}");
+            assert!(Candidates::of(list, None, &[], 0).any(|found| found == number), "{method}");
         }
     }
 }
