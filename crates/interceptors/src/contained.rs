@@ -30,7 +30,7 @@ impl Interceptor for Contained {
         let intercepted = AssertUnwindSafe(self.0.intercept(envelope, next)).catch_unwind().await;
         let replies = intercepted.unwrap_or_else(|_| Err(panicked(self.name())))?;
         // What is whole has passed all that it put around it.
-        Ok(if replies.is_whole() { replies } else { replies.through(Watched(self.name())) })
+        Ok(if replies.is_whole() { replies } else { replies.through(Watched(self.name())).await })
     }
 }
 

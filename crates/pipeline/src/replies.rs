@@ -129,15 +129,18 @@ impl Replies {
     }
 
     /// Lets the replies pass through a gate. The head is known as before; what is held is let go at the end of what the
-    /// gate gives, or when that is dropped, which cancels the exchange as ever.
-    #[must_use]
-    pub fn through(self, gate: impl Gate) -> Self {
-        let head = self.head;
+    /// gate gives, or when that is dropped, which cancels the exchange as ever. A reply that is here already passes at once,
+    /// and is no stream, unless the gate takes its time over it; nothing is waited for.
+    pub async fn through(mut self, gate: impl Gate) -> Self {
+        let (head, is_whole) = (self.head, self.is_whole());
+        let held = if is_whole { std::mem::take(&mut self.held) } else { Vec::new() };
         let passing = futures_util::stream::unfold((gate, self), |(mut gate, mut behind)| async {
             let reply = gate.next(&mut behind).await?;
             Some((reply, (gate, behind)))
-        });
-        Self::stream(passing).with_head(head)
+        })
+        .boxed();
+        let body = if is_whole { passed(passing).await } else { Body::Stream(passing, Vec::new()) };
+        Self { head, body, held }
     }
 
     /// The next message; `None` at the end.
@@ -179,6 +182,19 @@ impl Replies {
         self.body = Body::One(None);
         self.held.clear();
     }
+}
+
+/// What passes of one message: still one, if that is plain by now.
+async fn passed(mut passing: BoxStream<'static, Reply>) -> Body {
+    let mut passed = Vec::with_capacity(1);
+    while passed.len() < 2 {
+        match std::future::poll_fn(|context| Poll::Ready(passing.poll_next_unpin(context))).await {
+            Poll::Ready(None) => return Body::One(passed.pop()),
+            Poll::Ready(reply) => passed.extend(reply),
+            Poll::Pending => break,
+        }
+    }
+    Body::Stream(futures_util::stream::iter(passed).chain(passing).boxed(), Vec::new())
 }
 
 impl Stream for Replies {
@@ -284,7 +300,7 @@ mod tests {
         let head = Head { form: Form::Stream, status: Some(201) };
         let guard = Arc::new(());
         let replies = notes(&["a", "out", "late", "b", "end", "never"]).with_head(head);
-        let mut replies = replies.hold(Arc::clone(&guard)).through(Keeper::default());
+        let mut replies = replies.hold(Arc::clone(&guard)).through(Keeper::default()).await;
         assert_eq!(replies.head(), head);
         let mut seen = Vec::new();
         while let Some(reply) = replies.next().await {
@@ -297,17 +313,38 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_wait_in_a_gate_goes_on_where_it_was_interrupted_and_ends_when_the_replies_are_dropped() {
         let guard = Arc::new(());
-        let mut replies = notes(&["late"]).hold(Arc::clone(&guard)).through(Keeper::default());
+        let mut replies = notes(&["late"]).hold(Arc::clone(&guard)).through(Keeper::default()).await;
         assert_eq!(replies.next().await.unwrap().unwrap().method(), Some("before"));
         let half = Duration::from_millis(600);
         assert!(tokio::time::timeout(half, replies.next()).await.is_err());
         assert!(tokio::time::timeout(half, replies.next()).await.is_ok(), "the wait has not begun again");
         drop(replies);
-        let mut replies = notes(&["late"]).hold(Arc::clone(&guard)).through(Keeper::default());
+        let mut replies = notes(&["late"]).hold(Arc::clone(&guard)).through(Keeper::default()).await;
         replies.next().await.unwrap().unwrap();
         assert!(tokio::time::timeout(half, replies.next()).await.is_err());
         drop(replies);
         assert_eq!(Arc::strong_count(&guard), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_here_already_stays_whole_unless_the_gate_takes_its_time() {
+        let head = Head { form: Form::Whole, status: Some(201) };
+        let through = |name| Replies::one(note(name)).with_head(head).through(Keeper::default());
+        let guard = Arc::new(());
+        let mut at_once =
+            Replies::one(note("a")).with_head(head).hold(Arc::clone(&guard)).through(Keeper::default()).await;
+        assert!(at_once.is_whole() && at_once.head() == head);
+        assert!(at_once.next().await.is_some());
+        assert_eq!(Arc::strong_count(&guard), 2, "the exchange is not over before its end was seen");
+        assert!(at_once.next().await.is_none());
+        assert_eq!(Arc::strong_count(&guard), 1);
+        assert!(through("out").await.is_whole() && through("end").await.next().await.is_none());
+        let mut slow = through("late").await;
+        assert!(!slow.is_whole() && slow.head() == head);
+        for name in ["before", "late"] {
+            assert_eq!(slow.next().await.unwrap().unwrap().method(), Some(name));
+        }
+        assert!(slow.next().await.is_none());
     }
 
     #[tokio::test(start_paused = true)]
@@ -318,7 +355,8 @@ mod tests {
             count.fetch_add(1, Ordering::Relaxed);
             Ok(note("late"))
         });
-        let mut replies = Replies::stream(endless).through(Keeper::default()).through(Keeper::default());
+        let replies = Replies::stream(endless).through(Keeper::default()).await;
+        let mut replies = replies.through(Keeper::default()).await;
         for _ in 0..10 {
             assert!(replies.next().await.is_some());
         }

@@ -102,8 +102,7 @@ impl Rules {
     pub fn concerns_replies(&self, asked: &Request, direction: Direction) -> bool {
         let back = direction.back();
         let answer = self.index.list(Kind::Answer, back, Some(asked.method()));
-        answer.is_some_and(|list| list.has(asked.name().as_deref()))
-            || self.index.has(Kind::Notification, back)
+        answer.is_some_and(|list| list.has(|| asked.name())) || self.index.has(Kind::Notification, back)
     }
 
     /// Begins to judge a message.

@@ -89,7 +89,7 @@ async fn way<J: Judge>(mut judge: J, envelope: Envelope, rest: Rest) -> Result<R
         Fate::Answered(message) => return Ok(Replies::one(message)),
         // It has its place in the order of messages: those behind it are not held up.
         Fate::Silent | Fate::Gone if request.is_some() => {
-            return Ok(Replies::none().through(Silent::new(judge)));
+            return Ok(Replies::none().through(Silent::new(judge)).await);
         }
         Fate::Silent | Fate::Gone | Fate::Withdrawn => return Ok(Replies::none()),
     };
@@ -100,7 +100,7 @@ async fn way<J: Judge>(mut judge: J, envelope: Envelope, rest: Rest) -> Result<R
         return rest.run(envelope).await;
     };
     judge.asks(request);
-    Ok(rest.run(envelope).await?.through(Judged::new(judge, direction.back())))
+    Ok(rest.run(envelope).await?.through(Judged::new(judge, direction.back())).await)
 }
 
 /// What conditions of rules are asked about an exchange.

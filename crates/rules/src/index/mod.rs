@@ -6,6 +6,7 @@
 
 mod places;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use shadowcat_protocol::{Direction, method};
@@ -140,9 +141,11 @@ impl List {
         self.general.is_empty() && self.named.is_empty() && self.placed.is_empty()
     }
 
-    /// Whether a message of this name could fit any of them.
-    pub(crate) fn has(&self, name: Option<&str>) -> bool {
-        !self.general.is_empty() || !self.placed.is_empty() || !self.named(name).is_empty()
+    /// Whether a message of this name could fit any of them; the name is asked for only if it matters.
+    pub(crate) fn has<'n>(&self, name: impl FnOnce() -> Option<Cow<'n, str>>) -> bool {
+        !self.general.is_empty()
+            || !self.placed.is_empty()
+            || !self.named.is_empty() && !self.named(name().as_deref()).is_empty()
     }
 
     fn named(&self, name: Option<&str>) -> &[u32] {
