@@ -13,7 +13,6 @@
 //! | `declared` | what a client declared that it can be asked for |
 //! | `filter` | what a subscription is for |
 //! | `level` | the levels of log messages |
-//! | `meta` | the members of `_meta` that the modern revision keeps for itself |
 //! | `object` | an object as raw text, its members changed and the rest left as it was written |
 //! | `pace` | how often a task is looked at |
 //! | `seal` | what a client carries for us and must not read or change |
@@ -27,13 +26,14 @@ mod declared;
 mod era;
 mod filter;
 mod level;
-mod meta;
 mod object;
 mod pace;
 mod seal;
 mod to_legacy;
 mod to_modern;
 mod tools;
+
+use shadowcat_protocol::meta;
 
 pub use content::Readable;
 pub use counters::{Count, Counters};

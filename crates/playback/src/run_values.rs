@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use serde_json::Value;
-use shadowcat_protocol::method;
+use shadowcat_protocol::{meta, method};
 
 use crate::generated;
 use crate::path::{Path, Segment};
@@ -50,8 +50,8 @@ const PLACES: [(&[&str], RunValue); 25] = [
     (&["result", "task", "taskId"], RunValue::Task),
     (&["result", "tasks", "*", "taskId"], RunValue::Task),
     (&["params", "notifications", "taskIds", "*"], RunValue::Task),
-    (&["*", "_meta", "io.modelcontextprotocol/related-task", "taskId"], RunValue::Task),
-    (&["*", "_meta", "io.modelcontextprotocol/subscriptionId"], RunValue::Subscription),
+    (&["*", "_meta", meta::RELATED_TASK, "taskId"], RunValue::Task),
+    (&["*", "_meta", meta::SUBSCRIPTION], RunValue::Subscription),
     (&["params", "elicitationId"], RunValue::Elicitation),
     (&["error", "data", "elicitations", "*", "elicitationId"], RunValue::Elicitation),
     (&["*", "_meta", "traceparent"], RunValue::Trace),
@@ -64,13 +64,8 @@ const PLACES: [(&[&str], RunValue); 25] = [
     (&["result", "tasks", "*", "lastUpdatedAt"], RunValue::Time),
 ];
 /// Members of `_meta` that say how a client speaks, not what it means.
-const CLIENT_KEYS: [&str; 5] = [
-    "io.modelcontextprotocol/protocolVersion",
-    "io.modelcontextprotocol/clientInfo",
-    "io.modelcontextprotocol/clientCapabilities",
-    "io.modelcontextprotocol/logLevel",
-    "progressToken",
-];
+const CLIENT_KEYS: [&str; 5] =
+    [meta::VERSION, meta::CLIENT_INFO, meta::CAPABILITIES, meta::LOG_LEVEL, "progressToken"];
 /// Begins what stands on a tape in place of a secret.
 const REDACTED: &str = "[redacted:";
 

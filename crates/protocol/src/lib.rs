@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `json` | the scanner, and reading and quoting of raw JSON text |
 //! | `message` | requests, notifications, responses, batches, and why a text is none of them |
-//! | `id`, `method`, `codes`, `limits`, `direction` | the small words of JSON-RPC and MCP |
+//! | `id`, `method`, `meta`, `codes`, `limits`, `direction` | the small words of JSON-RPC and MCP |
 //! | `revision` | what each revision of the protocol can do; the only file that compares revisions |
 //! | `headers` | the HTTP header rules of both eras, without an HTTP library |
 //! | `sse`, `lines` | framing: bytes in, events or lines out |
@@ -23,6 +23,7 @@ pub mod json;
 mod limits;
 pub mod lines;
 pub mod message;
+pub mod meta;
 pub mod method;
 mod revision;
 mod span;

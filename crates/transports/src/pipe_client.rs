@@ -9,14 +9,13 @@ use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Envelope, Origin, PeerId, Refusal, RefusalKind, Replies, Transport};
 use shadowcat_protocol::{
     ErrorObject, Limits, Message, Notification, ParseError, ParseErrorKind, Request, Response, Revision,
-    codes, json, method, split_batch,
+    codes, json, meta, method, split_batch,
 };
 use shadowcat_session::{Live, Outlet, Stream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::front::{Front, Opening};
-use crate::http::META_VERSION;
 use crate::server::subscription_end;
 
 /// One client on one pipe.
@@ -176,7 +175,7 @@ impl PipeClient {
 
     /// The response to one request, everything before it already passed on; `None` if it was cancelled.
     async fn answer(&self, request: Request) -> Option<Result<Response, Refusal>> {
-        if request.meta(META_VERSION).is_some() {
+        if request.meta(meta::VERSION).is_some() {
             return self.modern(request).await;
         }
         match self.live() {
@@ -196,7 +195,7 @@ impl PipeClient {
     }
 
     async fn modern(&self, request: Request) -> Option<Result<Response, Refusal>> {
-        let named = request.meta(META_VERSION).and_then(json::string).unwrap_or_default();
+        let named = request.meta(meta::VERSION).and_then(json::string).unwrap_or_default();
         let Some(revision) = Revision::parse(&named).filter(|revision| revision.is_modern()) else {
             let supported = Revision::V2026_07_28.as_str();
             let data = format!(r#"{{"supported":["{supported}"],"requested":{}}}"#, json::quote(&named));

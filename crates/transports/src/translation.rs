@@ -4,9 +4,7 @@
 use std::collections::HashMap;
 
 use shadowcat_pipeline::PeerId;
-use shadowcat_protocol::{Id, Message, Request, Response, method};
-
-const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+use shadowcat_protocol::{Id, Message, Request, Response, meta, method};
 
 /// How one request is called on either side.
 #[derive(Clone, Debug)]
@@ -40,7 +38,7 @@ impl Kind {
     fn of(request: &Request) -> Self {
         match request.method() {
             method::LISTEN => Self::Listens,
-            _ if request.meta(LOG_LEVEL).is_some() => Self::Logged,
+            _ if request.meta(meta::LOG_LEVEL).is_some() => Self::Logged,
             _ => Self::Other,
         }
     }

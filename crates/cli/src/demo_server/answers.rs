@@ -7,17 +7,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_protocol::{
-    ErrorObject, Id, Message, Notification, Request, Response, Revision, codes, method,
+    ErrorObject, Id, Message, Notification, Request, Response, Revision, codes, meta, method,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::peer::{Peer, Progress, meta_text};
 use super::{offer, tools};
 
-const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
-const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
-const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
-const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 /// Requests answered at one time; one more is refused.
 const CALLS_MAX: usize = 256;
 const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
@@ -73,7 +69,7 @@ impl Server {
     }
 
     async fn answer(&self, request: Request) {
-        let is_modern = request.meta(VERSION).is_some();
+        let is_modern = request.meta(meta::VERSION).is_some();
         let immediate = match request.method() {
             method::TOOLS_CALL | method::LISTEN => match self.spawn(&request, is_modern) {
                 Ok(()) => return,
@@ -162,14 +158,15 @@ impl Server {
 
     fn call(&self, request: &Request, is_modern: bool) -> Call {
         let state = lock(&self.state);
-        let declared = request.meta(CAPABILITIES).and_then(|raw| serde_json::from_str::<Value>(raw).ok());
+        let declared =
+            request.meta(meta::CAPABILITIES).and_then(|raw| serde_json::from_str::<Value>(raw).ok());
         let elicits_now = declared.is_some_and(|declared| declared.get("elicitation").is_some());
         Call {
             name: request.name().map(std::borrow::Cow::into_owned).unwrap_or_default(),
             params: params(request),
             is_modern,
             can_elicit: if is_modern { elicits_now } else { state.can_elicit },
-            log_level: if is_modern { meta_text(request, LOG_LEVEL) } else { state.log_level.clone() },
+            log_level: if is_modern { meta_text(request, meta::LOG_LEVEL) } else { state.log_level.clone() },
             progress: Progress::of(&self.peer, request),
         }
     }
@@ -223,8 +220,8 @@ fn params(request: &Request) -> Value {
 }
 
 fn check_revision(request: &Request) -> Result<(), ErrorObject> {
-    let named = meta_text(request, VERSION).unwrap_or_default();
-    if request.meta(CAPABILITIES).is_none() {
+    let named = meta_text(request, meta::VERSION).unwrap_or_default();
+    if request.meta(meta::CAPABILITIES).is_none() {
         return Err(invalid("params._meta has no client capabilities"));
     }
     if Revision::parse(&named).is_some_and(Revision::is_modern) {
@@ -277,7 +274,7 @@ async fn listen(call: &Call, request: &Request) -> Answer {
         return Err(error(codes::METHOD_NOT_FOUND, "unknown method subscriptions/listen"));
     }
     let id: Value = serde_json::from_str(request.id().as_json()).unwrap_or_default();
-    let params = json!({"_meta": {SUBSCRIPTION: id}, "notifications": {}});
+    let params = json!({"_meta": {(meta::SUBSCRIPTION): id}, "notifications": {}});
     call.progress.peer.notify(method::LISTEN_ACKNOWLEDGED, &params).await;
     std::future::pending().await
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use shadowcat_protocol::{Id, Message, Notification, Request, Response, json, method};
+use shadowcat_protocol::{Id, Message, Notification, Request, Response, json, meta, method};
 use shadowcat_tape::{Call, Frame, Kind, message_limits};
 
 /// The member in which a server gives a client something to bring back.
@@ -167,7 +167,7 @@ impl Live {
             id: request.id().clone(),
             token: request.progress_token().map(Into::into),
             // A modern server must not log for a request that does not ask for it (2026-07-28, logging).
-            wants_log: !is_modern || request.meta("io.modelcontextprotocol/logLevel").is_some(),
+            wants_log: !is_modern || request.meta(meta::LOG_LEVEL).is_some(),
             state: None,
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use shadowcat_protocol::{json, method};
+use shadowcat_protocol::{json, meta, method};
 
 use super::latency::latencies;
 use super::{Finding, Judged, Report, Terms, Verdict, explain};
@@ -152,7 +152,7 @@ fn between(rules: &Rules, expected: &Outcome, live: &Outcome) -> Vec<Finding> {
 /// Whether a message names the call it belongs to. On a pipe others cannot be told from what belongs to none.
 fn is_about_its_call(text: &str) -> bool {
     json::get(text, &["params", "progressToken"]).is_some()
-        || json::get(text, &["params", "_meta", "io.modelcontextprotocol/subscriptionId"]).is_some()
+        || json::get(text, &["params", "_meta", meta::SUBSCRIPTION]).is_some()
 }
 
 fn methods(messages: &[Value]) -> Vec<String> {

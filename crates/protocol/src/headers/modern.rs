@@ -1,10 +1,7 @@
 //! What the headers of a 2026-07-28 request must say, given its body.
 
 use super::{HeaderFault, METHOD, NAME, PROTOCOL_VERSION, value};
-use crate::{Request, Revision, codes, json, method};
-
-const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
-const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
+use crate::{Request, Revision, codes, json, meta, method};
 
 /// Checks a request's metadata and the headers that mirror it; the revision it speaks.
 ///
@@ -15,16 +12,16 @@ pub fn check_modern<'h>(
     header: impl Fn(&str) -> Vec<&'h [u8]>,
     supported: &[Revision],
 ) -> Result<Revision, HeaderFault> {
-    let named = request.meta(VERSION_KEY).and_then(json::string);
-    let named = named.ok_or_else(|| missing(VERSION_KEY))?;
+    let named = request.meta(meta::VERSION).and_then(json::string);
+    let named = named.ok_or_else(|| missing(meta::VERSION))?;
     if one(&header, PROTOCOL_VERSION)? != named {
         return Err(HeaderFault::mismatch("MCP-Protocol-Version differs from the request's _meta"));
     }
     let revision = Revision::parse(&named)
         .filter(|revision| revision.is_modern() && supported.contains(revision))
         .ok_or_else(|| HeaderFault::unsupported(&named, supported))?;
-    if !request.meta(CAPABILITIES_KEY).is_some_and(|raw| raw.starts_with('{')) {
-        return Err(missing(CAPABILITIES_KEY));
+    if !request.meta(meta::CAPABILITIES).is_some_and(|raw| raw.starts_with('{')) {
+        return Err(missing(meta::CAPABILITIES));
     }
     if one(&header, METHOD)? != request.method() {
         return Err(HeaderFault::mismatch("Mcp-Method differs from the request's method"));

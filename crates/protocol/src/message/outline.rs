@@ -9,20 +9,19 @@ use super::error::readable;
 use super::{Message, MethodName, Notification, ParseError, ParseErrorKind, Request, Response};
 use crate::json::{self, Fault, Scanner};
 use crate::span::Span;
-use crate::{Id, Limits, method};
+use crate::{Id, Limits, meta, method};
 
 const TOP_KEYS: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
 /// The members of `params` that the proxy decides by.
 const PARAMS_KEYS: &[&str] = &["_meta", "name", "uri", "taskId", "arguments", "requestId", "progressToken"];
 const META_KEYS: &[&str] = &[
     "progressToken",
-    SUBSCRIPTION_ID,
-    "io.modelcontextprotocol/protocolVersion",
-    "io.modelcontextprotocol/clientInfo",
-    "io.modelcontextprotocol/clientCapabilities",
-    "io.modelcontextprotocol/logLevel",
+    meta::SUBSCRIPTION,
+    meta::VERSION,
+    meta::CLIENT_INFO,
+    meta::CAPABILITIES,
+    meta::LOG_LEVEL,
 ];
-const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 
 /// The longest piece of a key that an error repeats, in characters.
 const KEY_SHOWN_MAX: usize = 64;
@@ -108,7 +107,7 @@ impl Params {
         scanner.object(|scanner, key| {
             let value = match &*keys.admit(key, wrong) {
                 "progressToken" => &mut self.meta_token,
-                SUBSCRIPTION_ID => &mut self.subscription,
+                meta::SUBSCRIPTION => &mut self.subscription,
                 _ => return scanner.value().map(drop),
             };
             *value = scanner.value()?;
@@ -247,7 +246,7 @@ pub(super) fn scan_result(scanner: &mut Scanner<'_>, subscription: &mut Span) ->
         }
         scanner.object(|scanner, key| {
             let value = scanner.value()?;
-            if json::key_text(key.of(text)).is_some_and(|key| key == SUBSCRIPTION_ID) {
+            if json::key_text(key.of(text)).is_some_and(|key| key == meta::SUBSCRIPTION) {
                 *subscription = value;
             }
             Ok(())

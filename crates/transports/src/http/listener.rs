@@ -10,15 +10,13 @@ use http::{Method, Response};
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Refusal, RefusalKind};
 use shadowcat_protocol::{
-    ErrorObject, Limits, Message, ParseErrorKind, Request, Revision, codes, headers, method, split_batch,
+    ErrorObject, Limits, Message, ParseErrorKind, Request, Revision, codes, headers, meta, method,
+    split_batch,
 };
 
 use crate::front::Front;
 use crate::names;
 use crate::server::{Body, BodyError, Endpoint, Incomer, json, plain, refusal};
-
-/// The member of `_meta` in which a modern request names its revision.
-pub(crate) const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 
 /// The bounds of the endpoint.
 #[derive(Clone, Debug)]
@@ -89,7 +87,7 @@ impl HttpListener {
     /// has a session are legacy; the header alone counts where the body cannot tell (2026-07-28 versioning).
     async fn take(&self, request: Incomer, message: Message) -> Response<Body> {
         let modern = match &message {
-            Message::Request(asked) if asked.meta(META_VERSION).is_some() => true,
+            Message::Request(asked) if asked.meta(meta::VERSION).is_some() => true,
             Message::Request(asked) if asked.method() == method::INITIALIZE => false,
             _ => header_is_modern(&request),
         };

@@ -10,5 +10,4 @@ mod pump;
 mod stamp;
 
 pub use connector::HttpConnector;
-pub(crate) use listener::META_VERSION;
 pub use listener::{EndpointSettings, HttpListener};

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use memchr::memmem;
 use shadowcat_pipeline::{Envelope, Transport};
-use shadowcat_protocol::{Request, Response, Revision, headers, json, method};
+use shadowcat_protocol::{Request, Response, Revision, headers, json, meta, method};
 
 use crate::names;
 use crate::remote::insert;
@@ -14,7 +14,6 @@ use crate::remote::insert;
 /// Tools whose annotations are remembered.
 const TOOLS_MAX: usize = 10_000;
 const ANNOTATION: &str = "x-mcp-header";
-const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 
 /// Writes mirrored headers. Learns from each tool list that passes which arguments are mirrored too.
 #[derive(Default)]
@@ -26,7 +25,7 @@ impl Stamp {
     /// The headers for this request.
     pub(super) fn headers(&self, request: &Request, envelope: &Envelope) -> HeaderMap {
         let mut fields = HeaderMap::new();
-        let claimed = request.meta(META_VERSION).and_then(json::string);
+        let claimed = request.meta(meta::VERSION).and_then(json::string);
         let version = claimed.as_deref().unwrap_or(Revision::V2026_07_28.as_str());
         insert(&mut fields, &names::PROTOCOL_VERSION, version);
         insert(&mut fields, &names::METHOD, &headers::encode_value(request.method()));

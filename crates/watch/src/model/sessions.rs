@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use shadowcat_pipeline::Direction;
-use shadowcat_protocol::json;
+use shadowcat_protocol::{json, meta};
 use shadowcat_tape::{Frame, Kind};
 use time::OffsetDateTime;
 
@@ -92,8 +92,7 @@ fn begun(frame: &Frame) -> Session {
 
 /// What a client says that it is: in its handshake, or in each request of the newest revision.
 fn client(message: &str) -> Option<String> {
-    let places: [&[&str]; 2] =
-        [&["params", "clientInfo"], &["params", "_meta", "io.modelcontextprotocol/clientInfo"]];
+    let places: [&[&str]; 2] = [&["params", "clientInfo"], &["params", "_meta", meta::CLIENT_INFO]];
     let info = places.into_iter().find_map(|place| json::get(message, place))?;
     let text = |member| json::get(info, &[member]).and_then(json::string).unwrap_or(Cow::Borrowed(""));
     let told = format!("{} {}", text("name"), text("version"));
