@@ -133,14 +133,14 @@ impl Replies {
     /// and is no stream, unless the gate takes its time over it; nothing is waited for.
     pub async fn through(mut self, gate: impl Gate) -> Self {
         let (head, is_whole) = (self.head, self.is_whole());
-        let held = if is_whole { std::mem::take(&mut self.held) } else { Vec::new() };
+        let guards = if is_whole { std::mem::take(&mut self.held) } else { Vec::new() };
         let passing = futures_util::stream::unfold((gate, self), |(mut gate, mut behind)| async {
             let reply = gate.next(&mut behind).await?;
             Some((reply, (gate, behind)))
         })
         .boxed();
         let body = if is_whole { passed(passing).await } else { Body::Stream(passing, Vec::new()) };
-        Self { head, body, held }
+        Self { head, body, held: guards }
     }
 
     /// The next message; `None` at the end.

@@ -10,7 +10,7 @@ use serde_json_path::JsonPath;
 #[derive(Clone, Debug)]
 pub(crate) struct Path {
     text: Box<str>,
-    path: JsonPath,
+    whole: JsonPath,
     short: Option<Vec<Step>>,
     /// Finds the name of the last member that it goes into.
     name: Option<Finder<'static>>,
@@ -29,12 +29,12 @@ impl Path {
     /// # Errors
     /// A sentence with what is wrong and the way out.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let path = JsonPath::parse(text).map_err(|fault| {
+        let whole = JsonPath::parse(text).map_err(|fault| {
             format!("`{text}` is no JSONPath: {fault}; write it like `$.arguments.path` or `$..token`")
         })?;
         let short = short(text);
         let name = short.as_deref().and_then(last_name).map(|name| Finder::new(name).into_owned());
-        Ok(Self { text: text.into(), path, short, name })
+        Ok(Self { text: text.into(), whole, short, name })
     }
 
     /// As it was written.
@@ -52,7 +52,7 @@ impl Path {
             });
             return look(found.as_slice());
         }
-        let Some(steps) = &self.short else { return look(&self.path.query(value).all()) };
+        let Some(steps) = &self.short else { return look(&self.whole.query(value).all()) };
         let mut found = Vec::new();
         walk(value, steps, &mut found);
         look(&found)
@@ -77,7 +77,7 @@ impl Path {
             serde_json_path::PathElement::Name(name) => (*name).to_owned(),
             serde_json_path::PathElement::Index(index) => index.to_string(),
         };
-        let found = self.path.query_located(value);
+        let found = self.whole.query_located(value);
         found.locations().map(|location| location.iter().map(token).collect()).collect()
     }
 
@@ -183,7 +183,7 @@ mod tests {
             let path = Path::parse(text).unwrap();
             assert!(path.short.is_some(), "{text}");
             assert_eq!(path.only().is_some(), one.contains(&text), "{text}");
-            assert_eq!(path.shows(&value, <[_]>::to_vec), path.path.query(&value).all(), "{text}");
+            assert_eq!(path.shows(&value, <[_]>::to_vec), path.whole.query(&value).all(), "{text}");
         }
         for text in ["$..d", "$..*", "$.a['b c'][-1]", "$[?@.a]", "$['a','b']", "$.a['b c'][0:1]"] {
             assert!(Path::parse(text).unwrap().short.is_none(), "{text}");

@@ -113,7 +113,6 @@ impl PlaceOf {
         let Some(content) = self.root.of(view) else { return true };
         let Ok(content) = content.value() else { return false };
         self.path.shows(content, |values| match values.first() {
-            None => true,
             Some(Value::String(text)) => {
                 let pieces = self.pieces.find_overlapping_iter(text).take(FOUND_MAX);
                 let before = found.len();
@@ -122,7 +121,7 @@ impl PlaceOf {
             }
             // A list could contain the text.
             Some(Value::Array(_)) => false,
-            Some(_) => true,
+            None | Some(_) => true,
         })
     }
 }

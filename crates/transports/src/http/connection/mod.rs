@@ -268,10 +268,10 @@ impl HttpConnection {
     fn inbound(&self, message: Message, translation: &Translation) -> Message {
         let message = translation.inbound(message);
         let Message::Response(response) = message else { return message };
-        if translation.is_initialize {
-            if let Some(revision) = response.result_json().and_then(Revision::of_handshake) {
-                self.revision.get_or_init(|| revision);
-            }
+        if translation.is_initialize
+            && let Some(revision) = response.result_json().and_then(Revision::of_handshake)
+        {
+            self.revision.get_or_init(|| revision);
         }
         Message::Response(if self.is_legacy() { response } else { self.stamp.learn(response) })
     }
