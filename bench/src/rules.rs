@@ -15,6 +15,8 @@ use crate::suite::report::verdict;
 use crate::suite::ruled::{self, Part, Scale};
 
 const US_BAR: f64 = 50.0;
+/// What `--quick` measures.
+const QUICK: Scale = Scale { requests: 4_000, pairs: 1 };
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Settings {
@@ -27,6 +29,9 @@ pub(crate) struct Settings {
     /// Shadowcat's binary.
     #[arg(long, default_value = "target/release/shadowcat")]
     shadowcat: PathBuf,
+    /// Fewer calls and runs: good for a look only.
+    #[arg(long)]
+    quick: bool,
     /// Calls of each run before a proxy. CPU time is counted in steps of 10 ms.
     #[arg(long, default_value_t = 40_000)]
     requests: usize,
@@ -71,7 +76,8 @@ impl World for Real {
 
 /// Prints the tables.
 pub(crate) async fn run(settings: Settings) -> Result<(), BenchError> {
-    let scale = Scale { requests: settings.requests, pairs: settings.pairs };
+    let Settings { requests, pairs, .. } = settings;
+    let scale = if settings.quick { QUICK } else { Scale { requests, pairs } };
     for part in &settings.parts {
         if *part == Part::Judged {
             table(&settings)?;

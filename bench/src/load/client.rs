@@ -75,18 +75,28 @@ impl Connection {
         headers: &[(&str, &str)],
         message: String,
     ) -> Result<Reply, BenchError> {
+        self.post_within(ANSWER_DEADLINE, headers, message).await
+    }
+
+    /// [`Self::post`], for what takes longer than an answer may.
+    pub(crate) async fn post_within(
+        &mut self,
+        deadline: Duration,
+        headers: &[(&str, &str)],
+        message: String,
+    ) -> Result<Reply, BenchError> {
         let request = self
             .request(Method::POST, headers)
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json, text/event-stream")
             .body(Full::from(message))?;
-        self.exchange(request).await
+        self.exchange(deadline, request).await
     }
 
     /// Ends a session.
     pub(crate) async fn delete(&mut self, headers: &[(&str, &str)]) -> Result<Reply, BenchError> {
         let request = self.request(Method::DELETE, headers).body(Full::default())?;
-        self.exchange(request).await
+        self.exchange(ANSWER_DEADLINE, request).await
     }
 
     /// Opens an event stream and leaves it open.
@@ -107,8 +117,12 @@ impl Connection {
         headers.iter().fold(builder, |builder, (name, value)| builder.header(*name, *value))
     }
 
-    async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Reply, BenchError> {
-        within(ANSWER_DEADLINE, "answer", async {
+    async fn exchange(
+        &mut self,
+        deadline: Duration,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Reply, BenchError> {
+        within(deadline, "answer", async {
             let (head, body) = self.send(request).await?.into_parts();
             let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
             let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(std::io::Error::other)?;

@@ -15,7 +15,7 @@ use crate::load::calls::Report;
 use crate::load::client::Connection;
 use crate::load::events;
 use crate::load::session::Session;
-use crate::wire::{self, Era};
+use crate::wire::{self, Era, META_VERSION, MODERN};
 
 /// Twenty rules as people write them. None of them changes the calls of the load, but a third has to look at each.
 const TYPICAL: &str = include_str!("typical_rules.yaml");
@@ -24,6 +24,12 @@ const SLOW: &str = "rules:\n  - name: slow\n    when: {on: notification, method:
 
 /// Events of the stream on which rules are slow.
 const EVENTS: usize = 10_000;
+/// How long it may take on a machine that is busy.
+const STREAM_MAX: Duration = Duration::from_mins(5);
+/// Sessions beside it.
+const OTHERS: usize = 8;
+/// Into so many turns the calls of a run are divided.
+const TURNS: usize = 4;
 /// What may be added to the CPU time of the proxy.
 const NONE_BAR: f64 = 0.02;
 const TYPICAL_BAR: f64 = 0.10;
@@ -158,46 +164,90 @@ fn total(profile: &str) -> Result<f64, BenchError> {
     total.ok_or_else(|| std::io::Error::other("callgrind has counted nothing").into())
 }
 
+/// Many short turns before one proxy, each alone and beside the stream right behind each other: what the machine does
+/// meanwhile falls on both, and which of them is first changes from turn to turn.
 async fn beside_a_slow_stream(bench: &Bench, configs: &Configs, scale: Scale) -> Result<String, BenchError> {
+    let rig = bench.start_with(&configs.arguments(Some("slow"))).await?;
+    let requests = (scale.requests / TURNS).max(1);
+    let turns = scale.pairs * TURNS;
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
-    for pair in 0..scale.pairs {
-        eprintln!("rules: beside a slow stream, pair {} of {}", pair + 1, scale.pairs);
-        let rig = bench.start_with(&configs.arguments(Some("slow"))).await?;
-        alone.push(load(bench, &rig, scale.requests / 4, 8).await?.0);
-        let (streamed, measured) =
-            tokio::join!(slow_stream(rig.url()), load(bench, &rig, scale.requests / 4, 8));
-        streamed?;
-        beside.push(measured?.0);
-        rig.stop().await?;
+    // The first one warms the proxy up.
+    load(bench, &rig, requests, OTHERS).await?;
+    for turn in 0..turns {
+        eprintln!("rules: beside a slow stream, turn {} of {turns}", turn + 1);
+        let is_beside_first = turn % 2 == 1;
+        for is_beside in [is_beside_first, !is_beside_first] {
+            if is_beside {
+                beside.push(load_beside(bench, &rig, requests).await?);
+            } else {
+                alone.push(checked_load(bench, &rig, requests).await?);
+            }
+        }
     }
-    let mut text =
-        "\n## Calls of 8 other sessions beside a stream of 10,000 events that a rule delays by 1 ms each\n\n\
-        | | alone | beside it | ratio | bar |\n|---|---:|---:|---:|---|\n"
-            .to_owned();
+    // Those of the turns end with their turn; of this one each event is looked at.
+    slow_stream(rig.url()).await?;
+    rig.stop().await?;
+    Ok(turns_table(&alone, &beside, requests))
+}
+
+/// Calls while there is a slow stream.
+async fn load_beside(bench: &Bench, rig: &Rig, requests: usize) -> Result<Report, BenchError> {
+    let streams = async {
+        loop {
+            if let Err(fault) = slow_stream(rig.url()).await {
+                return fault;
+            }
+        }
+    };
+    tokio::select! {
+        fault = streams => Err(fault),
+        report = checked_load(bench, rig, requests) => report,
+    }
+}
+
+async fn checked_load(bench: &Bench, rig: &Rig, requests: usize) -> Result<Report, BenchError> {
+    let (report, _) = load(bench, rig, requests, OTHERS).await?;
+    checked(&report)?;
+    Ok(report)
+}
+
+fn turns_table(alone: &[Report], beside: &[Report], requests: usize) -> String {
+    let mut text = format!(
+        "\n## Calls of {OTHERS} other sessions beside a stream of {EVENTS} events that a rule delays by 1 ms each\n\n\
+        {} turns of {requests} calls each, alone and beside it; medians, and the median of the ratios of the turns.\n\n\
+        | | alone | beside it | ratio | middle half of the ratios | bar |\n|---|---:|---:|---:|---:|---|\n",
+        alone.len(),
+    );
     for (name, of, bar) in [
         ("p50 us", (|report: &Report| report.p50_us) as fn(&Report) -> u64, None),
         ("p99 us", |report| report.p99_us, Some(P99_BAR)),
     ] {
         let values = |reports: &[Report]| reports.iter().map(|report| of(report) as f64).collect::<Vec<_>>();
-        let (alone, beside) = (values(&alone), values(&beside));
-        let ratio = middle(beside.iter().zip(&alone).map(|(one, other)| one / other).collect());
-        let ratio = ratio.unwrap_or_default();
-        let bar = bar.map_or_else(String::new, |bar| percent(ratio, bar));
+        let (alone, beside) = (values(alone), values(beside));
+        let mut ratios: Vec<f64> =
+            beside.iter().zip(&alone).map(|(one, other)| one / other.max(1.0)).collect();
+        ratios.sort_by(f64::total_cmp);
+        let at = |quarter: usize| ratios.get(ratios.len() * quarter / 4).copied().unwrap_or_default();
+        let bar = bar.map_or_else(String::new, |bar| percent(at(2), bar));
         let [alone, beside] = [alone, beside].map(|values| middle(values).unwrap_or_default());
-        let line = format!("| {name} | {alone:.0} | {beside:.0} | {ratio:.2} | {bar} |\n");
+        let (ratio, low, high) = (at(2), at(1), at(3));
+        let line =
+            format!("| {name} | {alone:.0} | {beside:.0} | {ratio:.2} | {low:.2} to {high:.2} | {bar} |\n");
         text.push_str(&line);
     }
-    Ok(text)
+    text
 }
 
-/// One call with its events, all of which have to come, in order.
+/// One call with its events, all of which have to come, in order. Without a session: who leaves it ends it.
 async fn slow_stream(url: &str) -> Result<(), BenchError> {
     let mut connection = Connection::open(&url.parse()?).await?;
-    let session = Session::open(Era::Legacy, &mut connection).await?;
+    let session = Session::open(Era::Modern, &mut connection).await?;
+    let mut headers = session.headers(None);
+    headers.push(("mcp-name", "progress"));
     let text = format!(
-        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"progress","arguments":{{"canary":"slow","events":{EVENTS}}},"_meta":{{"progressToken":7}}}}}}"#
+        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"progress","arguments":{{"canary":"slow","events":{EVENTS}}},"_meta":{{"progressToken":7,"{META_VERSION}":"{MODERN}","io.modelcontextprotocol/clientCapabilities":{{}}}}}}}}"#
     );
-    let reply = connection.post(&session.headers(None), text).await?;
+    let reply = connection.post_within(STREAM_MAX, &headers, text).await?;
     let came = events::messages(&String::from_utf8_lossy(&reply.body));
     let expected = (1..=EVENTS).map(|number| wire::progress("7", "slow", number));
     if came.len() == EVENTS + 1 && expected.zip(&came).all(|(expected, came)| expected == *came) {
