@@ -1,12 +1,16 @@
 //! Batches of 2025-03-26: the bounds on what is in them, and what is said when nothing is to be.
 
+use http::Method;
 use shadowcat_tests::client::{Client, call};
 use shadowcat_tests::proxy::before_url;
-use shadowcat_tests::raw::post;
+use shadowcat_tests::raw::{get, post};
 use shadowcat_tests::server::{HttpServer, HttpSettings, path};
+use shadowcat_tests::upstream::{Pieces, Reply, Upstream};
 use shadowcat_tests::wait::soon;
+use tokio::sync::mpsc;
 
 use crate::edge::session;
+use crate::faults::courtesy;
 
 const BATCHES: &str = "2025-03-26";
 const CANCEL: &str = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
@@ -57,4 +61,41 @@ async fn nothing_is_said_to_a_batch_whose_requests_were_all_cancelled() {
     let answer = client.request(&call("2", "echo", "{}", "")).await;
     assert!(path(&answer, &["result"]).is_some(), "{answer}");
     assert_eq!(client.left(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_is_no_message_in_a_batch_of_the_server_is_counted_and_holds_up_nothing() {
+    const CHANGED: &str = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
+    let (keep, _kept) = mpsc::channel::<Pieces>(1);
+    let upstream = Upstream::start(move |seen| {
+        let keep = keep.clone();
+        async move {
+            match (seen.member("id"), courtesy(&seen)) {
+                (None, _) if seen.method == Method::GET => {
+                    let (pieces, reply) = Reply::events();
+                    for batch in ["[]".to_owned(), format!("[7,{CHANGED}]")] {
+                        pieces.event(&batch).await;
+                    }
+                    keep.send(pieces).await.unwrap();
+                    reply
+                }
+                (Some(id), None) => {
+                    let answer = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#);
+                    Reply::stream(format!("data: []\n\ndata: [7,{answer}]\n\n"))
+                }
+                (_, reply) => reply.unwrap_or_else(|| Reply::empty(202)),
+            }
+        }
+    })
+    .await;
+    let proxy = before_url(&upstream.url("/mcp")).start().await;
+    let id = session(&proxy, BATCHES).await;
+    let listening = get("/mcp").headers(&[("Accept", "text/event-stream"), ("Mcp-Session-Id", &id)]);
+    let mut events = listening.send(proxy.address).await.events();
+    assert_eq!(soon("what is whole", events.message()).await, CHANGED);
+    let called = post("/mcp", &call("1", "x", "{}", "")).header("Mcp-Session-Id", &id);
+    let answer = called.send(proxy.address).await.message().await;
+    assert!(path(&answer, &["result"]).is_some(), "{answer}");
+    let garbage = proxy.metric("shadowcat_upstream_garbage_total").await;
+    assert!((garbage - 4.0).abs() < 0.1, "{garbage} counted");
 }

@@ -15,9 +15,7 @@ use shadowcat_pipeline::{
     Back, Envelope, ExchangeId, Form, Head, PeerId, Refusal, RefusalKind, Replies, Service, Transport,
     UpstreamSide,
 };
-use shadowcat_protocol::{
-    Id, Limits, Message, Notification, ParseErrorKind, Request, Revision, codes, method, split_batch,
-};
+use shadowcat_protocol::{Id, Limits, Message, Notification, Request, Revision, codes, method};
 
 use crate::asker::{Asker, Awaited};
 use crate::asks::{AnswerTo, Asks};
@@ -131,17 +129,11 @@ impl Duplex {
                 return;
             }
         };
-        match Message::parse(text.clone(), &self.limits) {
-            Ok(message) => self.route(message).await,
-            Err(error) if error.kind == ParseErrorKind::Batch => {
-                for part in split_batch(&text, &self.limits).unwrap_or_default() {
-                    match Message::parse(part, &self.limits) {
-                        Ok(message) => self.route(message).await,
-                        Err(error) => self.garbage(&text, &error),
-                    }
-                }
+        for message in Message::parse_each(&text, &self.limits) {
+            match message {
+                Ok(message) => self.route(message).await,
+                Err(error) => self.garbage(&text, &error),
             }
-            Err(error) => self.garbage(&text, &error),
         }
     }
 

@@ -43,6 +43,22 @@ impl Message {
         Outline::parse(text, limits)
     }
 
+    /// Reads the messages of a text that may be a batch, in order. What is none is an error by itself.
+    pub fn parse_each(
+        text: &Bytes,
+        limits: &Limits,
+    ) -> impl DoubleEndedIterator<Item = Result<Self, ParseError>> + use<> {
+        let limits = *limits;
+        let (one, parts) = match Self::parse(text.clone(), &limits) {
+            Err(error) if error.kind == ParseErrorKind::Batch => match split_batch(text, &limits) {
+                Ok(parts) => (None, parts),
+                Err(error) => (Some(Err(error)), Vec::new()),
+            },
+            one => (Some(one), Vec::new()),
+        };
+        one.into_iter().chain(parts.into_iter().map(move |part| Self::parse(part, &limits)))
+    }
+
     /// The text as its sender wrote it.
     pub fn text(&self) -> &Bytes {
         match self {

@@ -267,6 +267,18 @@ fn a_batch_is_split_without_copying() {
 }
 
 #[test]
+fn the_messages_of_a_text_are_read_one_by_one_and_so_are_the_faults() {
+    let each = |text: &'static str| -> Vec<Result<String, ParseErrorKind>> {
+        let read = Message::parse_each(&Bytes::from_static(text.as_bytes()), &Limits::default());
+        read.map(|message| message.map(|it| it.method().unwrap().to_owned()).map_err(|it| it.kind)).collect()
+    };
+    assert_eq!(each(r#"{"jsonrpc":"2.0","method":"a"}"#), [Ok("a".to_owned())]);
+    let batch = each(r#"[{"jsonrpc":"2.0","method":"a"},[],{"jsonrpc":"2.0","method":"b"}]"#);
+    assert_eq!(batch, [Ok("a".to_owned()), Err(ParseErrorKind::Batch), Ok("b".to_owned())]);
+    assert_eq!(each("[]"), [Err(ParseErrorKind::EmptyBatch)]);
+}
+
+#[test]
 fn a_line_has_no_line_ends_and_the_same_meaning() {
     let pretty = "{\r\n \"jsonrpc\": \"2.0\",\n \"method\": \"a\\nb\"\n}\n";
     let line = parse(pretty).unwrap().to_line();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use shadowcat_pipeline::{ExchangeId, Refusal, Replies};
-use shadowcat_protocol::{Message, ParseErrorKind, split_batch};
+use shadowcat_protocol::Message;
 
 use super::connection::{Flight, HttpConnection};
 use crate::event_source::EventSource;
@@ -79,19 +79,12 @@ impl Answer {
 
     /// Puts the messages of one event into the queue, the first one last.
     fn parse(&mut self, text: &Bytes) {
-        let limits = &self.connection.remote.limits;
-        let parts = match Message::parse(text.clone(), limits) {
-            Ok(message) => return self.queued.push(message),
-            Err(error) if error.kind == ParseErrorKind::Batch => {
-                split_batch(text, limits).unwrap_or_default()
+        for message in Message::parse_each(text, &self.connection.remote.limits).rev() {
+            match message {
+                Ok(message) => self.queued.push(message),
+                Err(error) => self.connection.garbage(&error),
             }
-            Err(error) => {
-                self.connection.counters.garbage.add();
-                tracing::warn!(upstream = %self.connection.remote.name, %error, "not an MCP message: ignored");
-                return;
-            }
-        };
-        self.queued.extend(parts.into_iter().filter_map(|part| Message::parse(part, limits).ok()).rev());
+        }
     }
 
     /// The response is there. The rest of the stream is its end; read, the socket can carry the next request.

@@ -17,9 +17,7 @@ use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{
     Envelope, ExchangeId, Form, Head, Origin, Refusal, RefusalKind, Replies, Service, Transport, UpstreamSide,
 };
-use shadowcat_protocol::{
-    Era, Id, Message, Notification, ParseErrorKind, Request, Revision, codes, method, split_batch,
-};
+use shadowcat_protocol::{Era, Id, Message, Notification, ParseError, Request, Revision, codes, method};
 use tokio::sync::watch;
 
 pub(super) use self::flight::Flight;
@@ -206,17 +204,16 @@ impl HttpConnection {
         if text.is_empty() {
             return Err(self.remote.broken("the server accepted the request and gave no answer"));
         }
-        let messages = match Message::parse(text.clone(), &self.remote.limits) {
-            // Nearly always.
-            Ok(Message::Response(response)) if translation.is_answered_by(&response) => {
-                return Ok(Replies::one(self.inbound(Message::Response(response), translation)));
-            }
-            Ok(message) => vec![message],
-            Err(error) if error.kind == ParseErrorKind::Batch => self.batch(text)?,
-            Err(error) => {
-                return Err(self.remote.broken("the server's answer is no MCP message").with_cause(error));
-            }
-        };
+        let limits = &self.remote.limits;
+        // Nearly always.
+        if let Ok(Message::Response(response)) = Message::parse(text.clone(), limits)
+            && translation.is_answered_by(&response)
+        {
+            return Ok(Replies::one(self.inbound(Message::Response(response), translation)));
+        }
+        let messages: Result<Vec<_>, _> = Message::parse_each(text, limits).collect();
+        let messages = messages
+            .map_err(|error| self.remote.broken("the server's answer is no MCP message").with_cause(error))?;
         let mut replies = Vec::with_capacity(messages.len());
         for message in messages {
             // Rare and large: not a part of the future of every exchange.
@@ -228,13 +225,9 @@ impl HttpConnection {
         Ok(Replies::stream(futures_util::stream::iter(replies.into_iter().map(Ok))))
     }
 
-    fn batch(&self, text: &Bytes) -> Result<Vec<Message>, Refusal> {
-        let parts = split_batch(text, &self.remote.limits);
-        let messages = parts.and_then(|parts| {
-            parts.into_iter().map(|part| Message::parse(part, &self.remote.limits)).collect()
-        });
-        messages
-            .map_err(|error| self.remote.broken("the server's answer is no MCP message").with_cause(error))
+    pub(super) fn garbage(&self, error: &ParseError) {
+        self.counters.garbage.add();
+        tracing::warn!(upstream = %self.remote.name, %error, "not an MCP message: ignored");
     }
 
     /// What the client gets of one message that came in answer to its request; `None` for what goes another way.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use shadowcat_pipeline::{ExchangeId, Refusal, RefusalKind};
-use shadowcat_protocol::{Message, ParseErrorKind, method};
+use shadowcat_protocol::{Message, method};
 
 use super::HttpConnection;
 use crate::asks::AnswerTo;
@@ -159,7 +159,8 @@ impl HttpConnection {
     async fn pass_on(self: &Arc<Self>, mut events: EventSource) {
         loop {
             match events.next(&self.remote).await {
-                Ok(Some(event)) => self.unrelated(event.data.unwrap_or_default()).await,
+                // Boxed, so that a stream that is only open carries no message.
+                Ok(Some(event)) => Box::pin(self.unrelated(event.data.unwrap_or_default())).await,
                 Ok(None) => {
                     // Boxed, so that a stream that is only open does not carry the state of opening one.
                     let resumed =
@@ -181,16 +182,14 @@ impl HttpConnection {
     }
 
     async fn unrelated(self: &Arc<Self>, text: Bytes) {
-        let messages = match Message::parse(text.clone(), &self.remote.limits) {
-            Ok(message) => vec![message],
-            Err(error) if error.kind == ParseErrorKind::Batch => self.batch(&text).unwrap_or_default(),
-            Err(error) => {
-                self.counters.garbage.add();
-                tracing::warn!(upstream = %self.remote.name, %error, "not an MCP message: ignored");
-                return;
-            }
-        };
-        for message in messages {
+        for message in Message::parse_each(&text, &self.remote.limits) {
+            let message = match message {
+                Ok(message) => message,
+                Err(error) => {
+                    self.garbage(&error);
+                    continue;
+                }
+            };
             if matches!(message, Message::Response(_)) {
                 self.counters.stray.add();
                 continue;
