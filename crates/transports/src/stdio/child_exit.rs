@@ -10,9 +10,12 @@ use tokio::sync::watch;
 /// How many of the last stderr lines an exit carries.
 pub const STDERR_LINES_MAX: usize = 10;
 
-/// How long the pipes of a child that is gone are still read when nothing comes: whoever holds them now is not the
-/// child, and what the child wrote is already in the pipe.
+/// How long the pipes of a child that is gone are still waited for: whoever writes to them now is not the child, and
+/// what the child wrote is already in the pipe.
 pub(super) const AFTER_EXIT_WAIT: Duration = Duration::from_millis(100);
+
+/// The largest pipe an ordinary user can have. What comes beyond it after the exit was not written by the child.
+pub(super) const AFTER_EXIT_BYTES_MAX: usize = 1024 * 1024;
 
 /// The end of a child.
 #[derive(Clone, Debug)]

@@ -4,14 +4,12 @@ use bytes::Bytes;
 use shadowcat_protocol::lines::{Decoder, LineTooLong};
 use tokio::io::AsyncReadExt;
 use tokio::process::ChildStdout;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::child_exit::AFTER_EXIT_WAIT;
+use super::child_exit::{AFTER_EXIT_BYTES_MAX, AFTER_EXIT_WAIT};
 
 const CHUNK_BYTES: usize = 64 * 1024;
-/// The largest pipe an ordinary user can have. What comes beyond it after the exit was not written by the child.
-const AFTER_EXIT_BYTES_MAX: usize = 1024 * 1024;
 
 /// One line without its line end, or the news that one was too long.
 pub type Line = Result<Bytes, LineTooLong>;
@@ -23,6 +21,8 @@ pub struct Lines {
     decoder: Decoder,
     chunk: Box<[u8]>,
     gone: CancellationToken,
+    /// One for all that is read after the exit: somebody who goes on writing does not move it.
+    deadline: Option<Instant>,
     left_after_exit: usize,
     ended: bool,
 }
@@ -34,6 +34,7 @@ impl Lines {
             decoder: Decoder::new(line_bytes_max),
             chunk: vec![0; CHUNK_BYTES].into(),
             gone,
+            deadline: None,
             left_after_exit: AFTER_EXIT_BYTES_MAX,
             ended: false,
         }
@@ -70,7 +71,9 @@ impl Lines {
             }
             () = self.gone.cancelled() => {}
         }
-        let read = timeout(AFTER_EXIT_WAIT, self.stdout.read(&mut self.chunk)).await;
+        let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + AFTER_EXIT_WAIT);
+        // What is there is read even when the time is over.
+        let read = timeout_at(deadline, self.stdout.read(&mut self.chunk)).await;
         let bytes = read.ok()?.ok().filter(|&bytes| bytes > 0)?;
         self.left_after_exit = self.left_after_exit.checked_sub(bytes)?;
         Some(bytes)

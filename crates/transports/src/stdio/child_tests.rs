@@ -198,6 +198,28 @@ async fn grandchildren_do_not_outlive_a_child_that_crashed() {
 }
 
 #[tokio::test]
+async fn a_grandchild_that_keeps_talking_on_stderr_does_not_keep_a_child_alive_that_crashed() {
+    let script = "(while :; do echo x >&2; sleep 0.02; done) & echo $!; exit 1";
+    let (mut child, _nursery) = spawn(&sh(script), &Limits::default());
+    let grandchild = text(&mut child).await.unwrap().parse().unwrap();
+    let exit = exit(&child).await;
+    assert_eq!((exit.status.unwrap().code(), exit.asked), (Some(1), false));
+    until("the grandchild is gone", || !alive(grandchild)).await;
+}
+
+#[tokio::test]
+async fn who_left_the_group_and_keeps_talking_on_stdout_does_not_keep_the_lines_from_ending() {
+    let chatter = "POSIX::setsid(); $| = 1; while (1) { print qq(x\n); select undef, undef, undef, 0.02 }";
+    let script = format!("perl -MPOSIX -e '{chatter}' & read line; exit 1");
+    let (mut child, _nursery) = spawn(&sh(&script), &Limits::default());
+    assert_eq!(text(&mut child).await.as_deref(), Some("x"), "it has left the group");
+    child.writer.write_line(Bytes::from_static(b"go")).await.unwrap();
+    let lines = async { while text(&mut child).await.is_some() {} };
+    timeout(LONG, lines).await.expect("an end of the lines");
+    assert_eq!(exit(&child).await.status.unwrap().code(), Some(1));
+}
+
+#[tokio::test]
 async fn a_dropped_child_is_stopped() {
     let (child, nursery) = spawn(&command(["sleep", "1001"]), &hasty());
     let id = child.process.id();

@@ -2,13 +2,14 @@
 //! A full stderr pipe would stop the child in the middle of an answer.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_util::sync::CancellationToken;
 
-use super::child_exit::AFTER_EXIT_WAIT;
+use super::child_exit::{AFTER_EXIT_BYTES_MAX, AFTER_EXIT_WAIT};
 
 /// How much of the end of stderr is kept for each child.
 const TAIL_BYTES_MAX: usize = 1024 * 1024;
@@ -51,7 +52,7 @@ impl Tail {
     }
 }
 
-/// Reads `stderr` until it ends, or until nothing more comes from a child that is gone.
+/// Reads `stderr` until it ends, or until all is read that a child wrote which is gone.
 pub(super) async fn drain(
     mut stderr: impl AsyncRead + Unpin,
     tail: &Tail,
@@ -60,14 +61,19 @@ pub(super) async fn drain(
 ) {
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut log = Log::new(Instant::now());
-    loop {
+    // Somebody who outlives the child may hold the pipe open and write to it for ever.
+    let mut over = pin!(after(gone));
+    let mut left_after_exit = AFTER_EXIT_BYTES_MAX;
+    while left_after_exit > 0 {
         let read = tokio::select! {
             biased;
             read = stderr.read(&mut chunk) => read,
-            // Somebody who left the group may hold the pipe open for ever.
-            () = after(gone) => break,
+            () = &mut over => break,
         };
         let Ok(bytes @ 1..) = read else { break };
+        if gone.is_cancelled() {
+            left_after_exit = left_after_exit.saturating_sub(bytes);
+        }
         let chunk = chunk.get(..bytes).unwrap_or_default();
         tail.push(chunk);
         log.push(chunk, Instant::now(), |entry| write(server, &entry));
