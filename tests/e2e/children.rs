@@ -159,6 +159,39 @@ async fn f14_a_child_that_does_not_read_ends_its_own_calls_only() {
     assert!(["\"upstream_timeout\"", "\"limit_queue\""].contains(&why.as_str()), "{text}");
 }
 
+/// A server in a few lines; the first of its children closes its input at its first call, says so, and lives on.
+fn first_turns_deaf(marks: &std::path::Path) -> String {
+    let handshake = r#""protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"x","version":"1"}"#;
+    let marks = marks.display();
+    format!(
+        r#"$| = 1; my $deaf = mkdir q({marks}/started);
+        while (<STDIN>) {{
+            my ($id) = /"id":(\d+)/ or next;
+            if ($deaf && /tools\/call/) {{ close STDIN; mkdir q({marks}/closed); sleep 1000 }}
+            my $result = /"initialize"/ ? q({{{handshake}}}) : q({{"content":[]}});
+            print qq({{"jsonrpc":"2.0","id":$id,"result":$result}}\n);
+        }}"#
+    )
+}
+
+#[tokio::test]
+async fn f14_a_child_that_closes_its_input_and_lives_is_replaced_and_its_calls_are_told() {
+    let marks = tempfile::tempdir().unwrap();
+    let proxy = before_command(&["perl", "-e", &first_turns_deaf(marks.path())]).start().await;
+    let mut client = Client::http(proxy.address);
+    client.handshake(NEWEST).await;
+    client.send(&call("1", "x", "{}", "")).await;
+    found("the closed input", || marks.path().join("closed").exists().then_some(())).await;
+    client.send(&call("2", "x", "{}", "")).await;
+    for id in ["1", "2"] {
+        let ended = client.response(id).await;
+        assert_eq!(reason(&ended).as_deref(), Some("\"upstream_exited\""), "{ended}");
+        assert!(ended.contains("closed its input"), "{ended}");
+    }
+    let again = client.request(&call("3", "x", "{}", "")).await;
+    assert!(member(&again, "result").is_some(), "{again}");
+}
+
 #[tokio::test]
 async fn f15_children_and_their_children_are_gone_soon_after_kill_9_of_the_proxy() {
     let directory = tempfile::tempdir().unwrap();

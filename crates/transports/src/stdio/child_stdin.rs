@@ -36,6 +36,7 @@ pub struct Writer {
     room: Arc<Semaphore>,
     queue_bytes_max: u32,
     wait: Duration,
+    shut: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -50,6 +51,7 @@ struct Queued {
 pub(super) struct Queue {
     lines: mpsc::Receiver<Queued>,
     room: Arc<Semaphore>,
+    shut: CancellationToken,
 }
 
 /// A queue of at most `queue_bytes_max` bytes; a writer waits for room for at most `wait`.
@@ -57,7 +59,9 @@ pub(super) fn queue(queue_bytes_max: u32, wait: Duration) -> (Writer, Queue) {
     let (sender, lines) = mpsc::channel(QUEUE_LINES_MAX);
     let queue_bytes_max = queue_bytes_max.max(1);
     let room = Arc::new(Semaphore::new(usize::try_from(queue_bytes_max).unwrap_or(Semaphore::MAX_PERMITS)));
-    (Writer { lines: sender, room: Arc::clone(&room), queue_bytes_max, wait }, Queue { lines, room })
+    let shut = CancellationToken::new();
+    let writer = Writer { lines: sender, room: Arc::clone(&room), queue_bytes_max, wait, shut: shut.clone() };
+    (writer, Queue { lines, room, shut })
 }
 
 impl Writer {
@@ -71,6 +75,11 @@ impl Writer {
             Ok(done) => done,
             Err(_) => Err(WriteError::QueueFull { waited: self.wait }),
         }
+    }
+
+    /// The signal that the child has closed its input though nobody stops it: it is gone, or deaf for good.
+    pub(super) fn shut(&self) -> CancellationToken {
+        self.shut.clone()
     }
 
     async fn enqueue(&self, line: Bytes) -> Result<(), WriteError> {
@@ -92,6 +101,9 @@ impl Queue {
         let outcome = gone.run_until_cancelled(self.pump(&mut stdin, stop)).await;
         if let Some(Err(cause)) = outcome {
             tracing::debug!(target: "child", %cause, "the child closed its input");
+            if !stop.is_cancelled() {
+                self.shut.cancel();
+            }
         }
     }
 

@@ -299,6 +299,19 @@ async fn a_child_that_never_reads_fills_its_own_queue_only() {
 }
 
 #[tokio::test]
+async fn a_child_that_closes_its_input_and_lives_is_told_from_one_that_is_stopped() {
+    let (mut child, _nursery) = spawn(&sh("exec <&-; echo closed; exec sleep 1004"), &hasty());
+    assert_eq!(text(&mut child).await.as_deref(), Some("closed"));
+    while child.writer.write_line(Bytes::from_static(b"x")).await.is_ok() {}
+    timeout(LONG, child.writer.shut().cancelled()).await.expect("word of the closed input");
+    assert!(child.process.is_running());
+    let (stopped, _nursery) = spawn(&command(["sleep", "1005"]), &hasty());
+    let shut = stopped.writer.shut();
+    stopped.process.stop().await.unwrap();
+    assert!(!shut.is_cancelled());
+}
+
+#[tokio::test]
 async fn a_writer_to_a_dead_child_is_told() {
     let (child, _nursery) = spawn(&command(["true"]), &Limits::default());
     exit(&child).await;

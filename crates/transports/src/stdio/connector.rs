@@ -1,5 +1,6 @@
 //! A connection to a server that runs as a child process: one child a connection.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use bytes::Bytes;
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Refusal, RefusalKind, Transport};
 use shadowcat_protocol::Limits;
+use tokio_util::sync::CancellationToken;
 
 use super::{Child, ExitWatch, LaunchError, Launcher, Lines, Process, WriteError, Writer};
 use crate::connector::{Connection, Connector, OpenConnection};
@@ -18,7 +20,7 @@ use crate::pipe_connection::PipeConnection;
 
 /// Lines of stderr a client is shown when the server died.
 const STDERR_LINES_SHOWN: usize = 10;
-/// How long the exit of a child is awaited after its output ended, to be able to name it.
+/// How long the exit of a child is awaited after its output or its input ended, to be able to name it.
 const EXIT_WAIT: Duration = Duration::from_millis(500);
 
 /// Starts a child for each connection.
@@ -51,6 +53,7 @@ impl Connector for StdioConnector {
             launched.map_err(|error| refuse(error).with_upstream(&self.name))?;
         let exit = process.exit().clone();
         let served = process.served();
+        let shut = writer.shut();
         let pipe = ChildPipe { writer, exit: exit.clone(), served, process: Mutex::new(Some(process)) };
         let tasks = self.tasks.child();
         let duplex = Duplex::new(Parts {
@@ -63,13 +66,18 @@ impl Connector for StdioConnector {
             tasks: tasks.clone(),
             counters: Arc::clone(&self.counters),
         });
-        tasks.spawn_until_stop(receive(Arc::clone(&duplex), lines, exit));
+        tasks.spawn_until_stop(receive(Arc::clone(&duplex), lines, shut, exit));
         Ok(Arc::new(PipeConnection { duplex, tasks }))
     }
 }
 
-async fn receive(duplex: Arc<Duplex>, mut lines: Lines, exit: ExitWatch) {
-    while let Some(line) = lines.next_line().await {
+async fn receive(duplex: Arc<Duplex>, mut lines: Lines, shut: CancellationToken, exit: ExitWatch) {
+    let mut deaf = pin!(is_deaf(&shut, &exit));
+    while let Some(line) = tokio::select! {
+        biased;
+        () = &mut deaf => None,
+        line = lines.next_line() => line,
+    } {
         let incoming = match line {
             Ok(text) => Incoming::Text(text),
             Err(long) => Incoming::TooLong(long.bytes),
@@ -80,6 +88,15 @@ async fn receive(duplex: Arc<Duplex>, mut lines: Lines, exit: ExitWatch) {
     drop(tokio::time::timeout(EXIT_WAIT, exit.wait()).await);
     duplex.pipe().close().await;
     duplex.ended();
+}
+
+/// Waits until the child can be told nothing any more and lives on all the same. What one that is gone has written last
+/// is still read.
+async fn is_deaf(shut: &CancellationToken, exit: &ExitWatch) {
+    shut.cancelled().await;
+    if tokio::time::timeout(EXIT_WAIT, exit.wait()).await.is_ok() {
+        std::future::pending::<()>().await;
+    }
 }
 
 struct ChildPipe {
@@ -112,12 +129,15 @@ impl Pipe for ChildPipe {
 
     fn reason(&self) -> Refusal {
         let refusal = Refusal::new(RefusalKind::UpstreamExited);
-        let Some(exit) = self.exit.now() else {
-            return refusal.with_detail("the server's process closed its output");
+        let exit = match self.exit.now() {
+            Some(exit) if !exit.asked => exit,
+            // If it was stopped, then for that.
+            _ if self.writer.shut().is_cancelled() => {
+                return refusal.with_detail("the server's process closed its input");
+            }
+            Some(_) => return refusal.with_detail("the server's process was stopped"),
+            None => return refusal.with_detail("the server's process closed its output"),
         };
-        if exit.asked {
-            return refusal.with_detail("the server's process was stopped");
-        }
         let mut detail = format!("the server's process ended with {exit}");
         let shown = exit.stderr.len().saturating_sub(STDERR_LINES_SHOWN);
         let words: Vec<&str> = exit.stderr.iter().skip(shown).map(AsRef::as_ref).collect();
