@@ -223,6 +223,16 @@ async fn t37_t8_a_client_that_comes_back_gets_what_it_missed_of_that_stream_and_
 }
 
 #[tokio::test]
+async fn r1_an_answer_larger_than_what_is_kept_for_a_client_that_comes_back_arrives_all_the_same() {
+    let proxy = before_command(&[child()]).config("limits:\n  resume_bytes: 1KiB\n").start().await;
+    let id = session(&proxy, NEWEST).await;
+    let asked = in_session(&id, &call("1", "big", r#"{"bytes":4096}"#, ""));
+    let text = asked.send(proxy.address).await.message().await;
+    assert_eq!(path(&text, &["result", "fill"]).map(|fill| fill.len()), Some(4096 + 2), "{text}");
+    assert!(proxy.metric("shadowcat_sessions_messages_lost_total").await.abs() < 0.1);
+}
+
+#[tokio::test]
 async fn f38_an_event_id_of_another_session_brings_nothing_of_it() {
     let (upstream, mut streams) = streaming().await;
     let proxy = before_url(&upstream.url("/mcp")).start().await;

@@ -12,7 +12,7 @@ use shadowcat_interceptors::pause::{self, Approval, BreakpointError};
 use shadowcat_interceptors::{CallMetrics, ExternalMetrics, Lot, PauseMetrics};
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Chain, Interceptor};
-use shadowcat_session::{Namespace, SessionStore, Sessions, SessionsLimits, StreamLimits, Table};
+use shadowcat_session::{Lost, Namespace, SessionStore, Sessions, SessionsLimits, StreamLimits, Table};
 use shadowcat_stores::{MemoryStore, SqliteStore};
 use shadowcat_tape::{Audience, Tap, Tape};
 use shadowcat_transports::http_client;
@@ -226,6 +226,7 @@ impl Ground {
             counters: Arc::clone(&self.counters),
             records: Arc::clone(&self.records),
             table: Table::new(plan.sessions.max),
+            lost: Lost::default(),
             lot,
             closed: Arc::default(),
             tasks: self.back.clone(),

@@ -10,7 +10,7 @@ use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Chain, Envelope, Origin, Principal, Refusal, RefusalKind, Replies, Transport};
 use shadowcat_protocol::{Message, Response, Revision};
 use shadowcat_session::{
-    Key, Live, Namespace, Outlet, Record, SessionId, Sessions, Standing, State, StreamLimits, Table,
+    Key, Live, Lost, Namespace, Outlet, Record, SessionId, Sessions, Standing, State, StreamLimits, Table,
 };
 use shadowcat_transports::{Connector, Counters, Front, Opening};
 use tokio_util::sync::CancellationToken;
@@ -47,6 +47,8 @@ pub(crate) struct Gateway {
     pub(crate) bridges: Option<Arc<Bridges>>,
     pub(crate) records: Arc<Sessions>,
     pub(crate) table: Table,
+    /// Messages that clients were away for too long to get.
+    pub(crate) lost: Lost,
     /// Where messages wait that are held.
     pub(crate) lot: Lot,
     pub(crate) closed: Arc<Closed>,
@@ -122,6 +124,10 @@ impl Gateway {
         live
     }
 
+    fn outlet(&self) -> Arc<Outlet> {
+        Outlet::counting(self.rules.stream, self.rules.kept_bytes_max, self.lost.clone())
+    }
+
     pub(crate) fn key(&self, id: &SessionId) -> Key {
         Key::new(self.rules.namespace.clone(), id.clone())
     }
@@ -142,7 +148,7 @@ impl Gateway {
             principal: principal.cloned(),
             transport: Transport::Http,
             // Numbers of an earlier process must not mean something else in this one.
-            outlet: Outlet::new(self.rules.stream, self.rules.kept_bytes_max).numbering_from(now_ms() * 1000),
+            outlet: self.outlet().numbering_from(now_ms() * 1000),
             memory: Arc::new(Memory::restored(said)),
             token: record.upstream_token.as_ref().map(|token| token.as_str().into()),
             age: Duration::from_millis(now_ms().saturating_sub(record.created_ms)),
@@ -179,9 +185,7 @@ impl Front for Gateway {
             state: State::New,
             principal: opening.principal,
             transport: opening.transport,
-            outlet: opening
-                .outlet
-                .unwrap_or_else(|| Outlet::new(self.rules.stream, self.rules.kept_bytes_max)),
+            outlet: opening.outlet.unwrap_or_else(|| self.outlet()),
             memory: Arc::clone(&memory),
             token: None,
             age: Duration::ZERO,

@@ -28,6 +28,7 @@ pub(super) fn gateway(server: &FakeServer) -> Gateway {
         counters: Arc::default(),
         records: records(),
         table: Table::new(10),
+        lost: Lost::default(),
         lot: Lot::new(
             shadowcat_interceptors::pause::Settings::default(),
             shadowcat_interceptors::PauseMetrics::default(),

@@ -65,8 +65,17 @@ impl Figures {
         let attached = live.iter().filter(|live| live.outlet.is_attached()).count();
         let kept: usize = live.iter().map(|live| live.outlet.kept_bytes()).sum();
         sheet.gauge("sessions_active", "Legacy sessions in use", live.len() as u64)?;
-        sheet.gauge("sessions_attached", "Sessions whose client has a stream open", attached as u64)?;
+        sheet.gauge(
+            "sessions_attached",
+            "Sessions whose client has a stream open or waits for an answer",
+            attached as u64,
+        )?;
         sheet.gauge("sessions_kept_bytes", "Bytes kept for clients that come back", kept as u64)?;
+        sheet.counter(
+            "sessions_messages_lost",
+            "Messages that gave way because their client was away for more than is kept",
+            self.gateway.lost.get(),
+        )?;
         let store = self.gateway.records.stats();
         sheet.gauge("store_queued", "Session records waiting to be written", store.queued as u64)?;
         sheet.counter("store_written", "Session records written", store.saved)?;

@@ -26,5 +26,5 @@ pub use sessions::{Durability, Health, Sessions, SessionsError, SessionsLimits, 
 pub use standing::Standing;
 pub use state::{IllegalMove, State};
 pub use store::{Cause, PAGE_MAX, Page, SessionStore, StoreError};
-pub use stream::{Reader, Stream, StreamClosed, StreamLimits};
+pub use stream::{Lost, Reader, Stream, StreamClosed, StreamLimits};
 pub use write_behind::{WriteBehind, WriteLimits};

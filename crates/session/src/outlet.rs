@@ -12,7 +12,7 @@ use shadowcat_pipeline::{Envelope, ExchangeId, Refusal, RefusalKind, Replies, Se
 use shadowcat_protocol::{Id, Message, Notification, Request, Response, method};
 use tokio::sync::oneshot;
 
-use crate::stream::{Budget, Stream, StreamClosed, StreamLimits};
+use crate::stream::{Budget, Lost, Stream, StreamClosed, StreamLimits};
 
 /// Requests of one server that wait for one client at a time.
 const ASKS_MAX: usize = 256;
@@ -47,7 +47,12 @@ struct Numbered {
 impl Outlet {
     /// A way to a client that has opened no stream yet. `bytes_max` bounds what all its streams hold together.
     pub fn new(limits: StreamLimits, bytes_max: usize) -> Arc<Self> {
-        Arc::new(Self { limits, budget: Budget::new(bytes_max), inner: Mutex::default() })
+        Self::counting(limits, bytes_max, Lost::default())
+    }
+
+    /// As [`Outlet::new`]; messages that give way because the client is away count as `lost`.
+    pub fn counting(limits: StreamLimits, bytes_max: usize, lost: Lost) -> Arc<Self> {
+        Arc::new(Self { limits, budget: Budget::new(bytes_max, lost), inner: Mutex::default() })
     }
 
     /// The same way, whose streams and questions are numbered from here on: a client may still know earlier numbers.
@@ -128,7 +133,7 @@ impl Outlet {
         known.into_iter().find(|known| known.number == number).map(|known| Arc::clone(&known.stream))
     }
 
-    /// Whether the client has a stream of any kind open right now.
+    /// Whether the client is there right now: it has a stream open, or waits for an answer.
     pub fn is_attached(&self) -> bool {
         let inner = self.lock();
         inner.standing.iter().chain(inner.open.values()).any(|known| known.stream.is_attached())

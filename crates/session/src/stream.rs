@@ -4,7 +4,7 @@
 //! SSE or lines: a reader takes numbered messages and writes them in its transport's form.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -27,17 +27,33 @@ pub struct StreamLimits {
     pub kept_bytes_max: usize,
 }
 
+/// Counts the messages that gave way because nobody read them in time. Clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct Lost(Arc<AtomicU64>);
+
+impl Lost {
+    /// How many so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// What all streams of one client may hold together.
 #[derive(Debug)]
 pub struct Budget {
     max: usize,
     used: AtomicUsize,
+    lost: Lost,
 }
 
 impl Budget {
-    /// A budget of `max` bytes.
-    pub fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { max, used: AtomicUsize::new(0) })
+    /// A budget of `max` bytes; what does not fit and gives way counts as `lost`.
+    pub fn new(max: usize, lost: Lost) -> Arc<Self> {
+        Arc::new(Self { max, used: AtomicUsize::new(0), lost })
     }
 
     /// Bytes held.
@@ -85,9 +101,6 @@ struct Inner {
     detached_at: Instant,
     opened: bool,
     ended: bool,
-    lost: u64,
-    /// The first reader is to be sent away as soon as it comes.
-    send_first_away: Option<Duration>,
     /// The reader that was sent away, and when its client should come back.
     sent_away: Option<(u64, Duration)>,
     waker: Option<Waker>,
@@ -121,8 +134,6 @@ impl Stream {
                 detached_at: Instant::now(),
                 opened: false,
                 ended: false,
-                lost: 0,
-                send_first_away: None,
                 sent_away: None,
                 waker: None,
             }),
@@ -195,8 +206,6 @@ impl Stream {
         let mut inner = self.lock();
         if !inner.opened && !inner.ended {
             inner.opened = true;
-            // Its first reader is on the way from here on, not since the request came.
-            inner.detached_at = Instant::now();
             drop(inner);
             self.opened.notify_waiters();
         }
@@ -261,12 +270,7 @@ impl Stream {
     /// Sends the present reader away: its client is to come back after `retry` for what is still to come.
     pub fn send_away(&self, retry: Duration) {
         let mut inner = self.lock();
-        if inner.ended {
-            return;
-        }
-        if !inner.attached {
-            // A reader that is only just on its way is sent away when it comes.
-            inner.send_first_away = (inner.reader == 0).then_some(retry);
+        if inner.ended || !inner.attached {
             return;
         }
         inner.sent_away = Some((inner.reader, retry));
@@ -300,11 +304,6 @@ impl Stream {
     /// Bytes held in memory.
     pub fn kept_bytes(&self) -> usize {
         self.lock().kept_bytes
-    }
-
-    /// Messages that gave way because nobody read them in time.
-    pub fn lost(&self) -> u64 {
-        self.lock().lost
     }
 
     /// Starts reading after message number `after` (0: from the start), in place of an earlier reader.
@@ -341,14 +340,7 @@ impl Stream {
         if let Some(waker) = inner.waker.take() {
             waker.wake();
         }
-        let number = inner.reader;
-        if let Some(retry) = inner.send_first_away.take().filter(|_| !inner.ended) {
-            inner.sent_away = Some((number, retry));
-            inner.reader += 1;
-            inner.attached = false;
-            inner.detached_at = Instant::now();
-        }
-        Reader { stream: Arc::clone(self), number }
+        Reader { stream: Arc::clone(self), number: inner.reader }
     }
 }
 
@@ -373,7 +365,7 @@ impl Inner {
             budget.give_back(oldest.len());
             if self.first > self.read {
                 self.lag_bytes = self.lag_bytes.saturating_sub(oldest.len());
-                self.lost += 1;
+                budget.lost.add();
             }
             self.first += 1;
         }

@@ -34,6 +34,8 @@ pub mod server;
 pub mod sse;
 pub mod stdio;
 mod tcp;
+#[cfg(test)]
+mod testing;
 mod translation;
 
 pub use connector::{Connection, Connector, OpenConnection, Parting};

@@ -7,10 +7,9 @@ use http::Response;
 use shadowcat_pipeline::{Envelope, Form, Refusal, RefusalKind, Transport};
 use shadowcat_protocol::{Message, Request, Revision, codes, method};
 use shadowcat_session::{EventId, Live, SessionId};
-use tokio::sync::oneshot;
 
 use super::listener::{HttpListener, accepts, bad};
-use super::pump::{Whole, pump, pump_batch, whole};
+use super::pump::{OpenExchange, Waiting, Whole, pump, pump_batch};
 use crate::front::Opening;
 use crate::names;
 use crate::server::{Body, Incomer, SessionEvents, json, message, plain, refusal, with_header};
@@ -99,18 +98,18 @@ impl HttpListener {
     async fn request(&self, live: &Arc<Live>, request: Request) -> Result<Response<Body>, Refusal> {
         let place = live.enter(self.settings.in_flight_max)?;
         let origin = Arc::new(live.origin());
-        let exchange = origin.exchange;
-        let (number, stream) = live.outlet.open_exchange(exchange);
-        let (answer, answered) = oneshot::channel();
+        let (open, waiting) = OpenExchange::begin(live, origin.exchange, Some(request.id().clone()));
         let envelope = Envelope::to_server(Message::Request(request), origin);
-        let work =
-            pump(Arc::clone(&self.front), Arc::clone(live), envelope, Arc::clone(&stream), answer, place);
         // A legacy client that disconnects has not cancelled: the exchange goes on without this future.
-        self.tasks.spawn(Box::pin(work));
-        if let Some(whole) = whole(answered, stream.wait_opened()).await {
-            return Ok(Self::whole(live, whole));
+        self.tasks.spawn(Box::pin(pump(Arc::clone(&self.front), envelope, open, place)));
+        Ok(self.answer_to(live, waiting).await)
+    }
+
+    async fn answer_to(&self, live: &Live, mut waiting: Waiting) -> Response<Body> {
+        match waiting.whole().await {
+            Some(whole) => Self::whole(live, whole),
+            None => self.events(live, waiting.reader, waiting.number).into_response(),
         }
-        Ok(self.events(live, stream.read(), number).into_response())
     }
 
     fn whole(live: &Live, whole: Whole) -> Response<Body> {
@@ -182,22 +181,9 @@ impl HttpListener {
             return Ok(message());
         }
         let exchange = shadowcat_pipeline::ExchangeId::next();
-        let (number, stream) = live.outlet.open_exchange(exchange);
-        let (answer, answered) = oneshot::channel();
-        let work = pump_batch(
-            Arc::clone(&self.front),
-            Arc::clone(&live),
-            requests,
-            exchange,
-            Arc::clone(&stream),
-            answer,
-            self.settings.in_flight_max,
-        );
-        self.tasks.spawn(Box::pin(work));
-        if let Some(whole) = whole(answered, stream.wait_opened()).await {
-            return Ok(Self::whole(&live, whole));
-        }
-        Ok(self.events(&live, stream.read(), number).into_response())
+        let (open, waiting) = OpenExchange::begin(&live, exchange, None);
+        self.tasks.spawn(Box::pin(pump_batch(Arc::clone(&self.front), requests, open, self.settings.in_flight_max)));
+        Ok(self.answer_to(&live, waiting).await)
     }
 
     /// Opens the standing stream, or goes on with one that was cut.
@@ -218,18 +204,21 @@ impl HttpListener {
         let live = self.session(incomer).await?;
         live.touch();
         let seen = incomer.header(&names::LAST_EVENT_ID).map(EventId::parse);
-        let seen = seen.map(|seen| seen.unwrap_or(EventId { stream: 0, message: 0 }));
+        self.stand(&live, seen.map(|seen| seen.unwrap_or(EventId { stream: 0, message: 0 }))).await
+    }
+
+    async fn stand(&self, live: &Arc<Live>, seen: Option<EventId>) -> Result<Response<Body>, Refusal> {
         if let Some(seen) = seen
             && let Some(stream) = live.outlet.stream(seen.stream)
             && let Some(reader) = stream.read_after(seen.message)
         {
             if live.outlet.is_standing(seen.stream) {
-                self.front.listen(&live).await?;
+                self.front.listen(live).await?;
             }
             let events = SessionEvents::new(reader, seen.stream, self.settings.keep_alive);
             return Ok(events.into_response());
         }
-        self.front.listen(&live).await?;
+        self.front.listen(live).await?;
         let (number, stream) = live.outlet.standing();
         if let Some(seen) = seen {
             // Only the stream that was named is replayed, and of that what is left.
@@ -237,7 +226,7 @@ impl HttpListener {
             let events = SessionEvents::new(reader, number, self.settings.keep_alive);
             return Ok(events.beginning_with(Bytes::from_static(GAP)).into_response());
         }
-        Ok(self.events(&live, stream.read_on(), number).into_response())
+        Ok(self.events(live, stream.read_on(), number).into_response())
     }
 
     /// Ends a session at its client's wish.
@@ -254,3 +243,7 @@ impl HttpListener {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "legacy_tests.rs"]
+mod tests;

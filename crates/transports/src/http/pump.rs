@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use shadowcat_pipeline::{Envelope, ExchangeId, Form, Origin, Refusal, Replies};
 use shadowcat_protocol::{Id, Message, Request, Response, Revision};
-use shadowcat_session::{InFlight, Live, Stream};
+use shadowcat_session::{InFlight, Live, Reader, Stream};
 use tokio::sync::oneshot;
 
 use crate::front::Front;
@@ -29,51 +29,88 @@ pub(super) enum Whole {
 }
 
 /// Waits for the answer, or until its stream is `opened`.
-pub(super) async fn whole(
-    mut answered: oneshot::Receiver<Whole>,
-    opened: impl Future<Output = ()>,
-) -> Option<Whole> {
+async fn whole(answered: &mut oneshot::Receiver<Whole>, opened: impl Future<Output = ()>) -> Option<Whole> {
     tokio::select! {
         biased;
-        Ok(whole) = &mut answered => Some(whole),
+        Ok(whole) = &mut *answered => Some(whole),
         // The answer comes before the end of its stream; both may have come since the line above was looked at.
         () = opened => answered.try_recv().ok(),
     }
 }
 
-/// Runs one exchange to its end. Its response goes to `answer` if it is the first thing that comes, else to `stream`
-/// like everything before it.
-pub(super) async fn pump(
-    front: Arc<dyn Front>,
+/// A request that is being answered. However that ends, its stream does too.
+pub(super) struct OpenExchange {
     live: Arc<Live>,
-    envelope: Envelope,
+    exchange: ExchangeId,
     stream: Arc<Stream>,
-    answer: oneshot::Sender<Whole>,
-    place: InFlight,
-) {
-    let exchange = envelope.origin.exchange;
-    let id = envelope.request_id().cloned();
-    match run(&*front, &live, envelope, &stream).await {
+    /// Where a whole answer goes; taken when it is known what becomes of the request.
+    answer: Option<oneshot::Sender<Whole>>,
+    id: Option<Id>,
+}
+
+/// The client of an [`OpenExchange`], for as long as it waits for the head of its answer.
+pub(super) struct Waiting {
+    answered: oneshot::Receiver<Whole>,
+    /// Its stream, and the number of that. Its client is here: nothing that comes from now on gives way to what is kept
+    /// for one that is not.
+    pub(super) reader: Reader,
+    pub(super) number: u64,
+}
+
+impl OpenExchange {
+    /// Opens a request of this session.
+    pub(super) fn begin(live: &Arc<Live>, exchange: ExchangeId, id: Option<Id>) -> (Self, Waiting) {
+        let (number, stream) = live.outlet.open_exchange(exchange);
+        let reader = stream.read();
+        let (answer, answered) = oneshot::channel();
+        let open = Self { live: Arc::clone(live), exchange, stream, answer: Some(answer), id };
+        (open, Waiting { answered, reader, number })
+    }
+
+    /// Ends it with its only message, or with the last ones of a stream that is open already.
+    async fn end(mut self, whole: Whole, last: impl IntoIterator<Item = Bytes>) {
+        let Some(answer) = self.answer.take() else { return };
         // In one step with the look at the stream: otherwise it could be opened by somebody else in between.
-        Some(ended) if stream.end_unopened() => {
-            let whole = match ended {
-                Ok(response) => Whole::Answer(response),
-                Err(fault) => Whole::Refused(fault, id),
-            };
+        if self.stream.end_unopened() {
             // A client that is gone has no use for an answer it cannot come back to.
             drop(answer.send(whole));
+            return;
         }
-        // A stream that has ended by itself has nobody left to tell.
-        Some(Ok(response)) => drop(stream.push(response.text().clone()).await),
-        Some(Err(fault)) => {
-            if let Some(text) = fault.answer(id.as_ref()) {
-                drop(stream.push(text).await);
-            }
+        for text in last {
+            // A stream that has ended by itself has nobody left to tell.
+            drop(self.stream.push(text).await);
         }
-        None => {}
     }
-    live.outlet.close_exchange(exchange);
-    drop(place);
+}
+
+impl Drop for OpenExchange {
+    fn drop(&mut self) {
+        self.live.outlet.close_exchange(self.exchange);
+    }
+}
+
+impl Waiting {
+    /// Waits for an answer that needs no stream; `None` when it has one.
+    pub(super) async fn whole(&mut self) -> Option<Whole> {
+        whole(&mut self.answered, self.reader.stream().wait_opened()).await
+    }
+}
+
+/// Runs one exchange to its end. Its response goes to its client as a whole if it is the first thing that comes, else onto
+/// its stream like everything before it.
+pub(super) async fn pump(front: Arc<dyn Front>, envelope: Envelope, mut open: OpenExchange, place: InFlight) {
+    let _place = place;
+    match run(&*front, &open.live, envelope, &open.stream).await {
+        Some(Ok(response)) => {
+            let text = response.text().clone();
+            open.end(Whole::Answer(response), [text]).await;
+        }
+        Some(Err(fault)) => {
+            let (id, text) = (open.id.clone(), fault.answer(open.id.as_ref()));
+            open.end(Whole::Refused(fault, id), text).await;
+        }
+        None => drop(open.answer.take()),
+    }
 }
 
 /// Passes on all that comes before the response; gives the response, or `None` when the exchange was cancelled, or its
@@ -137,19 +174,16 @@ fn as_event(revision: Revision, response: &Response) -> bool {
 /// if something else came first.
 pub(super) async fn pump_batch(
     front: Arc<dyn Front>,
-    live: Arc<Live>,
     requests: Vec<Request>,
-    exchange: ExchangeId,
-    stream: Arc<Stream>,
-    answer: oneshot::Sender<Whole>,
+    open: OpenExchange,
     in_flight_max: usize,
 ) {
     let runs = requests.into_iter().map(|request| {
         let id = request.id().clone();
-        let mut origin: Origin = live.origin();
-        origin.exchange = exchange;
+        let mut origin: Origin = open.live.origin();
+        origin.exchange = open.exchange;
         let envelope = Envelope::to_server(Message::Request(request), Arc::new(origin));
-        let (front, live, stream) = (&*front, &live, &*stream);
+        let (front, live, stream) = (&*front, &open.live, &*open.stream);
         let place = live.enter(in_flight_max);
         async move {
             let ended = match place {
@@ -160,16 +194,10 @@ pub(super) async fn pump_batch(
         }
     });
     let responses: Vec<Response> = join_all(runs).await.into_iter().flatten().collect();
-    if stream.end_unopened() {
-        // An empty array must not be sent (JSON-RPC 2.0, 6).
-        let whole = if responses.is_empty() { Whole::Nothing } else { Whole::Batch(join(&responses)) };
-        drop(answer.send(whole));
-    } else {
-        for response in &responses {
-            drop(stream.push(response.text().clone()).await);
-        }
-    }
-    live.outlet.close_exchange(exchange);
+    let texts: Vec<Bytes> = responses.iter().map(|response| response.text().clone()).collect();
+    // An empty array must not be sent (JSON-RPC 2.0, 6).
+    let whole = if responses.is_empty() { Whole::Nothing } else { Whole::Batch(join(&responses)) };
+    open.end(whole, texts).await;
 }
 
 #[cfg(test)]
@@ -178,11 +206,11 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_is_not_lost_that_comes_with_the_end_of_its_stream() {
-        let (answer, answered) = oneshot::channel();
+        let (answer, mut answered) = oneshot::channel();
         // Both happen on another thread, after the answer was looked for and before the stream is.
         let opened = async {
             drop(answer.send(Whole::Batch(Bytes::new())));
         };
-        assert!(whole(answered, opened).await.is_some());
+        assert!(whole(&mut answered, opened).await.is_some());
     }
 }
