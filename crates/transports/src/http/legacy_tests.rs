@@ -1,7 +1,7 @@
 use http_body_util::BodyExt as _;
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Head, Replies};
-use shadowcat_protocol::{Limits, Response as Answer};
+use shadowcat_protocol::{Limits, Notification, Response as Answer};
 use shadowcat_session::Outlet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -34,12 +34,35 @@ impl Bench {
         let answered = timeout(LONG, self.listener.request(&self.live, call())).await.expect("a head");
         text(answered.unwrap_or_else(|fault| refusal(&fault, None))).await
     }
+
+    /// Nothing is left of what was asked.
+    async fn is_clean(&self) {
+        let clean = async {
+            while self.live.outlet.open_exchanges() + self.live.in_flight() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(LONG, clean).await.expect("nothing is left of the call");
+    }
 }
 
 async fn text(response: Response<Body>) -> (u16, String) {
     let status = response.status().as_u16();
     let body = timeout(LONG, response.into_body().collect()).await.expect("the end of the answer");
     (status, String::from_utf8(body.unwrap().to_bytes().to_vec()).unwrap())
+}
+
+fn note() -> Message {
+    Message::Notification(Notification::new("notifications/message", Some(r#"{"data":1}"#)))
+}
+
+/// An event, and then what becomes of the rest.
+fn event_before(
+    rest: impl futures_util::Stream<Item = Result<Message, Refusal>> + Send + 'static,
+) -> Replies {
+    use futures_util::StreamExt as _;
+    let head = Head { form: Form::Stream, status: None };
+    Replies::stream(futures_util::stream::iter([Ok(note())]).chain(rest)).with_head(head)
 }
 
 #[tokio::test]
@@ -51,4 +74,29 @@ async fn an_answer_is_not_shed_before_its_client_could_read_it() {
     }));
     let (status, text) = bench.call().await;
     assert!(status == 200 && text.contains(answer), "{status} {text}");
+}
+
+fn defect() -> Result<Replies, Refusal> {
+    panic!("a defect, for the test")
+}
+
+#[tokio::test]
+async fn a_call_that_meets_a_defect_is_refused_and_leaves_nothing_behind() {
+    let bench = Bench::new(FakeFront::answering(|_| async { defect() }));
+    let (status, text) = bench.call().await;
+    assert!(status == 500 && text.contains(r#""reason":"internal""#), "{status} {text}");
+    assert!(text.contains(r#""id":7"#), "{text}");
+    bench.is_clean().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_meets_a_defect_ends_with_the_word_of_it() {
+    let bench = Bench::new(FakeFront::answering(|_| async {
+        let rest = futures_util::stream::once(async { Err(defect().expect_err("a defect")) });
+        Ok(event_before(rest))
+    }));
+    let (status, text) = bench.call().await;
+    let last = text.rsplit("data: ").next().unwrap();
+    assert!(status == 200 && last.contains(r#""reason":"internal""#), "{status} {text}");
+    bench.is_clean().await;
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
-use shadowcat_pipeline::{Envelope, ExchangeId, Form, Origin, Refusal, Replies};
+use shadowcat_pipeline::{Envelope, ExchangeId, Form, Origin, Refusal, RefusalKind, Replies};
 use shadowcat_protocol::{Id, Message, Request, Response, Revision};
 use shadowcat_session::{InFlight, Live, Reader, Stream};
 use tokio::sync::oneshot;
@@ -38,7 +38,8 @@ async fn whole(answered: &mut oneshot::Receiver<Whole>, opened: impl Future<Outp
     }
 }
 
-/// A request that is being answered. However that ends, its stream does too.
+/// A request that is being answered. However that ends, its stream does too; if it is by a defect of ours, its client is
+/// told.
 pub(super) struct OpenExchange {
     live: Arc<Live>,
     exchange: ExchangeId,
@@ -85,6 +86,14 @@ impl OpenExchange {
 
 impl Drop for OpenExchange {
     fn drop(&mut self) {
+        if let Some(answer) = self.answer.take() {
+            let fault = Refusal::new(RefusalKind::Internal);
+            if self.stream.end_unopened() {
+                drop(answer.send(Whole::Refused(fault, self.id.take())));
+            } else if let Some(text) = fault.answer(self.id.as_ref()) {
+                self.stream.offer(&text);
+            }
+        }
         self.live.outlet.close_exchange(self.exchange);
     }
 }
