@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
 use http::Method;
@@ -18,6 +18,7 @@ use shadowcat_tests::wait::{soon, until};
 use tokio::sync::Semaphore;
 
 use crate::edge::session;
+use crate::faults::courtesy;
 use crate::harness::child;
 use crate::sessions::{goes_on, list, written};
 
@@ -225,6 +226,81 @@ async fn kill_ends_a_session_that_a_running_proxy_uses_and_no_other() {
     let shown = proxy.sessions(&["show", &victim_tag]).await;
     let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
     assert_eq!((&shown["state"], &shown["requests"]), (&"closed".into(), &1.into()));
+}
+
+/// Notes that nobody waits for an answer any more.
+struct Awaited(Arc<AtomicUsize>);
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A server whose calls are never answered, half of them after a first event, and how many were given up.
+async fn hanging() -> (Upstream, Arc<AtomicUsize>) {
+    let given_up = Arc::<AtomicUsize>::default();
+    let counter = Arc::clone(&given_up);
+    let upstream = Upstream::start(move |seen| {
+        let counter = Arc::clone(&counter);
+        async move {
+            if let Some(reply) = courtesy(&seen) {
+                return reply;
+            }
+            let awaited = Awaited(counter);
+            if seen.body.contains("speaks first") {
+                let (pieces, reply) = Reply::events();
+                #[expect(clippy::disallowed_methods, reason = "ends with the answer it writes")]
+                tokio::spawn(async move {
+                    pieces.event(NOTE).await;
+                    pieces.closed().await;
+                    drop(awaited);
+                });
+                return reply;
+            }
+            let _awaited = awaited;
+            std::future::pending().await
+        }
+    });
+    (upstream.await, given_up)
+}
+
+const NOTE: &str = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}"#;
+
+#[tokio::test]
+async fn r1_calls_of_a_session_that_is_ended_are_told_and_withdrawn() {
+    let (upstream, given_up) = hanging().await;
+    let proxy = before_url(&upstream.url("/mcp")).start().await;
+    let (mut calls, mut before) = (0, Vec::new());
+    for is_killed in [false, true] {
+        let id = session(&proxy, NEWEST).await;
+        let known: Vec<&str> = before.iter().map(String::as_str).collect();
+        let tag = newcomer(&proxy, &known).await;
+        let asked = |tool: &str| {
+            let text = call("1", tool, "{}", "");
+            post("/mcp", &text).header("Mcp-Session-Id", &id).send_patiently(proxy.address)
+        };
+        let mut speaking = soon("an event", asked("speaks first")).await.events();
+        assert_eq!(speaking.message().await, NOTE);
+        calls += 2;
+        let ending = async {
+            until("both calls are there", || upstream.calls("tools/call").len() == calls).await;
+            if is_killed {
+                assert!(proxy.sessions(&["kill", &tag]).await.status.success());
+            } else {
+                assert!(end(&id).send(proxy.address).await.status < 300);
+            }
+        };
+        let called = Box::pin(async { tokio::join!(asked("silent"), ending) });
+        let (silent, ()) = soon("the end of a call", called).await;
+        for text in [silent.message().await, speaking.message().await] {
+            let reason = path(&text, &["error", "data", "reason"]);
+            assert_eq!(reason.as_deref(), Some("\"session_lost\""), "{text}");
+        }
+        assert_eq!(speaking.next().await, None);
+        until("the server is told", || given_up.load(Ordering::SeqCst) == calls).await;
+        before.push(tag);
+    }
 }
 
 #[tokio::test]

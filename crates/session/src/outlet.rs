@@ -175,11 +175,15 @@ impl Outlet {
         }
     }
 
-    /// Ends every stream; what is queued still goes out.
+    /// Ends every stream; what is queued still goes out. Those of open requests are ended by whoever answers these, with
+    /// the word that they are answered no more.
     pub fn close(&self) {
         let mut inner = self.lock();
-        for known in inner.standing.iter().chain(inner.open.values()) {
-            known.stream.end();
+        if let Some(standing) = &inner.standing {
+            standing.stream.end();
+        }
+        for open in inner.open.values() {
+            open.stream.give_up();
         }
         inner.ended.clear();
         inner.asks.clear();

@@ -82,7 +82,7 @@ pub struct Stream {
     inner: Mutex<Inner>,
     room: Notify,
     opened: Notify,
-    abandoned: CancellationToken,
+    given_up: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -139,7 +139,7 @@ impl Stream {
             }),
             room: Notify::new(),
             opened: Notify::new(),
-            abandoned: CancellationToken::new(),
+            given_up: CancellationToken::new(),
         })
     }
 
@@ -259,12 +259,18 @@ impl Stream {
         }
         drop(inner);
         self.end();
-        self.abandoned.cancel();
+        self.give_up();
     }
 
-    /// Waits until the stream was given up because its client did not come back.
-    pub async fn wait_abandoned(&self) {
-        self.abandoned.cancelled().await;
+    /// What is still to come on this stream is awaited no longer: whoever writes to it ends it, with a word to the
+    /// client if it can still be told.
+    pub fn give_up(&self) {
+        self.given_up.cancel();
+    }
+
+    /// Waits until the stream was given up.
+    pub async fn wait_given_up(&self) {
+        self.given_up.cancelled().await;
     }
 
     /// Sends the present reader away: its client is to come back after `retry` for what is still to come.

@@ -172,5 +172,5 @@ async fn a_stream_is_given_up_only_when_nobody_has_read_it_for_long() {
     tokio::time::advance(long).await;
     stream.abandon(Instant::now() - long);
     assert!(stream.is_ended());
-    stream.wait_abandoned().await;
+    stream.wait_given_up().await;
 }

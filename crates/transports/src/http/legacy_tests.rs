@@ -11,6 +11,7 @@ use super::*;
 use crate::testing::{FakeFront, LONG, call, limits, live};
 
 struct Bench {
+    front: Arc<FakeFront>,
     listener: HttpListener,
     live: Arc<Live>,
 }
@@ -25,14 +26,23 @@ impl Bench {
             keep_alive: LONG * 100,
             in_flight_max: 10,
         };
-        let listener = HttpListener::new(settings, Arc::new(front), Tasks::new(), CancellationToken::new());
-        Self { listener, live: live(Transport::Http, Outlet::new(limits(), 1_000)) }
+        let front = Arc::new(front);
+        let listener =
+            HttpListener::new(settings, Arc::clone(&front) as _, Tasks::new(), CancellationToken::new());
+        Self { front, listener, live: live(Transport::Http, Outlet::new(limits(), 1_000)) }
     }
 
     /// What a call is answered with.
     async fn call(&self) -> (u16, String) {
         let answered = timeout(LONG, self.listener.request(&self.live, call())).await.expect("a head");
         text(answered.unwrap_or_else(|fault| refusal(&fault, None))).await
+    }
+
+    /// Waits until the call has arrived.
+    async fn handled(&self) {
+        while self.front.handled() == 0 {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Nothing is left of what was asked.
@@ -99,4 +109,22 @@ async fn a_stream_that_meets_a_defect_ends_with_the_word_of_it() {
     let last = text.rsplit("data: ").next().unwrap();
     assert!(status == 200 && last.contains(r#""reason":"internal""#), "{status} {text}");
     bench.is_clean().await;
+}
+
+#[tokio::test]
+async fn a_call_whose_session_ends_before_its_answer_is_told() {
+    let streaming = || FakeFront::answering(|_| async { Ok(event_before(futures_util::stream::pending())) });
+    let undecided =
+        || FakeFront::answering(|_| async { Ok(Replies::stream(futures_util::stream::pending())) });
+    for front in [FakeFront::silent(), undecided(), streaming()] {
+        let bench = Bench::new(front);
+        let ending = async {
+            bench.handled().await;
+            bench.live.outlet.close();
+        };
+        let ((status, text), ()) = tokio::join!(bench.call(), ending);
+        let last = text.rsplit("data: ").next().unwrap();
+        assert!(status == 200 && last.contains(r#""reason":"session_lost""#), "{status} {text}");
+        bench.is_clean().await;
+    }
 }

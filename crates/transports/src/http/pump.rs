@@ -123,7 +123,7 @@ pub(super) async fn pump(front: Arc<dyn Front>, envelope: Envelope, mut open: Op
 }
 
 /// Passes on all that comes before the response; gives the response, or `None` when the exchange was cancelled, or its
-/// client stopped reading or did not come back.
+/// client stopped reading.
 async fn run(
     front: &dyn Front,
     live: &Arc<Live>,
@@ -131,7 +131,12 @@ async fn run(
     stream: &Stream,
 ) -> Option<Result<Response, Refusal>> {
     let origin = Arc::clone(&envelope.origin);
-    let mut replies = match front.handle(live, envelope).await {
+    let handled = tokio::select! {
+        biased;
+        handled = front.handle(live, envelope) => handled,
+        () = stream.wait_given_up() => Err(given_up()),
+    };
+    let mut replies = match handled {
         Ok(replies) => replies,
         Err(refusal) => return Some(Err(refusal)),
     };
@@ -143,7 +148,7 @@ async fn run(
         biased;
         reply = next(&mut replies, &origin, stream) => reply,
         // Without its replies the request is withdrawn.
-        () = stream.wait_abandoned() => None,
+        () = stream.wait_given_up() => Some(Err(given_up())),
     } {
         match reply {
             Ok(Message::Response(response)) => {
@@ -157,6 +162,11 @@ async fn run(
         }
     }
     None
+}
+
+/// Why a request is answered no more. A client that did not come back for its answer has no stream left to be told on.
+fn given_up() -> Refusal {
+    Refusal::new(RefusalKind::SessionLost).with_detail("the session has ended")
 }
 
 /// The next reply. A client that waits for one that is held is shown that its request lives.
