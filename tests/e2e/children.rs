@@ -161,7 +161,8 @@ async fn f14_a_child_that_does_not_read_ends_its_own_calls_only() {
 
 /// A server in a few lines; the first of its children closes its input at its first call, says so, and lives on.
 fn first_turns_deaf(marks: &std::path::Path) -> String {
-    let handshake = r#""protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"x","version":"1"}"#;
+    let handshake =
+        r#""protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"x","version":"1"}"#;
     let marks = marks.display();
     format!(
         r#"$| = 1; my $deaf = mkdir q({marks}/started);

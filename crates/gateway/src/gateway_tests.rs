@@ -2,7 +2,7 @@ use shadowcat_protocol::method;
 use shadowcat_transports::Parting;
 
 use super::*;
-use crate::testing::{FakeServer, records, request};
+use crate::testing::{FakeServer, records, records_out_of_reach, request};
 use crate::upstream::SharedUpstream;
 
 const IDLE: Duration = Duration::from_mins(1);
@@ -129,4 +129,35 @@ async fn t33_a_session_of_another_principal_looks_like_none() {
         }
         assert_eq!(found(&ann).await, Ok(()), "asleep: {is_asleep}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_client_calls_while_it_is_put_to_sleep_stays_awake() {
+    let server = FakeServer::default();
+    let mut gateway = gateway(&server);
+    gateway.records = records_out_of_reach();
+    gateway.table = Table::new(1);
+    let session = || {
+        gateway.make(Parts {
+            id: SessionId::generate().unwrap(),
+            state: State::Active,
+            principal: None,
+            transport: Transport::Http,
+            outlet: gateway.outlet(),
+            memory: Arc::default(),
+            token: None,
+            age: Duration::ZERO,
+        })
+    };
+    let live = gateway.seat(session()).await.unwrap();
+    let (refused, called) = tokio::join!(gateway.seat(session()), async { live.enter(10).unwrap() });
+    assert!(matches!(refused.err().unwrap().kind, RefusalKind::Overloaded { .. }));
+    assert!(gateway.table.get(&live.id).is_some());
+    assert_eq!(live.standing.state(), State::Active);
+    assert!(live.upstream.handle(crate::testing::envelope("tools/list")).await.is_ok());
+    drop(called);
+    gateway.seat(session()).await.unwrap();
+    assert!(gateway.table.get(&live.id).is_none());
+    assert!(live.enter(10).is_err(), "who found it before is not let in any more");
+    assert_eq!((live.in_flight(), live.standing.state()), (0, State::Paused));
 }

@@ -116,9 +116,15 @@ impl Gateway {
         updated.is_ok()
     }
 
-    /// Takes a session out of use without ending it.
+    /// Takes a session out of use without ending it. One whose client calls meanwhile stays.
     async fn put_to_sleep(&self, live: &Arc<Live>) {
         self.pause(live).await;
+        if !live.retire() {
+            if !live.is_retired() && live.standing.state() == State::Paused {
+                live.standing.step(State::Active);
+            }
+            return;
+        }
         if self.table.remove(live) {
             live.outlet.close();
             let upstream = Arc::clone(&live.upstream);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use shadowcat_pipeline::{Envelope, Origin, PeerId, Refusal, RefusalKind, Replies, Service, Transport};
 use shadowcat_protocol::{Id, Message, Request, Response, Revision, method};
-use shadowcat_session::{Sessions, SessionsLimits};
+use shadowcat_session::{Key, Namespace, Page, Record, SessionStore, Sessions, SessionsLimits, StoreError};
 use shadowcat_stores::MemoryStore;
 use shadowcat_transports::{Connection, Connector, OpenConnection, Parting};
 use tokio::sync::Notify;
@@ -128,6 +128,48 @@ impl Connection for Open {
 /// Sessions that are kept in memory only.
 pub(crate) fn records() -> Arc<Sessions> {
     Arc::new(Sessions::new(Arc::new(MemoryStore::default()), SessionsLimits::default()).0)
+}
+
+/// Sessions whose store answers nothing.
+pub(crate) fn records_out_of_reach() -> Arc<Sessions> {
+    Arc::new(Sessions::new(Arc::new(Unresponsive), SessionsLimits::default()).0)
+}
+
+struct Unresponsive;
+
+#[async_trait]
+impl SessionStore for Unresponsive {
+    async fn load(&self, _: &Key) -> Result<Option<Record>, StoreError> {
+        std::future::pending().await
+    }
+
+    async fn save(&self, _: &[Arc<Record>]) -> Result<(), StoreError> {
+        std::future::pending().await
+    }
+
+    async fn delete(&self, _: &[Key]) -> Result<(), StoreError> {
+        std::future::pending().await
+    }
+
+    async fn ended_elsewhere(&self, _: &Namespace) -> Result<Vec<Key>, StoreError> {
+        std::future::pending().await
+    }
+
+    async fn expire(&self, _: u64) -> Result<u64, StoreError> {
+        std::future::pending().await
+    }
+
+    async fn list(&self, _: Option<&Namespace>, _: usize, _: Option<&Key>) -> Result<Page, StoreError> {
+        std::future::pending().await
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        std::future::pending().await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        std::future::pending().await
+    }
 }
 
 /// A request of a client.

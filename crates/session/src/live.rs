@@ -16,6 +16,8 @@ use crate::standing::Standing;
 
 /// When a client whose requests have taken all places should try again.
 const PLACE_RETRY: Duration = Duration::from_secs(1);
+/// In the place of the number of requests in flight: there will be none any more.
+const RETIRED: usize = usize::MAX;
 
 /// The server's side of a session. Messages of the client go in by [`Service::handle`].
 #[async_trait]
@@ -131,7 +133,7 @@ impl Live {
 
     /// How long nothing was asked in it. A stream that only stays open is no use of the session.
     pub fn idle_for(&self) -> Duration {
-        if self.in_flight.load(Ordering::Relaxed) > 0 {
+        if self.in_flight() > 0 {
             return Duration::ZERO;
         }
         self.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
@@ -140,16 +142,27 @@ impl Live {
     /// Takes a place for one request.
     ///
     /// # Errors
-    /// [`RefusalKind::Overloaded`] when `max` are in flight.
+    /// [`RefusalKind::Overloaded`] when `max` are in flight, or the session is retired.
     pub fn enter(self: &Arc<Self>, max: usize) -> Result<InFlight, Refusal> {
         let entered = self
             .in_flight
-            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |now| (now < max).then_some(now + 1));
-        if entered.is_err() {
-            let refusal = Refusal::new(RefusalKind::Overloaded { retry_after: PLACE_RETRY });
-            return Err(refusal.with_detail("too many requests of this session are in flight"));
-        }
-        Ok(InFlight(Arc::clone(self)))
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |now| (now < max).then(|| now + 1));
+        let why = match entered {
+            Ok(_) => return Ok(InFlight(Arc::clone(self))),
+            Err(RETIRED) => "the session is being put to sleep",
+            Err(_) => "too many requests of this session are in flight",
+        };
+        Err(Refusal::new(RefusalKind::Overloaded { retry_after: PLACE_RETRY }).with_detail(why))
+    }
+
+    /// Takes the session out of use if no request is in flight; from then on none gets in. Says whether that was done now.
+    pub fn retire(&self) -> bool {
+        self.in_flight.compare_exchange(0, RETIRED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Whether [`Live::retire`] has taken it out of use.
+    pub fn is_retired(&self) -> bool {
+        self.in_flight.load(Ordering::Acquire) == RETIRED
     }
 
     /// Counts one request, and whether it was refused or answered with an error.
@@ -165,7 +178,10 @@ impl Live {
 
     /// Requests being answered.
     pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
+        match self.in_flight.load(Ordering::Relaxed) {
+            RETIRED => 0,
+            requests => requests,
+        }
     }
 }
 

@@ -182,7 +182,12 @@ impl HttpListener {
         }
         let exchange = shadowcat_pipeline::ExchangeId::next();
         let (open, waiting) = OpenExchange::begin(&live, exchange, None);
-        self.tasks.spawn(Box::pin(pump_batch(Arc::clone(&self.front), requests, open, self.settings.in_flight_max)));
+        self.tasks.spawn(Box::pin(pump_batch(
+            Arc::clone(&self.front),
+            requests,
+            open,
+            self.settings.in_flight_max,
+        )));
         Ok(self.answer_to(&live, waiting).await)
     }
 
