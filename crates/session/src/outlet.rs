@@ -190,7 +190,8 @@ impl Outlet {
     }
 
     /// Where a message goes: to the request it belongs to, else to the standing stream, else (for what must not wait)
-    /// to the newest open request, else to the standing stream that the client may open later.
+    /// to the newest open request whose client is there, or the newest at all, else to the standing stream that the
+    /// client may open later.
     fn choose(&self, related: Option<ExchangeId>, urgent: bool) -> Arc<Stream> {
         {
             let inner = self.lock();
@@ -200,9 +201,9 @@ impl Outlet {
             let attached = inner.standing.as_ref().is_some_and(|standing| standing.stream.is_attached());
             if !attached
                 && urgent
-                && let Some((_, newest)) = inner.open.last_key_value()
+                && let Some(open) = inner.newest_open()
             {
-                return Arc::clone(&newest.stream);
+                return open;
             }
         }
         self.standing().1
@@ -279,6 +280,13 @@ impl Inner {
         self.streams += 1;
         Numbered { number: self.streams, stream }
     }
+
+    fn newest_open(&self) -> Option<Arc<Stream>> {
+        let mut newest_first = self.open.values().rev().map(|open| &open.stream);
+        let newest = newest_first.clone().next();
+        let there = newest_first.find(|stream| stream.is_attached() && !stream.is_ended());
+        there.or(newest).map(Arc::clone)
+    }
 }
 
 /// A request of the server that the client has not answered; dropped early, the client is told to forget it.
@@ -351,5 +359,21 @@ mod tests {
         assert!(outlet.answer(answer(1_001)));
         let Some(Ok(Message::Response(given))) = answers.next().await else { panic!("no answer") };
         assert_eq!(given.id(), Some(&Id::from_u64(5)), "under the server's own id");
+    }
+
+    #[tokio::test]
+    async fn a_question_that_belongs_to_no_request_goes_to_the_newest_whose_client_is_there() {
+        let outlet = outlet();
+        let (_, older) = outlet.open_exchange(ExchangeId::next());
+        let (_, newer) = outlet.open_exchange(ExchangeId::next());
+        let (reader, left) = (older.read(), newer.read());
+        drop(left);
+        let ask = Request::new(&Id::from_u64(5), method::ELICITATION, Some("{}"));
+        let _answers = outlet.ask(ask, None).await.unwrap();
+        assert!(older.kept_bytes() > 0 && newer.kept_bytes() == 0);
+        drop(reader);
+        let ask = Request::new(&Id::from_u64(6), method::ELICITATION, Some("{}"));
+        let _answers = outlet.ask(ask, None).await.unwrap();
+        assert!(newer.kept_bytes() > 0, "with nobody there it is kept where its client may come back");
     }
 }
