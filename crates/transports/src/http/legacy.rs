@@ -225,6 +225,10 @@ impl HttpListener {
         }
         self.front.listen(live).await?;
         let (number, stream) = live.outlet.standing();
+        if self.stop.is_cancelled() {
+            // Those that were open have been ended already, and nobody would end this one.
+            stream.end();
+        }
         if let Some(seen) = seen {
             // Only the stream that was named is replayed, and of that what is left.
             let reader = if seen.stream == number { stream.read() } else { stream.read_on() };

@@ -18,6 +18,10 @@ struct Bench {
 
 impl Bench {
     fn new(front: FakeFront) -> Self {
+        Self::stopping(front, CancellationToken::new())
+    }
+
+    fn stopping(front: FakeFront, stop: CancellationToken) -> Self {
         let settings = EndpointSettings {
             path: "/mcp".to_owned(),
             body_bytes_max: 1_000,
@@ -27,8 +31,7 @@ impl Bench {
             in_flight_max: 10,
         };
         let front = Arc::new(front);
-        let listener =
-            HttpListener::new(settings, Arc::clone(&front) as _, Tasks::new(), CancellationToken::new());
+        let listener = HttpListener::new(settings, Arc::clone(&front) as _, Tasks::new(), stop);
         Self { front, listener, live: live(Transport::Http, Outlet::new(limits(), 1_000)) }
     }
 
@@ -127,4 +130,17 @@ async fn a_call_whose_session_ends_before_its_answer_is_told() {
         assert!(status == 200 && last.contains(r#""reason":"session_lost""#), "{status} {text}");
         bench.is_clean().await;
     }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_opened_while_the_proxy_ends_ends_with_it() {
+    let stop = CancellationToken::new();
+    let stops = stop.clone();
+    let front = FakeFront::silent().at_listen(move |live| {
+        stops.cancel();
+        live.outlet.close_standing();
+    });
+    let bench = Bench::stopping(front, stop);
+    let response = bench.listener.stand(&bench.live, None).await.unwrap();
+    assert_eq!(text(response).await.0, 200);
 }
