@@ -1,7 +1,7 @@
 //! A client that is reached by one ordered pipe: on stdio, or on the two endpoints of HTTP+SSE. What it sends comes in
 //! as texts; everything for it goes onto one stream.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -28,12 +28,20 @@ pub(crate) struct PipeClient {
     stream: Arc<Stream>,
     peer: PeerId,
     tasks: Tasks,
-    live: Mutex<Option<Arc<Live>>>,
+    session: Mutex<Session>,
     /// Whether the session is being opened: what follows `initialize` waits for its answer, so that a client that
     /// sends everything at once is served in order.
     opening: watch::Sender<bool>,
     /// Subscriptions end here, and nothing is waited for that has no answer.
     stop: CancellationToken,
+}
+
+/// The session of a pipe's client.
+#[derive(Default)]
+struct Session {
+    live: Option<Arc<Live>>,
+    /// The pipe has ended: none is to be opened any more.
+    ended: bool,
 }
 
 impl PipeClient {
@@ -47,7 +55,7 @@ impl PipeClient {
         stop: CancellationToken,
     ) -> Arc<Self> {
         let stream = outlet.standing().1;
-        let (live, opening) = (Mutex::default(), watch::Sender::new(false));
+        let (session, opening) = (Mutex::default(), watch::Sender::new(false));
         let peer = PeerId::next();
         Arc::new(Self {
             front,
@@ -58,7 +66,7 @@ impl PipeClient {
             stream,
             peer,
             tasks,
-            live,
+            session,
             opening,
             stop,
         })
@@ -68,13 +76,30 @@ impl PipeClient {
         &self.stream
     }
 
-    fn live(&self) -> Option<Arc<Live>> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn session(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the client's session, if it opened one.
+    fn live(&self) -> Option<Arc<Live>> {
+        self.session().live.clone()
+    }
+
+    /// Takes this session for the client's; says whether there is still a pipe for it.
+    fn begin(&self, live: &Arc<Live>) -> bool {
+        let mut session = self.session();
+        if !session.ended {
+            session.live = Some(Arc::clone(live));
+        }
+        !session.ended
+    }
+
+    /// Ends the client's session, if it opened one or is about to.
     pub(crate) async fn end(&self) {
-        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let live = {
+            let mut session = self.session();
+            session.ended = true;
+            session.live.take()
+        };
         if let Some(live) = live {
             self.front.end(&live).await;
         }
@@ -238,15 +263,24 @@ impl PipeClient {
             principal: None,
             outlet: Some(Arc::clone(&self.outlet)),
         };
-        let (live, mut replies) = self.front.open(opening).await?;
+        let (live, replies) = self.front.open(opening).await?;
+        // At once: from here on it is this client that ends it.
+        if !self.begin(&live) {
+            self.front.end(&live).await;
+            return Err(Refusal::new(RefusalKind::Cancelled).with_detail("the client is gone"));
+        }
+        let answer = self.greeting(replies).await;
+        if !answer.as_ref().is_ok_and(|response| response.result_json().is_some()) {
+            self.session().live = None;
+        }
+        answer
+    }
+
+    /// The answer to `initialize`, all before it already passed on.
+    async fn greeting(&self, mut replies: Replies) -> Result<Response, Refusal> {
         while let Some(reply) = replies.next().await {
             match reply? {
-                Message::Response(response) => {
-                    if response.result_json().is_some() {
-                        *self.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(live);
-                    }
-                    return Ok(response);
-                }
+                Message::Response(response) => return Ok(response),
                 message => self.push(message.text().clone()).await,
             }
         }

@@ -20,6 +20,9 @@ use crate::server::{Body, BodyError, Endpoint, Incomer, SessionEvents, plain, re
 /// How long the last requests of a client may take once the proxy ends; the proxy's own deadline may be shorter.
 const DRAIN_DEADLINE: Duration = Duration::from_mins(10);
 
+/// How long the tasks of a client that is gone may take to stop.
+const STOP_DEADLINE: Duration = Duration::from_secs(1);
+
 /// The bounds of the two endpoints.
 #[derive(Clone, Debug)]
 pub struct SseSettings {
@@ -111,8 +114,10 @@ impl SseListener {
                 }
             }
             lock(&clients).remove(&key);
-            client.end().await;
+            // First what may still be opening the session.
             tasks.stop();
+            tasks.join(STOP_DEADLINE).await;
+            client.end().await;
             client.stream().end();
         });
     }
@@ -156,5 +161,65 @@ impl Endpoint for SseListener {
             (_, true) => with_header(plain(405, "the stream is opened by GET\n"), "allow", "GET"),
             (_, false) => with_header(plain(405, "messages are sent by POST\n"), "allow", "POST"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{FakeFront, LONG, limits};
+
+    const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#;
+
+    fn listener(front: &Arc<FakeFront>) -> SseListener {
+        let settings = SseSettings {
+            stream_path: "/sse".to_owned(),
+            message_path: "/messages".to_owned(),
+            body_bytes_max: 1_000,
+            body_read_max: LONG,
+            limits: Limits::default(),
+            keep_alive: LONG * 100,
+            in_flight_max: 10,
+            clients_max: 10,
+            stream: limits(),
+        };
+        SseListener::new(settings, Arc::clone(front) as _, Tasks::new(), CancellationToken::new())
+    }
+
+    fn only_client(listener: &SseListener) -> Arc<PipeClient> {
+        lock(&listener.clients).values().next().unwrap().clone()
+    }
+
+    async fn no_session_is_left(front: &FakeFront) {
+        let ended = async {
+            while front.sessions() != (1, 1) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(LONG, ended).await.expect("an end of the session that was opened");
+    }
+
+    #[tokio::test]
+    async fn a_session_that_is_opened_while_its_stream_ends_ends_with_it() {
+        let front = Arc::new(FakeFront::silent());
+        let listener = listener(&front);
+        let stream = listener.open().unwrap();
+        only_client(&listener).take(INITIALIZE.into()).await;
+        drop(stream);
+        front.openings.add_permits(1);
+        no_session_is_left(&front).await;
+    }
+
+    #[tokio::test]
+    async fn a_session_that_is_asked_for_when_its_stream_has_ended_is_ended_at_once() {
+        let front = Arc::new(FakeFront::silent());
+        let listener = listener(&front);
+        let stream = listener.open().unwrap();
+        let client = only_client(&listener);
+        drop(stream);
+        assert!(listener.tasks.join(LONG).await);
+        front.openings.add_permits(1);
+        client.take(INITIALIZE.into()).await;
+        no_session_is_left(&front).await;
     }
 }
