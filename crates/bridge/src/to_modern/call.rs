@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use futures_util::stream::unfold;
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Back, Flight, Form, Head, Origin, Refusal, Replies};
@@ -46,8 +47,8 @@ pub(super) struct Call {
 /// A call that is under way.
 struct Running {
     call: Call,
-    /// The answers of the server to the current leg; none when it has still to be sent.
-    replies: Option<Replies>,
+    /// None when the next leg has still to be sent.
+    leg: Option<Leg>,
     /// What the current leg says, if that is more than the first one said.
     said: Option<String>,
     rounds: usize,
@@ -57,20 +58,31 @@ struct Running {
     takes_tasks: bool,
 }
 
+/// One question to the server.
+pub(super) enum Leg {
+    Sending(BoxFuture<'static, Result<Replies, Refusal>>),
+    Answered(Replies),
+}
+
+impl Leg {
+    /// The response, past whatever comes before it.
+    pub(super) async fn response(self) -> Result<Option<Response>, Refusal> {
+        let mut replies = match self {
+            Self::Sending(sending) => sending.await?,
+            Self::Answered(replies) => replies,
+        };
+        replies.response().await
+    }
+}
+
 impl Call {
     /// Sends the request. Dispatched when this resolves, unless something has to be learned before the first call.
     pub(super) async fn run(self) -> Result<Replies, Refusal> {
         self.server.counters.to_modern.add();
         let withdrawn = self.flight.withdrawn.clone();
         let waits = self.needs_tools() && !self.server.tools.are_known();
-        let mut running = Running {
-            call: self,
-            replies: None,
-            said: None,
-            rounds: 0,
-            corrected: false,
-            takes_tasks: false,
-        };
+        let mut running =
+            Running { call: self, leg: None, said: None, rounds: 0, corrected: false, takes_tasks: false };
         let mut form = Form::Free;
         if !waits {
             let sending = running.call.send(&running.call.params);
@@ -80,7 +92,7 @@ impl Call {
             match sent {
                 Ok(replies) => {
                     form = replies.head().form;
-                    running.replies = Some(replies);
+                    running.leg = Some(Leg::Answered(replies));
                 }
                 Err(refusal) => {
                     let answer = down::refused(running.call.request.id(), refusal)?;
@@ -97,12 +109,16 @@ impl Call {
     }
 
     /// Sends one leg, under an id that was never used.
-    async fn send(&self, said: &str) -> Result<Replies, Refusal> {
-        if self.needs_tools() {
-            self.server.tools.learn(&*self.server).await;
-        }
+    fn send(&self, said: &str) -> impl Future<Output = Result<Replies, Refusal>> + Send + use<> {
         let request = Request::new(&self.server.next_id(), self.request.method(), Some(said));
-        self.server.send(Message::Request(request), Arc::clone(&self.origin)).await
+        let (server, origin) = (Arc::clone(&self.server), Arc::clone(&self.origin));
+        let needs_tools = self.needs_tools();
+        async move {
+            if needs_tools {
+                server.tools.learn(&*server).await;
+            }
+            server.send(Message::Request(request), origin).await
+        }
     }
 
     /// Gets the server what it wants; what the next leg says.
@@ -144,6 +160,14 @@ impl Call {
     }
 }
 
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(leg) = self.leg.take().filter(|_| self.takes_tasks) {
+            self.call.give_up(leg);
+        }
+    }
+}
+
 impl Running {
     fn into_replies(self) -> Replies {
         Replies::stream(unfold(Some(self), |running| async move {
@@ -162,13 +186,23 @@ impl Running {
 
     async fn next_message(&mut self) -> Reply {
         loop {
-            let Some(replies) = &mut self.replies else {
-                self.replies = Some(self.call.send(self.said.as_deref().unwrap_or(&self.call.params)).await?);
-                continue;
+            let replies = match &mut self.leg {
+                None => {
+                    let said = self.said.as_deref().unwrap_or(&self.call.params);
+                    self.leg = Some(Leg::Sending(Box::pin(self.call.send(said))));
+                    continue;
+                }
+                Some(Leg::Sending(sending)) => {
+                    let sent = sending.await;
+                    self.leg = None;
+                    self.leg = Some(Leg::Answered(sent?));
+                    continue;
+                }
+                Some(Leg::Answered(replies)) => replies,
             };
             match replies.next().await {
                 Some(Ok(Message::Response(response))) => {
-                    self.replies = None;
+                    self.leg = None;
                     if let Some(answer) = self.answered(&response).await {
                         return Ok(Message::Response(answer));
                     }

@@ -15,14 +15,17 @@ use crate::object::Object;
 use crate::pace;
 
 use super::asking::Ended;
-use super::call::{ASKED_TOO_OFTEN, Call, ROUNDS_MAX};
-use super::down;
+use super::call::{ASKED_TOO_OFTEN, Call, Leg, ROUNDS_MAX};
+use super::down::{self, ResultType};
 use super::server::ModernServer;
 
 /// How long a task may take, whatever its server says.
 const LIFE_MAX: Duration = Duration::from_hours(1);
 /// How long the server may take to say how far a task is.
 const LOOK_MAX: Duration = Duration::from_secs(30);
+
+/// How long the server may take to name a task that nobody waits for any more.
+const NAMED_MAX: Duration = Duration::from_secs(5);
 
 /// A task at the server.
 #[derive(Clone)]
@@ -62,7 +65,7 @@ pub(super) fn needs_tasks(error: &Response) -> bool {
 impl Call {
     /// The answer to a call that became this task.
     pub(super) async fn drive(&self, created: &str) -> Response {
-        let Some(mut task) = Driven::new(self, created) else {
+        let Some(mut task) = Driven::new(Nameless::of(self), self.tasks.clone(), created) else {
             return self.failed("the server made a task of the call and does not name it");
         };
         let life = json::get(created, &["ttlMs"]).and_then(pace::millis).unwrap_or(LIFE_MAX).min(LIFE_MAX);
@@ -74,17 +77,41 @@ impl Call {
             Err(_) => self.failed("the server's task did not end in time"),
         }
     }
+
+    /// Nobody waits for this leg any more, of which the server may be making a task. A task cannot be cancelled before it has
+    /// a name, and goes on if nobody hears of that: so the answer is waited for all the same, for a while.
+    pub(super) fn give_up(&self, leg: Leg) {
+        let (nameless, tasks) = (Nameless::of(self), self.tasks.clone());
+        self.tasks.spawn(async move {
+            let Ok(Ok(Some(answer))) = tokio::time::timeout(NAMED_MAX, leg.response()).await else { return };
+            let created = answer.result_json().filter(|raw| down::result_type(raw) == ResultType::Task);
+            drop(created.and_then(|created| Driven::new(nameless, tasks, created)));
+        });
+    }
 }
 
-impl Driven {
-    fn new(call: &Call, created: &str) -> Option<Self> {
-        let id = json::get(created, &["taskId"]).filter(|id| id.starts_with('"'))?.to_owned();
+/// What is said of a task whatever its name is.
+struct Nameless {
+    server: Arc<ModernServer>,
+    origin: Arc<Origin>,
+    meta: String,
+}
+
+impl Nameless {
+    fn of(call: &Call) -> Self {
         // A server may make a task of what did not ask for one; from then on it has to be declared.
         let declared = declaring_tasks(&call.params);
         let meta = Object::of(json::get(&declared, &["_meta"])).without(&["progressToken"]).to_json();
+        Self { server: Arc::clone(&call.server), origin: Arc::clone(&call.origin), meta }
+    }
+}
+
+impl Driven {
+    fn new(Nameless { server, origin, meta }: Nameless, tasks: Tasks, created: &str) -> Option<Self> {
+        let id = json::get(created, &["taskId"]).filter(|id| id.starts_with('"'))?.to_owned();
         Some(Self {
-            task: Task { server: Arc::clone(&call.server), origin: Arc::clone(&call.origin), id, meta },
-            tasks: call.tasks.clone(),
+            task: Task { server, origin, id, meta },
+            tasks,
             answered: HashSet::new(),
             rounds: 0,
             has_ended: false,

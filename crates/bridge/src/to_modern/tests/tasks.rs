@@ -218,6 +218,52 @@ async fn a_client_that_withdraws_its_call_cancels_the_task() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_task_that_has_no_name_yet_is_cancelled_when_it_has_one() {
+    let (answers, receiver) = mpsc::channel(1);
+    let (mut server, mut receiver) = (tasking(Vec::new()), Some(receiver));
+    let server = move |request: &Value| match request["method"].as_str() {
+        Some("tools/call") if declares(request) => Play::Open(receiver.take().unwrap()),
+        _ => server(request),
+    };
+    let bench = Bench::new(server, unasked);
+    bench.initialize("2025-11-25", json!({})).await;
+    let mut replies = bench.start("3", "tools/call", &arguments()).await;
+    let declared = until(|| bench.server.of("tools/call").len() == 2);
+    tokio::select! {
+        reply = replies.next() => panic!("answered: {reply:?}"),
+        () = declared => {}
+    }
+    bench.note("notifications/cancelled", json!({"requestId": 3})).await;
+    assert!(rest(&mut replies).await.is_empty(), "nothing is waited for");
+    let mut created = task("working", json!(null));
+    created["resultType"] = json!("task");
+    let id = &bench.server.of("tools/call")[1]["id"];
+    answers.send(json!({"jsonrpc": "2.0", "id": id, "result": created})).await.unwrap();
+    until(|| bench.server.of("tasks/cancel").len() == 1).await;
+    assert_eq!(bench.server.of("tasks/cancel")[0]["params"]["taskId"], "t");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_names_no_task_is_let_go() {
+    let mut server = tasking(Vec::new());
+    let server = move |request: &Value| match request["method"].as_str() {
+        Some("tools/call") if declares(request) => Play::Silence,
+        _ => server(request),
+    };
+    let bench = Bench::new(server, unasked);
+    bench.initialize("2025-11-25", json!({})).await;
+    let mut replies = bench.start("3", "tools/call", &arguments()).await;
+    let declared = until(|| bench.server.of("tools/call").len() == 2);
+    tokio::select! {
+        reply = replies.next() => panic!("answered: {reply:?}"),
+        () = declared => {}
+    }
+    drop(replies);
+    until(|| bench.server.awaited() == 0).await;
+    assert!(bench.server.of("tasks/cancel").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_that_ends_has_cancelled_its_tasks() {
     let bench = bench(Vec::new(), unasked).await;
     let mut replies = bench.start("3", "tools/call", &arguments()).await;
