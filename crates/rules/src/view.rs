@@ -1,6 +1,7 @@
 //! One message as rules see it: its kind, what names it, and its content, read when it is asked for.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::sync::OnceLock;
 
 use shadowcat_filter::{Field, Flag, Quantity, Subject};
@@ -29,6 +30,8 @@ pub(crate) struct View<'a> {
     /// The tool, prompt, resource or task that it is about; replies have that of their request.
     pub(crate) name: Option<Cow<'a, str>>,
     pub(crate) body: &'a Body,
+    /// The raw content, found when it is asked for.
+    raw: OnceCell<&'a str>,
 }
 
 impl<'a> View<'a> {
@@ -47,7 +50,17 @@ impl<'a> View<'a> {
             }
             Message::Response(_) => (asked.map(Request::method), asked.and_then(Request::name)),
         };
-        Self { message, scene, headers, world, kind: Kind::of(message), method, name, body }
+        Self {
+            message,
+            scene,
+            headers,
+            world,
+            kind: Kind::of(message),
+            method,
+            name,
+            body,
+            raw: OnceCell::new(),
+        }
     }
 
     /// The name, where it is that of what this method works on.
@@ -100,7 +113,7 @@ impl<'a> View<'a> {
     }
 
     fn content(&self) -> Content<'_> {
-        Content::new(content(self.message), &self.body.read)
+        Content::new(self.raw.get_or_init(|| content(self.message)), &self.body.read)
     }
 
     fn text(&self) -> &str {

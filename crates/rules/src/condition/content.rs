@@ -89,13 +89,24 @@ impl Demand {
             below: *below,
             pieces: None,
         };
-        demand.pieces = demand.needs().and_then(|pieces| Pieces::new(&pieces));
+        let word = demand.word().map(|word| vec![word.as_bytes().to_vec()]);
+        demand.pieces = word.or_else(|| demand.needs()).and_then(|pieces| Pieces::new(&pieces));
         demand
     }
 
     /// Whether nothing in a JSON text can meet it, as far as that can be told without reading it.
     fn is_unmet_in(&self, text: &str) -> bool {
         self.pieces.as_ref().is_some_and(|pieces| pieces.are_missing_in(text))
+    }
+
+    /// The word of JSON that it equals.
+    fn word(&self) -> Option<&'static str> {
+        match self.equals.as_ref().filter(|_| self.exists)? {
+            Value::Bool(true) => Some("true"),
+            Value::Bool(false) => Some("false"),
+            Value::Null => Some("null"),
+            _ => None,
+        }
     }
 
     /// Texts of which a text that meets it has one in it; a list that meets it may have one as an element. `None` where that

@@ -145,6 +145,8 @@ mod tests {
             Just("{exists: false}".to_owned()),
             Just("{exists: true}".to_owned()),
             Just("3".to_owned()),
+            Just("true".to_owned()),
+            Just("null".to_owned()),
         ]
     }
 
@@ -158,6 +160,8 @@ mod tests {
             Just("3".to_owned()),
             text.prop_map(|text| format!("[{text},3]")),
             Just(r#"{"p":"a"}"#.to_owned()),
+            Just("true".to_owned()),
+            Just("null".to_owned()),
         ];
         let key = prop_oneof![Just(r#""p""#), Just(r#""q""#), Just(r#""\u0070""#)];
         proptest::collection::vec((key, value), 0..3).prop_map(|members| {
