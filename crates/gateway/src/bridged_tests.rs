@@ -19,7 +19,7 @@ struct Asking;
 #[async_trait]
 impl Connector for Asking {
     async fn open(&self, opening: OpenConnection) -> Result<Arc<dyn Connection>, Refusal> {
-        Ok(Arc::new(Open(opening.back)))
+        Ok(Arc::new(Lasting(Open(opening.back))))
     }
 }
 
@@ -58,8 +58,18 @@ async fn asked(back: Arc<dyn Back>, id: Id, exchange: ExchangeId) -> Result<Mess
     Ok(Message::Response(Response::result(&id, &told)))
 }
 
+/// A connection that lasts, to a server of which nothing matters but its answers.
+struct Lasting<S>(S);
+
 #[async_trait]
-impl Connection for Open {
+impl<S: Service> Service for Lasting<S> {
+    async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+        self.0.handle(envelope).await
+    }
+}
+
+#[async_trait]
+impl<S: Service> Connection for Lasting<S> {
     fn token(&self) -> Option<Box<str>> {
         None
     }
@@ -154,7 +164,7 @@ struct SetBack {
 #[async_trait]
 impl Connector for SetBack {
     async fn open(&self, _: OpenConnection) -> Result<Arc<dyn Connection>, Refusal> {
-        Ok(Arc::new(self.clone()))
+        Ok(Arc::new(Lasting(self.clone())))
     }
 }
 
@@ -173,23 +183,6 @@ impl Service for SetBack {
         };
         Ok(Replies::one(Message::Response(Response::result(request.id(), result))))
     }
-}
-
-#[async_trait]
-impl Connection for SetBack {
-    fn token(&self) -> Option<Box<str>> {
-        None
-    }
-
-    fn is_alive(&self) -> bool {
-        true
-    }
-
-    async fn listen(&self) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    async fn close(&self, _: Parting) {}
 }
 
 #[tokio::test(start_paused = true)]

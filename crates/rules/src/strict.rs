@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::OnceLock;
 
+use memchr::{memchr, memmem};
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Number, Value};
@@ -52,6 +53,13 @@ impl<'v> Content<'v> {
     pub(crate) fn unread(self) -> Option<&'v str> {
         (self.read.get().is_none() && self.text.len() <= LOOKED_THROUGH_MAX).then_some(self.text)
     }
+}
+
+/// Whether one of these escapes, each of which begins with a backslash, is in a JSON text.
+pub(crate) fn has_escapes(text: &str, forms: &[&str]) -> bool {
+    let text = text.as_bytes();
+    // Most texts have none at all.
+    memchr(b'\\', text).is_some() && forms.iter().any(|form| memmem::find(text, form.as_bytes()).is_some())
 }
 
 pub(crate) fn parse(text: &str) -> Result<Value, Unreadable> {

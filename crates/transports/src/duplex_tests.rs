@@ -1,11 +1,10 @@
-use std::sync::atomic::AtomicUsize;
-
 use shadowcat_pipeline::Origin;
 use shadowcat_protocol::Response;
 use tokio::sync::watch;
 
 use super::*;
 use crate::asker::{REPLIES_WAITING_MAX, SLOW_CLIENT_GRACE};
+use crate::testing::NoBack;
 
 /// A pipe that remembers what it carried.
 #[derive(Clone, Default)]
@@ -62,25 +61,6 @@ impl Pipe for Reluctant {
     }
 
     async fn close(&self) {}
-}
-
-/// A client nobody has a word for; it counts how often its server has gone.
-#[derive(Default)]
-struct NoBack(AtomicUsize);
-
-#[async_trait]
-impl Back for NoBack {
-    async fn deliver(&self, _: Message, _: Option<ExchangeId>, _: &UpstreamSide) -> Result<Replies, Refusal> {
-        Ok(Replies::none())
-    }
-
-    fn let_go(&self, _: ExchangeId, _: Duration) {}
-
-    fn stream_lost(&self) {}
-
-    fn server_gone(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 /// A client that says something before it answers.

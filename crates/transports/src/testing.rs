@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use shadowcat_pipeline::{Envelope, Principal, Refusal, RefusalKind, Replies, Service, Transport};
+use shadowcat_pipeline::{
+    Back, Envelope, ExchangeId, Principal, Refusal, RefusalKind, Replies, Service, Transport, UpstreamSide,
+};
 use shadowcat_protocol::{Id, Message, Request, Response, Revision};
 use shadowcat_session::{
     Key, Live, Namespace, Outlet, Page, Record, SessionId, SessionStore, Sessions, SessionsLimits, Standing,
@@ -18,6 +20,25 @@ use crate::front::{Front, Opening};
 
 /// How long anything may take on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_mins(1);
+
+/// A client nobody has a word for; it counts how often its server has gone.
+#[derive(Default)]
+pub(crate) struct NoBack(pub(crate) AtomicUsize);
+
+#[async_trait]
+impl Back for NoBack {
+    async fn deliver(&self, _: Message, _: Option<ExchangeId>, _: &UpstreamSide) -> Result<Replies, Refusal> {
+        Ok(Replies::none())
+    }
+
+    fn let_go(&self, _: ExchangeId, _: Duration) {}
+
+    fn stream_lost(&self) {}
+
+    fn server_gone(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 type Answer = dyn Fn(Envelope) -> BoxFuture<'static, Result<Replies, Refusal>> + Send + Sync;
 

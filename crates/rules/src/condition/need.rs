@@ -1,10 +1,10 @@
 //! What a message needs to have in its content to fit a condition, told before any message is looked at.
 
 use aho_corasick::AhoCorasick;
-use memchr::{memchr, memmem};
 use regex_syntax::hir::literal::{ExtractKind, Extractor};
 
 use super::{Condition, Path, Root};
+use crate::strict::has_escapes;
 
 /// Pieces of one rule at most: what begins with one of many texts is not told apart by them.
 const PIECES_MAX: usize = 64;
@@ -51,10 +51,7 @@ impl Pieces {
     /// Whether none of them is in any string of this JSON text.
     pub(super) fn are_missing_in(&self, text: &str) -> bool {
         // Anything can also be written with `\u`, and `/` as `\/`.
-        let text = text.as_bytes();
-        let has = |form: &str| memmem::find(text, form.as_bytes()).is_some();
-        let may_hide_some = || memchr(b'\\', text).is_some() && (has(r"\u") || has(r"\/"));
-        !self.0.is_match(text) && !may_hide_some()
+        !self.0.is_match(text) && !has_escapes(text, &[r"\u", r"\/"])
     }
 }
 

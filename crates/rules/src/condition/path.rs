@@ -1,10 +1,11 @@
 //! JSONPath (RFC 9535) over values, with a short way for the paths that nearly everybody writes: `$.arguments.path` and
 //! `$.content[*].text`.
 
-use memchr::memchr;
-use memchr::memmem::{self, Finder};
+use memchr::memmem::Finder;
 use serde_json::Value;
 use serde_json_path::JsonPath;
+
+use crate::strict::has_escapes;
 
 /// A path, read once.
 #[derive(Clone, Debug)]
@@ -61,10 +62,10 @@ impl Path {
     /// Whether it finds nothing in whatever this text stands for, as far as that can be told without reading it: a member that
     /// it goes into is not named there.
     pub(crate) fn finds_nothing_in(&self, text: &str) -> bool {
-        let text = text.as_bytes();
         // A name can also be written with escapes.
-        let has_escapes = || memchr(b'\\', text).is_some() && memmem::find(text, br"\u").is_some();
-        self.name.as_ref().is_some_and(|name| name.find(text).is_none() && !has_escapes())
+        let is_there =
+            |name: &Finder<'_>| name.find(text.as_bytes()).is_some() || has_escapes(text, &[r"\u"]);
+        self.name.as_ref().is_some_and(|name| !is_there(name))
     }
 
     fn only(&self) -> Option<&[Step]> {

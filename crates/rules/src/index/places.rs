@@ -1,7 +1,7 @@
 //! Rules that are found by what stands at a place of the content: at `$.arguments.path`, say.
 //!
-//! Such a rule can only fit where the text at its place has one of the pieces in it that any text that fits begins with.
-//! The pieces of all rules for a place are looked for in one pass over that text, and of a thousand rules those few are
+//! Such a rule can only fit where the text at its place has one of the pieces in it without which no text fits. The pieces of
+//! all rules for a place are looked for in one pass over that text, and of a thousand rules those few are
 //! left that could fit.
 
 use std::collections::HashMap;

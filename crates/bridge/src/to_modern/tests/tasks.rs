@@ -217,12 +217,11 @@ async fn a_client_that_withdraws_its_call_cancels_the_task() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_task_that_has_no_name_yet_is_cancelled_when_it_has_one() {
-    let (answers, receiver) = mpsc::channel(1);
-    let (mut server, mut receiver) = (tasking(Vec::new()), Some(receiver));
+/// A call that its server was told it may run as a task, and has not answered; `play` is what it does about it.
+async fn unanswered(play: Play) -> (Bench, Replies) {
+    let (mut server, mut play) = (tasking(Vec::new()), Some(play));
     let server = move |request: &Value| match request["method"].as_str() {
-        Some("tools/call") if declares(request) => Play::Open(receiver.take().unwrap()),
+        Some("tools/call") if declares(request) => play.take().unwrap(),
         _ => server(request),
     };
     let bench = Bench::new(server, unasked);
@@ -233,6 +232,13 @@ async fn a_task_that_has_no_name_yet_is_cancelled_when_it_has_one() {
         reply = replies.next() => panic!("answered: {reply:?}"),
         () = declared => {}
     }
+    (bench, replies)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_has_no_name_yet_is_cancelled_when_it_has_one() {
+    let (answers, receiver) = mpsc::channel(1);
+    let (bench, mut replies) = unanswered(Play::Open(receiver)).await;
     bench.note("notifications/cancelled", json!({"requestId": 3})).await;
     assert!(rest(&mut replies).await.is_empty(), "nothing is waited for");
     let mut created = task("working", json!(null));
@@ -245,19 +251,7 @@ async fn a_task_that_has_no_name_yet_is_cancelled_when_it_has_one() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_names_no_task_is_let_go() {
-    let mut server = tasking(Vec::new());
-    let server = move |request: &Value| match request["method"].as_str() {
-        Some("tools/call") if declares(request) => Play::Silence,
-        _ => server(request),
-    };
-    let bench = Bench::new(server, unasked);
-    bench.initialize("2025-11-25", json!({})).await;
-    let mut replies = bench.start("3", "tools/call", &arguments()).await;
-    let declared = until(|| bench.server.of("tools/call").len() == 2);
-    tokio::select! {
-        reply = replies.next() => panic!("answered: {reply:?}"),
-        () = declared => {}
-    }
+    let (bench, replies) = unanswered(Play::Silence).await;
     drop(replies);
     until(|| bench.server.awaited() == 0).await;
     assert!(bench.server.of("tasks/cancel").is_empty());

@@ -1,22 +1,9 @@
-use shadowcat_pipeline::{Back, ExchangeId, PeerId};
+use shadowcat_pipeline::PeerId;
 use shadowcat_protocol::Limits;
 
 use super::*;
 use crate::http_client::{Client, Settings, Target};
-
-/// A client nobody has a word for.
-struct NoBack;
-
-#[async_trait]
-impl Back for NoBack {
-    async fn deliver(&self, _: Message, _: Option<ExchangeId>, _: &UpstreamSide) -> Result<Replies, Refusal> {
-        Ok(Replies::none())
-    }
-
-    fn let_go(&self, _: ExchangeId, _: Duration) {}
-
-    fn stream_lost(&self) {}
-}
+use crate::testing::NoBack;
 
 /// A conversation with whatever is at this address.
 fn connection(address: std::net::SocketAddr, tasks: &Tasks) -> Arc<HttpConnection> {
@@ -30,7 +17,7 @@ fn connection(address: std::net::SocketAddr, tasks: &Tasks) -> Arc<HttpConnectio
         reconnect_base: Duration::from_secs(1),
     };
     let opening = OpenConnection {
-        back: Arc::new(NoBack),
+        back: Arc::<NoBack>::default(),
         era: Era::Legacy,
         revision: Some(Revision::V2025_11_25),
         token: None,
