@@ -215,7 +215,7 @@ fn session(live: &Live) -> Session {
         state: live.standing.state().as_str().to_owned(),
         transport: live.transport.as_str().to_owned(),
         revision: live.revision().as_str().to_owned(),
-        principal: live.principal.as_ref().map(|principal| principal.0.to_string()),
+        principal: live.principal.as_ref().map(|principal| principal.name().to_owned()),
         in_flight: live.in_flight(),
         age_ms: millis(live.age()),
         idle_ms: millis(live.idle_for()),

@@ -134,7 +134,7 @@ async fn try_call(gateway: &Gateway, name: &str, more: &Value) -> Result<Value, 
     params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let request = Request::new(&Id::from_u64(1), method::TOOLS_CALL, Some(&params.to_string()));
     let mut origin = Origin::new(PeerId::next(), Transport::Http, Revision::V2026_07_28);
-    origin.principal = Some(Principal(name.into()));
+    origin.principal = Some(Principal::named(name));
     let envelope = Envelope::to_server(Message::Request(request), Arc::new(origin));
     let response = gateway.exchange(envelope).await?.response().await?.unwrap();
     Ok(serde_json::from_slice(response.text()).unwrap())

@@ -137,7 +137,7 @@ impl Gateway {
         let found = self.records.get(&self.key(id)).await;
         let found = found.map_err(|error| Refusal::new(RefusalKind::StoreUnavailable).with_cause(error))?;
         let record = found.ok_or(RefusalKind::SessionUnknown)?;
-        let owned = record.principal.as_deref() == principal.map(|principal| &*principal.0);
+        let owned = record.principal.as_deref() == principal.map(Principal::name);
         if !owned || !can_go_on(&record) || self.is_over(&record) {
             return Err(RefusalKind::SessionUnknown.into());
         }

@@ -112,7 +112,7 @@ fn an_unreachable_server_gets_another_chance_after_a_while_or_by_an_answer() {
 #[tokio::test(start_paused = true)]
 async fn t33_a_session_of_another_principal_looks_like_none() {
     let gateway = gateway(&FakeServer::default());
-    let [ann, bob] = ["ann", "bob"].map(|name| Some(Principal(name.into())));
+    let [ann, bob] = ["ann", "bob"].map(|name| Some(Principal::named(name)));
     let (request, transport) = (request(method::INITIALIZE), Transport::Http);
     let opening = Opening { request, transport, principal: ann.clone(), outlet: None };
     let live = gateway.open(opening).await.unwrap().0;

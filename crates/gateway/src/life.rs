@@ -83,7 +83,7 @@ impl Gateway {
     /// A session that has an id, and a handshake to come.
     pub(crate) fn begin(&self, live: &Live, asked: Revision) {
         let mut record = Record::new(self.key(&live.id), asked, &*self.upstream_name, now_ms());
-        record.principal = live.principal.as_ref().map(|principal| principal.0.to_string());
+        record.principal = live.principal.as_ref().map(|principal| principal.name().to_owned());
         if let Err(error) = self.records.insert(record) {
             tracing::warn!(session = %live.tag, %error, "the session does not outlive this process");
         }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 pub use shadowcat_protocol::Direction;
 use shadowcat_protocol::{Id, Message, Revision};
 
+use crate::principal::Principal;
 use crate::waits::Waits;
 
 /// One message and where it came from.
@@ -258,7 +259,3 @@ impl fmt::Display for SessionTag {
         f.write_str(&self.0)
     }
 }
-
-/// Who asks: the name that sessions, pools and limits are keyed by.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Principal(pub Arc<str>);

@@ -7,6 +7,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `envelope.rs` | one message on its way, and where it came from |
+//! | `principal.rs` | who asks |
 //! | `replies.rs` | what comes back for one envelope, in order |
 //! | `service.rs` | the trait everything implements |
 //! | `back.rs` | where a server's side puts what is no reply |
@@ -20,6 +21,7 @@ mod back;
 mod chain;
 mod envelope;
 mod in_flight;
+mod principal;
 mod refusal;
 mod replies;
 mod service;
@@ -29,10 +31,10 @@ mod waits;
 pub use back::Back;
 pub use chain::{Chain, Interceptor, Next, Rest};
 pub use envelope::{
-    Deeds, Direction, Envelope, ExchangeId, Origin, PeerId, Principal, Pulse, SessionTag, Transport,
-    UpstreamSide,
+    Deeds, Direction, Envelope, ExchangeId, Origin, PeerId, Pulse, SessionTag, Transport, UpstreamSide,
 };
 pub use in_flight::{Flight, InFlight};
+pub use principal::Principal;
 pub use refusal::{Broken, Refusal, RefusalKind, UpstreamAnswer};
 pub use replies::{Form, Gate, Head, Replies};
 pub use service::Service;

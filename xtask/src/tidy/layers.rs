@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::failure::Failure;
 
 /// The layer of each crate under `crates/`. A new crate gets its place here first.
-const LAYERS: [(&str, u8); 15] = [
+const LAYERS: [(&str, u8); 16] = [
     ("protocol", 0),
     ("filter", 0),
     ("pipeline", 1),
@@ -15,6 +15,7 @@ const LAYERS: [(&str, u8); 15] = [
     ("interceptors", 2),
     ("tape", 2),
     ("bridge", 2),
+    ("auth", 2),
     ("stores", 3),
     ("transports", 3),
     ("playback", 3),

@@ -109,7 +109,7 @@ impl Held {
             direction: held.stopped.direction.as_str().to_owned(),
             server: held.stopped.server.to_string(),
             session: origin.session.as_ref().map(|tag| tag.0.to_string()),
-            principal: origin.principal.as_ref().map(|principal| principal.0.to_string()),
+            principal: origin.principal.as_ref().map(|principal| principal.name().to_owned()),
             method: held.method().map(str::to_owned),
             name: held.name(),
             bytes: held.text().len(),

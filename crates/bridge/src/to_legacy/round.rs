@@ -102,7 +102,7 @@ impl Round {
 
 /// A name for whoever asks that no principal can have who is somebody else.
 pub(super) fn owner(principal: Option<&Principal>) -> String {
-    principal.map_or_else(String::new, |principal| format!("={}", principal.0))
+    principal.map_or_else(String::new, |principal| format!("={}", principal.name()))
 }
 
 #[cfg(test)]

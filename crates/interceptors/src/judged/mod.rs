@@ -14,7 +14,7 @@ mod withdrawn;
 use std::time::SystemTime;
 
 use shadowcat_pipeline::task::Tasks;
-use shadowcat_pipeline::{Direction, Envelope, Next, Origin, Refusal, Replies, Rest};
+use shadowcat_pipeline::{Direction, Envelope, Next, Origin, Principal, Refusal, Replies, Rest};
 use shadowcat_protocol::{Message, Request};
 use shadowcat_rules::{Facts, Speech, World};
 
@@ -111,7 +111,7 @@ pub(crate) fn facts<'a>(
 ) -> Facts<'a> {
     Facts {
         session: origin.session.as_ref().map(|session| &*session.0),
-        principal: origin.principal.as_ref().map(|principal| &*principal.0),
+        principal: origin.principal.as_ref().map(Principal::name),
         server: Some(server),
         transport: origin.transport.as_str(),
         revision: origin.revision.as_str(),

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use shadowcat_pipeline::Origin;
+use shadowcat_pipeline::{Origin, Principal};
 use shadowcat_protocol::{Request, json};
 use shadowcat_rules::Meant;
 use tokio::time::Instant;
@@ -59,7 +59,7 @@ impl Call {
             told.push((REQUEST_STATE.to_owned(), json::canonical(state)?));
             told.sort();
         }
-        let principal = origin.principal.as_ref().map(|principal| &*principal.0);
+        let principal = origin.principal.as_ref().map(Principal::name);
         Some(Self(format!("{principal:?} {server:?} {:?} {told:?}", request.method()).into()))
     }
 }

@@ -202,7 +202,7 @@ mod tests {
             let params = format!(r#"{{"name":"rm","arguments":{{"path":"{path}"}}}}"#);
             let request = Request::new(&Id::from_u64(1), method::TOOLS_CALL, Some(&params));
             let mut origin = Origin::new(PeerId::next(), Transport::Stdio, Revision::V2025_11_25);
-            origin.principal = Some(Principal("ann".into()));
+            origin.principal = Some(Principal::named("ann"));
             let call = Call::of(&request, &origin, "up").unwrap();
             Stopped {
                 message: Message::Request(request),

@@ -97,7 +97,7 @@ impl Case {
 
     async fn run_as(&self, message: Message, principal: Option<&str>) -> Result<Replies, Refusal> {
         let mut origin = Origin::new(self.peer, Transport::Http, Revision::V2025_11_25);
-        origin.principal = principal.map(|name| shadowcat_pipeline::Principal(name.into()));
+        origin.principal = principal.map(shadowcat_pipeline::Principal::named);
         self.chain.run(Envelope::to_server(message, Arc::new(origin)), Arc::new(Server)).await
     }
 

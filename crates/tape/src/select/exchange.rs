@@ -73,8 +73,9 @@ impl Subject for Exchange<'_> {
             Field::Session => {
                 self.asked(|first| first.origin.session.as_ref().is_some_and(|tag| test(&tag.0)))
             }
-            Field::Principal => self
-                .asked(|first| first.origin.principal.as_ref().is_some_and(|principal| test(&principal.0))),
+            Field::Principal => self.asked(|first| {
+                first.origin.principal.as_ref().is_some_and(|principal| test(principal.name()))
+            }),
             Field::Client => self.asked(|first| {
                 SideLine::new(first.origin.transport, first.origin.revision).words().into_iter().any(test)
             }),

@@ -415,7 +415,7 @@ pub(super) fn call(tool: &str, capabilities: &Value) -> Ask {
 
 impl Ask {
     pub(super) fn by(mut self, name: &str) -> Self {
-        self.origin.principal = Some(Principal(name.into()));
+        self.origin.principal = Some(Principal::named(name));
         self
     }
 

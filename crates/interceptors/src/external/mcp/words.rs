@@ -74,7 +74,7 @@ pub(super) fn invocation(
     config: Option<&str>,
     timeout_ms: u64,
 ) -> Result<String, Failure> {
-    let principal = matter.origin.principal.as_ref().map(|principal| &*principal.0);
+    let principal = matter.origin.principal.as_ref().map(shadowcat_pipeline::Principal::name);
     let invocation = Invocation {
         name,
         event: &subject.event,
