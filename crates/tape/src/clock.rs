@@ -1,5 +1,6 @@
 //! Moments of a tape: by a clock that never jumps, and by the wall clock.
 
+use std::ops::Range;
 use std::time::{Duration, Instant, SystemTime};
 
 use time::OffsetDateTime;
@@ -27,16 +28,24 @@ pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// RFC 3339 in UTC with six digits after the second, always 27 characters.
+/// RFC 3339 in UTC with six digits after the second, always 27 characters. By hand: this is in every record.
 pub(crate) fn push_rfc3339(moment: OffsetDateTime, out: &mut Vec<u8>) {
     let (date, clock) = (moment.date(), moment.time());
-    push_digits(date.year().unsigned_abs(), 4, b'-', out);
-    push_digits(u8::from(date.month()).into(), 2, b'-', out);
-    push_digits(date.day().into(), 2, b'T', out);
-    push_digits(clock.hour().into(), 2, b':', out);
-    push_digits(clock.minute().into(), 2, b':', out);
-    push_digits(clock.second().into(), 2, b'.', out);
-    push_digits(clock.microsecond(), 6, b'Z', out);
+    let mut text = *b"0000-00-00T00:00:00.000000Z";
+    let mut digits = |places: Range<usize>, mut number: u32| {
+        for place in text.get_mut(places).unwrap_or_default().iter_mut().rev() {
+            *place += u8::try_from(number % 10).unwrap_or(0);
+            number /= 10;
+        }
+    };
+    digits(0..4, date.year().unsigned_abs());
+    digits(5..7, u8::from(date.month()).into());
+    digits(8..10, date.day().into());
+    digits(11..13, clock.hour().into());
+    digits(14..16, clock.minute().into());
+    digits(17..19, clock.second().into());
+    digits(20..26, clock.microsecond());
+    out.extend_from_slice(&text);
 }
 
 /// The same as text.
@@ -44,15 +53,6 @@ pub(crate) fn rfc3339(moment: OffsetDateTime) -> String {
     let mut text = Vec::new();
     push_rfc3339(moment, &mut text);
     String::from_utf8(text).unwrap_or_default()
-}
-
-/// By hand: this runs seven times for every record.
-fn push_digits(number: u32, digits: u32, end: u8, out: &mut Vec<u8>) {
-    for place in (0..digits).rev() {
-        let digit = u8::try_from(number / 10_u32.pow(place) % 10).unwrap_or(0);
-        out.push(b'0' + digit);
-    }
-    out.push(end);
 }
 
 /// So many microseconds later, as programs write them that have doubles only; none beyond what a date can be.

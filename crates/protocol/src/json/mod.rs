@@ -38,13 +38,16 @@ pub fn string(raw: &str) -> Option<Cow<'_, str>> {
     unescape(inner).map(Cow::Owned)
 }
 
+/// Whether a text stands for itself between the quotes of a JSON string.
+pub fn is_plain(text: &str) -> bool {
+    scan::plain_len(text.as_bytes()) == text.len()
+}
+
 /// A JSON string of this text.
 pub fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
-    let escaped = |byte: u8| byte < b' ' || matches!(byte, b'"' | b'\\');
-    let plain = text.bytes().position(escaped).unwrap_or(text.len());
-    let (plain, rest) = text.split_at(plain);
+    let (plain, rest) = text.split_at(scan::plain_len(text.as_bytes()));
     quoted.push_str(plain);
     for c in rest.chars() {
         match c {

@@ -263,7 +263,7 @@ impl<'a> Scanner<'a> {
 }
 
 /// How many bytes of a string stand for themselves before a quote, an escape, or a byte that cannot be there.
-fn plain_len(rest: &[u8]) -> usize {
+pub(super) fn plain_len(rest: &[u8]) -> usize {
     let mut near = 0;
     for _ in 0..NEAR_WORDS {
         let left = rest.get(near..).unwrap_or_default();

@@ -1,7 +1,5 @@
 //! Records to lines. Written by hand into one buffer: this runs once for every message of the proxy.
 
-use std::io::Write as _;
-
 use shadowcat_pipeline::{Direction, Transport};
 use shadowcat_protocol::{Revision, json};
 use time::OffsetDateTime;
@@ -98,17 +96,22 @@ impl<'a> FrameLine<'a> {
 /// Appends a header line.
 pub(crate) fn header(header: &Header, out: &mut Vec<u8>) {
     line(out, |out| {
-        put(out, format_args!(r#""record":"header","format":"{MAJOR}.{MINOR}""#));
-        text(out, "program", &header.program);
-        text(out, "tape", &header.tape);
+        number(out, r#""record":"header","format":""#, MAJOR);
+        number(out, ".", MINOR);
+        text(out, r#"","program":"#, &header.program);
+        text(out, r#","tape":"#, &header.tape);
         out.extend_from_slice(br#","created":""#);
         push_rfc3339(header.created, out);
-        put(out, format_args!(r#"","redacted":{}"#, header.redacted));
+        out.extend_from_slice(if header.redacted {
+            br#"","redacted":true"#
+        } else {
+            br#"","redacted":false"#
+        });
         if let Some(format) = &header.imported {
-            text(out, "imported", format);
+            text(out, r#","imported":"#, format);
         }
         if let Some(previous) = &header.previous {
-            text(out, "previous", previous);
+            text(out, r#","previous":"#, previous);
         }
         if header.partial {
             out.extend_from_slice(br#","partial":true"#);
@@ -125,32 +128,32 @@ pub(crate) fn frame(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
 pub(crate) fn unsealed(seq: u64, unnumbered: &[u8]) -> Vec<u8> {
     let mut object = Vec::with_capacity(unnumbered.len() + NUMBER_BYTES_MAX);
     object.push(b'{');
-    number(seq, &mut object);
+    sequence(seq, &mut object);
     object.extend_from_slice(unnumbered);
     object.push(b'}');
     object
 }
 
 fn members(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
-    number(frame.seq, out);
+    sequence(frame.seq, out);
     unnumbered(frame, out);
 }
 
-fn number(seq: u64, out: &mut Vec<u8>) {
-    put(out, format_args!(r#""record":"frame","seq":{seq}"#));
+fn sequence(seq: u64, out: &mut Vec<u8>) {
+    number(out, r#""record":"frame","seq":"#, seq);
 }
 
 /// Appends all members of a frame that stand behind its number.
 pub(crate) fn unnumbered(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
-    put(out, format_args!(r#","at_us":{},"time":""#, frame.at_us));
+    number(out, r#","at_us":"#, frame.at_us);
+    out.extend_from_slice(br#","time":""#);
     push_rfc3339(frame.time, out);
-    out.push(b'"');
-    text(out, "hop", frame.hop);
-    plain(out, "direction", frame.direction.as_str());
+    text(out, r#"","hop":"#, frame.hop);
+    text(out, r#","direction":"#, frame.direction.as_str());
     sides(frame, out);
-    plain(out, "kind", frame.kind.as_str());
+    text(out, r#","kind":"#, frame.kind.as_str());
     if let Some(method) = frame.method {
-        text(out, "method", method);
+        text(out, r#","method":"#, method);
     }
     action(frame, out);
     out.extend_from_slice(br#","message":"#);
@@ -160,15 +163,17 @@ pub(crate) fn unnumbered(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
 /// Appends a line that says what is missing here.
 pub(crate) fn lost(lost: &Lost, out: &mut Vec<u8>) {
     line(out, |out| {
-        put(out, format_args!(r#""record":"lost","since":{},"count":{}"#, lost.since, lost.count));
-        text(out, "reason", &lost.reason);
+        number(out, r#""record":"lost","since":"#, lost.since);
+        number(out, r#","count":"#, lost.count);
+        text(out, r#","reason":"#, &lost.reason);
     });
 }
 
 /// Appends the last line.
 pub(crate) fn end(end: End, out: &mut Vec<u8>) {
     line(out, |out| {
-        put(out, format_args!(r#""record":"end","frames":{},"lost":{}"#, end.frames, end.lost));
+        number(out, r#""record":"end","frames":"#, end.frames);
+        number(out, r#","lost":"#, end.lost);
     });
 }
 
@@ -179,49 +184,43 @@ pub(crate) fn sealed(object: &str, out: &mut Vec<u8>) {
 }
 
 fn sides(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
-    put(out, format_args!(r#","exchange":{}"#, frame.exchange));
+    number(out, r#","exchange":"#, frame.exchange);
     if let Some(related) = frame.related {
-        put(out, format_args!(r#","related":{related}"#));
+        number(out, r#","related":"#, related);
     }
     if let Some(session) = frame.session {
-        text(out, "session", session);
+        text(out, r#","session":"#, session);
     }
-    out.extend_from_slice(br#","client":{"#);
-    side(&frame.client, out);
-    out.push(b'}');
+    side(r#","client":{"transport":"#, &frame.client, out);
     if let Some((name, upstream)) = &frame.upstream {
-        out.extend_from_slice(br#","upstream":{"name":"#);
-        quoted(out, name);
-        out.push(b',');
-        side(upstream, out);
-        out.push(b'}');
+        text(out, r#","upstream":{"name":"#, name);
+        side(r#","transport":"#, upstream, out);
     }
 }
 
-fn side(side: &SideLine<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(br#""transport":"#);
-    quoted(out, side.transport);
-    text(out, "revision", side.revision);
-    text(out, "era", side.era);
+fn side(before: &str, side: &SideLine<'_>, out: &mut Vec<u8>) {
+    text(out, before, side.transport);
+    text(out, r#","revision":"#, side.revision);
+    text(out, r#","era":"#, side.era);
+    out.push(b'}');
 }
 
 fn action(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
-    text(out, "action", frame.action);
+    text(out, r#","action":"#, frame.action);
     if let Some(reason) = frame.reason {
-        text(out, "reason", reason);
+        text(out, r#","reason":"#, reason);
     }
     for (number, rule) in frame.rules.iter().enumerate() {
-        out.extend_from_slice(if number == 0 { br#","rules":["# } else { b"," });
-        quoted(out, rule);
+        text(out, if number == 0 { r#","rules":["# } else { "," }, rule);
     }
     if !frame.rules.is_empty() {
         out.push(b']');
     }
     if let Some(took) = frame.took_us {
-        put(out, format_args!(r#","took_us":{took}"#));
+        number(out, r#","took_us":"#, took);
     }
     if frame.redactions > 0 {
-        put(out, format_args!(r#","redactions":{}"#, frame.redactions));
+        number(out, r#","redactions":"#, frame.redactions);
     }
     if frame.unfolded {
         out.extend_from_slice(br#","unfolded":true"#);
@@ -252,31 +251,20 @@ fn digits(crc: u32) -> [u8; DIGITS] {
     digits
 }
 
-fn put(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
-    // Writing to memory cannot fail.
-    let _ = out.write_fmt(arguments);
+/// A number behind the name of its member.
+fn number(out: &mut Vec<u8>, before: &str, number: impl itoa::Integer) {
+    out.extend_from_slice(before.as_bytes());
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// A string member whose text may need escapes.
-fn text(out: &mut Vec<u8>, name: &str, value: &str) {
-    member(out, name);
-    quoted(out, value);
-}
-
-fn quoted(out: &mut Vec<u8>, value: &str) {
-    out.extend_from_slice(json::quote(value).as_bytes());
-}
-
-/// A string member whose text is a word of ours.
-fn plain(out: &mut Vec<u8>, name: &str, word: &str) {
-    member(out, name);
-    out.push(b'"');
-    out.extend_from_slice(word.as_bytes());
-    out.push(b'"');
-}
-
-fn member(out: &mut Vec<u8>, name: &str) {
-    out.extend_from_slice(br#",""#);
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(br#"":"#);
+/// A string behind the name of its member. Few need an escape, and nothing is allocated for those that do not.
+fn text(out: &mut Vec<u8>, before: &str, value: &str) {
+    out.extend_from_slice(before.as_bytes());
+    if json::is_plain(value) {
+        out.push(b'"');
+        out.extend_from_slice(value.as_bytes());
+        out.push(b'"');
+    } else {
+        out.extend_from_slice(json::quote(value).as_bytes());
+    }
 }
