@@ -4,18 +4,22 @@ use std::borrow::Cow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
+use compact_str::{CompactString, ToCompactString as _};
+
 use crate::json;
 
 /// A request id: `1`, `"1"` and `1.0` are three ids, and none of them is turned into another.
 ///
 /// Two strings are equal when they decode to the same text; two numbers when their digits are the same.
+///
+/// Ids up to 24 bytes, nearly all of them, are kept in place: each message has one, and it is copied at every turn.
 #[derive(Clone)]
-pub struct Id(Box<str>);
+pub struct Id(CompactString);
 
 impl Id {
     /// An id of our own making.
     pub fn from_u64(number: u64) -> Self {
-        Self(number.to_string().into_boxed_str())
+        Self(number.to_compact_string())
     }
 
     /// The id in a JSON text, if it is a string or a number.
