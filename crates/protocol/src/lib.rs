@@ -11,6 +11,7 @@
 //! | `id`, `method`, `meta`, `codes`, `limits`, `direction` | the small words of JSON-RPC and MCP |
 //! | `revision` | what each revision of the protocol can do; the only file that compares revisions |
 //! | `headers` | the HTTP header rules of both eras, without an HTTP library |
+//! | `trace` | W3C trace context in headers and in `_meta` |
 //! | `sse`, `lines` | framing: bytes in, events or lines out |
 //!
 //! What a message means for a session, and where it goes, is for the crates above.
@@ -28,6 +29,7 @@ pub mod method;
 mod revision;
 mod span;
 pub mod sse;
+pub mod trace;
 
 pub use direction::Direction;
 pub use id::Id;

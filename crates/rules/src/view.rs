@@ -135,8 +135,7 @@ impl<'a> View<'a> {
         if response.error_json().is_some() {
             return Some(response.error_code().map_or_else(String::new, |code| code.to_string()));
         }
-        let is_tool_error = json::get(response.result_json()?, &["isError"]) == Some("true");
-        is_tool_error.then(|| "tool".to_owned())
+        response.is_tool_error().then(|| "tool".to_owned())
     }
 }
 

@@ -389,8 +389,7 @@ fn visits(error: &Response) -> Option<String> {
 }
 
 fn has_failed(response: &Response) -> bool {
-    let Some(result) = response.result_json() else { return true };
-    json::get(result, &["isError"]) == Some("true")
+    response.is_error() || response.is_tool_error()
 }
 
 /// Whether the server may still be at a call that ended like this.

@@ -58,6 +58,11 @@ impl Response {
         self.outcome.is_err()
     }
 
+    /// Whether a tool says in its result that it failed.
+    pub fn is_tool_error(&self) -> bool {
+        self.result_json().is_some_and(|result| json::get(result, &["isError"]) == Some("true"))
+    }
+
     /// The raw result.
     pub fn result_json(&self) -> Option<&str> {
         self.outcome.ok()?.of_bytes(&self.text)
