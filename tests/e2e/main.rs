@@ -54,5 +54,6 @@ mod stalled;
 mod standing;
 mod states;
 mod tapes;
+mod telemetry;
 mod transparency;
 mod watch;

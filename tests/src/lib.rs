@@ -10,6 +10,7 @@
 //! | [`server`] | one MCP server on the same three transports; what a call asks for decides how it behaves |
 //! | [`terminal`] | a terminal whose screen is read as text |
 //! | [`operator`] | whoever runs the proxy, by its admin API |
+//! | [`collector`] | a collector of spans, which reads OTLP with the official types |
 //! | [`tls`] | certificates for those servers, made for one test |
 //! | [`upstream`] | an HTTP server that answers exactly what a test says, bytes and cuts included |
 #![expect(
@@ -20,6 +21,7 @@
 )]
 
 pub mod client;
+pub mod collector;
 pub mod mock;
 pub mod operator;
 pub mod process;

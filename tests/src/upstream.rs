@@ -40,6 +40,8 @@ pub struct Seen {
     pub headers: HeaderMap,
     /// The body.
     pub body: String,
+    /// The same as it came, which need be no text.
+    pub raw: Bytes,
 }
 
 impl Seen {
@@ -351,6 +353,7 @@ async fn remember(request: http::Request<Incoming>, seen: &Mutex<Vec<Seen>>) -> 
         path: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
         headers: parts.headers,
         body: String::from_utf8_lossy(&body).into_owned(),
+        raw: body,
     };
     seen.lock().unwrap_or_else(PoisonError::into_inner).push(arrived.clone());
     arrived

@@ -36,6 +36,7 @@ use crate::plan::{
 use crate::reach::Reach;
 use crate::rule_files::RuleFiles;
 use crate::running::{Running, Signals};
+use crate::telemetry::Telemetry;
 
 /// What the proxy takes from the machine it runs on, and from the program it runs in.
 #[derive(Default)]
@@ -133,6 +134,7 @@ async fn build(plan: &Plan, host: Host) -> Result<(Running, Inside), StartError>
     let mut registry = Registry::with_prefix("shadowcat");
     // What is kept of clients, and who is told of what passes.
     let ground = Ground::new(plan)?;
+    let (telemetry, trace) = Telemetry::open(plan, &mut registry)?.unzip();
     let Told { tape, desk, audience, beyond } = Told::open(plan, host.tap).await?;
 
     // What operators want done with messages, and where those wait about which somebody decides.
@@ -159,6 +161,7 @@ async fn build(plan: &Plan, host: Host) -> Result<(Running, Inside), StartError>
 
     // What every message passes on the way.
     let path = Path {
+        trace,
         calls: CallMetrics::register(&mut registry),
         audience: audience.as_ref(),
         force: &ground.signals.force,
@@ -181,6 +184,7 @@ async fn build(plan: &Plan, host: Host) -> Result<(Running, Inside), StartError>
         externals,
         guard,
         tape,
+        telemetry,
         signals,
         front,
         back,

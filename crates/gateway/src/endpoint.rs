@@ -1,4 +1,5 @@
-//! The way to a webhook: the client that carries messages to servers, with its pool and its verification.
+//! The way to an HTTP endpoint that is no server of MCP, a webhook or a collector of spans: the client that carries messages to
+//! servers, with its pool and its verification.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,43 +13,51 @@ use shadowcat_transports::http_client::{self, Client, ClientError, Target};
 use std::time::Duration;
 
 use crate::build::StartError;
-use crate::plan::{Plan, Webhook};
+use crate::plan::{Plan, Remote};
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("shadowcat/", env!("CARGO_PKG_VERSION")));
 
-/// An HTTP endpoint.
-pub(super) struct Endpoint {
+/// How much of an endpoint is waited for.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds {
+    /// The largest answer.
+    pub(crate) body_bytes_max: usize,
+    /// How long the beginning of an answer may take.
+    pub(crate) timeout: Duration,
+}
+
+/// An HTTP endpoint that takes, and answers with, one kind of content.
+pub(crate) struct Endpoint {
     client: Client,
     target: Target,
     headers: HeaderMap,
-    body_bytes_max: usize,
-    timeout: Duration,
+    bounds: Bounds,
 }
 
 impl Endpoint {
-    pub(super) fn new(
+    /// `tasks` get those of its connections.
+    pub(crate) fn new(
         plan: &Plan,
-        webhook: &Webhook,
-        timeout: Duration,
+        remote: &Remote,
+        content: HeaderValue,
+        bounds: Bounds,
         tasks: &Tasks,
     ) -> Result<Self, StartError> {
         let client = http_client::Settings {
-            connect_timeout: plan.timeouts.connect.min(timeout),
+            connect_timeout: plan.timeouts.connect.min(bounds.timeout),
             header_bytes_max: plan.limits.header_bytes_max,
-            ca_file: webhook.remote.ca_file.clone(),
+            ca_file: remote.ca_file.clone(),
             ..http_client::Settings::default()
         };
-        let mut headers = webhook.remote.headers.clone();
-        headers.insert(CONTENT_TYPE, JSON);
-        headers.insert(ACCEPT, JSON);
+        let mut headers = remote.headers.clone();
+        headers.insert(CONTENT_TYPE, content.clone());
+        headers.insert(ACCEPT, content);
         headers.entry(USER_AGENT).or_insert(AGENT);
         Ok(Self {
             client: Client::new(client, tasks.child())?,
-            target: Target::parse(&webhook.remote.url.to_string())?,
+            target: Target::parse(&remote.url.to_string())?,
             headers,
-            body_bytes_max: webhook.body_bytes_max,
-            timeout,
+            bounds,
         })
     }
 }
@@ -63,8 +72,11 @@ impl Post for Endpoint {
             let value = HeaderValue::from_str(value).map_err(|_| broken("a header cannot be written"))?;
             request.headers_mut().insert(*name, value);
         }
-        let response =
-            self.client.send(request, &self.target, self.timeout).await.map_err(|error| unsent(&error))?;
+        let response = self
+            .client
+            .send(request, &self.target, self.bounds.timeout)
+            .await
+            .map_err(|error| unsent(&error))?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NO_CONTENT => return Ok(Bytes::new()),
@@ -72,10 +84,10 @@ impl Post for Endpoint {
                 return Err(Failure::new(Reason::Error, format!("it answered with HTTP status {status}")));
             }
         }
-        let collected = Limited::new(response.into_body(), self.body_bytes_max).collect().await;
+        let collected = Limited::new(response.into_body(), self.bounds.body_bytes_max).collect().await;
         collected.map(http_body_util::Collected::to_bytes).map_err(|error| {
             if error.is::<LengthLimitError>() {
-                let max = self.body_bytes_max;
+                let max = self.bounds.body_bytes_max;
                 return Failure::new(
                     Reason::TooLarge,
                     format!("its answer is over the limit of {max} bytes"),

@@ -85,6 +85,7 @@ fn endpoint_settings(plan: &Plan, keep_alive: Duration) -> EndpointSettings {
         limits: message_limits(&plan.limits),
         keep_alive,
         in_flight_max: plan.limits.in_flight_per_session_max,
+        reads_traces: plan.telemetry.is_some(),
     }
 }
 

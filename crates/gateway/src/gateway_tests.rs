@@ -42,7 +42,11 @@ pub(super) fn gateway(server: &FakeServer) -> Gateway {
 
 async fn open(gateway: &Gateway, transport: Transport) -> Arc<Live> {
     let request = request(method::INITIALIZE);
-    gateway.open(Opening { request, transport, principal: None, outlet: None }).await.unwrap().0
+    gateway
+        .open(Opening { request, transport, principal: None, http_trace: None, outlet: None })
+        .await
+        .unwrap()
+        .0
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,6 +90,7 @@ async fn a_session_whose_handshake_is_refused_has_ended() {
         request: request(method::INITIALIZE),
         transport: Transport::Http,
         principal: None,
+        http_trace: None,
         outlet: None,
     };
     assert!(gateway.open(opening).await.is_err());
@@ -114,7 +119,7 @@ async fn t33_a_session_of_another_principal_looks_like_none() {
     let gateway = gateway(&FakeServer::default());
     let [ann, bob] = ["ann", "bob"].map(|name| Some(Principal::named(name)));
     let (request, transport) = (request(method::INITIALIZE), Transport::Http);
-    let opening = Opening { request, transport, principal: ann.clone(), outlet: None };
+    let opening = Opening { request, transport, principal: ann.clone(), http_trace: None, outlet: None };
     let live = gateway.open(opening).await.unwrap().0;
     let found = async |principal: &Option<Principal>| {
         gateway.find(&live.id, principal.as_ref()).await.map(drop).map_err(|refusal| refusal.kind)

@@ -7,12 +7,14 @@
 //! | `build.rs` | the composition root: the one place that knows every part |
 //! | `path.rs` | what every message passes on its way, and why in this order |
 //! | `entry.rs` | where clients come in |
+//! | `endpoint.rs` | the way to what is asked or told over HTTP and is no server of MCP |
 //! | `external` | programs outside the proxy that are asked about messages, and how they are reached |
 //! | `faces.rs` | what clients of either era meet |
 //! | `rule_files.rs` | rules in files of their own, and their changes |
 //! | `proxy.rs` | a proxy within another program |
 //! | `reach.rs` | how the server is reached: a child, a URL, tapes in its place |
 //! | `running.rs` | a running proxy, and its end in order |
+//! | `telemetry.rs` | the traces of the proxy, and how they reach a collector |
 //! | `gateway.rs` | which session a message belongs to |
 //! | `life.rs` | how a session begins, sleeps and ends, and what its record tells of it |
 //! | `upstream` | the server's side: connections that are there when they are needed |
@@ -23,6 +25,7 @@ mod admin;
 mod back;
 mod build;
 pub mod config;
+mod endpoint;
 mod entry;
 mod external;
 mod faces;
@@ -36,6 +39,7 @@ mod proxy;
 mod reach;
 mod rule_files;
 mod running;
+mod telemetry;
 #[cfg(test)]
 mod testing;
 mod upstream;
@@ -46,7 +50,7 @@ pub use plan::{
     Admin, Approver, Face, HookSecret, HookSecretError, Interceptor, InterceptorServer, InterceptorTarget,
     KeyError, Keys, Level, Limits, Listen, Log, LogFormat, MainFile, Overrides, Pause, Plan, PlanError,
     PlanErrors, Playing, Program, Record, Remote, SESSION_FILE, Secret, Sessions, Store, TAPES_DIR, TapeKey,
-    Target, Timeouts, Upstream, UpstreamTarget, Variables, Webhook, rules, tape_key,
+    Target, Telemetry, Timeouts, Upstream, UpstreamTarget, Variables, Webhook, rules, tape_key,
 };
 pub use proxy::Proxy;
 pub use running::{Ended, Running};

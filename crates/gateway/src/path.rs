@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use shadowcat_bridge::Readable;
-use shadowcat_interceptors::{CallMetrics, Calls, Contained, Deadline, Lot, Mirror, Pause, Rules, deadline};
+use shadowcat_interceptors::{
+    CallMetrics, Calls, Contained, Deadline, Lot, Mirror, Pause, Rules, Trace, deadline,
+};
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Chain, Interceptor};
 use shadowcat_protocol::{Era, method};
@@ -17,6 +19,8 @@ use crate::upstream::Bridges;
 
 /// The parts of which a path is made.
 pub(crate) struct Path<'a> {
+    /// Who makes spans, if they are wanted.
+    pub(crate) trace: Option<Arc<Trace>>,
     pub(crate) calls: CallMetrics,
     /// Who is told of what passes here.
     pub(crate) audience: Option<&'a Audience>,
@@ -40,10 +44,11 @@ impl Path<'_> {
         let may_hold = holds || plan.admin.is_some();
         let is_judged = self.rules.is_some() || holds || self.externals.is_some() || !self.own.is_empty();
         let (in_front, behind) = self.recorders(is_judged, may_hold);
-        let mut steps: Vec<Arc<dyn Interceptor>> = vec![
-            // Outermost, so that it sees what any other step refuses, and times what any other step takes.
-            Arc::new(Calls::new(self.calls)),
-        ];
+        let mut steps: Vec<Arc<dyn Interceptor>> = Vec::new();
+        // Outermost, so that the log and the tape have the trace that the server is told of, and rules may still take it out.
+        steps.extend(self.trace.map(|trace| trace as Arc<dyn Interceptor>));
+        // In front of the rest, so that it sees what any other step refuses, and times what any other step takes.
+        steps.push(Arc::new(Calls::new(self.calls)));
         // Outside the deadline, so that an exchange that was ended is on the tape as such; and outside all that decides over
         // messages, so that the tape has what clients said and were told. What a server begins passes here first, in its own
         // words.

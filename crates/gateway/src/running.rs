@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::Admin;
 use crate::external::Externals;
 use crate::gateway::Gateway;
+use crate::telemetry::Telemetry;
 
 /// How long each step after the last exchange may take.
 const STEP_DEADLINE: Duration = Duration::from_secs(5);
@@ -31,6 +32,7 @@ pub struct Running {
     pub(crate) externals: Option<Externals>,
     pub(crate) guard: Guard,
     pub(crate) tape: Option<Tape>,
+    pub(crate) telemetry: Option<Telemetry>,
     pub(crate) signals: Signals,
     /// Accept loops, connections of clients and their exchanges.
     pub(crate) front: Tasks,
@@ -142,6 +144,10 @@ impl Running {
         }
         self.guard.shutdown(step(&force)).await;
         self.back.join(step(&force)).await;
+        if let Some(telemetry) = &self.telemetry {
+            // Behind all whose exchanges are spans.
+            telemetry.close(step(&force)).await;
+        }
         let saved = self.close_disks().await && saved;
         let recorded = self.tape.as_ref().map(|tape| (tape.path(), tape.monitor().stats().frames));
         Ended { in_order: finished, saved, recorded }

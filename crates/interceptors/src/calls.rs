@@ -11,7 +11,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use shadowcat_pipeline::{Direction, Envelope, ExchangeId, Interceptor, Next, Refusal, Replies};
+use shadowcat_protocol::trace::{TraceContext, TraceId};
 use shadowcat_protocol::{Message, method};
+use tracing::field::display;
 
 /// The steps of the duration histogram in seconds, as the OpenTelemetry conventions for MCP name them.
 const BUCKETS: [f64; 14] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
@@ -189,6 +191,7 @@ impl Interceptor for Calls {
             },
             back: envelope.direction.back(),
             exchange: envelope.origin.exchange,
+            trace: envelope.origin.span.get().map(TraceContext::trace_id),
             begun: Instant::now(),
         };
         match next.run(envelope).await {
@@ -208,6 +211,7 @@ struct Call {
     labels: CallLabels,
     back: Direction,
     exchange: ExchangeId,
+    trace: Option<TraceId>,
     begun: Instant,
 }
 
@@ -227,11 +231,11 @@ impl Call {
     fn refused(&mut self, refusal: &Refusal) {
         self.labels.outcome = refusal.kind.reason();
         let cause = refusal.cause.as_deref().map(chain_of_causes);
-        let exchange = self.exchange;
+        let (exchange, trace) = (self.exchange, self.trace.map(display));
         if refusal.kind.is_defect() {
-            tracing::error!(%exchange, %refusal, cause, "refused");
+            tracing::error!(%exchange, trace, %refusal, cause, "refused");
         } else {
-            tracing::info!(%exchange, %refusal, cause, "refused");
+            tracing::info!(%exchange, trace, %refusal, cause, "refused");
         }
     }
 }
@@ -245,6 +249,7 @@ impl Drop for Call {
         self.metrics.durations.get_or_create(&labels).observe(took.as_secs_f64());
         tracing::debug!(
             exchange = %self.exchange,
+            trace = self.trace.map(display),
             direction = self.labels.direction,
             method = self.labels.method,
             outcome = self.labels.outcome,

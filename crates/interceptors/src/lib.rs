@@ -10,6 +10,7 @@
 //! | `mirror.rs` | checks mirrored arguments for servers that see no headers |
 //! | `pause/` | holds messages until a person decides |
 //! | `rules/` | carries out what the operator's rules ask for |
+//! | `trace/` | makes a span of each request, and sends spans on to a collector |
 //!
 //! The recorder stands in the same chain and lives with the tape. Limits get their file here.
 
@@ -21,6 +22,7 @@ mod judged;
 pub mod mirror;
 pub mod pause;
 pub mod rules;
+pub mod trace;
 
 pub use calls::{CallMetrics, Calls};
 pub use contained::Contained;
@@ -29,3 +31,4 @@ pub use external::{ExternalMetrics, Externals};
 pub use mirror::Mirror;
 pub use pause::{Lot, Pause, PauseMetrics};
 pub use rules::{RuleMetrics, Rules};
+pub use trace::{Trace, TraceMetrics};

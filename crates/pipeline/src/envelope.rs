@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub use shadowcat_protocol::Direction;
+use shadowcat_protocol::trace::TraceContext;
 use shadowcat_protocol::{Id, Message, Revision};
 
 use crate::principal::Principal;
@@ -66,6 +67,10 @@ pub struct Origin {
     pub principal: Option<Principal>,
     /// The exchange that a message from the server belongs to, when the server's transport tells.
     pub related: Option<ExchangeId>,
+    /// The trace that headers of the client's HTTP request name, where somebody goes on with it.
+    pub http_trace: Option<Box<TraceContext>>,
+    /// The span of ours that the exchange is, filled in by whoever begins it: the parent of what the server does.
+    pub span: OnceLock<TraceContext>,
     /// The other side, filled in by the connection that takes the message upstream.
     pub upstream: OnceLock<UpstreamSide>,
     /// What the server does for this exchange that is no message to the client.
@@ -87,6 +92,8 @@ impl Origin {
             session: None,
             principal: None,
             related: None,
+            http_trace: None,
+            span: OnceLock::new(),
             upstream: OnceLock::new(),
             pulse: Pulse::default(),
             deeds: Deeds::default(),

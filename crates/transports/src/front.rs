@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use shadowcat_pipeline::{Envelope, Principal, Refusal, Replies, Transport};
 use shadowcat_protocol::Request;
+use shadowcat_protocol::trace::TraceContext;
 use shadowcat_session::{Live, Outlet, SessionId};
 
 /// The gateway, seen from a listener.
@@ -38,6 +39,8 @@ pub struct Opening {
     pub transport: Transport,
     /// Who asks.
     pub principal: Option<Principal>,
+    /// The trace that headers of the request name, where somebody goes on with it.
+    pub http_trace: Option<Box<TraceContext>>,
     /// The way to the client where it exists before its session does: a pipe, or the stream of HTTP+SSE.
     pub outlet: Option<Arc<Outlet>>,
 }

@@ -261,6 +261,7 @@ impl PipeClient {
             request,
             transport: self.transport,
             principal: None,
+            http_trace: None,
             outlet: Some(Arc::clone(&self.outlet)),
         };
         let (live, replies) = self.front.open(opening).await?;

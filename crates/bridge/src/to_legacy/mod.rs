@@ -228,6 +228,7 @@ impl ToLegacy {
         let mut inner = lease.session.origin();
         // The same number on both sides: so a tape and the log show what belongs together.
         inner.exchange = origin.exchange;
+        inner.span.clone_from(&origin.span);
         let inner = Arc::new(inner);
         let as_task = runs_as_task(&lease, &agreed, &round).await;
         let inbox = Inbox::open(&lease, inner.exchange, &round, as_task);

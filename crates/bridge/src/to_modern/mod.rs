@@ -204,10 +204,11 @@ impl ToModern {
             self.server.counters.not_carried.add();
         }
         let level = self.settled().level.clone();
-        let params = terms.stamped(request.params(), level.as_deref());
+        let params = terms.stamped(request.params(), level.as_deref(), asked_by.span.get());
         let own = Origin {
             session: asked_by.session.clone(),
             principal: asked_by.principal.clone(),
+            span: asked_by.span.clone(),
             ..inner(asked_by.exchange, self.peer)
         };
         let (server, client) = (Arc::clone(&self.server), Arc::clone(&self.client));

@@ -186,7 +186,7 @@ impl Subscriber {
         let params = Object::default().with("notifications", filter.to_json());
         match self {
             Self::All => params.with("_meta", own_meta()).to_json(),
-            Self::One { terms, .. } => terms.stamped(Some(&params.to_json()), None),
+            Self::One { terms, .. } => terms.stamped(Some(&params.to_json()), None, None),
         }
     }
 

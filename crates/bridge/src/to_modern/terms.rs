@@ -1,5 +1,6 @@
 //! What a legacy client agreed on when its session began, and what each of its requests carries for it upstream.
 
+use shadowcat_protocol::trace::{TRACEPARENT, TRACESTATE, TraceContext};
 use shadowcat_protocol::{Revision, json};
 
 use crate::declared::Declared;
@@ -44,8 +45,14 @@ impl Terms {
     }
 
     /// The parameters of a request as a modern server has to get them. Members that only the proxy may set are taken
-    /// out or written over, whatever the client put there.
-    pub(super) fn stamped(&self, params: Option<&str>, level: Option<&str>) -> String {
+    /// out or written over, whatever the client put there. The span of ours that it is sent in is said here at the latest: the
+    /// `_meta` of a legacy client's request is left as it is.
+    pub(super) fn stamped(
+        &self,
+        params: Option<&str>,
+        level: Option<&str>,
+        span: Option<&TraceContext>,
+    ) -> String {
         let mut params = Object::of(params).without(&["task", "inputResponses", "requestState"]);
         let sent = params.remove("_meta");
         let kept = Object::of(sent.as_deref()).without(&[meta::CLIENT_INFO, meta::LOG_LEVEL]);
@@ -57,6 +64,12 @@ impl Terms {
         }
         if let Some(level) = level {
             stamped.set(meta::LOG_LEVEL, json::quote(level));
+        }
+        if let Some(TraceContext { parent, state }) = span {
+            stamped.set(TRACEPARENT, json::quote(&parent.to_string()));
+            if let Some(state) = state {
+                stamped.set(TRACESTATE, json::quote(state));
+            }
         }
         params.with("_meta", stamped.to_json()).to_json()
     }
@@ -97,7 +110,7 @@ mod tests {
     }
 
     fn stamped(terms: &Terms, params: &str, level: Option<&str>) -> Value {
-        serde_json::from_str(&terms.stamped(Some(params), level)).unwrap()
+        serde_json::from_str(&terms.stamped(Some(params), level, None)).unwrap()
     }
 
     #[test]

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use shadowcat_rules::written::Rule;
 
-use super::{Approval, ByteSize, Interceptor, Pause, Secret, Span};
+use super::{Approval, ByteSize, Interceptor, Pause, Secret, Span, Telemetry};
 
 /// Configuration of Shadowcat, the proxy for MCP. Every key may be left out.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -53,6 +53,8 @@ pub struct File {
     /// How much of anything there may be.
     #[serde(default)]
     pub limits: Limits,
+    /// Traces: a span of each request, sent to a collector; off unless this key is there.
+    pub telemetry: Option<Telemetry>,
     /// The program's own log, on stderr.
     #[serde(default)]
     pub log: Log,

@@ -9,6 +9,7 @@ mod mistake;
 mod outline;
 mod pause;
 mod secret;
+mod telemetry;
 mod variables;
 
 use serde::de::DeserializeOwned;
@@ -24,6 +25,7 @@ pub use pause::{Approval, Approver, Breakpoint, Pause};
 pub use secret::Secret;
 use shadowcat_rules::written::Rule;
 pub use shadowcat_rules::written::{ByteSize, Span};
+pub use telemetry::{Otlp, Telemetry};
 pub use variables::Variables;
 pub(crate) use variables::expand;
 

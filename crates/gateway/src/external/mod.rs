@@ -3,16 +3,15 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `endpoint.rs` | the way to a webhook |
 //! | `peer.rs` | the conversation with a server of interceptors |
 
-mod endpoint;
 mod peer;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use http::HeaderValue;
 use shadowcat_interceptors::external::mcp::{self, Mcp};
 use shadowcat_interceptors::external::webhook::Webhook;
 use shadowcat_interceptors::external::{External, Telling};
@@ -22,12 +21,13 @@ use shadowcat_pipeline::task::Tasks;
 use shadowcat_transports::stdio::Launcher;
 
 use crate::build::{StartError, message_limits};
+use crate::endpoint::{Bounds, Endpoint};
 use crate::plan::{self, InterceptorServer, InterceptorTarget, Plan};
 use crate::reach::Reach;
 
-use endpoint::Endpoint;
 use peer::Peer;
 
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// How long the start of the proxy waits for the lists of interceptors. What is not there by then is asked for by the first
 /// message that it concerns.
 const PREPARE_MAX: Duration = Duration::from_secs(10);
@@ -58,7 +58,8 @@ fn webhook(
     tasks: &Tasks,
 ) -> Result<Webhook, StartError> {
     let secret = written.secret.as_ref().map(plan::HookSecret::read).transpose()?;
-    let endpoint = Endpoint::new(plan, written, timeout, tasks)?;
+    let bounds = Bounds { body_bytes_max: written.body_bytes_max, timeout };
+    let endpoint = Endpoint::new(plan, &written.remote, JSON, bounds, tasks)?;
     let limits = message_limits(&plan.limits);
     Ok(Webhook::new(Box::new(endpoint), secret, written.body_bytes_max, limits))
 }

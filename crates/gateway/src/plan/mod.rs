@@ -11,6 +11,7 @@ mod problems;
 mod record;
 mod resolve;
 mod rules;
+mod telemetry;
 mod upstream;
 mod webhook;
 
@@ -33,6 +34,7 @@ pub use problems::{PlanError, PlanErrors};
 pub use record::{KeyError, tape_key};
 pub use resolve::{Face, SESSION_FILE, TAPES_DIR};
 pub use rules::rules;
+pub use telemetry::Telemetry;
 pub use webhook::{HookSecret, HookSecretError, Webhook};
 
 /// Everything the program does, decided.
@@ -60,6 +62,8 @@ pub struct Plan {
     pub timeouts: Timeouts,
     /// How much of anything there may be.
     pub limits: Limits,
+    /// Where spans of requests go, if they are wanted.
+    pub telemetry: Option<Telemetry>,
     /// The program's own log.
     pub log: Log,
 }

@@ -9,7 +9,7 @@ use super::overrides::{Overrides, Said, Target, said, text};
 use super::problems::{PlanErrors, Problems};
 use super::{
     Admin, Bridge, Limits, Listen, Log, MainFile, Plan, Playing, Record, Rules, Sessions, Store, Timeouts,
-    Upstream, UpstreamTarget, admin, interceptors, listen, record, upstream,
+    Upstream, UpstreamTarget, admin, interceptors, listen, record, telemetry, upstream,
 };
 use crate::config::{self, ByteSize, Level, Loaded, LogFormat, Span, Variables};
 
@@ -74,6 +74,7 @@ impl Plan {
         let timeouts = sources.timeouts();
         let limits = sources.limits();
         let pause = sources.pause(crate::build::message_limits(&limits));
+        let telemetry = telemetry::resolve(loaded, variables, &mut sources.problems);
         let log = sources.log();
         let plan = match (listen, upstream) {
             (Some(listen), Some(upstream)) => Some(Self {
@@ -88,6 +89,7 @@ impl Plan {
                 bridge,
                 timeouts,
                 limits,
+                telemetry,
                 log,
             }),
             _ => None,

@@ -129,6 +129,41 @@ fn all_problems_are_told_at_once() {
 }
 
 #[test]
+fn spans_go_to_the_path_that_collectors_have_for_them() {
+    for (written, sent_to) in [
+        ("http://c:4318", "http://c:4318/v1/traces"),
+        ("https://c/", "https://c/v1/traces"),
+        ("http://c/otlp/", "http://c/otlp/v1/traces"),
+        ("http://c/v1/traces", "http://c/v1/traces"),
+    ] {
+        let file = format!("telemetry: {{otlp: {{url: '{written}'}}}}");
+        let telemetry = resolve(&url("http://h/mcp"), &file, &[]).unwrap().telemetry.unwrap();
+        assert_eq!(telemetry.collector.url.to_string(), sent_to);
+        assert_eq!((&*telemetry.service, telemetry.sample), ("shadowcat", 1.0));
+    }
+    assert!(resolve(&url("http://h/mcp"), "", &[]).unwrap().telemetry.is_none());
+}
+
+#[test]
+fn what_is_wrong_about_traces_is_told_with_its_place() {
+    for (written, told) in [
+        ("otlp: {url: 'ftp://c'}", "sc.yaml:1: telemetry.otlp.url: expected `http(s)://"),
+        ("otlp: {url: 'sse+http://c'}", "sc.yaml:1: telemetry.otlp.url: expected `http(s)://HOST:PORT`"),
+        ("otlp: {url: 'http://c/?a'}", "sc.yaml:1: telemetry.otlp.url: expected `http(s)://HOST:PORT`"),
+        (
+            "otlp: {url: 'http://c', headers: {a: '${NONE}'}}",
+            "sc.yaml:1: telemetry.otlp.headers.a: the variable",
+        ),
+        ("otlp: {url: 'http://c'}, sample: 1.5", "sc.yaml:1: telemetry.sample: expected a number from 0"),
+        ("otlp: {url: 'http://c'}, service: ''", "sc.yaml:1: telemetry.service: expected 1 to"),
+    ] {
+        let file = format!("telemetry: {{{written}}}");
+        let error = resolve(&url("http://h/mcp"), &file, &[]).unwrap_err();
+        assert!(error.starts_with(told), "{error}");
+    }
+}
+
+#[test]
 fn an_upstream_is_a_url_or_a_command() {
     for (file, expected) in [
         ("", "no upstream"),

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
-use shadowcat_pipeline::{Envelope, Form, Refusal, RefusalKind, Transport};
+use shadowcat_pipeline::{Envelope, Form, Origin, Refusal, RefusalKind, Transport};
+use shadowcat_protocol::trace::TraceContext;
 use shadowcat_protocol::{Message, Request, Revision, codes, method};
 use shadowcat_session::{EventId, Live, SessionId};
 
@@ -30,7 +31,7 @@ impl HttpListener {
         };
         let answered = match message {
             Message::Request(request) if request.method() == method::INITIALIZE => {
-                Box::pin(self.initialize(request)).await
+                Box::pin(self.initialize(&incomer, request)).await
             }
             message => self.in_session(&incomer, version, message).await,
         };
@@ -49,7 +50,7 @@ impl HttpListener {
         }
         live.touch();
         match text {
-            Message::Request(request) => self.request(&live, request).await,
+            Message::Request(request) => self.request(&live, request, self.trace(incomer)).await,
             Message::Notification(_) => {
                 let envelope = Envelope::to_server(text, Arc::new(live.origin()));
                 self.front.handle(&live, envelope).await?;
@@ -71,8 +72,10 @@ impl HttpListener {
         self.front.find(&id, None).await
     }
 
-    async fn initialize(&self, request: Request) -> Result<Response<Body>, Refusal> {
-        let opening = Opening { request, transport: Transport::Http, principal: None, outlet: None };
+    async fn initialize(&self, incomer: &Incomer, request: Request) -> Result<Response<Body>, Refusal> {
+        let http_trace = self.trace(incomer);
+        let opening =
+            Opening { request, transport: Transport::Http, principal: None, http_trace, outlet: None };
         let (live, mut replies) = self.front.open(opening).await?;
         let streaming = replies.head().form == Form::Stream;
         let status = replies.head().status;
@@ -95,9 +98,14 @@ impl HttpListener {
         Ok(with_header(response, names::SESSION_ID.as_str(), live.id.as_str()))
     }
 
-    async fn request(&self, live: &Arc<Live>, request: Request) -> Result<Response<Body>, Refusal> {
+    async fn request(
+        &self,
+        live: &Arc<Live>,
+        request: Request,
+        http_trace: Option<Box<TraceContext>>,
+    ) -> Result<Response<Body>, Refusal> {
         let place = live.enter(self.settings.in_flight_max)?;
-        let origin = Arc::new(live.origin());
+        let origin = Arc::new(Origin { http_trace, ..live.origin() });
         let (open, waiting) = OpenExchange::begin(live, origin.exchange, Some(request.id().clone()));
         let envelope = Envelope::to_server(Message::Request(request), origin);
         // A legacy client that disconnects has not cancelled: the exchange goes on without this future.

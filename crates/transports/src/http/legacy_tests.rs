@@ -29,6 +29,7 @@ impl Bench {
             limits: Limits::default(),
             keep_alive: LONG * 100,
             in_flight_max: 10,
+            reads_traces: false,
         };
         let front = Arc::new(front);
         let listener = HttpListener::new(settings, Arc::clone(&front) as _, Tasks::new(), stop);
@@ -37,7 +38,7 @@ impl Bench {
 
     /// What a call is answered with.
     async fn call(&self) -> (u16, String) {
-        let answered = timeout(LONG, self.listener.request(&self.live, call())).await.expect("a head");
+        let answered = timeout(LONG, self.listener.request(&self.live, call(), None)).await.expect("a head");
         text(answered.unwrap_or_else(|fault| refusal(&fault, None))).await
     }
 

@@ -9,6 +9,7 @@ use http::header::{ACCEPT, ALLOW, HeaderValue};
 use http::{Method, Response};
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Refusal, RefusalKind};
+use shadowcat_protocol::trace::TraceContext;
 use shadowcat_protocol::{
     ErrorObject, Limits, Message, ParseErrorKind, Request, Revision, codes, headers, meta, method,
     split_batch,
@@ -33,6 +34,8 @@ pub struct EndpointSettings {
     pub keep_alive: Duration,
     /// Requests of one session that may be in flight.
     pub in_flight_max: usize,
+    /// Whether somebody goes on with the traces that headers name.
+    pub reads_traces: bool,
 }
 
 /// The Streamable HTTP endpoint, both eras on one path.
@@ -112,6 +115,16 @@ impl HttpListener {
             Ok(parts) => self.legacy_batch(request, parts).await,
             Err(error) => bad(&Refusal::bad_message(error.code(), error.to_string())),
         }
+    }
+
+    /// The trace that a request's headers name, where somebody goes on with it.
+    pub(super) fn trace(&self, request: &Incomer) -> Option<Box<TraceContext>> {
+        if !self.settings.reads_traces {
+            return None;
+        }
+        let states = request.headers.get_all(&names::TRACESTATE).iter();
+        let states: Vec<&str> = states.filter_map(|value| value.to_str().ok()).collect();
+        TraceContext::of_headers(request.header(&names::TRACEPARENT)?, &states).map(Box::new)
     }
 
     /// The legacy revision in a request's header.

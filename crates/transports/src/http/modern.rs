@@ -26,7 +26,8 @@ impl HttpListener {
                 return json(status, error_text(&fault.error_object(), Some(&request)));
             }
         };
-        let origin = Origin::new(PeerId::next(), Transport::Http, revision);
+        let http_trace = self.trace(&incomer);
+        let origin = Origin { http_trace, ..Origin::new(PeerId::next(), Transport::Http, revision) };
         let envelope = Envelope::to_server(Message::Request(request.clone()), Arc::new(origin));
         let envelope = Envelope { headers: mirrored(&incomer), ..envelope };
         match self.exchange(envelope, &request).await {

@@ -17,6 +17,7 @@ use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{
     Envelope, ExchangeId, Form, Head, Origin, Refusal, RefusalKind, Replies, Service, Transport, UpstreamSide,
 };
+use shadowcat_protocol::trace::TraceContext;
 use shadowcat_protocol::{Era, Id, Message, Notification, ParseError, Request, Revision, codes, method};
 use tokio::sync::watch;
 
@@ -126,11 +127,19 @@ impl HttpConnection {
     }
 
     fn request_headers(&self, request: &Request, envelope: &Envelope) -> HeaderMap {
-        match self.era {
+        let mut fields = match self.era {
             Era::Legacy if request.method() == method::INITIALIZE => HeaderMap::new(),
             Era::Legacy => self.session_headers(),
             Era::Modern => self.stamp.headers(request, envelope),
+        };
+        // What the client's request named ended with its hop; beside `_meta` nothing else may be said here.
+        if let Some(TraceContext { parent, state }) = envelope.origin.span.get() {
+            insert(&mut fields, &names::TRACEPARENT, &parent.to_string());
+            if let Some(state) = state {
+                insert(&mut fields, &names::TRACESTATE, state);
+            }
         }
+        fields
     }
 
     /// Waits until the `initialized` notification has arrived.
