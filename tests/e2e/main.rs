@@ -10,6 +10,7 @@
 mod admin;
 mod admin_held;
 mod approver;
+mod auth;
 mod batches;
 mod belonging;
 mod blocking;

@@ -18,6 +18,7 @@ pub struct Reverse {
     upstream: Vec<String>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    bearer: Option<String>,
     file_bytes_max: Option<u64>,
 }
 
@@ -66,7 +67,7 @@ pub fn configured(yaml: &str) -> Reverse {
 impl Reverse {
     fn new(upstream: Vec<String>) -> Self {
         let (config, arguments, environment) = Default::default();
-        Self { config, upstream, arguments, environment, file_bytes_max: None }
+        Self { config, upstream, arguments, environment, bearer: None, file_bytes_max: None }
     }
 
     /// Adds YAML to its configuration file.
@@ -84,6 +85,12 @@ impl Reverse {
     /// Sets a variable in its environment.
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Its pages are asked for with this token.
+    pub fn bearer(mut self, token: &str) -> Self {
+        self.bearer = Some(token.into());
         self
     }
 
@@ -176,7 +183,11 @@ impl Proxy {
 
     /// One of its pages.
     pub async fn page(&self, path: &str) -> (u16, String) {
-        let answer = get(path).send(self.address).await;
+        let mut asked = get(path);
+        if let Some(token) = &self.start.bearer {
+            asked = asked.bearer(token);
+        }
+        let answer = asked.send(self.address).await;
         (answer.status, answer.text().await)
     }
 

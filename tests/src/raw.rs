@@ -48,6 +48,11 @@ impl Ask {
         self
     }
 
+    /// Adds a bearer token.
+    pub fn bearer(self, token: &str) -> Self {
+        self.header("Authorization", &format!("Bearer {token}"))
+    }
+
     /// Adds headers.
     pub fn headers(mut self, headers: &[(&str, &str)]) -> Self {
         for (name, value) in headers {

@@ -35,5 +35,9 @@ fn summary(plan: &Plan) -> String {
         UpstreamTarget::Sse(_) => "HTTP+SSE",
         UpstreamTarget::Tape(_) => "a tape",
     };
-    format!("the upstream is {} over {kind}", plan.upstream.name)
+    let clients = plan.auth.as_ref().map_or_else(String::new, |auth| {
+        let (tokens, issuers) = (auth.tokens.len(), auth.issuers.len());
+        format!(", clients say who they are by a token: {tokens} written down, {issuers} issuers")
+    });
+    format!("the upstream is {} over {kind}{clients}", plan.upstream.name)
 }

@@ -22,6 +22,7 @@ use shadowcat_transports::{Connector, Counters};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::admin::{AdminError, Desk, Seen};
+use crate::auth::{Auth, AuthError};
 use crate::entry::listen;
 use crate::external::{self, Externals};
 use crate::faces::Faces;
@@ -88,6 +89,9 @@ pub enum StartError {
     /// The secret of a webhook cannot be had.
     #[error("a webhook's questions cannot be signed; `secret_file` says with what")]
     HookSecret(#[from] HookSecretError),
+    /// It cannot be told who is to be let in.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
     /// There is no way in for those who run it.
     #[error("the admin API cannot be served")]
     Admin(#[from] AdminError),
@@ -135,6 +139,7 @@ async fn build(plan: &Plan, host: Host) -> Result<(Running, Inside), StartError>
     // What is kept of clients, and who is told of what passes.
     let ground = Ground::new(plan)?;
     let (telemetry, trace) = Telemetry::open(plan, &mut registry)?.unzip();
+    let auth = Auth::open(plan, &ground.back, &mut registry).await?;
     let Told { tape, desk, audience, beyond } = Told::open(plan, host.tap).await?;
 
     // What operators want done with messages, and where those wait about which somebody decides.
@@ -175,7 +180,7 @@ async fn build(plan: &Plan, host: Host) -> Result<(Running, Inside), StartError>
     let gateway = ground.gateway(plan, path.chain(plan), upstream.connector, faces, lot);
 
     let Ground { signals, front, back, storing, .. } = ground;
-    let inside = Inside { desk, rules, registry, client: upstream.client };
+    let inside = Inside { desk, rules, auth, registry, client: upstream.client };
     let running = Running {
         address: None,
         admin: None,
@@ -247,6 +252,8 @@ impl Ground {
 struct Inside {
     desk: Option<Desk>,
     rules: Option<RuleFiles>,
+    /// Who is let in.
+    auth: Option<Auth>,
     registry: Registry,
     client: Option<Arc<http_client::Stats>>,
 }
@@ -275,6 +282,7 @@ impl Inside {
             rules: self.rules.as_ref().map(RuleFiles::reloads),
             externals: running.externals.as_ref().map(Externals::step),
             registry: self.registry,
+            issuers: self.auth.as_ref().map(Auth::keys).unwrap_or_default(),
             unauthenticated_remote: matches!(plan.listen, Listen::Http { unauthenticated_remote: true, .. }),
         });
         let book = self.rules.as_ref().map(RuleFiles::book);
@@ -282,7 +290,7 @@ impl Inside {
             running.back.spawn_until_stop(rules.follow());
         }
         let (front, signals) = (&running.front, &running.signals);
-        let listen = listen(plan, &gateway, pipe, Arc::clone(&pages), front, signals).await?;
+        let listen = listen(plan, &gateway, pipe, Arc::clone(&pages), self.auth, front, signals).await?;
         running.address = listen;
         let lot = running.lot();
         running.admin = self.desk.map(|desk| desk.serve(Seen { pages, book, listen }, lot)).transpose()?;

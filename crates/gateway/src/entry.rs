@@ -11,6 +11,7 @@ use shadowcat_transports::server::{Gate, HttpServer, ServerSettings};
 use shadowcat_transports::sse::{SseListener, SseSettings};
 use shadowcat_transports::stdio::StdioListener;
 
+use crate::auth::Auth;
 use crate::build::{Pipe, StartError, message_limits, stream_limits};
 use crate::gateway::Gateway;
 use crate::pages::StatusPages;
@@ -23,6 +24,7 @@ pub(crate) async fn listen(
     gateway: &Arc<Gateway>,
     pipe: Option<Pipe>,
     pages: Arc<StatusPages>,
+    auth: Option<Auth>,
     tasks: &Tasks,
     signals: &Signals,
 ) -> Result<Option<SocketAddr>, StartError> {
@@ -36,6 +38,9 @@ pub(crate) async fn listen(
                 stream: stream_limits(&plan.limits, &plan.timeouts),
                 grace: plan.timeouts.shutdown,
             };
+            if plan.auth.is_some() && pipe.is_none() {
+                tracing::info!("`auth` is for clients on HTTP; whoever started this program is not asked");
+            }
             let (signals, own) = (signals.clone(), tasks.child());
             tasks.spawn(async move {
                 let Pipe { input, output } = pipe.unwrap_or_default();
@@ -60,7 +65,8 @@ pub(crate) async fn listen(
                 tasks.clone(),
                 signals.draining.clone(),
             );
-            let server = server.serving(streamable, sse, pages);
+            let protection = auth.map(|auth| auth.protection(bound)).transpose()?;
+            let server = server.serving(streamable, sse, pages).protected(protection);
             tasks.spawn(server.run(tasks.clone(), signals.draining.clone()));
             Ok(Some(bound))
         }

@@ -22,6 +22,7 @@
 //! | `pages.rs`, `metrics.rs` | health, readiness and figures |
 
 mod admin;
+mod auth;
 mod back;
 mod build;
 pub mod config;
@@ -45,12 +46,14 @@ mod testing;
 mod upstream;
 
 pub use admin::AdminError;
+pub use auth::AuthError;
 pub use build::{Host, Pipe, StartError, start};
 pub use plan::{
-    Admin, Approver, Face, HookSecret, HookSecretError, Interceptor, InterceptorServer, InterceptorTarget,
-    KeyError, Keys, Level, Limits, Listen, Log, LogFormat, MainFile, Overrides, Pause, Plan, PlanError,
-    PlanErrors, Playing, Program, Record, Remote, SESSION_FILE, Secret, Sessions, Store, TAPES_DIR, TapeKey,
-    Target, Telemetry, Timeouts, Upstream, UpstreamTarget, Variables, Webhook, rules, tape_key,
+    Admin, Approver, Auth, Face, HookSecret, HookSecretError, Interceptor, InterceptorServer,
+    InterceptorTarget, Issuer, KeyError, Keys, Level, Limits, Listen, Log, LogFormat, MainFile, Overrides,
+    Pause, Plan, PlanError, PlanErrors, Playing, Program, Record, Remote, SESSION_FILE, Secret, Sessions,
+    Store, TAPES_DIR, TapeKey, Target, Telemetry, Timeouts, Upstream, UpstreamTarget, Variables, Webhook,
+    rules, tape_key,
 };
 pub use proxy::Proxy;
 pub use running::{Ended, Running};

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use prometheus_client::registry::Registry;
 use serde_json::json;
+use shadowcat_auth::KeyCache;
 use shadowcat_interceptors::Externals;
 use shadowcat_session::Health;
 use shadowcat_tape::Monitor;
@@ -23,6 +24,8 @@ pub(crate) struct StatusPages {
     /// Who else is asked what is done with messages.
     pub(crate) externals: Option<Arc<Externals>>,
     pub(crate) registry: Registry,
+    /// Whose word on who clients are is asked for.
+    pub(crate) issuers: Vec<Arc<KeyCache>>,
     /// Clients on other machines are served without being asked who they are.
     pub(crate) unauthenticated_remote: bool,
 }
@@ -36,6 +39,11 @@ impl StatusPages {
         }
         if self.unauthenticated_remote {
             troubles.push("clients on other machines are served without authentication".to_owned());
+        }
+        for keys in &self.issuers {
+            if let Some(fault) = keys.fault() {
+                troubles.push(format!("the keys of {} cannot be had: {fault}", keys.issuer()));
+            }
         }
         troubles.extend(self.upstream_trouble());
         if let Health::Degraded { reason, .. } = self.gateway.records.health() {

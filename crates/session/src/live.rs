@@ -120,9 +120,14 @@ impl Live {
 
     /// The origin of a message of this session.
     pub fn origin(&self) -> Origin {
+        self.origin_by(self.principal.as_ref())
+    }
+
+    /// The same of a message that came with a credential of its own, which may be newer than that of the session.
+    pub fn origin_by(&self, asker: Option<&Principal>) -> Origin {
         let mut origin = Origin::new(self.peer, self.transport, self.revision());
         origin.session = Some(self.tag.clone());
-        origin.principal.clone_from(&self.principal);
+        origin.principal = asker.cloned();
         origin
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use shadowcat_pipeline::task::Tasks;
-use shadowcat_pipeline::{Envelope, Origin, PeerId, Refusal, RefusalKind, Replies, Transport};
+use shadowcat_pipeline::{Envelope, Origin, PeerId, Principal, Refusal, RefusalKind, Replies, Transport};
 use shadowcat_protocol::{
     ErrorObject, Limits, Message, Notification, ParseError, ParseErrorKind, Request, Response, Revision,
     codes, json, meta, method, split_batch,
@@ -42,6 +42,8 @@ struct Session {
     live: Option<Arc<Live>>,
     /// The pipe has ended: none is to be opened any more.
     ended: bool,
+    /// Whose pipe it is, by their newest credential.
+    asker: Option<Principal>,
 }
 
 impl PipeClient {
@@ -82,6 +84,29 @@ impl PipeClient {
 
     fn live(&self) -> Option<Arc<Live>> {
         self.session().live.clone()
+    }
+
+    /// Notes whose pipe it is.
+    pub(crate) fn belongs_to(&self, principal: Option<&Principal>) {
+        self.session().asker = principal.cloned();
+    }
+
+    /// Whether it is the pipe of this principal, whose credential may be newer than the last one.
+    pub(crate) fn is_of(&self, principal: Option<&Principal>) -> bool {
+        let mut session = self.session();
+        let is_theirs = session.asker.as_ref() == principal;
+        if is_theirs {
+            session.asker = principal.cloned();
+        }
+        is_theirs
+    }
+
+    fn asker(&self) -> Option<Principal> {
+        self.session().asker.clone()
+    }
+
+    fn origin(&self, live: &Live) -> Arc<Origin> {
+        Arc::new(live.origin_by(self.asker().as_ref()))
     }
 
     /// Takes this session for the client's; says whether there is still a pipe for it.
@@ -210,7 +235,7 @@ impl PipeClient {
                     Ok(place) => place,
                     Err(refusal) => return Some(Err(refusal)),
                 };
-                let envelope = Envelope::to_server(Message::Request(request), Arc::new(live.origin()));
+                let envelope = Envelope::to_server(Message::Request(request), self.origin(&live));
                 let handled = self.front.handle(&live, envelope).await;
                 self.drain(handled).await
             }
@@ -231,7 +256,8 @@ impl PipeClient {
             let detail = "this revision has no initialize";
             return Some(Err(Refusal::bad_message(codes::METHOD_NOT_FOUND, detail)));
         }
-        let origin = Origin::new(self.peer, self.transport, revision);
+        let mut origin = Origin::new(self.peer, self.transport, revision);
+        origin.principal = self.asker();
         let envelope = Envelope::to_server(Message::Request(request), Arc::new(origin));
         let handled = self.front.exchange(envelope).await;
         self.drain(handled).await
@@ -260,7 +286,7 @@ impl PipeClient {
         let opening = Opening {
             request,
             transport: self.transport,
-            principal: None,
+            principal: self.asker(),
             http_trace: None,
             outlet: Some(Arc::clone(&self.outlet)),
         };
@@ -293,14 +319,15 @@ impl PipeClient {
         let text = Message::Notification(note);
         let handled = if let Some(live) = self.live() {
             live.touch();
-            let envelope = Envelope::to_server(text, Arc::new(live.origin()));
+            let envelope = Envelope::to_server(text, self.origin(&live));
             let handled = self.front.handle(&live, envelope).await;
             if settled {
                 self.listen(live);
             }
             handled
         } else {
-            let origin = Origin::new(self.peer, self.transport, Revision::V2026_07_28);
+            let mut origin = Origin::new(self.peer, self.transport, Revision::V2026_07_28);
+            origin.principal = self.asker();
             self.front.exchange(Envelope::to_server(text, Arc::new(origin))).await
         };
         if let Err(refusal) = handled {
@@ -364,7 +391,6 @@ pub(crate) fn join(responses: &[Response]) -> Bytes {
 #[cfg(test)]
 mod tests {
     use async_trait::async_trait;
-    use shadowcat_pipeline::Principal;
     use shadowcat_session::{SessionId, StreamLimits};
     use std::time::Duration;
 

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use shadowcat_rules::written::Rule;
 
-use super::{Approval, ByteSize, Interceptor, Pause, Secret, Span, Telemetry};
+use super::{Approval, Auth, ByteSize, Interceptor, Pause, Secret, Span, Telemetry};
 
 /// Configuration of Shadowcat, the proxy for MCP. Every key may be left out.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -22,6 +22,8 @@ pub struct File {
     /// Who may talk to the HTTP listener, and how.
     #[serde(default)]
     pub http: Http,
+    /// Who may use the HTTP listener: clients that prove who they are; everybody who reaches it unless this key is there.
+    pub auth: Option<Auth>,
     /// What is remembered of clients.
     #[serde(default)]
     pub sessions: Sessions,

@@ -2,6 +2,7 @@
 //!
 //! Nothing here has a default or a meaning; both are given by [`crate::Plan`]. Nothing here reads a disk.
 
+mod auth;
 mod file;
 mod interceptors;
 mod keys;
@@ -14,6 +15,7 @@ mod variables;
 
 use serde::de::DeserializeOwned;
 
+pub use auth::{Auth, Issuer, Token};
 pub use file::{
     Admin, Always, BridgeSessions, Encrypt, Environment as UpstreamEnvironment, File, Http, Keep, Level,
     Limits, Log, LogFormat, Record, Rotate, RuleFile, Sample, Secrets, Sessions, Store, Timeouts, Upstream,

@@ -40,7 +40,7 @@ pub(super) fn check_hosts(hosts: &[String], place: &str, problems: &mut Problems
 /// Why an address beyond the loopback is refused.
 pub(super) fn refusal(address: SocketAddr) -> String {
     format!(
-        "{address} can be reached from other machines and clients are not authenticated; listen on 127.0.0.1, or put \
-         `i_accept_unauthenticated_remote_clients: true` under `http` in the configuration file"
+        "{address} can be reached from other machines and clients are not authenticated; listen on 127.0.0.1, ask clients who \
+         they are by `auth`, or put `i_accept_unauthenticated_remote_clients: true` under `http` in the configuration file"
     )
 }

@@ -3,6 +3,7 @@
 //! After a [`Plan`] exists, nothing fails because of what a person wrote. Nothing here opens, binds or starts.
 
 mod admin;
+mod auth;
 mod interceptors;
 mod listen;
 mod overrides;
@@ -27,6 +28,7 @@ use shadowcat_playback::player::Player;
 use shadowcat_tape::{Keep, Key, Rotate, Scope, Secrets};
 
 pub use crate::config::{Keys, Level, LogFormat, Secret, Variables};
+pub use auth::{Auth, Issuer};
 pub use interceptors::{Interceptor, InterceptorServer, InterceptorTarget};
 pub use overrides::{Overrides, Target};
 pub use pause::{Approver, Pause};
@@ -42,6 +44,8 @@ pub use webhook::{HookSecret, HookSecretError, Webhook};
 pub struct Plan {
     /// Where clients come in.
     pub listen: Listen,
+    /// Who may come in there over HTTP; everybody if it is not said.
+    pub auth: Option<Auth>,
     /// The server behind the proxy.
     pub upstream: Upstream,
     /// What is remembered of clients.

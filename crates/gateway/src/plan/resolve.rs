@@ -8,8 +8,8 @@ use shadowcat_filter::nearest;
 use super::overrides::{Overrides, Said, Target, said, text};
 use super::problems::{PlanErrors, Problems};
 use super::{
-    Admin, Bridge, Limits, Listen, Log, MainFile, Plan, Playing, Record, Rules, Sessions, Store, Timeouts,
-    Upstream, UpstreamTarget, admin, interceptors, listen, record, telemetry, upstream,
+    Admin, Auth, Bridge, Limits, Listen, Log, MainFile, Plan, Playing, Record, Rules, Sessions, Store,
+    Timeouts, Upstream, UpstreamTarget, admin, auth, interceptors, listen, record, telemetry, upstream,
 };
 use crate::config::{self, ByteSize, Level, Loaded, LogFormat, Span, Variables};
 
@@ -64,6 +64,7 @@ impl Plan {
             Face::Stdio => Some(Listen::Stdio),
             Face::Http => sources.listen(),
         };
+        let auth = sources.auth(listen.as_ref());
         let upstream = sources.upstream();
         let sessions = sources.sessions(face, data.as_deref());
         let record = sources.record(data.as_deref());
@@ -79,6 +80,7 @@ impl Plan {
         let plan = match (listen, upstream) {
             (Some(listen), Some(upstream)) => Some(Self {
                 listen,
+                auth,
                 upstream,
                 sessions,
                 record,
@@ -142,7 +144,8 @@ impl<'a> Sources<'a> {
         let address = self.problems.take(&place, listen::parse(&value))?;
         let http = &self.file().http;
         let is_remote = !listen::is_loopback(address);
-        if is_remote && !http.i_accept_unauthenticated_remote_clients {
+        let unauthenticated_remote = is_remote && self.file().auth.is_none();
+        if unauthenticated_remote && !http.i_accept_unauthenticated_remote_clients {
             self.problems.add(place, listen::refusal(address));
             return None;
         }
@@ -153,8 +156,16 @@ impl<'a> Sources<'a> {
             allowed_hosts: http.allowed_hosts.clone(),
             allowed_origins: http.allowed_origins.clone(),
             keep_alive: http.keep_alive.map_or(KEEP_ALIVE, Span::get),
-            unauthenticated_remote: is_remote,
+            unauthenticated_remote,
         })
+    }
+
+    fn auth(&mut self, listen: Option<&Listen>) -> Option<Auth> {
+        let address = match listen {
+            Some(Listen::Http { address, .. }) => Some(*address),
+            Some(Listen::Stdio) | None => None,
+        };
+        auth::resolve(self.loaded, self.variables, address, &mut self.problems)
     }
 
     fn check_origins(&mut self, origins: &[String]) {

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
-use shadowcat_pipeline::{Envelope, Form, Origin, Refusal, RefusalKind, Transport};
-use shadowcat_protocol::trace::TraceContext;
+use shadowcat_pipeline::{Envelope, Form, Origin, Principal, Refusal, RefusalKind, Transport};
 use shadowcat_protocol::{Message, Request, Revision, codes, method};
 use shadowcat_session::{EventId, Live, SessionId};
 
@@ -50,10 +49,14 @@ impl HttpListener {
         }
         live.touch();
         match text {
-            Message::Request(request) => self.request(&live, request, self.trace(incomer)).await,
+            Message::Request(request) => {
+                let origin = live.origin_by(incomer.principal.as_ref());
+                let origin = Origin { http_trace: self.trace(incomer), ..origin };
+                self.request(&live, request, origin).await
+            }
             Message::Notification(_) => {
-                let envelope = Envelope::to_server(text, Arc::new(live.origin()));
-                self.front.handle(&live, envelope).await?;
+                let origin = live.origin_by(incomer.principal.as_ref());
+                self.front.handle(&live, Envelope::to_server(text, Arc::new(origin))).await?;
                 Ok(message())
             }
             Message::Response(response) => {
@@ -69,13 +72,18 @@ impl HttpListener {
     async fn session(&self, incomer: &Incomer) -> Result<Arc<Live>, Refusal> {
         let named = incomer.header(&names::SESSION_ID).ok_or(RefusalKind::SessionMissing)?;
         let id = SessionId::parse(named).ok_or(RefusalKind::SessionUnknown)?;
-        self.front.find(&id, None).await
+        self.front.find(&id, incomer.principal.as_ref()).await
     }
 
     async fn initialize(&self, incomer: &Incomer, request: Request) -> Result<Response<Body>, Refusal> {
-        let http_trace = self.trace(incomer);
-        let opening =
-            Opening { request, transport: Transport::Http, principal: None, http_trace, outlet: None };
+        let (asker, http_trace) = (incomer.principal.as_ref(), self.trace(incomer));
+        let opening = Opening {
+            request,
+            transport: Transport::Http,
+            principal: asker.cloned(),
+            http_trace,
+            outlet: None,
+        };
         let (live, mut replies) = self.front.open(opening).await?;
         let streaming = replies.head().form == Form::Stream;
         let status = replies.head().status;
@@ -87,7 +95,7 @@ impl HttpListener {
         let response = if streaming {
             let exchange = shadowcat_pipeline::ExchangeId::next();
             let (number, stream) = live.outlet.open_exchange(exchange);
-            let events = self.events(&live, stream.read(), number);
+            let events = self.events(asker, &live, stream.read(), number);
             // Nobody else writes to this stream, so there is room for its one message.
             stream.offer(answer.text());
             live.outlet.close_exchange(exchange);
@@ -102,21 +110,26 @@ impl HttpListener {
         &self,
         live: &Arc<Live>,
         request: Request,
-        http_trace: Option<Box<TraceContext>>,
+        origin: Origin,
     ) -> Result<Response<Body>, Refusal> {
         let place = live.enter(self.settings.in_flight_max)?;
-        let origin = Arc::new(Origin { http_trace, ..live.origin() });
+        let (asker, origin) = (origin.principal.clone(), Arc::new(origin));
         let (open, waiting) = OpenExchange::begin(live, origin.exchange, Some(request.id().clone()));
         let envelope = Envelope::to_server(Message::Request(request), origin);
         // A legacy client that disconnects has not cancelled: the exchange goes on without this future.
         self.tasks.spawn(Box::pin(pump(Arc::clone(&self.front), envelope, open, place)));
-        Ok(self.answer_to(live, waiting).await)
+        Ok(self.answer_to(asker.as_ref(), live, waiting).await)
     }
 
-    async fn answer_to(&self, live: &Live, mut waiting: Waiting) -> Response<Body> {
+    async fn answer_to(
+        &self,
+        asker: Option<&Principal>,
+        live: &Live,
+        mut waiting: Waiting,
+    ) -> Response<Body> {
         match waiting.whole().await {
             Some(whole) => Self::whole(live, whole),
-            None => self.events(live, waiting.reader, waiting.number).into_response(),
+            None => self.events(asker, live, waiting.reader, waiting.number).into_response(),
         }
     }
 
@@ -139,9 +152,24 @@ impl HttpListener {
         }
     }
 
-    fn events(&self, live: &Live, reader: shadowcat_session::Reader, number: u64) -> SessionEvents {
-        let events = SessionEvents::new(reader, number, self.settings.keep_alive);
+    fn events(
+        &self,
+        asker: Option<&Principal>,
+        live: &Live,
+        reader: shadowcat_session::Reader,
+        number: u64,
+    ) -> SessionEvents {
+        let events = self.plain_events(asker, reader, number);
         if live.revision().has_priming_events() { events.primed() } else { events }
+    }
+
+    fn plain_events(
+        &self,
+        asker: Option<&Principal>,
+        reader: shadowcat_session::Reader,
+        number: u64,
+    ) -> SessionEvents {
+        SessionEvents::new(reader, number, self.settings.keep_alive).opened_by(asker)
     }
 
     /// Answers a batch, which only 2025-03-26 has.
@@ -177,8 +205,8 @@ impl HttpListener {
                 }
                 Message::Request(request) => requests.push(request),
                 Message::Notification(_) => {
-                    let envelope = Envelope::to_server(text, Arc::new(live.origin()));
-                    self.front.handle(&live, envelope).await?;
+                    let origin = live.origin_by(incomer.principal.as_ref());
+                    self.front.handle(&live, Envelope::to_server(text, Arc::new(origin))).await?;
                 }
                 Message::Response(response) => {
                     live.outlet.answer(response);
@@ -193,10 +221,11 @@ impl HttpListener {
         self.tasks.spawn(Box::pin(pump_batch(
             Arc::clone(&self.front),
             requests,
+            incomer.principal.clone(),
             open,
             self.settings.in_flight_max,
         )));
-        Ok(self.answer_to(&live, waiting).await)
+        Ok(self.answer_to(incomer.principal.as_ref(), &live, waiting).await)
     }
 
     /// Opens the standing stream, or goes on with one that was cut.
@@ -217,10 +246,16 @@ impl HttpListener {
         let live = self.session(incomer).await?;
         live.touch();
         let seen = incomer.header(&names::LAST_EVENT_ID).map(EventId::parse);
-        self.stand(&live, seen.map(|seen| seen.unwrap_or(EventId { stream: 0, message: 0 }))).await
+        let seen = seen.map(|seen| seen.unwrap_or(EventId { stream: 0, message: 0 }));
+        self.stand(incomer.principal.as_ref(), &live, seen).await
     }
 
-    async fn stand(&self, live: &Arc<Live>, seen: Option<EventId>) -> Result<Response<Body>, Refusal> {
+    async fn stand(
+        &self,
+        asker: Option<&Principal>,
+        live: &Arc<Live>,
+        seen: Option<EventId>,
+    ) -> Result<Response<Body>, Refusal> {
         if let Some(seen) = seen
             && let Some(stream) = live.outlet.stream(seen.stream)
             && let Some(reader) = stream.read_after(seen.message)
@@ -228,8 +263,7 @@ impl HttpListener {
             if live.outlet.is_standing(seen.stream) {
                 self.front.listen(live).await?;
             }
-            let events = SessionEvents::new(reader, seen.stream, self.settings.keep_alive);
-            return Ok(events.into_response());
+            return Ok(self.plain_events(asker, reader, seen.stream).into_response());
         }
         self.front.listen(live).await?;
         let (number, stream) = live.outlet.standing();
@@ -240,10 +274,10 @@ impl HttpListener {
         if let Some(seen) = seen {
             // Only the stream that was named is replayed, and of that what is left.
             let reader = if seen.stream == number { stream.read() } else { stream.read_on() };
-            let events = SessionEvents::new(reader, number, self.settings.keep_alive);
+            let events = self.plain_events(asker, reader, number);
             return Ok(events.beginning_with(Bytes::from_static(GAP)).into_response());
         }
-        Ok(self.events(live, stream.read_on(), number).into_response())
+        Ok(self.events(asker, live, stream.read_on(), number).into_response())
     }
 
     /// Ends a session at its client's wish.

@@ -38,7 +38,8 @@ impl Bench {
 
     /// What a call is answered with.
     async fn call(&self) -> (u16, String) {
-        let answered = timeout(LONG, self.listener.request(&self.live, call(), None)).await.expect("a head");
+        let asked = self.listener.request(&self.live, call(), self.live.origin());
+        let answered = timeout(LONG, asked).await.expect("a head");
         text(answered.unwrap_or_else(|fault| refusal(&fault, None))).await
     }
 
@@ -142,6 +143,6 @@ async fn a_stream_that_is_opened_while_the_proxy_ends_ends_with_it() {
         live.outlet.close_standing();
     });
     let bench = Bench::stopping(front, stop);
-    let response = bench.listener.stand(&bench.live, None).await.unwrap();
+    let response = bench.listener.stand(None, &bench.live, None).await.unwrap();
     assert_eq!(text(response).await.0, 200);
 }

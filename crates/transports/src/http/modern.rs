@@ -26,8 +26,9 @@ impl HttpListener {
                 return json(status, error_text(&fault.error_object(), Some(&request)));
             }
         };
-        let http_trace = self.trace(&incomer);
-        let origin = Origin { http_trace, ..Origin::new(PeerId::next(), Transport::Http, revision) };
+        let (principal, http_trace) = (incomer.principal.clone(), self.trace(&incomer));
+        let origin = Origin::new(PeerId::next(), Transport::Http, revision);
+        let origin = Origin { principal, http_trace, ..origin };
         let envelope = Envelope::to_server(Message::Request(request.clone()), Arc::new(origin));
         let envelope = Envelope { headers: mirrored(&incomer), ..envelope };
         match self.exchange(envelope, &request).await {
@@ -48,7 +49,8 @@ impl HttpListener {
             Some(Some(Ok(Message::Response(answer)))) => return Ok(whole(&answer, head)),
             Some(Some(Ok(message))) => Some(message),
         };
-        let events = StatelessEvents::new(replies, first, request.id().clone(), self.settings.keep_alive);
+        let events = StatelessEvents::new(replies, first, request.id().clone(), self.settings.keep_alive)
+            .opened_by(origin.principal.as_ref());
         let events = if request.method() == method::LISTEN {
             events.ending_at(self.stop.clone().cancelled_owned())
         } else {

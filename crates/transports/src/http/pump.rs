@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
-use shadowcat_pipeline::{Envelope, ExchangeId, Form, Origin, Refusal, RefusalKind, Replies};
+use shadowcat_pipeline::{Envelope, ExchangeId, Form, Origin, Principal, Refusal, RefusalKind, Replies};
 use shadowcat_protocol::{Id, Message, Request, Response, Revision};
 use shadowcat_session::{InFlight, Live, Reader, Stream};
 use tokio::sync::oneshot;
@@ -194,12 +194,13 @@ fn as_event(revision: Revision, response: &Response) -> bool {
 pub(super) async fn pump_batch(
     front: Arc<dyn Front>,
     requests: Vec<Request>,
+    asker: Option<Principal>,
     open: OpenExchange,
     in_flight_max: usize,
 ) {
     let runs = requests.into_iter().map(|request| {
         let id = request.id().clone();
-        let mut origin: Origin = open.live.origin();
+        let mut origin: Origin = open.live.origin_by(asker.as_ref());
         origin.exchange = open.exchange;
         let envelope = Envelope::to_server(Message::Request(request), Arc::new(origin));
         let (front, live, stream) = (&*front, &open.live, &*open.stream);

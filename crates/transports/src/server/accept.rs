@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::api::ApiEndpoint;
 use super::gate::TurnedAway;
+use super::protection::{Protection, without_foreign_challenge};
 use super::stall::Stall;
 use super::{Api, Body, Endpoint, Gate, Incomer, Pages, PagesEndpoint, plain};
 use crate::http::HttpListener;
@@ -61,6 +62,7 @@ pub struct HttpServer {
     settings: ServerSettings,
     endpoints: Vec<Box<dyn Endpoint>>,
     turned_away: TurnAway,
+    protection: Option<Protection>,
 }
 
 /// How somebody is told that they are turned away.
@@ -86,7 +88,7 @@ impl HttpServer {
         };
         let (listener, address) = bound.await.map_err(|cause| ServeError { address, cause })?;
         let turned_away = Box::new(|status, sentence: &str| plain(status, format!("{sentence}\n")));
-        Ok(Self { listener, address, settings, endpoints: Vec::new(), turned_away })
+        Ok(Self { listener, address, settings, endpoints: Vec::new(), turned_away, protection: None })
     }
 
     /// The address it listens on.
@@ -98,6 +100,13 @@ impl HttpServer {
     #[must_use]
     pub fn serving(mut self, streamable: HttpListener, sse: SseListener, pages: Arc<dyn Pages>) -> Self {
         self.endpoints = vec![Box::new(streamable), Box::new(sse), Box::new(PagesEndpoint(pages))];
+        self
+    }
+
+    /// The same server for those who say who they are.
+    #[must_use]
+    pub fn protected(mut self, protection: Option<Protection>) -> Self {
+        self.protection = protection;
         self
     }
 
@@ -118,6 +127,7 @@ impl HttpServer {
             settings: self.settings,
             endpoints: self.endpoints,
             turned_away: self.turned_away,
+            protection: self.protection,
         });
         loop {
             let accepted = async {
@@ -146,6 +156,7 @@ struct Site {
     settings: ServerSettings,
     endpoints: Vec<Box<dyn Endpoint>>,
     turned_away: TurnAway,
+    protection: Option<Protection>,
 }
 
 impl Site {
@@ -190,15 +201,27 @@ impl Site {
         let incomer = Incomer::new(request);
         let response = if incomer.method == Method::OPTIONS && origin.is_some() {
             preflight()
+        } else if let Some(metadata) = self.protection.as_ref().and_then(|it| it.metadata(&incomer)) {
+            metadata
         } else {
             match self.endpoints.iter().find(|endpoint| endpoint.owns(&incomer.path)) {
-                Some(endpoint) => endpoint.answer(incomer).await,
+                Some(endpoint) => self.enter(&**endpoint, incomer).await,
                 None => plain(404, "nothing is served at this path; MCP is at /mcp\n"),
             }
         };
         match origin {
             Some(origin) => for_browser(response, origin),
             None => response,
+        }
+    }
+
+    /// Before anything else of the request is read, it is known who sent it.
+    async fn enter(&self, endpoint: &dyn Endpoint, mut incomer: Incomer) -> Response<Body> {
+        let asked = self.protection.as_ref().filter(|_| !endpoint.is_open(&incomer.path));
+        let Some(protection) = asked else { return endpoint.answer(incomer).await };
+        match protection.admit(&mut incomer).await {
+            Ok(()) => without_foreign_challenge(endpoint.answer(incomer).await),
+            Err(response) => response,
         }
     }
 }

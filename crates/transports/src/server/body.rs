@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
@@ -10,7 +10,7 @@ use futures_util::stream::BoxStream;
 use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use http_body::Frame;
-use shadowcat_pipeline::Replies;
+use shadowcat_pipeline::{Principal, Refusal, RefusalKind, Replies};
 use shadowcat_protocol::{Id, Message, sse};
 use shadowcat_session::{EventId, Reader};
 use tokio::time::{Instant, Sleep};
@@ -107,6 +107,27 @@ impl KeepAlive {
     }
 }
 
+/// The end of a credential: whoever opened a stream with it hears nothing behind it.
+struct Expiry(Option<Pin<Box<Sleep>>>);
+
+impl Expiry {
+    const NEVER: Self = Self(None);
+    /// The farthest end that is waited for.
+    const WAIT_MAX: Duration = Duration::from_hours(24 * 365);
+
+    fn of(principal: Option<&Principal>) -> Self {
+        let end = principal.and_then(Principal::expires);
+        Self(end.map(|end| {
+            let left = end.duration_since(SystemTime::now()).unwrap_or_default();
+            Box::pin(tokio::time::sleep(left.min(Self::WAIT_MAX)))
+        }))
+    }
+
+    fn is_over(&mut self, context: &mut Context<'_>) -> bool {
+        self.0.as_mut().is_some_and(|end| end.as_mut().poll(context).is_ready())
+    }
+}
+
 /// The event stream of a legacy session: numbered, so that the client can come back for what it missed.
 pub(crate) struct SessionEvents {
     reader: Reader,
@@ -118,13 +139,24 @@ pub(crate) struct SessionEvents {
     keep_alive: KeepAlive,
     told: bool,
     held: Option<DropGuard>,
+    expiry: Expiry,
 }
 
 impl SessionEvents {
     /// The events of stream number `stream`, each with its id.
     pub(crate) fn new(reader: Reader, stream: u64, keep_alive: Duration) -> Self {
         let keep_alive = KeepAlive::new(keep_alive);
-        Self { reader, stream, first: None, numbered: true, kind: None, keep_alive, told: false, held: None }
+        Self {
+            reader,
+            stream,
+            first: None,
+            numbered: true,
+            kind: None,
+            keep_alive,
+            told: false,
+            held: None,
+            expiry: Expiry::NEVER,
+        }
     }
 
     /// Events without ids, each of this kind, for the transport of 2024-11-05 that cannot resume.
@@ -132,6 +164,13 @@ impl SessionEvents {
     pub(crate) fn unnumbered(mut self, kind: &str) -> Self {
         self.numbered = false;
         self.kind = Some(kind.into());
+        self
+    }
+
+    /// Ends with the credential of whoever opened the stream, who may come back with a newer one.
+    #[must_use]
+    pub(crate) fn opened_by(mut self, principal: Option<&Principal>) -> Self {
+        self.expiry = Expiry::of(principal);
         self
     }
 
@@ -170,6 +209,9 @@ impl SessionEvents {
     }
 
     fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.expiry.is_over(context) {
+            return Poll::Ready(None);
+        }
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(first));
         }
@@ -218,11 +260,20 @@ pub(crate) struct StatelessEvents {
     keep_alive: KeepAlive,
     /// Ends a subscription in order when the proxy stops.
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    expiry: Expiry,
 }
 
 impl StatelessEvents {
     pub(crate) fn new(replies: Replies, first: Option<Message>, id: Id, keep_alive: Duration) -> Self {
-        Self { replies: Some(replies), first, id, keep_alive: KeepAlive::new(keep_alive), stop: None }
+        let keep_alive = KeepAlive::new(keep_alive);
+        Self { replies: Some(replies), first, id, keep_alive, stop: None, expiry: Expiry::NEVER }
+    }
+
+    /// Ends with the credential of whoever asked.
+    #[must_use]
+    pub(crate) fn opened_by(mut self, principal: Option<&Principal>) -> Self {
+        self.expiry = Expiry::of(principal);
+        self
     }
 
     /// The stream is a subscription: at this signal it gets its final result.
@@ -241,6 +292,10 @@ impl StatelessEvents {
         let mut frame = BytesMut::new();
         if let Some(first) = self.first.take() {
             write_event(&mut frame, None, None, first.text());
+        }
+        if self.replies.is_some() && self.expiry.is_over(context) {
+            self.replies = None;
+            self.write_end(&mut frame);
         }
         while let Some(replies) = &mut self.replies
             && frame.len() < FRAME_BYTES
@@ -271,6 +326,18 @@ impl StatelessEvents {
             return Poll::Ready(Some(frame.freeze()));
         }
         if self.replies.is_none() { Poll::Ready(None) } else { self.keep_alive.poll(context) }
+    }
+
+    /// The last word on an exchange that outlives the credential it was begun with.
+    fn write_end(&self, frame: &mut BytesMut) {
+        if self.stop.is_some() {
+            return write_event(frame, None, None, subscription_end(&self.id).text());
+        }
+        let refusal =
+            Refusal::new(RefusalKind::Cancelled).with_detail("the token of the request has expired");
+        if let Some(text) = refusal.answer(Some(&self.id)) {
+            write_event(frame, None, None, &text);
+        }
     }
 
     fn stopped(&mut self, context: &mut Context<'_>) -> bool {

@@ -6,6 +6,7 @@ mod accept;
 mod api;
 mod body;
 mod gate;
+mod protection;
 mod reply;
 mod stall;
 
@@ -18,11 +19,13 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
 use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use shadowcat_pipeline::Principal;
 
 pub use accept::{HttpServer, ServeError, ServerSettings};
 pub use api::{Api, Reply};
 pub(crate) use body::{Body, SessionEvents, StatelessEvents, subscription_end};
 pub use gate::{BadOrigin, Gate};
+pub use protection::Protection;
 pub(crate) use reply::{json, message, plain, refusal, with_header};
 
 /// A request past the gate, its body not yet read.
@@ -35,6 +38,8 @@ pub struct Incomer {
     pub query: Option<String>,
     /// The headers.
     pub headers: HeaderMap,
+    /// Who sent it, on a server that asks.
+    pub principal: Option<Principal>,
     body: Incoming,
 }
 
@@ -57,6 +62,7 @@ impl Incomer {
             path: parts.uri.path().to_owned(),
             query: parts.uri.query().map(str::to_owned),
             headers: parts.headers,
+            principal: None,
             body,
         }
     }
@@ -98,6 +104,10 @@ impl Incomer {
 pub(crate) trait Endpoint: Send + Sync {
     /// Whether this path is its own.
     fn owns(&self, path: &str) -> bool;
+    /// Whether one of its paths is for everybody, on a server whose clients have to say who they are.
+    fn is_open(&self, _path: &str) -> bool {
+        false
+    }
     /// Answers one request.
     async fn answer(&self, request: Incomer) -> Response<Body>;
 }
@@ -118,13 +128,21 @@ pub struct Page {
     pub body: String,
 }
 
+/// The page that says what passes.
+const METRICS: &str = "/metrics";
+
 /// [`Pages`] as an endpoint.
 pub(crate) struct PagesEndpoint(pub(crate) Arc<dyn Pages>);
 
 #[async_trait]
 impl Endpoint for PagesEndpoint {
     fn owns(&self, path: &str) -> bool {
-        matches!(path, "/health" | "/healthz" | "/livez" | "/ready" | "/readyz" | "/metrics")
+        path == METRICS || self.is_open(path)
+    }
+
+    /// Whoever looks whether the proxy lives has no token.
+    fn is_open(&self, path: &str) -> bool {
+        matches!(path, "/health" | "/healthz" | "/livez" | "/ready" | "/readyz")
     }
 
     async fn answer(&self, request: Incomer) -> Response<Body> {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, Response};
 use shadowcat_pipeline::task::Tasks;
-use shadowcat_pipeline::{Refusal, RefusalKind, Transport};
+use shadowcat_pipeline::{Principal, Refusal, RefusalKind, Transport};
 use shadowcat_protocol::Limits;
 use shadowcat_session::{Outlet, SessionId, StreamLimits};
 use tokio_util::sync::CancellationToken;
@@ -68,7 +68,7 @@ impl SseListener {
         Self { settings, front, tasks, clients: Arc::default(), stop }
     }
 
-    fn open(&self) -> Result<Response<Body>, Refusal> {
+    fn open(&self, principal: Option<&Principal>) -> Result<Response<Body>, Refusal> {
         // What is written to this stream cannot be asked for again, so nothing is kept for that.
         let limits = StreamLimits { kept_events_max: 0, kept_bytes_max: 0, ..self.settings.stream };
         let tasks = self.tasks.child();
@@ -81,6 +81,7 @@ impl SseListener {
             tasks.clone(),
             self.stop.clone(),
         );
+        client.belongs_to(principal);
         let key =
             SessionId::generate().map_err(|error| Refusal::new(RefusalKind::Internal).with_cause(error))?;
         {
@@ -97,6 +98,7 @@ impl SseListener {
         let events = SessionEvents::new(client.stream().read(), 0, self.settings.keep_alive)
             .unnumbered("message")
             .beginning_with(Bytes::from(first))
+            .opened_by(principal)
             .holding(gone.clone().drop_guard());
         self.end_with(gone, key, client, tasks);
         Ok(events.into_response())
@@ -142,7 +144,9 @@ impl SseListener {
     fn client(&self, request: &Incomer) -> Option<Arc<PipeClient>> {
         let query = request.query.as_deref()?;
         let key = query.split('&').find_map(|pair| pair.strip_prefix("session_id="))?;
-        lock(&self.clients).get(&SessionId::parse(key)?).cloned()
+        let client = lock(&self.clients).get(&SessionId::parse(key)?).cloned();
+        // Somebody else's looks like none at all.
+        client.filter(|client| client.is_of(request.principal.as_ref()))
     }
 }
 
@@ -155,7 +159,9 @@ impl Endpoint for SseListener {
     async fn answer(&self, request: Incomer) -> Response<Body> {
         let streams = request.path == self.settings.stream_path;
         match (&request.method, streams) {
-            (&Method::GET, true) => self.open().unwrap_or_else(|fault| refusal(&fault, None)),
+            (&Method::GET, true) => {
+                self.open(request.principal.as_ref()).unwrap_or_else(|fault| refusal(&fault, None))
+            }
             (&Method::POST, false) => self.post(request).await,
             // 405 on the stream's path is how a client of both transports learns which one this is.
             (_, true) => with_header(plain(405, "the stream is opened by GET\n"), "allow", "GET"),
@@ -203,7 +209,7 @@ mod tests {
     async fn a_session_that_is_opened_while_its_stream_ends_ends_with_it() {
         let front = Arc::new(FakeFront::silent());
         let listener = listener(&front);
-        let stream = listener.open().unwrap();
+        let stream = listener.open(None).unwrap();
         only_client(&listener).take(INITIALIZE.into()).await;
         drop(stream);
         front.openings.add_permits(1);
@@ -214,7 +220,7 @@ mod tests {
     async fn a_session_that_is_asked_for_when_its_stream_has_ended_is_ended_at_once() {
         let front = Arc::new(FakeFront::silent());
         let listener = listener(&front);
-        let stream = listener.open().unwrap();
+        let stream = listener.open(None).unwrap();
         let client = only_client(&listener);
         drop(stream);
         assert!(listener.tasks.join(LONG).await);
