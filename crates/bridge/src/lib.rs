@@ -11,7 +11,6 @@
 //! | `to_modern` | a legacy client's session to a stateless server: asking back, subscriptions |
 //! | `content` | content of later revisions, for clients of earlier ones |
 //! | `declared` | what a client declared that it can be asked for |
-//! | `filter` | what a subscription is for |
 //! | `level` | the levels of log messages |
 //! | `object` | an object as raw text, its members changed and the rest left as it was written |
 //! | `pace` | how often a task is looked at |
@@ -24,7 +23,6 @@ mod content;
 mod counters;
 mod declared;
 mod era;
-mod filter;
 mod level;
 mod object;
 mod pace;

@@ -15,6 +15,7 @@
 //! | `refusal.rs` | the only error that crosses the pipeline, and what a peer is told of it |
 //! | `in_flight.rs` | requests found again when their client withdraws one |
 //! | `waits.rs` | the time for which an exchange waits because we want it to |
+//! | `subscription.rs` | when a subscription of the modern revision is open, and when a lost one is opened again |
 //! | `task.rs` | the one place where tasks are spawned |
 
 mod back;
@@ -25,6 +26,7 @@ mod principal;
 mod refusal;
 mod replies;
 mod service;
+pub mod subscription;
 pub mod task;
 mod waits;
 

@@ -11,6 +11,7 @@
 //! | `id`, `method`, `meta`, `codes`, `limits`, `direction` | the small words of JSON-RPC and MCP |
 //! | `revision` | what each revision of the protocol can do; the only file that compares revisions |
 //! | `headers` | the HTTP header rules of both eras, without an HTTP library |
+//! | `subscription` | what a subscription is for |
 //! | `trace` | W3C trace context in headers and in `_meta` |
 //! | `sse`, `lines` | framing: bytes in, events or lines out |
 //!
@@ -29,6 +30,7 @@ pub mod method;
 mod revision;
 mod span;
 pub mod sse;
+pub mod subscription;
 pub mod trace;
 
 pub use direction::Direction;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use shadowcat_pipeline::{Form, Head, Refusal, RefusalKind, Replies};
+use shadowcat_protocol::subscription::Filter;
 use shadowcat_protocol::{Id, Message, Notification, Response, json, method};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -17,7 +18,6 @@ use super::pool::Lease;
 use super::round::Round;
 use super::session::{Session, VERDICT_PATIENCE};
 use super::tasks::{Handles, Watched};
-use crate::filter::Filter;
 use crate::meta;
 use crate::object::Object;
 

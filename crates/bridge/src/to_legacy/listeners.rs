@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use shadowcat_protocol::subscription::{Filter, is_of_list};
 use shadowcat_protocol::{Notification, json, method};
 use tokio::sync::mpsc;
-
-use crate::filter::{Filter, is_of_list};
 
 /// Notifications that wait for one listener. One that does not read loses its subscription, and can open another.
 const WAITING_MAX: usize = 256;

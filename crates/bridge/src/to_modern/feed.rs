@@ -6,17 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use shadowcat_pipeline::subscription::Subscribed;
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Back, PeerId, Refusal, RefusalKind};
 use shadowcat_protocol::codes;
+use shadowcat_protocol::subscription::{Filter, RESOURCES_MAX};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::lists::{Following, Heard};
 use super::server::ModernServer;
-use super::subscription::{Opened, Subscriber, Subscription, tell};
+use super::subscription::{Subscriber, Subscription, tell};
 use super::terms::Terms;
-use crate::filter::{Filter, RESOURCES_MAX};
 
 /// The most sessions with one server that follow resources: half of what a connection carries at a time, because a
 /// subscription takes a place of it for as long as it lasts, and calls need some.
@@ -195,13 +196,13 @@ impl Feed {
         })
     }
 
-    async fn open(&self, subscription: &Subscription) -> Result<Option<Opened>, Refusal> {
+    async fn open(&self, subscription: &Subscription) -> Result<Option<Subscribed>, Refusal> {
         let _changing = self.server.room.changing.acquire().await;
         subscription.open().await
     }
 
     /// Puts a subscription in the place of the one there is, which goes on until then.
-    fn follow(&self, current: &mut Current, subscription: Subscription, opened: Option<Opened>) {
+    fn follow(&self, current: &mut Current, subscription: Subscription, opened: Option<Subscribed>) {
         let end = CancellationToken::new();
         let (ended, gone) = (end.clone(), end.clone().drop_guard());
         self.tasks.spawn_until_stop(Box::pin(async move {

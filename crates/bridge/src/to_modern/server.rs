@@ -153,7 +153,7 @@ impl ModernServer {
 
     /// Asks the server something in the proxy's own name. The caller sets the deadline.
     pub(super) async fn ask(&self, asked: &str, params: Object<'_>) -> Result<Response, Refusal> {
-        let params = params.with("_meta", own_meta()).to_json();
+        let params = params.with("_meta", meta::own()).to_json();
         let request = Request::new(&self.next_id(), asked, Some(&params));
         self.response(request, Arc::new(self.own_origin())).await
     }
@@ -201,14 +201,4 @@ fn speaks_modern(result: &str) -> bool {
     json::elements(versions)
         .filter_map(json::string)
         .any(|version| Revision::parse(&version).is_some_and(Revision::is_modern))
-}
-
-/// The metadata of a request in the proxy's own name.
-pub(super) fn own_meta() -> String {
-    let info = format!(r#"{{"name":"shadowcat","version":{}}}"#, json::quote(env!("CARGO_PKG_VERSION")));
-    Object::default()
-        .with(meta::VERSION, json::quote(Revision::V2026_07_28.as_str()))
-        .with(meta::CLIENT_INFO, info)
-        .with(meta::CAPABILITIES, "{}")
-        .to_json()
 }

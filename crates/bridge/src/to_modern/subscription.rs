@@ -2,28 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use shadowcat_pipeline::{Back, ExchangeId, Origin, PeerId, Refusal, RefusalKind, Replies};
-use shadowcat_protocol::{Message, Notification, Request, codes, method};
+use shadowcat_pipeline::subscription::{Pauses, Subscribed, is_unknown};
+use shadowcat_pipeline::{Back, ExchangeId, Origin, PeerId, Refusal, Replies};
+use shadowcat_protocol::subscription::{Filter, is_of_list};
+use shadowcat_protocol::{Message, Notification, Request, method};
 use tokio::time::Instant;
 
-use crate::filter::{Filter, is_of_list};
 use crate::meta;
 use crate::object::Object;
 
-use super::server::{Discovered, ModernServer, inner, own_meta};
+use super::server::{Discovered, ModernServer, inner};
 use super::terms::Terms;
-
-/// How long the server may take to acknowledge a subscription.
-const ACK_MAX: Duration = Duration::from_secs(10);
-/// The pause before a lost subscription is opened again; it doubles each time, up to this much.
-const PAUSE_MIN: Duration = Duration::from_secs(1);
-const PAUSE_MAX: Duration = Duration::from_mins(1);
-/// A subscription that lasted this long was a good one.
-const LASTED: Duration = Duration::from_mins(1);
-/// Sessions that lost their subscriptions together do not all come back in the same moment.
-const SPREAD_MS: u64 = 1_000;
 
 /// Who wants to know, and of what.
 pub(super) enum Subscriber {
@@ -39,53 +29,29 @@ pub(super) struct Subscription {
     subscriber: Subscriber,
 }
 
-/// A subscription that the server has acknowledged.
-pub(super) struct Opened {
-    replies: Replies,
-    pub(super) granted: Filter,
-}
-
 impl Subscription {
     pub(super) fn new(server: Arc<ModernServer>, subscriber: Subscriber) -> Self {
         Self { server, subscriber }
     }
 
     /// Opens it; none if the server offers nothing of what is wanted.
-    pub(super) async fn open(&self) -> Result<Option<Opened>, Refusal> {
+    pub(super) async fn open(&self) -> Result<Option<Subscribed>, Refusal> {
         let filter = self.subscriber.wanted(&*self.server.discover().await?);
         if filter.is_empty() {
             return Ok(None);
         }
-        let opening = tokio::time::timeout(ACK_MAX, self.acknowledged(&filter)).await;
-        opening.unwrap_or_else(|_| Err(self.server.refusal(RefusalKind::UpstreamTimeout))).map(Some)
-    }
-
-    async fn acknowledged(&self, filter: &Filter) -> Result<Opened, Refusal> {
-        let params = self.subscriber.params(filter);
+        let params = self.subscriber.params(&filter);
         let request = Request::new(&self.server.next_id(), method::LISTEN, Some(&params));
         let origin = Arc::new(self.subscriber.origin(&self.server));
-        let mut replies = self.server.send(Message::Request(request), origin).await?;
-        while let Some(reply) = replies.next().await {
-            match reply? {
-                Message::Notification(note) if note.method() == method::LISTEN_ACKNOWLEDGED => {
-                    return Ok(Opened { replies, granted: Filter::read(note.params()) });
-                }
-                Message::Response(answer) if answer.error_json().is_some() => {
-                    let code = answer.error_code().unwrap_or(codes::INTERNAL_ERROR);
-                    return Err(Refusal::bad_message(code, "the server refused the subscription"));
-                }
-                _ => {}
-            }
-        }
-        let detail = "the server did not acknowledge the subscription";
-        Err(self.server.refusal(RefusalKind::UpstreamProtocol).with_detail(detail))
+        let opened = Subscribed::open(self.server.send(Message::Request(request), origin)).await;
+        opened.map(Some).map_err(|refusal| refusal.with_upstream(&self.server.settings.side.name))
     }
 
     /// Passes on what changes, for as long as the server tells. Lost, the subscription is opened again, and what may
     /// have changed meanwhile is told as changed. Ends when the server has no such subscription.
-    pub(super) async fn keep_open(&self, first: Option<Opened>) {
+    pub(super) async fn keep_open(&self, first: Option<Subscribed>) {
         let mut opened = first;
-        let mut pause = PAUSE_MIN;
+        let mut pauses = Pauses::default();
         let mut missed = false;
         loop {
             let since = Instant::now();
@@ -102,7 +68,7 @@ impl Subscription {
                     missed = true;
                 }
                 Ok(None) => return,
-                Err(refusal) if is_final(&refusal) => {
+                Err(refusal) if is_unknown(&refusal) => {
                     tracing::debug!(upstream = %self.server.settings.side.name, %refusal, "no subscription");
                     return;
                 }
@@ -110,17 +76,8 @@ impl Subscription {
                     tracing::debug!(upstream = %self.server.settings.side.name, %refusal, "not subscribed yet");
                 }
             }
-            if since.elapsed() >= LASTED {
-                pause = PAUSE_MIN;
-            }
-            tokio::time::sleep(pause + self.spread()).await;
-            pause = (pause * 2).min(PAUSE_MAX);
+            tokio::time::sleep(pauses.after(since.elapsed())).await;
         }
-    }
-
-    fn spread(&self) -> Duration {
-        let number = self.server.next_id().as_u64().unwrap_or_default();
-        Duration::from_millis(number.wrapping_mul(379) % SPREAD_MS)
     }
 
     async fn pass_on(&self, mut replies: Replies) {
@@ -185,7 +142,7 @@ impl Subscriber {
     fn params(&self, filter: &Filter) -> String {
         let params = Object::default().with("notifications", filter.to_json());
         match self {
-            Self::All => params.with("_meta", own_meta()).to_json(),
+            Self::All => params.with("_meta", meta::own()).to_json(),
             Self::One { terms, .. } => terms.stamped(Some(&params.to_json()), None, None),
         }
     }
@@ -196,11 +153,6 @@ impl Subscriber {
             Self::One { peer, .. } => inner(ExchangeId::next(), *peer),
         }
     }
-}
-
-/// The server has no subscriptions: asking again is of no use.
-fn is_final(refusal: &Refusal) -> bool {
-    matches!(refusal.kind, RefusalKind::BadMessage { code: codes::METHOD_NOT_FOUND, .. })
 }
 
 /// The notification without the subscription it was sent for.

@@ -11,16 +11,8 @@ use shadowcat_pipeline::{
     Back, Envelope, ExchangeId, Origin, PeerId, Refusal, RefusalKind, Replies, Service, Transport,
     UpstreamAnswer, UpstreamSide,
 };
-use shadowcat_protocol::{Era, Id, Message, Request, Response, Revision, method};
+use shadowcat_protocol::{Era, Id, Message, Request, Response, Revision, meta, method};
 use shadowcat_transports::{Connection, Connector, OpenConnection, Parting};
-
-/// What the proxy says of itself when it asks a server what it speaks.
-const DISCOVER_PARAMS: &str = concat!(
-    r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","#,
-    r#""io.modelcontextprotocol/clientInfo":{"name":"shadowcat","version":""#,
-    env!("CARGO_PKG_VERSION"),
-    r#""},"io.modelcontextprotocol/clientCapabilities":{}}}"#
-);
 
 /// Whether an HTTP status is none of those that a server of one era has for a message of the other.
 pub(super) fn is_fault(status: u16) -> bool {
@@ -77,8 +69,8 @@ impl SharedUpstream {
 impl Probe for SharedUpstream {
     async fn discover(&self) -> Result<Response, Refusal> {
         let origin = Origin::new(PeerId::next(), Transport::Http, Revision::V2026_07_28);
-        let request =
-            Message::Request(Request::new(&Id::from_u64(1), method::DISCOVER, Some(DISCOVER_PARAMS)));
+        let params = format!(r#"{{"_meta":{}}}"#, meta::own());
+        let request = Message::Request(Request::new(&Id::from_u64(1), method::DISCOVER, Some(&params)));
         let answered = async {
             let mut replies = self.handle(Envelope::to_server(request, Arc::new(origin))).await?;
             // A fault stays one when it is told in JSON.

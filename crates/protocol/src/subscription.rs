@@ -2,12 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use shadowcat_protocol::{Notification, json, method};
-
-use crate::object::Object;
+use crate::{Notification, json, method};
 
 /// The most resources of one subscription.
-pub(crate) const RESOURCES_MAX: usize = 1_000;
+pub const RESOURCES_MAX: usize = 1_000;
 
 const RESOURCES: &str = "resourceSubscriptions";
 
@@ -30,14 +28,15 @@ const LISTS: [List; 3] = [
 
 /// What is asked for, or what was granted of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Filter {
+pub struct Filter {
     lists: Vec<List>,
-    pub(crate) uris: BTreeSet<String>,
+    /// The resources.
+    pub uris: BTreeSet<String>,
 }
 
 impl Filter {
     /// What the parameters of `subscriptions/listen` ask for, or those of its acknowledgement grant.
-    pub(crate) fn read(params: Option<&str>) -> Self {
+    pub fn read(params: Option<&str>) -> Self {
         let member = |name| params.and_then(|params| json::get(params, &["notifications", name]));
         let uris = json::elements(member(RESOURCES).unwrap_or_default()).filter_map(json::string);
         Self {
@@ -47,28 +46,29 @@ impl Filter {
     }
 
     /// Every list that may change at a server that offers this much.
-    pub(crate) fn lists(offers: impl Fn(&[&str]) -> bool) -> Self {
+    pub fn lists(offers: impl Fn(&[&str]) -> bool) -> Self {
         Self { lists: LISTS.to_vec(), uris: BTreeSet::new() }.with_offered_lists(offers)
     }
 
     /// These resources.
-    pub(crate) fn resources(uris: BTreeSet<String>) -> Self {
+    pub fn resources(uris: BTreeSet<String>) -> Self {
         Self { lists: Vec::new(), uris }
     }
 
     /// Without the lists that do not change at a server that offers this much.
     #[must_use]
-    pub(crate) fn with_offered_lists(mut self, offers: impl Fn(&[&str]) -> bool) -> Self {
+    pub fn with_offered_lists(mut self, offers: impl Fn(&[&str]) -> bool) -> Self {
         self.lists.retain(|list| offers(&[list.capability, "listChanged"]));
         self
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
         self.lists.is_empty() && self.uris.is_empty()
     }
 
     /// Whether notifications of this method are wanted, some of them at least.
-    pub(crate) fn wants(&self, notification: &str) -> bool {
+    pub fn wants(&self, notification: &str) -> bool {
         match notification {
             method::RESOURCE_UPDATED => !self.uris.is_empty(),
             _ => self.lists.iter().any(|list| list.notification == notification),
@@ -76,30 +76,28 @@ impl Filter {
     }
 
     /// What tells that everything in it has changed.
-    pub(crate) fn all_changed(&self) -> impl Iterator<Item = Notification> {
+    pub fn all_changed(&self) -> impl Iterator<Item = Notification> {
         let lists = self.lists.iter().map(|list| Notification::new(list.notification, None));
         lists.chain(self.uris.iter().map(|uri| {
-            let params = Object::default().with("uri", json::quote(uri)).to_json();
+            let params = format!(r#"{{"uri":{}}}"#, json::quote(uri));
             Notification::new(method::RESOURCE_UPDATED, Some(&params))
         }))
     }
 
     /// The filter as JSON, with what is in it only.
-    pub(crate) fn to_json(&self) -> String {
-        let mut filter = Object::default();
-        for list in &self.lists {
-            filter.set(list.member, "true");
-        }
+    pub fn to_json(&self) -> String {
+        let mut members: Vec<String> =
+            self.lists.iter().map(|list| format!(r#""{}":true"#, list.member)).collect();
         if !self.uris.is_empty() {
             let uris: Vec<String> = self.uris.iter().map(|uri| json::quote(uri)).collect();
-            filter.set(RESOURCES, format!("[{}]", uris.join(",")));
+            members.push(format!(r#""{RESOURCES}":[{}]"#, uris.join(",")));
         }
-        filter.to_json()
+        format!("{{{}}}", members.join(","))
     }
 }
 
 /// Whether a notification tells that a list has changed.
-pub(crate) fn is_of_list(notification: &str) -> bool {
+pub fn is_of_list(notification: &str) -> bool {
     LISTS.iter().any(|list| list.notification == notification)
 }
 
