@@ -21,6 +21,7 @@ mod bridge_to_legacy;
 mod bridge_to_modern;
 mod bridged;
 mod broken;
+mod cached;
 mod children;
 mod churn;
 mod edge;

@@ -22,7 +22,7 @@ fn tapes(directory: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn shadowcat(arguments: &[&str], tape: &Path, key_file: Option<&Path>) -> Output {
+pub(crate) fn shadowcat(arguments: &[&str], tape: &Path, key_file: Option<&Path>) -> Output {
     let mut command = Command::new(program());
     command.args(arguments).arg(tape).stdin(Stdio::null());
     if let Some(file) = key_file {

@@ -110,7 +110,7 @@ fn bridged(connector: Arc<dyn Connector>) -> Gateway {
         ),
         figures,
     });
-    let modern = ModernFace::new(shared, Some(Arc::clone(&bridges)));
+    let modern = ModernFace::new(Arc::clone(&shared), shared, Some(Arc::clone(&bridges)));
     Gateway {
         modern: Arc::new(modern),
         bridges: Some(bridges),

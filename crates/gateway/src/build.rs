@@ -231,6 +231,7 @@ impl Ground {
             chain,
             modern: faces.modern,
             bridges: faces.bridges,
+            cache: faces.cache,
             connector,
             counters: Arc::clone(&self.counters),
             records: Arc::clone(&self.records),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use shadowcat_bridge::{Eras, ModernServer, Seal, ToLegacy, ToLegacySettings, ToModernSettings};
+use shadowcat_cache::Cache;
 use shadowcat_interceptors::Mirror;
 use shadowcat_pipeline::{Chain, Interceptor, Service, Transport, UpstreamSide};
 use shadowcat_protocol::Revision;
@@ -19,6 +20,8 @@ use crate::upstream::{Bridges, ModernFace, OwnSessions, SharedUpstream};
 pub(crate) struct Faces {
     pub(crate) modern: Arc<ModernFace>,
     pub(crate) bridges: Option<Arc<Bridges>>,
+    /// What is kept of what the server says, if anything is.
+    pub(crate) cache: Option<Cache>,
 }
 
 impl Reach<'_> {
@@ -30,11 +33,21 @@ impl Reach<'_> {
         audience: Option<&Audience>,
     ) -> Result<Faces, StartError> {
         let shared = Arc::new(SharedUpstream::new(Arc::clone(connector)));
+        let cache = self.plan.cache.clone().map(|settings| {
+            Cache::new(Arc::clone(&shared) as _, side(server), settings, &self.tasks.child())
+        });
+        // Next to the server, so that all that decides over answers decides over these as well.
+        let service = cache
+            .clone()
+            .map_or_else(|| Arc::clone(&shared) as _, |cache| Arc::new(cache) as Arc<dyn Service>);
         let bridges = match &self.plan.bridge {
-            Some(rules) => Some(Arc::new(self.bridges(rules, server, connector, &shared, wire(audience))?)),
+            Some(rules) => {
+                let joined = &Joined { shared: &shared, service: &service };
+                Some(Arc::new(self.bridges(rules, server, connector, joined, wire(audience))?))
+            }
             None => None,
         };
-        Ok(Faces { modern: Arc::new(ModernFace::new(shared, bridges.clone())), bridges })
+        Ok(Faces { modern: Arc::new(ModernFace::new(shared, service, bridges.clone())), bridges, cache })
     }
 
     fn bridges(
@@ -42,7 +55,7 @@ impl Reach<'_> {
         rules: &plan::Bridge,
         server: &plan::Upstream,
         connector: &Arc<dyn Connector>,
-        shared: &Arc<SharedUpstream>,
+        joined: &Joined<'_>,
         chain: Chain,
     ) -> Result<Bridges, StartError> {
         let (figures, tasks) = (Arc::<shadowcat_bridge::Counters>::default(), self.tasks.child());
@@ -55,23 +68,40 @@ impl Reach<'_> {
         let (seal, settings) = (Arc::new(Seal::new()), to_legacy_settings(rules));
         let to_legacy =
             ToLegacy::new(Arc::new(own), chain.clone(), seal, settings, Arc::clone(&figures), &tasks);
-        let transport = match &server.target {
-            UpstreamTarget::Stdio(_) | UpstreamTarget::Tape(_) => Transport::Stdio,
-            UpstreamTarget::Http(_) => Transport::Http,
-            UpstreamTarget::Sse(_) => Transport::Sse,
-        };
-        let side =
-            UpstreamSide { name: Arc::clone(&server.name), transport, revision: Revision::V2026_07_28 };
-        let server: Arc<dyn Service> = Arc::clone(shared) as _;
+        let side = side(server);
+        let transport = side.transport;
         let settings = ToModernSettings::new(side);
-        let to_modern = ModernServer::new(server, chain, settings, Arc::clone(&figures), tasks.clone());
-        let eras = Eras::new(Arc::clone(shared) as _, transport, tasks);
+        let to_modern = ModernServer::new(
+            Arc::clone(joined.service),
+            chain,
+            settings,
+            Arc::clone(&figures),
+            tasks.clone(),
+        );
+        // What it speaks is asked of the server itself.
+        let eras = Eras::new(Arc::clone(joined.shared) as _, transport, tasks);
         // A server that sees the headers checks them itself, and one behind the bridge sees none.
         let is_checked = transport == Transport::Stdio;
         let mirror = (!is_checked).then(|| Arc::new(Mirror::default()) as Arc<dyn Interceptor>);
         let edge = Chain::new(mirror.into_iter().collect());
         Ok(Bridges { eras, edge, to_legacy, to_modern, figures })
     }
+}
+
+/// The connection for modern exchanges, and what messages to it pass.
+struct Joined<'a> {
+    shared: &'a Arc<SharedUpstream>,
+    service: &'a Arc<dyn Service>,
+}
+
+/// The server, as the messages of its modern side are marked.
+fn side(server: &plan::Upstream) -> UpstreamSide {
+    let transport = match &server.target {
+        UpstreamTarget::Stdio(_) | UpstreamTarget::Tape(_) => Transport::Stdio,
+        UpstreamTarget::Http(_) => Transport::Http,
+        UpstreamTarget::Sse(_) => Transport::Sse,
+    };
+    UpstreamSide { name: Arc::clone(&server.name), transport, revision: Revision::V2026_07_28 }
 }
 
 fn to_legacy_settings(rules: &plan::Bridge) -> ToLegacySettings {

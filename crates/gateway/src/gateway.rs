@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use shadowcat_cache::Cache;
 use shadowcat_interceptors::Lot;
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Chain, Envelope, Origin, Principal, Refusal, RefusalKind, Replies, Transport};
@@ -45,6 +46,8 @@ pub(crate) struct Gateway {
     pub(crate) modern: Arc<ModernFace>,
     /// What joins the eras, unless that is switched off.
     pub(crate) bridges: Option<Arc<Bridges>>,
+    /// What is kept of what the server says, if anything is.
+    pub(crate) cache: Option<Cache>,
     pub(crate) records: Arc<Sessions>,
     pub(crate) table: Table,
     /// Messages that clients were away for too long to get.

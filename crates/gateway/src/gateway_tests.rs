@@ -11,6 +11,7 @@ pub(super) fn gateway(server: &FakeServer) -> Gateway {
     let stream =
         StreamLimits { lag_bytes_max: 1_000, stall_max: IDLE, kept_events_max: 10, kept_bytes_max: 1_000 };
     let connector: Arc<dyn Connector> = Arc::new(server.clone());
+    let shared = Arc::new(SharedUpstream::new(Arc::clone(&connector)));
     Gateway {
         upstream_name: "up".into(),
         rules: SessionRules {
@@ -22,8 +23,9 @@ pub(super) fn gateway(server: &FakeServer) -> Gateway {
             resume_window: IDLE,
         },
         chain: Chain::default(),
-        modern: Arc::new(ModernFace::new(Arc::new(SharedUpstream::new(Arc::clone(&connector))), None)),
+        modern: Arc::new(ModernFace::new(Arc::clone(&shared), shared, None)),
         bridges: None,
+        cache: None,
         connector,
         counters: Arc::default(),
         records: records(),

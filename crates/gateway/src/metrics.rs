@@ -55,6 +55,7 @@ impl Collector for Figures {
         self.children(&mut sheet)?;
         self.connections(&mut sheet)?;
         self.bridges(&mut sheet)?;
+        self.cache(&mut sheet)?;
         self.tape(&mut sheet)
     }
 }
@@ -171,6 +172,26 @@ impl Figures {
             "bridge_not_carried",
             "Messages and parts of messages that the other era has no word for",
             figures.not_carried.get(),
+        )
+    }
+
+    fn cache(&self, sheet: &mut Sheet<'_, '_>) -> std::fmt::Result {
+        let Some(cache) = &self.gateway.cache else { return Ok(()) };
+        let (counters, (entries, bytes)) = (cache.counters(), cache.size());
+        sheet.gauge("cache_entries", "Answers of the server that are kept", entries as u64)?;
+        sheet.gauge("cache_bytes", "Bytes of the kept answers and of what was asked", bytes as u64)?;
+        sheet.counter("cache_hits", "Requests that were answered from the cache", counters.hits())?;
+        sheet.counter(
+            "cache_misses",
+            "Requests that the server was asked although their answer may be kept",
+            counters.misses(),
+        )?;
+        sheet.counter("cache_stored", "Answers that were put into the cache", counters.answers_stored())?;
+        sheet.counter("cache_evicted", "Kept answers that gave way to others", counters.answers_evicted())?;
+        sheet.counter(
+            "cache_invalidated",
+            "Kept answers that were dropped because they might not hold any more",
+            counters.answers_invalidated(),
         )
     }
 

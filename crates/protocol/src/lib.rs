@@ -12,11 +12,13 @@
 //! | `revision` | what each revision of the protocol can do; the only file that compares revisions |
 //! | `headers` | the HTTP header rules of both eras, without an HTTP library |
 //! | `subscription` | what a subscription is for |
+//! | `caching` | what a result says of being kept |
 //! | `trace` | W3C trace context in headers and in `_meta` |
 //! | `sse`, `lines` | framing: bytes in, events or lines out |
 //!
 //! What a message means for a session, and where it goes, is for the crates above.
 
+pub mod caching;
 pub mod codes;
 mod direction;
 pub mod headers;

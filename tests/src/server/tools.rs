@@ -54,6 +54,7 @@ impl Call<'_> {
         match method {
             "initialize" => self.result(&self.handshake()).await,
             "server/discover" => self.result(&self.discovered()).await,
+            "tools/list" | "resources/read" if self.keeping().is_some() => self.kept().await,
             "tools/list" => self.result(TOOLS.trim()).await,
             "tools/call" => self.tool().await,
             "subscriptions/listen" => self.listen().await,
@@ -64,6 +65,10 @@ impl Call<'_> {
             }
             "ping" | "resources/subscribe" | "resources/unsubscribe" => self.result("{}").await,
             "resources/read" if self.param("uri") == MISSING => self.missing().await,
+            "resources/read" if self.param("uri") == CHANGES => {
+                self.tell_changes().await;
+                self.result(&self.echo()).await;
+            }
             "resources/read" | "prompts/get" | "x/echo" => self.result(&self.echo()).await,
             _ => self.error(-32601, "no such method").await,
         }
@@ -217,6 +222,21 @@ impl Call<'_> {
         self.result(DONE).await;
     }
 
+    /// For how long a page or a resource may be kept, and by whom, as whoever asks for it wants to be told: `keep=600000:public`
+    /// at the end of the cursor or the URI.
+    fn keeping(&self) -> Option<String> {
+        let named = [self.param("cursor"), self.param("uri")].concat();
+        Some(named.trim_matches('"').split_once("keep=")?.1.to_owned())
+    }
+
+    async fn kept(&self) {
+        let keeping = self.keeping().unwrap_or_default();
+        let (ttl, scope) = keeping.split_once(':').unwrap_or_default();
+        let caching = format!(r#""ttlMs" : {ttl},"cacheScope":"{scope}""#);
+        let listed = r#""tools":[{"name":"echo","inputSchema":{"type":"object"}}],"contents":[]"#;
+        self.result(&format!(r#"{{"resultType":"complete",{listed},{caching},"x-unknown":1e400}}"#)).await;
+    }
+
     async fn missing(&self) {
         let code = if self.is_modern() { -32602 } else { -32002 };
         let data = format!(r#"{{"uri":{MISSING},"x-unknown":1e400}}"#);
@@ -306,6 +326,8 @@ const COMPLETE: &str = r#""resultType":"complete","#;
 const CACHING: &str = r#","ttlMs":0,"cacheScope":"private""#;
 const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+/// As the tool `updated`, but no tool: who calls one may read the list of tools first.
+const CHANGES: &str = "\"test://changes\"";
 const MISSING: &str = "\"test://missing\"";
 pub(super) const DONE: &str = r#"{"resultType":"complete","content":[]}"#;
 const MEDIA: &str = r#"{"content":[{"type":"audio","data":"AAAA","mimeType":"audio/wav"},{"type":"resource_link","uri":"a:b","name":"n"},{"type":"text","text":"x"}]}"#;

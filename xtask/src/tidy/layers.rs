@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::failure::Failure;
 
 /// The layer of each crate under `crates/`. A new crate gets its place here first.
-const LAYERS: [(&str, u8); 16] = [
+const LAYERS: [(&str, u8); 17] = [
     ("protocol", 0),
     ("filter", 0),
     ("pipeline", 1),
@@ -16,6 +16,7 @@ const LAYERS: [(&str, u8); 16] = [
     ("tape", 2),
     ("bridge", 2),
     ("auth", 2),
+    ("cache", 2),
     ("stores", 3),
     ("transports", 3),
     ("playback", 3),

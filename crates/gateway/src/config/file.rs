@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use shadowcat_rules::written::Rule;
 
-use super::{Approval, Auth, ByteSize, Interceptor, Pause, Secret, Span, Telemetry};
+use super::{Approval, Auth, ByteSize, Cache, Interceptor, Pause, Secret, Span, Telemetry};
 
 /// Configuration of Shadowcat, the proxy for MCP. Every key may be left out.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -49,6 +49,8 @@ pub struct File {
     /// How a client of one era of MCP is joined to a server of the other.
     #[serde(default)]
     pub bridge: Bridge,
+    /// Keeping of what modern servers say may be kept; off unless this key is there.
+    pub cache: Option<Cache>,
     /// How long anything may take.
     #[serde(default)]
     pub timeouts: Timeouts,

@@ -3,6 +3,7 @@
 //! Nothing here has a default or a meaning; both are given by [`crate::Plan`]. Nothing here reads a disk.
 
 mod auth;
+mod cache;
 mod file;
 mod interceptors;
 mod keys;
@@ -16,6 +17,7 @@ mod variables;
 use serde::de::DeserializeOwned;
 
 pub use auth::{Auth, Issuer, Token};
+pub use cache::Cache;
 pub use file::{
     Admin, Always, BridgeSessions, Encrypt, Environment as UpstreamEnvironment, File, Http, Keep, Level,
     Limits, Log, LogFormat, Record, Rotate, RuleFile, Sample, Secrets, Sessions, Store, Timeouts, Upstream,

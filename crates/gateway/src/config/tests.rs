@@ -34,6 +34,7 @@ fn a_mistake_is_told_with_its_place_and_the_way_out() {
         ),
         ("timeouts:\n  requestmax: 1s\n", "did you mean `request_max`?"),
         ("timeouts:\n  request: [1s]\n", "sc.yaml:2"),
+        ("cache:\n  entries: 5\n", "sc.yaml:2:3: cache: unknown key `entries`; did you mean `entries_max`?"),
         ("limits:\n  body: 4\n", "sc.yaml:2:9: limits.body: expected a number of bytes with its unit"),
         ("limits:\n  body: 4mb\n", "sc.yaml:2:9: limits.body: expected a number of bytes with its unit"),
         ("limits:\n  depth: deep\n", "sc.yaml:2:10: limits.depth: expected a whole number"),

@@ -4,6 +4,7 @@
 
 mod admin;
 mod auth;
+mod cache;
 mod interceptors;
 mod listen;
 mod overrides;
@@ -62,6 +63,8 @@ pub struct Plan {
     pub pause: Pause,
     /// How the eras of MCP are joined, if they are.
     pub bridge: Option<Bridge>,
+    /// How much is kept of what a modern server says may be kept, if anything is.
+    pub cache: Option<shadowcat_cache::Settings>,
     /// How long anything may take.
     pub timeouts: Timeouts,
     /// How much of anything there may be.

@@ -72,6 +72,7 @@ impl Plan {
         let interceptors = interceptors::resolve(loaded, variables, &mut sources.problems);
         let admin = sources.admin(data.as_deref());
         let bridge = sources.bridge(upstream.as_ref());
+        let cache = sources.cache(upstream.as_ref());
         let timeouts = sources.timeouts();
         let limits = sources.limits();
         let pause = sources.pause(crate::build::message_limits(&limits));
@@ -89,6 +90,7 @@ impl Plan {
                 admin,
                 pause,
                 bridge,
+                cache,
                 timeouts,
                 limits,
                 telemetry,

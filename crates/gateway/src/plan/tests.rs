@@ -164,6 +164,19 @@ fn what_is_wrong_about_traces_is_told_with_its_place() {
 }
 
 #[test]
+fn nothing_is_kept_unless_the_file_says_so() {
+    let plan = |file| resolve(&url("http://h/mcp"), file, &[]);
+    assert_eq!(plan("").unwrap().cache, None);
+    let usual = plan("cache: {}\n").unwrap().cache.unwrap();
+    assert_eq!((usual.entries_max, usual.bytes_max), (1_000, 32 << 20));
+    assert_eq!(usual.ttl_max, Duration::from_hours(1));
+    let said = plan("cache: {entries_max: 2, bytes_max: 1MiB, ttl_max: 5s}\n").unwrap().cache.unwrap();
+    assert_eq!((said.entries_max, said.bytes_max, said.ttl_max), (2, 1 << 20, Duration::from_secs(5)));
+    let told = plan("cache:\n  entries_max: 0\n").unwrap_err();
+    assert!(told.contains("sc.yaml:2: cache.entries_max: expected 1 or more"), "{told}");
+}
+
+#[test]
 fn an_upstream_is_a_url_or_a_command() {
     for (file, expected) in [
         ("", "no upstream"),

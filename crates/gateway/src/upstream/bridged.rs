@@ -49,12 +49,19 @@ impl Bridges {
 /// The upstream as a modern client meets it: itself, or behind the bridge if it speaks no modern revision.
 pub(crate) struct ModernFace {
     shared: Arc<SharedUpstream>,
+    /// What messages to it pass.
+    service: Arc<dyn Service>,
     bridges: Option<Arc<Bridges>>,
 }
 
 impl ModernFace {
-    pub(crate) fn new(shared: Arc<SharedUpstream>, bridges: Option<Arc<Bridges>>) -> Self {
-        Self { shared, bridges }
+    /// The face of `shared`, which is reached by `service`.
+    pub(crate) fn new(
+        shared: Arc<SharedUpstream>,
+        service: Arc<dyn Service>,
+        bridges: Option<Arc<Bridges>>,
+    ) -> Self {
+        Self { shared, service, bridges }
     }
 
     pub(crate) async fn close(&self) {
@@ -68,12 +75,12 @@ impl ModernFace {
 #[async_trait]
 impl Service for ModernFace {
     async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
-        let Some(bridges) = &self.bridges else { return self.shared.handle(envelope).await };
+        let Some(bridges) = &self.bridges else { return self.service.handle(envelope).await };
         if bridges.to_legacy.owns(&envelope) || bridges.eras.needs_legacy().await {
             return bridges.bridge(envelope).await;
         }
         let eras = Arc::clone(&bridges.eras);
-        seen(self.shared.handle(envelope).await, move |status, reply| {
+        seen(self.service.handle(envelope).await, move |status, reply| {
             if looks_legacy(status, reply) {
                 eras.doubt_modern();
             }

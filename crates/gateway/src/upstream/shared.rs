@@ -1,12 +1,14 @@
 //! The connection that all modern exchanges share: the revision is stateless, so any client's message may follow any
 //! other's.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use shadowcat_bridge::{PROBE_MAX, Probe};
+use shadowcat_cache::Server;
 use shadowcat_pipeline::{
     Back, Envelope, ExchangeId, Origin, PeerId, Refusal, RefusalKind, Replies, Service, Transport,
     UpstreamAnswer, UpstreamSide,
@@ -24,11 +26,14 @@ pub(crate) struct SharedUpstream {
     connector: Arc<dyn Connector>,
     current: Mutex<Option<Arc<dyn Connection>>>,
     opening: tokio::sync::Mutex<()>,
+    /// How often the server may have become another one, or has said something outside of all exchanges.
+    turns: Arc<AtomicU64>,
 }
 
 impl SharedUpstream {
     pub(crate) fn new(connector: Arc<dyn Connector>) -> Self {
-        Self { connector, current: Mutex::default(), opening: tokio::sync::Mutex::default() }
+        let (current, opening) = (Mutex::default(), tokio::sync::Mutex::default());
+        Self { connector, current, opening, turns: Arc::default() }
     }
 
     fn current(&self) -> Option<Arc<dyn Connection>> {
@@ -47,12 +52,13 @@ impl SharedUpstream {
             connection.close(Parting::End).await;
         }
         let opening = OpenConnection {
-            back: Arc::new(NobodyAsked),
+            back: Arc::new(NobodyAsked { turns: Arc::clone(&self.turns) }),
             era: Era::Modern,
             revision: Some(Revision::V2026_07_28),
             token: None,
         };
         let connection = self.connector.open(opening).await?;
+        self.turns.fetch_add(1, Ordering::Relaxed);
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&connection));
         Ok(connection)
     }
@@ -96,9 +102,18 @@ impl Service for SharedUpstream {
     }
 }
 
+impl Server for SharedUpstream {
+    fn conversation(&self) -> Option<u64> {
+        let is_open = self.current().is_some_and(|connection| connection.is_alive());
+        is_open.then(|| self.turns.load(Ordering::Relaxed))
+    }
+}
+
 /// Where a modern server's messages go that belong to no exchange: the revision has none, and nobody could say whose
 /// they are.
-struct NobodyAsked;
+struct NobodyAsked {
+    turns: Arc<AtomicU64>,
+}
 
 #[async_trait]
 impl Back for NobodyAsked {
@@ -108,6 +123,8 @@ impl Back for NobodyAsked {
         _: Option<ExchangeId>,
         from: &UpstreamSide,
     ) -> Result<Replies, Refusal> {
+        // It may be that something has changed, which only who keeps answers has to know.
+        self.turns.fetch_add(1, Ordering::Relaxed);
         let method = message.method().unwrap_or_default();
         tracing::warn!(upstream = %from.name, method, "the server sent what this revision does not have: dropped");
         // Not even a refusal: this revision has no responses of clients either.
@@ -134,7 +151,7 @@ mod tests {
         let question = Message::Request(Request::new(&Id::from_u64(1), method::PING, None));
         let side =
             UpstreamSide { name: "up".into(), transport: Transport::Stdio, revision: Revision::V2026_07_28 };
-        let mut replies = NobodyAsked.deliver(question, None, &side).await.unwrap();
+        let mut replies = NobodyAsked { turns: Arc::default() }.deliver(question, None, &side).await.unwrap();
         assert!(replies.next().await.is_none());
     }
 }
