@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use shadowcat_protocol::{Direction, Message, Request};
 
 use crate::strict::{Content, Read};
@@ -51,6 +52,8 @@ pub struct Facts<'a> {
     pub session: Option<&'a str>,
     /// Who asks.
     pub principal: Option<&'a str>,
+    /// What the credential of who asks says of them: an object.
+    pub claims: Option<&'a Value>,
     /// The name of the server behind the proxy.
     pub server: Option<&'a str>,
     /// `stdio`, `sse` or `http`.

@@ -19,7 +19,7 @@ use crate::tape::reading::{self, Part, Reading, Stop};
 /// Run rules over tapes and say for each message which of them fit and what they would do
 ///
 /// Nothing is sent and nothing is changed. Of a request that a rule would have ended, the recorded replies are left out.
-/// A tape has no headers and no principals, so that conditions on these hold for nothing.
+/// A tape has no headers, no principals and no claims, so that conditions on these hold for nothing.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// A file with rules: the configuration file, or one with nothing but `rules:`

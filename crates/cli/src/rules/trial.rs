@@ -105,6 +105,7 @@ impl<'r> Trial<'r> {
         let facts = Facts {
             session: frame.session.as_deref(),
             principal: None,
+            claims: None,
             server: self.server.as_deref(),
             transport: &frame.client.transport,
             revision: &frame.client.revision,

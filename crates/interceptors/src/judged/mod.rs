@@ -112,6 +112,7 @@ pub(crate) fn facts<'a>(
     Facts {
         session: origin.session.as_ref().map(|session| &*session.0),
         principal: origin.principal.as_ref().map(Principal::name),
+        claims: origin.principal.as_ref().map(Principal::claims),
         server: Some(server),
         transport: origin.transport.as_str(),
         revision: origin.revision.as_str(),

@@ -13,13 +13,14 @@ use crate::strict::{Content, Unreadable};
 use crate::view::View;
 
 /// What there is. `uuid` and `now` are functions, and differ each time.
-pub(crate) const VARIABLES: [&str; 12] = [
+pub(crate) const VARIABLES: [&str; 13] = [
     "request",
     "response",
     "notification",
     "direction",
     "session",
     "principal",
+    "claims",
     "server",
     "transport",
     "revision",
@@ -53,6 +54,7 @@ fn variable(name: &str, view: &View<'_>) -> Result<Option<Value>, Unreadable> {
         }),
         "session" => facts.session.and_then(text),
         "principal" => facts.principal.and_then(text),
+        "claims" => facts.claims.map(|claims| Value::from(Serde(claims))),
         "server" => facts.server.and_then(text),
         "transport" => text(facts.transport),
         "revision" => text(facts.revision),

@@ -162,14 +162,23 @@ impl Compiler<'_> {
             ("error", &when.error, Root::Error),
         ];
         for (key, written, root) in roots {
-            let key = place.key(key);
-            for (path, Test(tests)) in written {
-                let place = key.key(path);
-                let demand = Demand::compile(tests, &place, self.faults);
-                let path = self.faults.take(&place, Path::parse(path));
-                parts.extend(path.map(|path| Condition::Content(root, Box::new(path), Box::new(demand))));
-            }
+            let found = self.places(written, &place.key(key));
+            parts.extend(found.into_iter().map(|(path, demand)| Condition::Content(root, path, demand)));
         }
+        let claims = self.places(&when.claims, &place.key("claims"));
+        parts.extend(claims.into_iter().map(|(path, demand)| Condition::Claims(path, demand)));
+    }
+
+    /// Paths, and what is demanded of what they find.
+    fn places(&mut self, written: &BTreeMap<String, Test>, key: &Place<'_>) -> Vec<(Box<Path>, Box<Demand>)> {
+        let mut places = Vec::new();
+        for (path, Test(tests)) in written {
+            let place = key.key(path);
+            let demand = Demand::compile(tests, &place, self.faults);
+            let path = self.faults.take(&place, Path::parse(path));
+            places.extend(path.map(|path| (Box::new(path), Box::new(demand))));
+        }
+        places
     }
 
     fn patterns(&mut self, written: &OneOrMany<String>, place: &Place<'_>) -> Option<Patterns> {

@@ -33,6 +33,7 @@ pub(crate) enum Condition {
     Header(Box<str>, Patterns),
     Size { above: Option<usize>, below: Option<usize> },
     Content(Root, Box<Path>, Box<Demand>),
+    Claims(Box<Path>, Box<Demand>),
     Filter(Box<Filter>),
 }
 
@@ -111,6 +112,11 @@ impl Condition {
             Self::Content(root, path, demand) => {
                 root.of(view).map_or(Ok(false), |content| content::holds(content, path, demand))?
             }
+            // Of somebody unknown there is nothing to be found: what must not be there is not.
+            Self::Claims(path, demand) => match facts.claims {
+                Some(claims) => path.shows(claims, |found| demand.is_met(found)),
+                None => demand.is_met(&[]),
+            },
             Self::Filter(filter) => filter.matches(view),
         })
     }
@@ -120,7 +126,7 @@ impl Condition {
         match self {
             Self::Kind(_) | Self::Goes(_) | Self::Size { .. } => 1,
             Self::Method(_) | Self::Name(..) | Self::Fact(..) => 2,
-            Self::Header(..) => 4,
+            Self::Header(..) | Self::Claims(..) => 4,
             Self::Content(..) => 20,
             Self::Filter(_) => 30,
             Self::Not(part) => part.cost(),

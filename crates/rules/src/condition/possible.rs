@@ -60,9 +60,12 @@ impl Condition {
             },
             Self::Name(named, _) => named_chance(*named, shape),
             Self::Content(Root::Result | Root::Error, ..) if shape.kind != Kind::Answer => Chance::Never,
-            Self::Fact(..) | Self::Header(..) | Self::Size { .. } | Self::Content(..) | Self::Filter(_) => {
-                Chance::Sometimes
-            }
+            Self::Fact(..)
+            | Self::Header(..)
+            | Self::Size { .. }
+            | Self::Content(..)
+            | Self::Claims(..)
+            | Self::Filter(_) => Chance::Sometimes,
         }
     }
 

@@ -16,7 +16,14 @@ const NOTE: &str = r#"{"jsonrpc":"2.0","method":"notifications/message","params"
 /// What one action, of a rule with this condition, makes of a message.
 fn acted(when: &str, action: &str, text: &str) -> (Vec<Step>, String) {
     let rules = compile(&format!("[{{name: r, when: {when}, do: [{action}]}}]")).unwrap();
-    let facts = Facts { principal: Some("alice"), transport: "http", era: "legacy", ..Facts::default() };
+    let claims = serde_json::json!({"role": "admin", "teams": ["red"]});
+    let facts = Facts {
+        principal: Some("alice"),
+        claims: Some(&claims),
+        transport: "http",
+        era: "legacy",
+        ..Facts::default()
+    };
     let Message::Request(request) = message(CALL) else { unreachable!() };
     let asked = Asked::new(request);
     let message = message(text);
@@ -56,6 +63,10 @@ fn an_edit_changes_what_it_names_and_no_other_byte() {
         (
             "set: {'$.name': '{{ principal }}/{{ request.name | upper }}'}",
             &[(r#""name":"t""#, r#""name":"alice/T""#)],
+        ),
+        (
+            "set: {'$.name': '{{ claims.role }} of {{ claims.teams | join }}'}",
+            &[(r#""name":"t""#, r#""name":"admin of red""#)],
         ),
         (
             "set: {'$.name': '{{ request.params.arguments.path | hash }}'}",

@@ -42,6 +42,7 @@ fn asked(text: &str) -> Asked {
 const FACTS: Facts<'static> = Facts {
     session: Some("a1b2c3d4"),
     principal: Some("alice"),
+    claims: None,
     server: Some("docs"),
     transport: "http",
     revision: "2025-11-25",
@@ -184,6 +185,44 @@ fn each_condition_fits_what_it_says() {
     ];
     for (when, expected) in table {
         assert_eq!(fits(when), *expected, "{when}");
+    }
+}
+
+#[test]
+fn what_a_credential_says_of_who_asks_is_looked_at_like_content() {
+    let claims =
+        serde_json::json!({"role": "admin", "teams": ["red", "blue"], "n": 3, "https://x/tier": {"a": 1}});
+    let rules = |when: &str| compile(&format!("[{{name: r, when: {when}, stop: true}}]")).unwrap();
+    let fits = |when: &str, claims| {
+        let facts = Facts { claims, ..FACTS };
+        let scene = Scene { direction: Direction::ToServer, facts: &facts, asked: None, took: None };
+        rules(when).judge(message(CALL), scene).next(&Still).is_some()
+    };
+    for (when, of_admin, of_nobody) in [
+        ("{claims: {$.role: admin}}", true, false),
+        ("{claims: {$.role: guest}}", false, false),
+        ("{claims: {$.role: {matches: '^ad'}}}", true, false),
+        ("{claims: {$.teams: {contains: blue}}}", true, false),
+        ("{claims: {'$.teams[*]': red}}", true, false),
+        ("{claims: {$.teams: {contains: bl}}}", false, false),
+        ("{claims: {$.n: {above: 2, below: 4}}}", true, false),
+        ("{claims: {\"$['https://x/tier'].a\": 1}}", true, false),
+        ("{claims: {$.role: {exists: true}}}", true, false),
+        ("{claims: {$.other: {exists: false}}}", true, true),
+        ("{claims: {$.role: {exists: false}}}", false, true),
+        ("{not: {claims: {$.role: admin}}}", false, true),
+        ("{tool: shell_run, claims: {$.role: admin, $.n: 3}}", true, false),
+        ("{any: [{tool: rm}, {claims: {$.role: admin}}]}", true, false),
+    ] {
+        assert_eq!(fits(when, Some(&claims)), of_admin, "{when} of an admin");
+        assert_eq!(fits(when, None), of_nobody, "{when} of nobody who is known");
+    }
+    for (when, told) in [
+        ("{claims: {role: admin}}", "rules[0].when.claims.role"),
+        ("{claims: {$.role: {}}}", "demands nothing"),
+    ] {
+        let faults = compile(&format!("[{{name: r, when: {when}, stop: true}}]")).unwrap_err();
+        assert!(faults[0].to_string().contains(told), "{when}: {faults:?}");
     }
 }
 

@@ -35,6 +35,8 @@ pub struct When {
     pub session: OneOrMany<String>,
     /// Who asks, as a pattern.
     pub principal: OneOrMany<String>,
+    /// JSONPaths in what the credential of who asks says of them; of somebody unknown it says nothing.
+    pub claims: BTreeMap<String, Test>,
     /// The revision that the client speaks, as a pattern.
     pub revision: OneOrMany<String>,
     /// The transport of the client: `stdio`, `sse` or `http`, as a pattern.
