@@ -5,7 +5,8 @@ use shadowcat_tests::raw::Ask;
 use shadowcat_tests::server::{Speaks, member, path};
 use shadowcat_tests::wait::{found, soon};
 
-use crate::bridged::{Bridged, MODERN, On, bridged};
+use crate::auth::{ANN, BOB, asking};
+use crate::bridged::{Bridged, MODERN, On, Server, bridged};
 use crate::modern::{body, envelope, tool};
 use crate::recording::shadowcat;
 
@@ -64,6 +65,38 @@ async fn t47_what_is_public_is_asked_once() {
             bridged.metric_is(&format!("shadowcat_cache_{name}_total"), value).await;
         }
         bridged.metric_is("shadowcat_cache_entries", 1.0).await;
+    }
+}
+
+/// A proxy that asks who its clients are, before a server of this kind.
+async fn asking_before(on: On, config: &str) -> Bridged {
+    let (server, reverse) = Server::start(on, Speaks::Modern).await;
+    Bridged { proxy: asking(reverse.config(config)).start().await, server }
+}
+
+#[tokio::test]
+async fn t47_t48_what_is_public_is_for_every_token_and_what_is_private_for_the_one_that_asked() {
+    for on in MODERN {
+        let bridged = asking_before(on, CACHE).await;
+        let calls = || bridged.server.calls("resources/read").len();
+        let (public, private) = ("test://thing?keep=600000:public", "test://thing?keep=600000:private");
+        for (token, uri, reached) in [
+            (ANN, public, 1),
+            (BOB, public, 1),
+            (ANN, private, 2),
+            (BOB, private, 3),
+            (ANN, private, 3),
+            (BOB, private, 3),
+        ] {
+            let answer = bridged.ask(read("1", uri, "").bearer(token)).await;
+            assert!((1..=600_000).contains(&ttl(&answer)), "{on:?} {uri}: {answer}");
+            assert_eq!(calls(), reached, "{on:?} {uri}");
+        }
+        for asked in [read("1", public, ""), read("1", public, "").bearer("somebody-else-3141592653")] {
+            let answer = asked.send(bridged.proxy.address).await;
+            assert_eq!(answer.status, 401, "{on:?}: who may not ask is told nothing that is kept either");
+        }
+        assert_eq!(calls(), 3, "{on:?}");
     }
 }
 
@@ -135,7 +168,11 @@ async fn t49_what_a_lost_server_said_is_asked_again() {
     for calls in [1, 2] {
         for _ in 0..2 {
             let answer = bridged.ask(read("1", "test://thing?keep=600000:public", "")).await;
-            assert_eq!(path(&answer, &["result", "x-unknown"]).as_deref(), Some("1e400"), "{answer}");
+            assert_eq!(
+                path(&answer, &["result", "x-unknown"]).as_deref(),
+                Some("9007199254740993"),
+                "{answer}"
+            );
         }
         let reads = bridged.server.calls("resources/read");
         assert_eq!(reads.len(), calls, "{reads:?}");
@@ -161,6 +198,35 @@ async fn t50_an_answer_in_a_round_of_questions_is_not_kept() {
         }
         bridged.ask(read("1", uri, "")).await;
         assert_eq!(bridged.server.calls("resources/read").len(), 4, "{on:?}");
+    }
+}
+
+#[tokio::test]
+async fn t51_a_list_that_is_not_the_same_for_all_is_told_as_private_to_each() {
+    const BY_ROLE: &str = "rules:
+  - name: no-tools-for-guests
+    when: {on: answer, method: tools/list, not: {claims: {$.role: admin}}}
+    do: [{remove: '$.tools[?@.name == \"echo\"]'}]
+";
+    for (on, cache) in MODERN.into_iter().flat_map(|on| [(on, CACHE), (on, "")]) {
+        let bridged = asking_before(on, &format!("{cache}{BY_ROLE}")).await;
+        for _ in 0..2 {
+            for (token, tools) in [(ANN, 1), (BOB, 0)] {
+                let answer = bridged.ask(list("1", "keep=600000:public").bearer(token)).await;
+                assert_eq!(answer.matches("\"echo\"").count(), tools, "{on:?}: {answer}");
+                let scope = path(&answer, &["result", "cacheScope"]);
+                assert_eq!(scope.as_deref(), Some("\"private\""), "{on:?}: {answer}");
+            }
+        }
+        let reached = if cache.is_empty() { 4 } else { 1 };
+        assert_eq!(
+            bridged.server.calls("tools/list").len(),
+            reached,
+            "{on:?}: the server's own answer is kept"
+        );
+        let other = bridged.ask(read("1", "test://thing?keep=600000:public", "").bearer(BOB)).await;
+        let scope = path(&other, &["result", "cacheScope"]);
+        assert_eq!(scope.as_deref(), Some("\"public\""), "{on:?}: no rule is about it");
     }
 }
 

@@ -28,15 +28,19 @@ impl Cacheable {
 
     /// What a request of this method asks for, if that may be kept.
     pub fn of(asked: &str) -> Option<Self> {
-        Some(match asked {
-            method::DISCOVER => Self::Discover,
-            method::TOOLS_LIST => Self::Tools,
-            method::PROMPTS_LIST => Self::Prompts,
-            method::RESOURCES_LIST => Self::Resources,
-            method::RESOURCE_TEMPLATES_LIST => Self::Templates,
-            method::RESOURCES_READ => Self::Resource,
-            _ => return None,
-        })
+        Self::ALL.into_iter().find(|what| what.method() == asked)
+    }
+
+    /// The method by which it is asked for.
+    pub fn method(self) -> &'static str {
+        match self {
+            Self::Discover => method::DISCOVER,
+            Self::Tools => method::TOOLS_LIST,
+            Self::Prompts => method::PROMPTS_LIST,
+            Self::Resources => method::RESOURCES_LIST,
+            Self::Templates => method::RESOURCE_TEMPLATES_LIST,
+            Self::Resource => method::RESOURCES_READ,
+        }
     }
 
     /// The notification after which it is to be asked for again, if there is one.

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
+use shadowcat_protocol::caching::Cacheable;
 use shadowcat_protocol::{Direction, Message, Request, method};
 
 use crate::action::{Action, Compiling, Templates};
@@ -23,6 +24,8 @@ pub struct Rules {
     pub(crate) list: Vec<Rule>,
     pub(crate) index: Index,
     pub(crate) templates: Templates,
+    /// What may be kept of a server's answers, and is not the server's own any more.
+    changing: Vec<Cacheable>,
 }
 
 #[derive(Debug)]
@@ -66,7 +69,10 @@ impl Rules {
         rules.sort_by_key(|(priority, _)| Reverse(*priority));
         let rules: Vec<Rule> = rules.into_iter().map(|(_, rule)| rule).collect();
         let index = Index::of(&rules.iter().map(|rule| &rule.condition).collect::<Vec<_>>());
-        faults.or(Self { list: rules, index, templates })
+        let changing =
+            Cacheable::ALL.into_iter().filter(|what| rules.iter().any(|rule| rule.may_change(*what)));
+        let changing = changing.collect();
+        faults.or(Self { list: rules, index, templates, changing })
     }
 
     /// Those that are written as they were in the rules before go on counting where they are there.
@@ -103,6 +109,12 @@ impl Rules {
         let back = direction.back();
         let answer = self.index.list(Kind::Answer, back, Some(asked.method()));
         answer.is_some_and(|list| list.has(|| asked.name())) || self.index.has(Kind::Notification, back)
+    }
+
+    /// Whether what a modern client is answered to this may differ by who it is: any of them may change the answer, or what the
+    /// server is asked.
+    pub fn may_change(&self, what: Cacheable) -> bool {
+        self.changing.contains(&what)
     }
 
     /// Begins to judge a message.
@@ -142,6 +154,14 @@ impl Rule {
             stop: written.stop,
             fails_open: written.fail == written::Fail::Open,
         }
+    }
+
+    fn may_change(&self, what: Cacheable) -> bool {
+        let method = Known::Is(what.method());
+        let ways = [(Kind::Request, Direction::ToServer), (Kind::Answer, Direction::ToClient)];
+        let could_fit =
+            |(kind, direction)| self.condition.chance(&Shape { kind, direction, method }) != Chance::Never;
+        self.actions.iter().any(Action::changes) && ways.into_iter().any(could_fit)
     }
 }
 

@@ -234,7 +234,10 @@ impl Call<'_> {
         let (ttl, scope) = keeping.split_once(':').unwrap_or_default();
         let caching = format!(r#""ttlMs" : {ttl},"cacheScope":"{scope}""#);
         let listed = r#""tools":[{"name":"echo","inputSchema":{"type":"object"}}],"contents":[]"#;
-        self.result(&format!(r#"{{"resultType":"complete",{listed},{caching},"x-unknown":1e400}}"#)).await;
+        self.result(&format!(
+            r#"{{"resultType":"complete",{listed},{caching},"x-unknown":9007199254740993}}"#
+        ))
+        .await;
     }
 
     async fn missing(&self) {

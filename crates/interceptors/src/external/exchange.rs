@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use shadowcat_pipeline::{Direction, Envelope, Origin, Refusal, RefusalKind};
+use shadowcat_protocol::caching::Cacheable;
 use shadowcat_protocol::{Message, Request, Response};
 use shadowcat_rules::{Asked, Kind, Outcome, Scene};
 use tokio::time::Instant;
@@ -42,6 +43,14 @@ impl Judge for Exchange {
 
     fn concerns_replies(&self, request: &Request, direction: Direction) -> bool {
         self.hooks.iter().any(|hook| hook.concerns_replies(request, direction))
+    }
+
+    fn may_change(&self, what: Cacheable) -> bool {
+        let ways = [(Kind::Request, Direction::ToServer), (Kind::Answer, Direction::ToClient)];
+        let mut hooks = self.hooks.iter().filter(|hook| !hook.is_audit());
+        hooks.any(|hook| {
+            ways.into_iter().any(|(kind, direction)| hook.concerns(kind, direction, what.method()))
+        })
     }
 
     fn asks(&mut self, request: Request) {

@@ -4,22 +4,26 @@
 //! | file | holds |
 //! |---|---|
 //! | `aside.rs` | what waits lets those behind it go ahead |
+//! | `scope.rs` | results that are changed are told as for their reader only |
 //! | `replies.rs` | the gates that replies pass |
 //! | `withdrawn.rs` | who waits here, and learns that nobody waits for him |
 
 mod aside;
 mod replies;
+mod scope;
 mod withdrawn;
 
 use std::time::SystemTime;
 
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Direction, Envelope, Next, Origin, Principal, Refusal, Replies, Rest};
+use shadowcat_protocol::caching::Cacheable;
 use shadowcat_protocol::{Message, Request};
 use shadowcat_rules::{Facts, Speech, World};
 
 use aside::Sender;
 use replies::{Judged, Silent};
+use scope::Scoped;
 pub(crate) use withdrawn::{Waiter, Waiting, hear};
 
 /// Decides over the messages of one exchange.
@@ -29,6 +33,9 @@ pub(crate) trait Judge: Send + Sync + 'static {
 
     /// Whether anything that comes back for this request could be of concern.
     fn concerns_replies(&self, request: &Request, direction: Direction) -> bool;
+
+    /// Whether what comes back for such a request may differ by who asks, because something is changed on its way.
+    fn may_change(&self, what: Cacheable) -> bool;
 
     /// From here on messages are the replies to this request.
     fn asks(&mut self, request: Request);
@@ -82,6 +89,7 @@ async fn way<J: Judge>(mut judge: J, envelope: Envelope, rest: Rest) -> Result<R
         Message::Request(request) => Some(request.clone()),
         Message::Notification(_) | Message::Response(_) => None,
     };
+    let scoped = Scoped::of(&envelope);
     let Envelope { message, direction, origin, headers, is_changed } = envelope;
     let (message, changed) = match judge.judge(message, direction).await {
         Fate::GoesOn(message, changed) => (message, changed),
@@ -96,11 +104,15 @@ async fn way<J: Judge>(mut judge: J, envelope: Envelope, rest: Rest) -> Result<R
     let headers = changed.headers.unwrap_or(headers);
     let is_changed = is_changed || changed.is_any;
     let envelope = Envelope { message, direction, origin, headers, is_changed };
-    let Some(request) = request.filter(|request| judge.concerns_replies(request, direction)) else {
-        return rest.run(envelope).await;
-    };
+    let request = request.filter(|request| judge.concerns_replies(request, direction));
+    let mut replies = rest.run(envelope).await?;
+    if let Some(scoped) = scoped.clone().filter(|scoped| changed.is_any || judge.may_change(scoped.what)) {
+        // Before it is judged, so that whoever says himself whom it may be told has his way.
+        replies = replies.map(move |reply| reply.map(|message| scoped.narrowed(message)));
+    }
+    let Some(request) = request else { return Ok(replies) };
     judge.asks(request);
-    Ok(rest.run(envelope).await?.through(Judged::new(judge, direction.back())).await)
+    Ok(replies.through(Judged::new(judge, direction.back(), scoped)).await)
 }
 
 /// What conditions of rules are asked about an exchange.

@@ -4,17 +4,19 @@ use async_trait::async_trait;
 use shadowcat_pipeline::{Direction, Gate, Refusal, RefusalKind, Replies};
 use shadowcat_protocol::Message;
 
+use super::scope::{Scoped, is_public};
 use super::{Fate, Judge};
 
 /// Judges the replies to one request.
 pub(super) struct Judged<J> {
     judge: J,
     direction: Direction,
+    scoped: Option<Scoped>,
 }
 
 impl<J: Judge> Judged<J> {
-    pub(super) fn new(judge: J, direction: Direction) -> Self {
-        Self { judge, direction }
+    pub(super) fn new(judge: J, direction: Direction, scoped: Option<Scoped>) -> Self {
+        Self { judge, direction, scoped }
     }
 
     /// Nothing comes any more, and nothing ends: whoever set a limit for the exchange ends it.
@@ -33,8 +35,16 @@ impl<J: Judge> Gate for Judged<J> {
                 Err(refusal) => return Some(Err(refusal)),
             };
             let is_answer = matches!(message, Message::Response(_));
+            let was_public = self.scoped.is_some() && is_answer && is_public(&message);
             match self.judge.judge(message, self.direction).await {
-                Fate::GoesOn(message, _) | Fate::Answered(message) => return Some(Ok(message)),
+                Fate::GoesOn(message, changed) => {
+                    let narrowing = self.scoped.as_ref().filter(|_| was_public && changed.is_any);
+                    return Some(Ok(match narrowing {
+                        Some(scoped) => scoped.narrowed(message),
+                        None => message,
+                    }));
+                }
+                Fate::Answered(message) => return Some(Ok(message)),
                 // What is refused on the way to the answer only does not come.
                 Fate::Refused(refusal) if is_answer || is_broken(&refusal) => return Some(Err(refusal)),
                 Fate::Gone if is_answer => return self.silence(behind).await,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Direction, Envelope, Interceptor, Next, Origin, Refusal, Replies};
+use shadowcat_protocol::caching::Cacheable;
 use shadowcat_protocol::{Message, Request, json};
 use shadowcat_rules::{Asked, Scene};
 use tokio::time::Instant;
@@ -118,6 +119,11 @@ impl Judge for Watched {
 
     fn concerns_replies(&self, _: &Request, _: Direction) -> bool {
         self.lot.is_watched() || self.approved.get().is_some()
+    }
+
+    fn may_change(&self, _: Cacheable) -> bool {
+        // What a person may change is held first, and seen then.
+        false
     }
 
     fn asks(&mut self, request: Request) {

@@ -410,3 +410,36 @@ async fn the_next_round_of_an_edited_call_is_approved_as_it_was_edited() {
         assert_eq!(said(case.remove(&as_approved, None).await.unwrap()).await.len(), 2);
     }
 }
+
+/// Says that its tools are for anybody.
+struct Lister;
+
+#[async_trait]
+impl Service for Lister {
+    async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+        let id = envelope.request_id().unwrap();
+        Ok(Replies::one(Message::Response(Response::result(id, TOOLS))))
+    }
+}
+
+const TOOLS: &str = r#"{"resultType":"complete","tools":[1],"cacheScope":"public","ttlMs":60000}"#;
+
+#[tokio::test(start_paused = true)]
+async fn t51_an_answer_that_a_person_has_edited_is_told_as_for_its_reader_only() {
+    let as_it_is = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{TOOLS}}}"#);
+    for (wanted, expected) in [
+        (Wanted::Resume, as_it_is.clone()),
+        (
+            Wanted::Edit(as_it_is.replace("[1]", "[]").into()),
+            as_it_is.replace("[1]", "[]").replace("public", "private"),
+        ),
+    ] {
+        let case = Case::new(&["!~q & ~m tools/list"]);
+        let request = Request::new(&Id::from_u64(1), method::TOOLS_LIST, Some("{}"));
+        let origin = Origin::new(case.peer, Transport::Http, Revision::V2026_07_28);
+        let envelope = Envelope::to_server(Message::Request(request), Arc::new(origin));
+        let replies = case.chain.run(envelope, Arc::new(Lister)).await.unwrap();
+        let (said, _) = tokio::join!(said(replies), case.decide(wanted));
+        assert_eq!(said, [expected]);
+    }
+}

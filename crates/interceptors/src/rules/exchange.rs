@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use shadowcat_pipeline::{Broken, Direction, Envelope, Origin, Refusal, RefusalKind};
+use shadowcat_protocol::caching::Cacheable;
 use shadowcat_protocol::{Message, Request};
 use shadowcat_rules::{self as rules, Asked, Fired, Pause, Scene, Step};
 use tokio::time::Instant;
@@ -62,6 +63,10 @@ impl Judge for Exchange {
 
     fn concerns_replies(&self, request: &Request, direction: Direction) -> bool {
         self.edition.rules.concerns_replies(request, direction)
+    }
+
+    fn may_change(&self, what: Cacheable) -> bool {
+        self.edition.rules.may_change(what)
     }
 
     fn asks(&mut self, request: Request) {

@@ -251,3 +251,70 @@ async fn what_a_rule_pauses_goes_on_with_the_rest_of_the_rules() {
     assert!(text.contains(r#""name":"other","arguments":{"n":1.0,"more":true}"#), "{text}");
     assert_eq!(seen.origin.deeds.take().len(), 4, "paused, let go, edited, tagged");
 }
+
+/// Says that its tools are for anybody.
+struct Lister;
+
+#[async_trait]
+impl Service for Lister {
+    async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+        let result =
+            r#"{"resultType":"complete","tools":[{"name":"a"}], "cacheScope" : "public","ttlMs":60000}"#;
+        Ok(Replies::one(Message::Response(Response::result(envelope.request_id().unwrap(), result))))
+    }
+}
+
+/// Whom a client may tell the tools that it is told of, and what the tape says was done.
+async fn told(rules: serde_json::Value, revision: Revision, method: &str) -> (String, usize) {
+    let case = Case::new(rules, 0);
+    let origin = Arc::new(Origin::new(case.peer, Transport::Http, revision));
+    let request = Message::Request(Request::new(&Id::from_u64(7), method, Some("{}")));
+    let envelope = Envelope::to_server(request, Arc::clone(&origin));
+    let mut replies = case.chain.run(envelope, Arc::new(Lister)).await.unwrap();
+    let answer = replies.response().await.unwrap().unwrap();
+    let scope =
+        shadowcat_protocol::json::get(answer.result_json().unwrap(), &["cacheScope"]).unwrap().to_owned();
+    (scope, origin.deeds.take().iter().filter(|deed| &***deed == "cacheScope: private").count())
+}
+
+#[tokio::test]
+async fn t51_what_a_rule_may_change_is_told_as_for_its_reader_only() {
+    let list = |more: serde_json::Value, actions: serde_json::Value| {
+        let mut when = serde_json::json!({"method": "tools/list"});
+        when.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        rule!(when, actions)
+    };
+    let (answer, nobody) =
+        (serde_json::json!({"on": "answer"}), serde_json::json!({"on": "answer", "principal": "x"}));
+    let remove = || serde_json::json!([{"remove": "$.tools[0]"}]);
+    let to_public = serde_json::json!([{"remove": "$.tools[0]"}, {"set": {"$.cacheScope": "public"}}]);
+    let request = serde_json::json!({"on": "request"});
+    let to_request = serde_json::json!([{"set": {"$.x": 1}}]);
+    for (rules, scope, deeds) in [
+        (list(answer.clone(), remove()), "private", 1),
+        (list(nobody, remove()), "private", 1),
+        (list(request, to_request), "private", 1),
+        (list(answer.clone(), to_public), "public", 1),
+        (list(answer.clone(), serde_json::json!([{"tag": "seen"}])), "public", 0),
+        (rule!(serde_json::json!({"method": "prompts/list"}), remove()), "public", 0),
+    ] {
+        let what = format!("{rules}");
+        let said = told(rules, Revision::V2026_07_28, method::TOOLS_LIST).await;
+        assert_eq!(said, (format!("\"{scope}\""), deeds), "{what}");
+    }
+    let says = r#"{"resultType":"complete","tools":[],"cacheScope":"public","ttlMs":1}"#;
+    let says: serde_json::Value = serde_json::from_str(says).unwrap();
+    let mocked = list(serde_json::json!({"on": "request"}), serde_json::json!([{"mock": {"result": says}}]));
+    let said = told(mocked, Revision::V2026_07_28, method::TOOLS_LIST).await;
+    assert_eq!(said, ("\"public\"".to_owned(), 0), "an operator's own words");
+}
+
+#[tokio::test]
+async fn whom_an_answer_may_be_told_is_a_matter_of_results_that_say_so() {
+    let rules = || rule!(serde_json::json!({"on": "answer"}), serde_json::json!([{"remove": "$.tools[0]"}]));
+    for (revision, method) in
+        [(Revision::V2025_11_25, method::TOOLS_LIST), (Revision::V2026_07_28, method::TOOLS_CALL)]
+    {
+        assert_eq!(told(rules(), revision, method).await, ("\"public\"".to_owned(), 0), "{method}");
+    }
+}

@@ -52,6 +52,11 @@ pub(crate) enum Carried {
 }
 
 impl Action {
+    /// Whether a client may be answered something else because of it, or the server asked something else.
+    pub(crate) fn changes(&self) -> bool {
+        matches!(self, Self::Edit(_) | Self::Patch(_) | Self::Headers(_) | Self::MockResult(_))
+    }
+
     /// # Errors
     /// With the reason why it cannot be carried out for this message.
     pub(crate) fn carry_out(&self, templates: &Templates, view: &View<'_>) -> Result<Carried, String> {
