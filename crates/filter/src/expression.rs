@@ -5,7 +5,7 @@ use std::fmt;
 use crate::comparison::Comparison;
 use crate::operators::{Operator, Takes};
 use crate::pattern::Pattern;
-use crate::subject::{Fact, Field, Flag, Heard, Quantity, Subject};
+use crate::subject::{Fact, Field, Flag, Foresight, Heard, Quantity, Subject};
 
 /// A filter or a part of one. Parts joined by one sign are in one list, so that a filter has one tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,9 +42,26 @@ impl Expression {
 
     /// The same of what is not all heard; none if it is open.
     pub(crate) fn settled(&self, subject: &(impl Subject + ?Sized), heard: Heard) -> Option<bool> {
+        self.decided(&|test| {
+            let is_known = test.fact().known_from().is_some_and(|from| from <= heard);
+            is_known.then(|| test.passes(subject))
+        })
+    }
+
+    /// The same of what nobody has seen yet; none if that decides.
+    pub(crate) fn foreseen(&self, of: &impl Foresight) -> Option<bool> {
+        self.decided(&|test| match test {
+            Test::Is(flag) => of.is(*flag),
+            Test::Fits(field, pattern) => of.any(*field, &mut |text| pattern.fits(text)),
+            Test::Measures(quantity, _) => of.is_known(*quantity).filter(|is_known| !is_known),
+        })
+    }
+
+    /// Whether it holds, as far as its tests say; none if one decides that does not.
+    fn decided(&self, says: &impl Fn(&Test) -> Option<bool>) -> Option<bool> {
         // One part decides if it is not what all have to be.
         let joined = |parts: &[Self], all: bool| {
-            let mut parts = parts.iter().map(|part| part.settled(subject, heard));
+            let mut parts = parts.iter().map(|part| part.decided(says));
             parts.try_fold(Some(all), |open, part| match part {
                 Some(part) if part != all => Err(part),
                 Some(_) => Ok(open),
@@ -54,11 +71,8 @@ impl Expression {
         match self {
             Self::All(parts) => joined(parts, true).unwrap_or_else(Some),
             Self::Any(parts) => joined(parts, false).unwrap_or_else(Some),
-            Self::Not(part) => part.settled(subject, heard).map(|is| !is),
-            Self::Term(term) => {
-                let is_known = term.test.fact().known_from().is_some_and(|from| from <= heard);
-                is_known.then(|| term.test.passes(subject))
-            }
+            Self::Not(part) => part.decided(says).map(|is| !is),
+            Self::Term(term) => says(&term.test),
         }
     }
 

@@ -31,7 +31,7 @@ use std::str::FromStr;
 pub use nearest::nearest;
 pub use operators::{OPERATORS, Operator, help};
 pub use pattern::{Pattern, regex};
-pub use subject::{Field, Flag, Heard, Quantity, Subject};
+pub use subject::{Field, Flag, Foresight, Heard, Quantity, Subject};
 pub use units::unit_bytes;
 
 use expression::Expression;
@@ -49,6 +49,11 @@ impl Filter {
     /// Whether it is, as far as that can be said before all of it is heard; none if the rest decides.
     pub fn settled(&self, subject: &(impl Subject + ?Sized), heard: Heard) -> Option<bool> {
         self.0.settled(subject, heard)
+    }
+
+    /// Whether every message of some kind is one of those that are meant, or none is; none if each says for itself.
+    pub fn foreseen(&self, of: &impl Foresight) -> Option<bool> {
+        self.0.foreseen(of)
     }
 }
 

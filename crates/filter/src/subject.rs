@@ -14,6 +14,18 @@ pub trait Subject {
     fn amount(&self, quantity: Quantity) -> Option<u64>;
 }
 
+/// What is known of some kind of message before one of them is there; none is what only the message says.
+pub trait Foresight {
+    /// Whether they are all of this kind, or none of them is.
+    fn is(&self, flag: Flag) -> Option<bool>;
+
+    /// Whether a text of this field passes the test, of all of them or of none.
+    fn any(&self, field: Field, test: &mut dyn FnMut(&str) -> bool) -> Option<bool>;
+
+    /// Whether this quantity is known of all of them, or of none.
+    fn is_known(&self, quantity: Quantity) -> Option<bool>;
+}
+
 /// What is true of a message or is not. A call is all that its messages are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flag {

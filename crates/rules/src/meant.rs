@@ -70,10 +70,22 @@ mod tests {
             r#"{"method":"tools/call","prompt":"x"}"#,
             r#"{"method":"tools/call","all":[{"on":"answer"}]}"#,
             r#"{"method":"tools/call","all":[{"direction":"to-client"}]}"#,
+            r#"{"method":"tools/call","filter":"~m prompts/get"}"#,
+            r#"{"method":"tools/call","filter":"~t rm & (~s | ~e)"}"#,
+            r#"{"method":"tools/call","filter":"!~q"}"#,
+            r#"{"method":"tools/call","filter":"~d >1s"}"#,
         ] {
             let faults = faults(when);
             assert!(faults.len() == 1 && faults[0].starts_with("when: no request to a server can ever fit"));
         }
-        assert!(faults(r#"{"method":"tools/call","tool":"x"}"#).is_empty());
+        for when in [
+            r#"{"method":"tools/call","tool":"x"}"#,
+            r#"{"method":"tools/call","filter":"~m tools/* & ~t x"}"#,
+            r#"{"method":"tools/call","filter":"~m prompts/get | ~b rm"}"#,
+            r#"{"method":"tools/call","filter":"!~e & ~z >1kB"}"#,
+            r#"{"method":["tools/call","prompts/get"],"filter":"~m prompts/get"}"#,
+        ] {
+            assert_eq!(faults(when), Vec::<String>::new(), "{when}");
+        }
     }
 }

@@ -136,7 +136,9 @@ impl Sources<'_> {
             Err(faults) => {
                 for fault in faults {
                     let place = self.place(&fault.place);
-                    self.problems.add(place, fault.sentence);
+                    let is_of_all = fault.place == key && written.when.method.0.is_empty();
+                    let hint = if is_of_all { "; calls of tools are meant where no `method` is" } else { "" };
+                    self.problems.add(place, format!("{}{hint}", fault.sentence));
                 }
                 None
             }

@@ -270,6 +270,12 @@ fn an_approval_that_is_never_asked_for_is_refused_with_the_way_out() {
     assert!(prompt.contains("approvals[0].when") && prompt.contains("add `method`"), "{prompt}");
     let answer = refused("{all: [{on: answer}]}");
     assert!(answer.contains("approvals[0].when"), "{answer}");
+    let filter = refused("{filter: '~m prompts/get'}");
+    assert!(
+        filter.starts_with("sc.yaml:3: approvals[0].when: no request to a server can ever fit"),
+        "{filter}"
+    );
+    assert!(filter.contains("calls of tools are meant where no `method` is"), "{filter}");
     let file = "approvals:\n  - name: a\n    when: {method: prompts/get, prompt: deploy}\n";
     assert!(resolve(&url("http://a/mcp"), file, &[]).is_ok());
 }

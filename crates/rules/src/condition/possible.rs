@@ -1,5 +1,6 @@
 //! Which messages a condition could hold for, judged by what is known before any of them is looked at.
 
+use shadowcat_filter::{Field, Flag, Foresight, Quantity};
 use shadowcat_protocol::{Direction, method};
 
 use super::{Condition, Root};
@@ -60,12 +61,10 @@ impl Condition {
             },
             Self::Name(named, _) => named_chance(*named, shape),
             Self::Content(Root::Result | Root::Error, ..) if shape.kind != Kind::Answer => Chance::Never,
-            Self::Fact(..)
-            | Self::Header(..)
-            | Self::Size { .. }
-            | Self::Content(..)
-            | Self::Claims(..)
-            | Self::Filter(_) => Chance::Sometimes,
+            Self::Filter(filter) => filter.foreseen(shape).map_or(Chance::Sometimes, Chance::from),
+            Self::Fact(..) | Self::Header(..) | Self::Size { .. } | Self::Content(..) | Self::Claims(..) => {
+                Chance::Sometimes
+            }
         }
     }
 
@@ -89,6 +88,38 @@ impl Condition {
             Self::Name(Named::Resource, _) => found.push(method::RESOURCES_READ),
             _ => {}
         }
+    }
+}
+
+impl Foresight for Shape<'_> {
+    fn is(&self, flag: Flag) -> Option<bool> {
+        match flag {
+            Flag::Request => Some(self.kind == Kind::Request),
+            Flag::Notification => Some(self.kind == Kind::Notification),
+            Flag::Answer => Some(self.kind == Kind::Answer),
+            Flag::ToServer => Some(self.direction == Direction::ToServer),
+            Flag::ToClient => Some(self.direction == Direction::ToClient),
+            Flag::Failed => self.unless_answer(),
+        }
+    }
+
+    fn any(&self, field: Field, test: &mut dyn FnMut(&str) -> bool) -> Option<bool> {
+        match (field, self.method) {
+            (Field::Method, Known::Is(method)) => Some(test(method)),
+            (Field::Code | Field::AnswerText, _) => self.unless_answer(),
+            _ => None,
+        }
+    }
+
+    fn is_known(&self, quantity: Quantity) -> Option<bool> {
+        (quantity == Quantity::Took && self.kind == Kind::Request).then_some(false)
+    }
+}
+
+impl Shape<'_> {
+    /// What only an answer can say.
+    fn unless_answer(&self) -> Option<bool> {
+        (self.kind != Kind::Answer).then_some(false)
     }
 }
 
