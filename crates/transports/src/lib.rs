@@ -13,12 +13,14 @@
 //! | `tcp` | options of sockets, on both sides |
 //! | `duplex`, `pipe_client` | what stdio and HTTP+SSE have in common: one ordered pipe to a server, or to a client |
 //! | `asker`, `asks` | the ways of replies to whoever asked, and of a server's own words to the client and back |
+//! | `batch` | the requests of a batch side by side, and their responses together |
 //! | `translation` | the one place where ids and progress tokens are rewritten |
 //! | `names` | the names of MCP's headers |
 //! | `front`, `connector` | what a listener asks of the gateway, and the gateway of a connector |
 
 mod asker;
 mod asks;
+mod batch;
 mod connector;
 mod counters;
 mod duplex;

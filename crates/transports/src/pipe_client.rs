@@ -4,7 +4,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use futures_util::future::join_all;
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Envelope, Origin, PeerId, Principal, Refusal, RefusalKind, Replies, Transport};
 use shadowcat_protocol::{
@@ -15,6 +14,7 @@ use shadowcat_session::{Live, Outlet, Stream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::batch;
 use crate::front::{Front, Opening};
 use crate::server::subscription_end;
 
@@ -366,26 +366,13 @@ impl PipeClient {
         }
         let this = Arc::clone(self);
         self.tasks.spawn_until_stop(async move {
-            let answers = join_all(requests.into_iter().map(|request| this.answer_in_batch(request))).await;
-            let answers: Vec<Response> = answers.into_iter().flatten().collect();
+            let answers = batch::answered(requests, |request| this.answer(request)).await;
             // Cancelled requests get no answer, and an empty array must not be sent (JSON-RPC 2.0, 6).
             if !answers.is_empty() {
-                this.push(join(&answers)).await;
+                this.push(batch::join(&answers)).await;
             }
         });
     }
-
-    async fn answer_in_batch(&self, request: Request) -> Option<Response> {
-        let id = request.id().clone();
-        let answer = self.answer(request).await?;
-        Some(answer.unwrap_or_else(|refusal| refusal.response(Some(&id))))
-    }
-}
-
-/// Several responses as one JSON array.
-pub(crate) fn join(responses: &[Response]) -> Bytes {
-    let texts: Vec<&[u8]> = responses.iter().map(|response| &response.text()[..]).collect();
-    Bytes::from([b"[".as_slice(), &texts.join(&b","[..]), b"]"].concat())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use http_body_util::BodyExt as _;
 use shadowcat_pipeline::task::Tasks;
-use shadowcat_pipeline::{Head, Replies};
-use shadowcat_protocol::{Limits, Notification, Response as Answer};
+use shadowcat_pipeline::{ExchangeId, Head, Replies};
+use shadowcat_protocol::{Id, Limits, Notification, Response as Answer};
 use shadowcat_session::Outlet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -101,6 +101,29 @@ async fn a_call_that_meets_a_defect_is_refused_and_leaves_nothing_behind() {
     let (status, text) = bench.call().await;
     assert!(status == 500 && text.contains(r#""reason":"internal""#), "{status} {text}");
     assert!(text.contains(r#""id":7"#), "{text}");
+    bench.is_clean().await;
+}
+
+#[tokio::test]
+async fn of_a_batch_only_the_request_that_meets_a_defect_is_refused() {
+    let bench = Bench::new(FakeFront::answering(|envelope| async move {
+        let id = envelope.request_id().unwrap().clone();
+        if id.as_json() == "2" {
+            defect()
+        } else {
+            Ok(Replies::one(Message::Response(Answer::result(&id, "{}"))))
+        }
+    }));
+    let requests = (1..=3).map(|id| Request::new(&Id::from_u64(id), "tools/call", Some("{}"))).collect();
+    let (open, waiting) = OpenExchange::begin(&bench.live, ExchangeId::next(), None);
+    pump_batch(Arc::clone(&bench.front) as _, requests, None, open, 10).await;
+    let (status, text) = text(bench.listener.answer_to(None, &bench.live, waiting).await).await;
+    let answers: Vec<&str> = shadowcat_protocol::json::elements(&text).collect();
+    assert!(status == 200 && answers.len() == 3, "{status} {text}");
+    for (answer, id) in answers.iter().zip(1..) {
+        assert!(answer.contains(&format!(r#""id":{id}"#)), "{text}");
+        assert_eq!(answer.contains(r#""reason":"internal""#), id == 2, "{text}");
+    }
     bench.is_clean().await;
 }
 

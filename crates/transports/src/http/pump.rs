@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use futures_util::future::join_all;
 use shadowcat_pipeline::{Envelope, ExchangeId, Form, Origin, Principal, Refusal, RefusalKind, Replies};
 use shadowcat_protocol::{Id, Message, Request, Response, Revision};
 use shadowcat_session::{InFlight, Live, Reader, Stream};
 use tokio::sync::oneshot;
 
+use crate::batch;
 use crate::front::Front;
-use crate::pipe_client::join;
 
 /// The largest event every known client takes: the smallest default limit found among them is 1 MiB.
 const EVENT_BYTES_SAFE: usize = 512 * 1024;
@@ -189,8 +188,8 @@ fn as_event(revision: Revision, response: &Response) -> bool {
         && response.text().len() <= EVENT_BYTES_SAFE
 }
 
-/// Runs the requests of a batch side by side, each in a place of its own, as many as the session has left; their responses go together in one array, or one by one on the stream
-/// if something else came first.
+/// Runs the requests of a batch side by side, each in a place of its own, as many as the session has left; their responses go
+/// together in one array, or one by one on the stream if something else came first.
 pub(super) async fn pump_batch(
     front: Arc<dyn Front>,
     requests: Vec<Request>,
@@ -198,25 +197,23 @@ pub(super) async fn pump_batch(
     open: OpenExchange,
     in_flight_max: usize,
 ) {
-    let runs = requests.into_iter().map(|request| {
-        let id = request.id().clone();
+    let answer = |request| {
         let mut origin: Origin = open.live.origin_by(asker.as_ref());
         origin.exchange = open.exchange;
         let envelope = Envelope::to_server(Message::Request(request), Arc::new(origin));
         let (front, live, stream) = (&*front, &open.live, &*open.stream);
         let place = live.enter(in_flight_max);
         async move {
-            let ended = match place {
-                Ok(_place) => run(front, live, envelope, stream).await?,
-                Err(refusal) => Err(refusal),
-            };
-            Some(ended.unwrap_or_else(|fault| fault.response(Some(&id))))
+            match place {
+                Ok(_place) => run(front, live, envelope, stream).await,
+                Err(refusal) => Some(Err(refusal)),
+            }
         }
-    });
-    let responses: Vec<Response> = join_all(runs).await.into_iter().flatten().collect();
+    };
+    let responses = batch::answered(requests, answer).await;
     let texts: Vec<Bytes> = responses.iter().map(|response| response.text().clone()).collect();
     // An empty array must not be sent (JSON-RPC 2.0, 6).
-    let whole = if responses.is_empty() { Whole::Nothing } else { Whole::Batch(join(&responses)) };
+    let whole = if responses.is_empty() { Whole::Nothing } else { Whole::Batch(batch::join(&responses)) };
     open.end(whole, texts).await;
 }
 
