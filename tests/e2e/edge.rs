@@ -9,6 +9,7 @@ use shadowcat_tests::upstream::{Reply, Upstream};
 
 use crate::harness::child;
 use crate::modern::{META, body, envelope};
+use crate::pause::paused;
 
 const LIST: &str = "tools/list";
 const UPSTREAM_PROTOCOL: i64 = -31_003;
@@ -194,6 +195,26 @@ async fn t17_t18_t19_mirrored_arguments_are_compared_with_the_body() {
         }
         let (status, code, _) = verdict(asked.send(proxy.address).await).await;
         assert_eq!((status, code), (expected, (expected == 400).then_some(-32020)), "{case}");
+    }
+}
+
+/// The proxy asks for the list of tools to know what is mirrored: it sees what a client would, and no person is asked about it.
+#[tokio::test]
+async fn t17_what_the_proxy_asks_to_know_what_is_mirrored_passes_rules_and_is_held_by_nobody() {
+    let config = "rules:\n  - {name: rename, when: {on: answer, method: tools/list}, do: [{set: {'$.tools[2].name': place}}]}\n  \
+                  - {name: look, when: {method: tools/list}, do: [{pause: {for: 1h}}]}\n\
+                  pause: {breakpoints: [{filter: '~m tools/list'}]}\n";
+    let (proxy, operator) = paused(before_command(&[child()]), config).await;
+    let called = |region| {
+        let asked = envelope("tools/call", Some("place"), &call("place", r#"{"loc":{"region":"eu"}}"#));
+        asked.header("Mcp-Param-Region", region).send(proxy.address)
+    };
+    assert_eq!(called("eu").await.status, 200);
+    assert_eq!(verdict(called("us").await).await.0, 400, "the tool is known by the name that a rule gave it");
+    assert!(operator.held().await.is_empty());
+    tokio::select! {
+        _ = list().send(proxy.address) => panic!("the list of a client is held"),
+        _ = operator.holding(1) => {}
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use shadowcat_pipeline::Refusal;
-use shadowcat_protocol::{Response, json};
+use shadowcat_protocol::{Pages, Response, json};
 use tokio::time::Instant;
 
 use crate::object::Object;
@@ -111,14 +111,14 @@ impl Tools {
 
     /// Asks for all pages; says whether the server gave them.
     async fn pages(&self, server: &impl Lister) -> Result<bool, Refusal> {
-        let mut page = Object::default();
-        for _ in 0..PAGES_MAX {
-            let answer = server.page(page).await?;
+        let mut pages = Pages::up_to(PAGES_MAX);
+        while let Some(cursor) = pages.ask() {
+            let params = Object::default();
+            let params = cursor.map_or(params.clone(), |cursor| params.with("cursor", cursor));
+            let answer = server.page(params).await?;
             let Some(result) = answer.result_json() else { return Ok(false) };
             self.note(result);
-            let next = json::get(result, &["nextCursor"]).filter(|raw| raw.starts_with('"'));
-            let Some(cursor) = next else { break };
-            page = Object::default().with("cursor", cursor.to_owned());
+            pages.read(result);
         }
         Ok(true)
     }

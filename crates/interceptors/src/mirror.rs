@@ -10,7 +10,7 @@ use shadowcat_pipeline::{
     Direction, Envelope, Interceptor, Next, Origin, PeerId, Refusal, RefusalKind, Replies, Transport,
 };
 use shadowcat_protocol::headers::{ParamHeader, check_params, param_headers};
-use shadowcat_protocol::{Id, Message, Request, Response, json, method};
+use shadowcat_protocol::{Id, Message, Pages, Request, Response, json, method};
 use tokio::time::{Instant, timeout};
 
 /// Tools whose annotations are remembered.
@@ -82,9 +82,8 @@ impl Tools {
         }
     }
 
-    /// Reads one page of a tool list; gives the cursor of the next.
-    fn learn(&self, response: &Response) -> Option<String> {
-        let result = response.result_json()?;
+    /// Reads one page of a tool list.
+    fn learn(&self, result: &str) {
         let tools = &mut self.learned().mirrored;
         for tool in json::get(result, &["tools"]).into_iter().flat_map(json::elements) {
             let Some(name) = json::get(tool, &["name"]).and_then(json::string) else { continue };
@@ -95,7 +94,6 @@ impl Tools {
                 tools.insert(name.into_owned(), params.into());
             }
         }
-        json::get(result, &["nextCursor"]).map(str::to_owned)
     }
 }
 
@@ -118,20 +116,22 @@ impl Mirror {
         self.tools.asked(changes);
     }
 
-    /// Asks the server for its tools, in the name and with the metadata of the call that needs them.
+    /// Asks the server for its tools, in the name and with the metadata of the call that needs them. Rules see the question and
+    /// change the answer, because they do that to what clients know of the tools; nobody holds it.
     async fn ask(&self, call: &Request, origin: &Origin, next: Next<'_>) -> Result<(), Refusal> {
         let meta = call.params().and_then(|params| json::get(params, &[META])).unwrap_or("{}");
-        let mut cursor: Option<String> = None;
-        for _ in 0..PAGES_MAX {
+        let mut pages = Pages::up_to(PAGES_MAX);
+        while let Some(cursor) = pages.ask() {
             let at = cursor.map(|cursor| format!(r#","cursor":{cursor}"#)).unwrap_or_default();
             let params = format!(r#"{{"_meta":{meta}{at}}}"#);
             let request = Request::new(&Id::from_u64(1), method::TOOLS_LIST, Some(&params));
             let asking = Origin::new(PeerId::next(), origin.transport, origin.revision);
+            let asking = Origin { is_own: true, ..asking };
             let envelope = Envelope::to_server(Message::Request(request), Arc::new(asking));
             let mut replies = next.run(envelope).await?;
-            cursor = replies.response().await?.and_then(|response| self.tools.learn(&response));
-            if cursor.is_none() {
-                return Ok(());
+            if let Some(result) = replies.response().await?.as_ref().and_then(Response::result_json) {
+                self.tools.learn(result);
+                pages.read(result);
             }
         }
         Ok(())
@@ -176,8 +176,10 @@ impl Interceptor for Mirror {
                 let replies = next.run(envelope).await?;
                 let tools = Arc::clone(&self.tools);
                 Ok(replies.inspect(move |reply| {
-                    if let Ok(Message::Response(response)) = reply {
-                        tools.learn(response);
+                    if let Ok(Message::Response(response)) = reply
+                        && let Some(result) = response.result_json()
+                    {
+                        tools.learn(result);
                     }
                 }))
             }

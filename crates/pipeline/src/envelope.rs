@@ -67,6 +67,8 @@ pub struct Origin {
     pub principal: Option<Principal>,
     /// The exchange that a message from the server belongs to, when the server's transport tells.
     pub related: Option<ExchangeId>,
+    /// Nobody sent it: the proxy asks to know something. No person is to decide over it.
+    pub is_own: bool,
     /// The trace that headers of the client's HTTP request name, where somebody goes on with it.
     pub http_trace: Option<Box<TraceContext>>,
     /// The span of ours that the exchange is, filled in by whoever begins it: the parent of what the server does.
@@ -92,6 +94,7 @@ impl Origin {
             session: None,
             principal: None,
             related: None,
+            is_own: false,
             http_trace: None,
             span: OnceLock::new(),
             upstream: OnceLock::new(),

@@ -13,6 +13,7 @@
 //! | `headers` | the HTTP header rules of both eras, without an HTTP library |
 //! | `subscription` | what a subscription is for |
 //! | `caching` | what a result says of being kept |
+//! | `pages` | which page of a list is asked for next |
 //! | `trace` | W3C trace context in headers and in `_meta` |
 //! | `sse`, `lines` | framing: bytes in, events or lines out |
 //!
@@ -29,6 +30,7 @@ pub mod lines;
 pub mod message;
 pub mod meta;
 pub mod method;
+mod pages;
 mod revision;
 mod span;
 pub mod sse;
@@ -41,4 +43,5 @@ pub use limits::Limits;
 pub use message::{
     ErrorObject, Message, Notification, ParseError, ParseErrorKind, Request, Response, split_batch,
 };
+pub use pages::Pages;
 pub use revision::{Era, Revision};

@@ -25,7 +25,8 @@ pub(crate) struct Exchange<'e> {
 }
 
 impl Lot {
-    /// Holds a message of this exchange, and says what is to become of it.
+    /// Holds a message of this exchange, and says what is to become of it. One that nobody sent goes on: a person could not know
+    /// what for, and a call is waiting for it.
     pub(crate) async fn stop(
         &self,
         exchange: &Exchange<'_>,
@@ -34,6 +35,9 @@ impl Lot {
         cause: Cause,
         terms: Terms,
     ) -> Fate {
+        if exchange.origin.is_own {
+            return Fate::GoesOn(message, Changed::default());
+        }
         self.wait(exchange, stopped(exchange, message, direction, cause, terms)).await
     }
 

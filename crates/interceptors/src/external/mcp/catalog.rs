@@ -69,8 +69,8 @@ impl Catalog {
         self.0.len()
     }
 
-    /// Adds a page of the list; gives the cursor of the next one.
-    pub(super) fn add_page(&mut self, result: &str) -> Result<Option<String>, Failure> {
+    /// Adds a page of the list.
+    pub(super) fn add_page(&mut self, result: &str) -> Result<(), Failure> {
         let page: Page = serde_json::from_str(result).map_err(|error| {
             Failure::nonsense(format!("the list of interceptors cannot be read: {error}"))
         })?;
@@ -84,7 +84,7 @@ impl Catalog {
                 return Err(Failure::nonsense(format!("two interceptors have the name {}", told(&name))));
             }
         }
-        Ok(page.next_cursor)
+        Ok(())
     }
 
     /// Those that hook into this event, by name.
@@ -132,10 +132,8 @@ fn told(name: &str) -> String {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Page {
     interceptors: Vec<Written>,
-    next_cursor: Option<String>,
 }
 
 /// A descriptor as the drafts have it: `hooks` of the newer ones, `hook` of the first.
@@ -217,7 +215,7 @@ mod tests {
 
     fn catalog(interceptors: &str) -> Result<Catalog, Failure> {
         let mut catalog = Catalog::default();
-        catalog.add_page(&format!(r#"{{"interceptors":{interceptors}}}"#)).map(|_| catalog)
+        catalog.add_page(&format!(r#"{{"interceptors":{interceptors}}}"#)).map(|()| catalog)
     }
 
     #[test]

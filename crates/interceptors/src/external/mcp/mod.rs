@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use shadowcat_protocol::{Limits, Response};
+use shadowcat_protocol::{Limits, Pages, Response};
 use shadowcat_rules::written::Fail;
 use tokio::time::timeout;
 
@@ -109,19 +109,22 @@ impl Mcp {
 
     async fn read(&self) -> Result<Arc<Catalog>, Failure> {
         let mut catalog = Catalog::default();
-        let mut cursor: Option<String> = None;
-        for _ in 0..PAGES_MAX {
+        let mut pages = Pages::up_to(PAGES_MAX);
+        while let Some(cursor) = pages.ask() {
             let params = words::list(cursor.as_deref());
             let answer = words::result(&self.link.ask(LIST, &params).await?)?;
-            cursor = catalog.add_page(&answer)?;
-            if cursor.is_none() {
-                let catalog = Arc::new(catalog);
-                let known = Known { conversation: self.link.conversations(), catalog: Arc::clone(&catalog) };
-                *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
-                return Ok(catalog);
-            }
+            catalog.add_page(&answer)?;
+            pages.read(&answer);
         }
-        Err(Failure::nonsense(format!("the list of interceptors has more than {PAGES_MAX} pages")))
+        if !pages.is_whole() {
+            return Err(Failure::nonsense(format!(
+                "the list of interceptors has more than {PAGES_MAX} pages"
+            )));
+        }
+        let catalog = Arc::new(catalog);
+        let known = Known { conversation: self.link.conversations(), catalog: Arc::clone(&catalog) };
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
+        Ok(catalog)
     }
 }
 

@@ -9,10 +9,10 @@ use shadowcat_protocol::{Message, Response, json};
 use super::subject::Subject;
 use crate::external::verdict::{Failure, Matter, Reason, told};
 
-/// The parameters that ask for a page of the list.
+/// The parameters that ask for a page of the list; the cursor is raw JSON.
 pub(super) fn list(cursor: Option<&str>) -> String {
     match cursor {
-        Some(cursor) => format!(r#"{{"cursor":{}}}"#, json::quote(cursor)),
+        Some(cursor) => format!(r#"{{"cursor":{cursor}}}"#),
         None => "{}".to_owned(),
     }
 }
