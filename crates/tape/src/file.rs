@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use tempfile::TempPath;
 use time::OffsetDateTime;
 
+use crate::keys::Key;
 use crate::line::{self, FrameLine};
 use crate::record::{Frame, Header, Lost};
 use crate::redact::RedactorError;
 use crate::reel;
-use crate::spool::Spool;
+use crate::sealed::disk;
+use crate::spool::{Spool, write_all};
 use crate::tape::Summary;
 
 /// The one sync is at the end: before it there is no file of that name.
@@ -53,45 +55,47 @@ pub struct TapeFile {
 }
 
 impl TapeFile {
-    /// Begins a tape with an id of its own.
+    /// Begins a plain tape with an id of its own.
     ///
     /// # Errors
     /// Each names the path and what to do.
     pub fn create(path: &Path, created: OffsetDateTime, redacted: bool) -> Result<Self, FileError> {
-        Self::create_partial(path, created, redacted, false)
+        Self::create_partial(path, None, created, redacted, false)
     }
 
-    /// The same, of a tape on which exchanges were left out.
+    /// The same, of a tape on which exchanges may have been left out; encrypted with `seal`, if there is one.
     pub(crate) fn create_partial(
         path: &Path,
+        seal: Option<&Key>,
         created: OffsetDateTime,
         redacted: bool,
         partial: bool,
     ) -> Result<Self, FileError> {
-        Self::with_header(path, &Header { partial, ..reel::header(created, redacted)? })
+        Self::with_header(path, seal, &Header { partial, ..reel::header(created, redacted)? })
     }
 
-    pub(crate) fn with_header(path: &Path, header: &Header) -> Result<Self, FileError> {
+    pub(crate) fn with_header(path: &Path, seal: Option<&Key>, header: &Header) -> Result<Self, FileError> {
         let mut first = Vec::new();
         line::header(header, &mut first);
-        Self::begun(path, &first)
+        Self::begun(path, seal, &first)
     }
 
     /// With a header that is there already, without its line end.
-    pub(crate) fn with_header_line(path: &Path, line: &[u8]) -> Result<Self, FileError> {
-        Self::begun(path, &[line, b"\n"].concat())
+    pub(crate) fn with_header_line(path: &Path, seal: Option<&Key>, line: &[u8]) -> Result<Self, FileError> {
+        Self::begun(path, seal, &[line, b"\n"].concat())
     }
 
-    fn begun(path: &Path, first: &[u8]) -> Result<Self, FileError> {
+    fn begun(path: &Path, seal: Option<&Key>, first: &[u8]) -> Result<Self, FileError> {
         if path.exists() {
             return Err(FileError::Exists { path: path.to_owned() });
         }
         let write = |source| FileError::Write { path: path.to_owned(), source };
         // The library's files have mode 0600.
         let part = tempfile::Builder::new().prefix(".").suffix(".part").tempfile_in(directory(path));
-        let (mut file, part) = part.map_err(write)?.into_parts();
-        io::Write::write_all(&mut file, first).map_err(write)?;
-        let spool = Spool::new(Box::new(file), first.len() as u64, NO_SYNC, Instant::now());
+        let (file, part) = part.map_err(write)?.into_parts();
+        let mut disk = disk(file, seal).map_err(write)?;
+        write_all(disk.as_mut(), first).map_err(write)?;
+        let spool = Spool::new(disk, first.len() as u64, NO_SYNC, Instant::now());
         Ok(Self { path: path.to_owned(), part, spool, line: Vec::new(), seq: 0 })
     }
 

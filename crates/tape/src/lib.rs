@@ -73,7 +73,7 @@ pub use index::{Index, Point, beside as index_beside};
 pub use keeper::Keep;
 pub use keys::{BadKey, Key, Keys};
 pub use list::{Listed, State, files, list};
-pub use open::{OpenError, Source, Start, open, open_at};
+pub use open::{OpenError, Source, Start, key_of, open, open_at};
 pub use outcome::Outcome;
 pub use reader::{Place, ReadError, Reader};
 pub use record::{

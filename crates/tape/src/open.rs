@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::index::{Index, Point};
-use crate::keys::Keys;
+use crate::keys::{Key, Keys};
 use crate::reader::{Reader, buffered};
 use crate::record::Record;
 use crate::sealed::{self, Unsealing};
@@ -126,6 +126,16 @@ fn last(
 fn plain(path: &Path) -> io::Result<Option<Reader<BufReader<File>>>> {
     let mut reader = Reader::open(path)?;
     Ok(matches!(reader.next(), Some(Ok(Record::Header(_)))).then_some(reader))
+}
+
+/// The key that a tape is encrypted with; none if it is not.
+///
+/// # Errors
+/// When the file cannot be read, or its key is not among `keys`.
+pub fn key_of<'k>(path: &Path, keys: &'k Keys) -> Result<Option<&'k Key>, OpenError> {
+    let mut source = buffered(File::open(path)?);
+    let is_sealed = source.fill_buf()?.starts_with(sealed::MAGIC);
+    if is_sealed { sealed::begin(&mut source, keys).map(|(_, _, key)| Some(key)) } else { Ok(None) }
 }
 
 /// The bytes of a tape that may be encrypted, and is not compressed.

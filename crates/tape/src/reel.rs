@@ -14,7 +14,7 @@ use crate::line;
 use crate::list::{ENCRYPTED, SUFFIX};
 use crate::record::Header;
 use crate::redact::RedactorError;
-use crate::sealed::SealedDisk;
+use crate::sealed::disk;
 use crate::spool::{Disk, Spool};
 use crate::tape::CreateError;
 
@@ -95,20 +95,14 @@ impl Reel {
         let path = self.dir.join(format!("{}{end}", file_name(&header)));
         let fault = |source| CreateError::File { path: path.clone(), source };
         let file = create(&path).map_err(fault)?;
-        let (disk, bytes) = self.disk(file).and_then(|disk| self.begun(disk, &header)).map_err(|source| {
-            // Without its header it is no tape, and where one cannot be begun others are tried.
-            fs::remove_file(&path).ok();
-            fault(source)
-        })?;
+        let (disk, bytes) =
+            disk(file, self.key.as_ref()).and_then(|disk| self.begun(disk, &header)).map_err(|source| {
+                // Without its header it is no tape, and where one cannot be begun others are tried.
+                fs::remove_file(&path).ok();
+                fault(source)
+            })?;
         let spool = Spool::new(disk, bytes, self.sync_every, at.steady);
         Ok(Current { path, spool, id: header.tape, since: at.steady, retry_at: None, seq: 0 })
-    }
-
-    fn disk(&self, file: File) -> io::Result<Box<dyn Disk>> {
-        match &self.key {
-            Some(key) => Ok(Box::new(SealedDisk::begin(file, key)?)),
-            None => Ok(Box::new(file)),
-        }
     }
 
     /// With its header, and how long that is.

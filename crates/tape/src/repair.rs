@@ -4,6 +4,7 @@ use std::io::BufRead;
 use std::path::Path;
 
 use crate::file::{FileError, TapeFile};
+use crate::keys::Key;
 use crate::reader::{ReadError, Reader};
 use crate::record::{Header, Record};
 use crate::reel;
@@ -35,14 +36,15 @@ pub enum RepairError {
     Write(#[from] FileError),
 }
 
-/// Writes a copy of a tape without what is damaged. Lines that are kept are kept byte for byte, also those of a newer
-/// program.
+/// Writes a copy of a tape without what is damaged, encrypted with `seal` if there is one. Lines that are kept are kept
+/// byte for byte, also those of a newer program.
 ///
 /// # Errors
 /// When nothing of the tape can be read, or the copy cannot be written.
 pub fn repair<R: BufRead>(
     reader: &mut Reader<R>,
     copy: &Path,
+    seal: Option<&Key>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Repaired, RepairError> {
     let (mut check, mut dropped) = (Check::default(), 0);
@@ -60,7 +62,7 @@ pub fn repair<R: BufRead>(
         };
         let out = match &mut out {
             Some(out) => out,
-            None => out.insert(begin(copy, record.as_ref(), reader.text())?),
+            None => out.insert(begin(copy, seal, record.as_ref(), reader.text())?),
         };
         out.missing(missing, REASON)?;
         match record {
@@ -76,16 +78,21 @@ pub fn repair<R: BufRead>(
 }
 
 /// With the tape's own header, or with one that claims nothing in place of one that is damaged.
-fn begin(copy: &Path, first: Option<&Record>, line: &[u8]) -> Result<TapeFile, RepairError> {
+fn begin(
+    copy: &Path,
+    seal: Option<&Key>,
+    first: Option<&Record>,
+    line: &[u8],
+) -> Result<TapeFile, RepairError> {
     if let Some(Record::Header(_)) = first {
-        return Ok(TapeFile::with_header_line(copy, line)?);
+        return Ok(TapeFile::with_header_line(copy, seal, line)?);
     }
     let created = match first {
         Some(Record::Frame(frame)) => frame.begun(),
         _ => time::OffsetDateTime::UNIX_EPOCH,
     };
     let header: Header = reel::header(created, false).map_err(FileError::from)?;
-    Ok(TapeFile::with_header(copy, &header)?)
+    Ok(TapeFile::with_header(copy, seal, &header)?)
 }
 
 #[cfg(test)]
@@ -98,7 +105,7 @@ mod tests {
     fn repaired(bytes: &[u8]) -> Result<(Vec<u8>, Repaired), RepairError> {
         let dir = tempfile::tempdir().unwrap();
         let copy = dir.path().join("copy.tape.jsonl");
-        let repaired = repair(&mut Reader::new(bytes), &copy, &mut |_| ())?;
+        let repaired = repair(&mut Reader::new(bytes), &copy, None, &mut |_| ())?;
         Ok((std::fs::read(copy).unwrap(), repaired))
     }
 

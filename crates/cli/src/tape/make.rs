@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use shadowcat_filter::Filter;
-use shadowcat_tape::{Call, EditError, FileError, Header, Keys, Secrets, Selection, Summary};
+use shadowcat_tape::{Call, EditError, FileError, Header, Key, Keys, Secrets, Selection, Summary, key_of};
 
 use super::files::TapeFiles;
 use super::key_args::KeyArgs;
@@ -75,6 +75,9 @@ struct Output {
     /// The new tape; a file that is there is never replaced
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     path: PathBuf,
+    /// Write it unencrypted; otherwise what is made of an encrypted tape is encrypted with its key
+    #[arg(long)]
+    plain: bool,
 }
 
 /// Each is an open file.
@@ -87,7 +90,8 @@ impl Redact {
         let mut progress = Progress::over(bytes(tape), "redacting");
         let told = &mut |at| progress.at(at);
         header(tape, keys)?;
-        let done = shadowcat_tape::redact(tape, keys, &redactor, &self.output.path, told);
+        let seal = self.output.seal(tapes, keys)?;
+        let done = shadowcat_tape::redact(tape, keys, &redactor, &self.output.path, seal, told);
         let (summary, count) = done.map_err(failure)?;
         self.output.tell(summary, &format!("; {count} pieces replaced"))
     }
@@ -112,7 +116,8 @@ impl Merge {
         let mut progress = Progress::over(tapes.iter().map(|tape| bytes(tape)).sum(), "merging");
         let told = &mut |at| progress.at(at);
         tapes.iter().try_for_each(|tape| header(tape, keys).map(drop))?;
-        let done = shadowcat_tape::merge(tapes, keys, &self.output.path, told);
+        let seal = self.output.seal(tapes, keys)?;
+        let done = shadowcat_tape::merge(tapes, keys, &self.output.path, seal, told);
         self.output.tell(done.map_err(failure)?, &format!("; from {} tapes", tapes.len()))
     }
 }
@@ -130,12 +135,29 @@ impl Cut {
         // It is read twice.
         let mut progress = Progress::over(2 * bytes(tape), "cutting");
         let told = &mut |at| progress.at(at);
-        let done = shadowcat_tape::cut(tape, keys, &selection, &self.output.path, told);
+        let seal = self.output.seal(tapes, keys)?;
+        let done = shadowcat_tape::cut(tape, keys, &selection, &self.output.path, seal, told);
         self.output.tell(done.map_err(failure)?, "")
     }
 }
 
 impl Output {
+    /// The key of the first tape that is encrypted.
+    fn seal<'k>(&self, tapes: &[PathBuf], keys: &'k Keys) -> Result<Option<&'k Key>, Failure> {
+        if self.plain {
+            return Ok(None);
+        }
+        for tape in tapes {
+            let key = key_of(tape, keys);
+            let key =
+                key.map_err(|cause| Failure::caused(format!("{}: cannot be read", tape.display()), cause))?;
+            if key.is_some() {
+                return Ok(key);
+            }
+        }
+        Ok(None)
+    }
+
     fn tell(&self, summary: Summary, more: &str) -> Result<(), Failure> {
         let path = self.path.display();
         let lost = if summary.lost > 0 { format!(", {} lost", summary.lost) } else { String::new() };

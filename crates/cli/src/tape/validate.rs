@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use shadowcat_tape::{Fault, FaultKind, Keys, ReadError, Repaired, Report, Summary};
+use shadowcat_tape::{Fault, FaultKind, Keys, OpenError, ReadError, Repaired, Report, Summary, key_of};
 
 use super::files::TapeFiles;
 use super::key_args::KeyArgs;
@@ -82,28 +82,34 @@ fn is_torn(fault: &Fault) -> bool {
 }
 
 fn repair(path: &Path, keys: &Keys) -> Result<(PathBuf, u64, Summary), Failure> {
-    let copy = beside(path);
+    let mut reader = open(path, keys)?;
+    let seal = key_of(path, keys).map_err(unreadable(path))?;
+    let copy = beside(path, seal.is_some());
     let mut progress = progress(path, "repairing");
-    let done = shadowcat_tape::repair(&mut open(path, keys)?, &copy, &mut |at| progress.at(at));
+    let done = shadowcat_tape::repair(&mut reader, &copy, seal, &mut |at| progress.at(at));
     let Repaired { dropped, summary, .. } =
         done.map_err(|cause| Failure::caused(format!("{}: cannot be repaired", path.display()), cause))?;
     Ok((copy, dropped, summary))
 }
 
 fn open(path: &Path, keys: &Keys) -> Result<shadowcat_tape::Reader<shadowcat_tape::Source>, Failure> {
-    shadowcat_tape::open(path, keys)
-        .map_err(|cause| Failure::caused(format!("{}: cannot be read", path.display()), cause))
+    shadowcat_tape::open(path, keys).map_err(unreadable(path))
+}
+
+fn unreadable(path: &Path) -> impl FnOnce(OpenError) -> Failure {
+    move |cause| Failure::caused(format!("{}: cannot be read", path.display()), cause)
 }
 
 fn progress(path: &Path, what: &'static str) -> Progress {
     Progress::over(path.metadata().map_or(0, |file| file.len()), what)
 }
 
-/// The copy is a plain tape, whatever the damaged one is wrapped in.
-fn beside(path: &Path) -> PathBuf {
+/// The copy is not compressed, whatever the damaged one is wrapped in; it is encrypted if that is.
+fn beside(path: &Path, is_sealed: bool) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let stem = name.split_once(".tape.").map_or(&*name, |(stem, _)| stem);
-    path.with_file_name(format!("{stem}.repaired.tape.jsonl"))
+    let end = if is_sealed { ".enc" } else { "" };
+    path.with_file_name(format!("{stem}.repaired.tape.jsonl{end}"))
 }
 
 fn told(found: &Found) -> String {

@@ -8,7 +8,7 @@ use super::{EditError, Input, Piece};
 use crate::calls::{Call, Calls};
 use crate::file::TapeFile;
 use crate::index::Point;
-use crate::keys::Keys;
+use crate::keys::{Key, Keys};
 use crate::record::Frame;
 use crate::tape::Summary;
 
@@ -52,6 +52,7 @@ pub fn cut(
     keys: &Keys,
     selection: &Selection<'_>,
     path: &Path,
+    seal: Option<&Key>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Summary, EditError> {
     let mut input = Input::open(tape, keys)?;
@@ -60,7 +61,7 @@ pub fn cut(
     let read = input.reader.passed();
 
     let mut input = Input::open(tape, keys)?;
-    let mut out = TapeFile::create_partial(path, input.header.created, input.header.redacted, true)?;
+    let mut out = TapeFile::create_partial(path, seal, input.header.created, input.header.redacted, true)?;
     let mut within = selection.from.is_none();
     while let Some(piece) = input.next()? {
         match piece {

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use super::{EditError, Input, Piece};
 use crate::file::TapeFile;
-use crate::keys::Keys;
+use crate::keys::{Key, Keys};
 use crate::record::{Frame, Header};
 use crate::tape::Summary;
 
@@ -21,13 +21,14 @@ pub fn merge(
     tapes: &[PathBuf],
     keys: &Keys,
     path: &Path,
+    seal: Option<&Key>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Summary, EditError> {
     let inputs: Vec<_> = tapes.iter().map(|tape| Input::open(tape, keys)).collect::<Result<_, _>>()?;
     let begun = inputs.iter().map(|input| input.header.created).min().unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let redacted = inputs.iter().all(|input| input.header.redacted);
     let partial = inputs.iter().any(|input| input.header.partial);
-    let mut out = TapeFile::create_partial(path, begun, redacted, partial)?;
+    let mut out = TapeFile::create_partial(path, seal, begun, redacted, partial)?;
     let count = inputs.len() as u64;
     let runs = runs(inputs.iter().map(|input| &input.header));
     let mut strands = Vec::new();

@@ -2,6 +2,8 @@
 //!
 //! A line that cannot be read stops the work, because what is made of a damaged tape would look whole. That a tape has
 //! no end is no damage: it may be of a program that was killed.
+//!
+//! Each is encrypted with the key it is given, `seal`: whoever makes a plain tape of an encrypted one has to want it.
 
 mod cut;
 mod merge;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{EditError, Input, Piece};
 use crate::file::TapeFile;
-use crate::keys::Keys;
+use crate::keys::{Key, Keys};
 use crate::redact::Redactor;
 use crate::tape::Summary;
 
@@ -17,10 +17,11 @@ pub fn redact(
     keys: &Keys,
     redactor: &Redactor,
     copy: &Path,
+    seal: Option<&Key>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(Summary, u64), EditError> {
     let mut input = Input::open(tape, keys)?;
-    let mut out = TapeFile::create_partial(copy, input.header.created, true, input.header.partial)?;
+    let mut out = TapeFile::create_partial(copy, seal, input.header.created, true, input.header.partial)?;
     let mut count = 0;
     while let Some(piece) = input.next()? {
         match piece {

@@ -7,6 +7,8 @@ use super::*;
 use crate::calls::Call;
 use crate::file::TapeFile;
 use crate::index::Point;
+use crate::keys::Key;
+use crate::open::key_of;
 use crate::record::testing::frame;
 use crate::record::{Action, Kind};
 use crate::redact::{Redactor, Secrets};
@@ -72,7 +74,7 @@ fn cut_to(from: Option<u32>, to: Option<u32>, filter: &dyn Fn(&Call) -> bool, ha
     write(&dir.path("a"), BEGUN, &conversation());
     let point = |second: u32| Point::Time(BEGUN + Duration::seconds(second.into()));
     let selection = Selection { from: from.map(point), to: to.map(point), filter, handshakes };
-    cut(&dir.path("a"), &Keys::default(), &selection, &dir.path("b"), &mut |_| ()).unwrap();
+    cut(&dir.path("a"), &Keys::default(), &selection, &dir.path("b"), None, &mut |_| ()).unwrap();
     let frames = frames(&dir.path("b"));
     assert!(frames.iter().map(|frame| frame.seq).eq(1..=frames.len() as u64));
     frames.iter().map(|frame| frame.at_us / 1_000_000).collect()
@@ -108,7 +110,8 @@ fn what_is_lost_within_a_part_is_lost_in_the_cut() {
     }
     tape.finish().unwrap();
     let selection = Selection { from: Some(Point::Seq(19)), to: None, filter: &|_| true, handshakes: false };
-    let summary = cut(&dir.path("a"), &Keys::default(), &selection, &dir.path("b"), &mut |_| ()).unwrap();
+    let summary =
+        cut(&dir.path("a"), &Keys::default(), &selection, &dir.path("b"), None, &mut |_| ()).unwrap();
     assert_eq!((summary.frames, summary.lost), (2, 2));
 }
 
@@ -120,7 +123,7 @@ fn tapes_are_merged_by_time_and_their_exchanges_stay_apart() {
     write(&dir.path("early"), BEGUN, &early);
     write(&dir.path("late"), BEGUN + Duration::seconds(4), &[message(1, 1, UP, Some("b")), asked]);
     let tapes = ["late", "early"].map(|name| dir.path(name));
-    merge(&tapes, &Keys::default(), &dir.path("both"), &mut |_| ()).unwrap();
+    merge(&tapes, &Keys::default(), &dir.path("both"), None, &mut |_| ()).unwrap();
     let frames = frames(&dir.path("both"));
     let seen: Vec<_> = frames
         .iter()
@@ -139,7 +142,7 @@ fn tapes_of_one_run_go_on_counting_their_exchanges() {
             previous: previous.map(str::to_owned),
             ..crate::record::testing::header()
         };
-        let mut tape = TapeFile::with_header(&dir.path(name), &header).unwrap();
+        let mut tape = TapeFile::with_header(&dir.path(name), None, &header).unwrap();
         tape.frame(&frame).unwrap();
         tape.finish().unwrap();
         dir.path(name)
@@ -149,7 +152,7 @@ fn tapes_of_one_run_go_on_counting_their_exchanges() {
         piece("other", Some("gone"), message(3, 1, UP, Some("b"))),
         piece("one", Some("zero"), message(1, 1, UP, Some("a"))),
     ];
-    merge(&tapes, &Keys::default(), &dir.path("all"), &mut |_| ()).unwrap();
+    merge(&tapes, &Keys::default(), &dir.path("all"), None, &mut |_| ()).unwrap();
     let exchanges: Vec<_> = frames(&dir.path("all")).iter().map(|frame| frame.exchange).collect();
     assert_eq!(exchanges, [5, 4, 5]);
 }
@@ -164,7 +167,7 @@ fn a_tape_that_was_recorded_openly_is_redacted_and_what_was_redacted_stays() {
     tape.finish().unwrap();
     let redactor = Redactor::new(&Secrets::default()).unwrap();
     let (_, count) =
-        redact(&dir.path("open"), &Keys::default(), &redactor, &dir.path("safe"), &mut |_| ()).unwrap();
+        redact(&dir.path("open"), &Keys::default(), &redactor, &dir.path("safe"), None, &mut |_| ()).unwrap();
     let text = std::fs::read_to_string(dir.path("safe")).unwrap();
     assert!(!text.contains("hunter2") && !text.contains("canary"), "{text}");
     assert!(text.contains(r#""token":"[redacted:0123456789ab]","n":1.0"#), "{text}");
@@ -181,8 +184,32 @@ fn a_damaged_tape_is_not_made_into_one_that_looks_whole() {
     std::fs::write(dir.path("torn"), &bytes[..torn]).unwrap();
     bytes[torn] ^= 1;
     std::fs::write(dir.path("damaged"), &bytes).unwrap();
-    let merged = |name: &str| merge(&[dir.path(name)], &Keys::default(), &dir.path("b"), &mut |_| ());
+    let merged = |name: &str| merge(&[dir.path(name)], &Keys::default(), &dir.path("b"), None, &mut |_| ());
     assert!(matches!(merged("damaged"), Err(EditError::Read { source: ReadError::Corrupt { .. }, .. })));
     assert!(!dir.path("b").exists());
     assert!(merged("torn").is_ok());
+}
+
+#[test]
+fn what_is_made_with_a_key_is_encrypted_and_holds_the_same() {
+    let dir = Dir::new();
+    let key = Key::parse(&"ab".repeat(32)).unwrap();
+    let keys = Keys::from_iter([key.clone()]);
+    let (a, b, c, d) = (dir.path("a"), dir.path("b"), dir.path("c"), dir.path("d"));
+    write(&a, BEGUN, &conversation());
+    let everything = Selection { from: None, to: None, filter: &|_| true, handshakes: true };
+    cut(&a, &keys, &everything, &b, Some(&key), &mut |_| ()).unwrap();
+    merge(std::slice::from_ref(&b), &keys, &c, key_of(&b, &keys).unwrap(), &mut |_| ()).unwrap();
+    let redactor = Redactor::new(&Secrets::default()).unwrap();
+    redact(&c, &keys, &redactor, &d, key_of(&c, &keys).unwrap(), &mut |_| ()).unwrap();
+    for tape in [&b, &c, &d] {
+        let bytes = std::fs::read(tape).unwrap();
+        assert!(memchr::memmem::find(&bytes, b"tools/call").is_none(), "{tape:?} is plain");
+        assert!(open(tape, &Keys::default()).is_err());
+        let record = |record: Record| if let Record::Frame(frame) = record { Some(*frame) } else { None };
+        let read: Vec<_> = open(tape, &keys).unwrap().filter_map(|found| record(found.unwrap())).collect();
+        assert_eq!(read.len(), conversation().len(), "{tape:?}");
+    }
+    cut(&d, &keys, &everything, &dir.path("plain"), None, &mut |_| ()).unwrap();
+    assert_eq!(frames(&dir.path("plain")).len(), conversation().len());
 }

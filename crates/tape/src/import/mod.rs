@@ -175,7 +175,7 @@ pub fn import(source: impl BufRead, settings: &Settings, path: &Path) -> Result<
                 let created = frame.time.checked_sub(Duration::microseconds(since)).unwrap_or(frame.time);
                 let imported = Some(settings.format.as_str().to_owned());
                 let header = Header { imported, ..reel::header(created, settings.redact)? };
-                none.insert(TapeFile::with_header(path, &header)?)
+                none.insert(TapeFile::with_header(path, None, &header)?)
             }
         };
         Ok(file.frame(&frame)?)

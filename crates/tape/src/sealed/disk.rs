@@ -20,6 +20,14 @@ pub(crate) struct SealedDisk<D = File> {
 /// Of a large write, the memory is given back.
 const SEALED_BYTES_KEPT: usize = 512 * 1024;
 
+/// A file that is written as it is, or encrypted if there is a key.
+pub(crate) fn disk(file: File, key: Option<&Key>) -> io::Result<Box<dyn Disk>> {
+    Ok(match key {
+        Some(key) => Box::new(SealedDisk::begin(file, key)?),
+        None => Box::new(file),
+    })
+}
+
 impl SealedDisk {
     /// Writes the first line.
     pub(crate) fn begin(mut file: File, key: &Key) -> io::Result<Self> {

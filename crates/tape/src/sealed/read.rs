@@ -5,11 +5,29 @@ use std::io::{self, BufRead, Read};
 use aws_lc_rs::aead::NONCE_LEN;
 
 use super::{BLOCK_BYTES_MAX, CIPHER, FORMAT, FileKey, FirstLine, HEAD_BYTES, TAG_BYTES, checksum};
-use crate::keys::Keys;
+use crate::keys::{Key, Keys};
 use crate::open::OpenError;
 
 /// The longest first line that is looked at.
 const FIRST_LINE_BYTES_MAX: u64 = 4096;
+
+/// The first line, its salt, and the key that it names.
+pub(crate) fn begin<'k>(
+    source: &mut impl BufRead,
+    keys: &'k Keys,
+) -> Result<(Vec<u8>, String, &'k Key), OpenError> {
+    let mut line = Vec::new();
+    source.take(FIRST_LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
+    if !line.ends_with(b"\n") {
+        return Err(OpenError::FirstLine);
+    }
+    let first: FirstLine = serde_json::from_slice(&line).map_err(|_| OpenError::FirstLine)?;
+    if first.format > FORMAT || first.cipher != CIPHER {
+        return Err(OpenError::UnknownCipher { cipher: first.cipher });
+    }
+    let key = keys.find(&first.key).ok_or(OpenError::Locked { key: first.key })?;
+    Ok((line, first.salt, key))
+}
 
 /// Decrypts block by block. The end within a block is `UnexpectedEof`, a block that was changed is `InvalidData`.
 pub(crate) struct Unsealing<R> {
@@ -24,17 +42,8 @@ pub(crate) struct Unsealing<R> {
 impl<R: BufRead> Unsealing<R> {
     /// Reads the first line and finds the key.
     pub(crate) fn new(mut source: R, keys: &Keys) -> Result<Self, OpenError> {
-        let mut line = Vec::new();
-        (&mut source).take(FIRST_LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
-        if !line.ends_with(b"\n") {
-            return Err(OpenError::FirstLine);
-        }
-        let first: FirstLine = serde_json::from_slice(&line).map_err(|_| OpenError::FirstLine)?;
-        if first.format > FORMAT || first.cipher != CIPHER {
-            return Err(OpenError::UnknownCipher { cipher: first.cipher });
-        }
-        let key = keys.find(&first.key).ok_or(OpenError::Locked { key: first.key })?;
-        let key = FileKey::derive(key, first.salt.as_bytes(), line).ok_or(OpenError::FirstLine)?;
+        let (line, salt, key) = begin(&mut source, keys)?;
+        let key = FileKey::derive(key, salt.as_bytes(), line).ok_or(OpenError::FirstLine)?;
         Ok(Self { source, key, blocks: 0, block: Vec::new(), at: 0 })
     }
 

@@ -27,7 +27,7 @@ pub fn tape_read(bytes: &[u8]) {
 /// A repaired copy is sound and makes nothing up.
 fn repaired(bytes: &[u8], report: &Report, dir: &Path) {
     let copy = dir.join("copy.tape.jsonl");
-    if repair(&mut Reader::new(bytes), &copy, &mut |_| ()).is_err() {
+    if repair(&mut Reader::new(bytes), &copy, None, &mut |_| ()).is_err() {
         assert!(!copy.exists());
         return;
     }
