@@ -134,9 +134,12 @@ impl Replies {
     pub async fn through(mut self, gate: impl Gate) -> Self {
         let (head, is_whole) = (self.head, self.is_whole());
         let guards = if is_whole { std::mem::take(&mut self.held) } else { Vec::new() };
-        let passing = futures_util::stream::unfold((gate, self), |(mut gate, mut behind)| async {
-            let reply = gate.next(&mut behind).await?;
-            Some((reply, (gate, behind)))
+        // In a box, because the state of such a stream is moved for each reply.
+        let state = Box::new((gate, self));
+        let passing = futures_util::stream::unfold(state, |mut state| async {
+            let (gate, behind) = &mut *state;
+            let reply = gate.next(behind).await?;
+            Some((reply, state))
         })
         .boxed();
         let body = if is_whole { passed(passing).await } else { Body::Stream(passing, Vec::new()) };

@@ -28,12 +28,12 @@ pub fn get<'a>(text: &'a str, path: &[&str]) -> Option<&'a str> {
 /// The text of a JSON string; none if this is no string, or one with half a surrogate pair.
 pub fn string(raw: &str) -> Option<Cow<'_, str>> {
     let raw = trim(raw);
-    if !raw.starts_with('"') || !is_value(raw) {
-        return None;
-    }
-    let inner = raw.get(1..raw.len() - 1)?;
-    if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
+    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
+    if is_plain(inner) {
         return Some(Cow::Borrowed(inner));
+    }
+    if !is_value(raw) {
+        return None;
     }
     unescape(inner).map(Cow::Owned)
 }

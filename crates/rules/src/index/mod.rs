@@ -6,10 +6,8 @@
 
 mod places;
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-
 use shadowcat_protocol::{Direction, method};
+use std::borrow::Cow;
 
 use crate::condition::{Chance, Condition, Known, Shape};
 use crate::scene::Kind;
@@ -33,6 +31,10 @@ pub(crate) struct Index {
     places: Places,
 }
 
+/// Lists by what rules name, found several times for each message. What is in a table is the operator's, so a hash that a
+/// sender could foresee gains the sender nothing.
+type Table<V> = std::collections::HashMap<String, V, foldhash::fast::RandomState>;
+
 const SLOTS: usize = Kind::ALL.len() * DIRECTIONS.len();
 
 fn slot(kind: Kind, direction: Direction) -> usize {
@@ -47,7 +49,7 @@ fn slot(kind: Kind, direction: Direction) -> usize {
 /// The rules for one kind of message in one direction.
 #[derive(Debug, Default)]
 struct Methods {
-    known: HashMap<String, List>,
+    known: Table<List>,
     others: List,
 }
 
@@ -55,7 +57,7 @@ struct Methods {
 #[derive(Debug, Default)]
 pub(crate) struct List {
     general: Vec<u32>,
-    named: HashMap<String, Vec<u32>>,
+    named: Table<Vec<u32>>,
     /// Of the general ones, those that are found by what stands at a place.
     placed: Placed,
 }
