@@ -45,6 +45,8 @@ enum Role {
     Tape(tape::Settings),
     /// Show calls to a thousand rules, measure a proxy with and without rules, and print tables.
     Rules(rules::Settings),
+    /// Note which functions run at the start and with the first messages, for the linker; needs valgrind.
+    Layout(suite::layout::Settings),
     /// Read a tape in one way, and say what that took.
     #[command(hide = true)]
     TapeRead(tape::Reading),
@@ -79,6 +81,7 @@ fn run(role: Role) -> Result<ExitCode, BenchError> {
             Role::Hold(settings) => load::idle::run(settings).await?,
             Role::Tape(settings) => tape::run(settings).await?,
             Role::Rules(settings) => rules::run(settings).await?,
+            Role::Layout(settings) => suite::layout::run(settings).await?,
             Role::TapeRead(reading) => tape::be_a_reader(&reading)?,
         }
         Ok(ExitCode::SUCCESS)

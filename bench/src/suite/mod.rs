@@ -2,6 +2,7 @@
 
 mod calls;
 mod idle;
+pub(crate) mod layout;
 pub(crate) mod report;
 mod rig;
 pub(crate) mod ruled;

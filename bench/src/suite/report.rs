@@ -21,6 +21,8 @@ const BRIDGE_BAR: f64 = 1.5;
 const RECORDING_BAR: f64 = 0.05;
 /// Most kilobytes a stream with its upstream stream may cost.
 const STREAM_KB_BAR: f64 = 40.0;
+/// From so many streams on it is judged what each takes: of fewer, what the first one needs is the better part.
+const STREAMS_MANY: usize = 1_000;
 /// Most megabytes of the whole proxy when nothing has happened yet.
 const STARTED_MB_BAR: f64 = 12.0;
 /// Most megabytes of the whole proxy, by open streams that have none upstream.
@@ -254,7 +256,7 @@ fn memory_bars(rows: &[Row]) -> String {
             row.closed_mb,
             row.before_mb + CLOSED_MB_BAR,
         );
-        if row.upstream == Upstream::Http {
+        if row.upstream == Upstream::Http && streams >= STREAMS_MANY {
             let kb = row.kb_per_stream();
             let name = format!("each of {streams} streams with its upstream stream");
             text += &bar_row(

@@ -123,7 +123,7 @@ async fn cpu_us(bench: &Bench, more: &[OsString], requests: usize) -> Result<f64
     Ok(cpu.as_secs_f64() * 1e6 / checked(&report)? as f64)
 }
 
-const VALGRIND: &str = "/usr/bin/valgrind";
+pub(super) const VALGRIND: &str = "/usr/bin/valgrind";
 
 async fn instructions(bench: &Bench, configs: &Configs) -> Result<String, BenchError> {
     let plain = counted(bench, &configs.arguments(None)).await?;

@@ -1,0 +1,150 @@
+//! The layout of the program: which functions run when a proxy starts, carries its first calls and holds its first
+//! streams. The linker puts them side by side, because memory is taken by the page, and around each page that is needed
+//! the system maps its neighbours.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use super::rig::{Bench, Rig};
+use super::ruled::VALGRIND;
+use crate::error::BenchError;
+use crate::load::idle;
+
+/// Calls of each kind, and streams: enough for every function on their way to be called.
+const CALLS: usize = 200;
+const STREAMS: usize = 20;
+/// What the compiler puts in front of a name where a function has a section of its own; the second if it is rarely called.
+const SECTIONS: [&str; 2] = [".text.", ".text.unlikely."];
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Settings {
+    /// Shadowcat's binary.
+    #[arg(long, default_value = "target/release/shadowcat")]
+    shadowcat: PathBuf,
+    /// The file to write.
+    #[arg(long, default_value = "crates/cli/layout.ld")]
+    out: PathBuf,
+}
+
+/// Writes the file.
+pub(crate) async fn run(settings: Settings) -> Result<(), BenchError> {
+    let program = std::fs::canonicalize(&settings.shadowcat)
+        .map_err(|_| BenchError::NoBinary(settings.shadowcat.clone()))?;
+    let bench = Bench::of(program.clone())?;
+    let profile = tempfile::NamedTempFile::new()?;
+    let mut file = OsString::from("--callgrind-out-file=");
+    file.push(profile.path());
+    let words = [VALGRIND.into(), "--tool=callgrind".into(), "--demangle=no".into(), file];
+    let rig = bench.start_under(&words, &[]).await?;
+    for era in ["legacy", "modern"] {
+        calls(&bench, &rig, era).await?;
+    }
+    streams(&bench, &rig).await?;
+    rig.stop().await?;
+    let patterns = patterns(&std::fs::read_to_string(profile.path())?, &program);
+    std::fs::write(&settings.out, script(&patterns))?;
+    eprintln!("layout: {} names in {}", patterns.len(), settings.out.display());
+    Ok(())
+}
+
+async fn calls(bench: &Bench, rig: &Rig, era: &str) -> Result<(), BenchError> {
+    let options = [
+        format!("--era={era}"),
+        "--answers=json,sse,progress".to_owned(),
+        "--connections=4".to_owned(),
+        format!("--requests={CALLS}"),
+        "--warm-up=4".to_owned(),
+    ];
+    super::calls::load(bench, rig, options.into()).await.map(drop)
+}
+
+async fn streams(bench: &Bench, rig: &Rig) -> Result<(), BenchError> {
+    let mut load = bench.load("hold", rig, &[format!("--streams={STREAMS}")])?;
+    load.reached("open").await?;
+    load.go().await?;
+    let report: idle::Report = load.report().await?;
+    load.finish().await?;
+    match report.fault {
+        Some(said) => Err(BenchError::Process { program: "the proxy".into(), said }),
+        None => Ok(()),
+    }
+}
+
+/// The names of the functions of this program that ran, as patterns for a linker.
+fn patterns(profile: &str, program: &Path) -> BTreeSet<String> {
+    let mut own = String::new();
+    let mut is_own = false;
+    // A name is written out only where it is first mentioned, be it as the name of what is called.
+    let (mut names, mut ran) = (BTreeMap::new(), BTreeSet::new());
+    for line in profile.lines() {
+        if let Some(object) = line.strip_prefix("ob=") {
+            let (number, path) = object.split_once(' ').unwrap_or((object, ""));
+            if Path::new(path) == program {
+                number.clone_into(&mut own);
+            }
+            is_own = number == own;
+        } else if let Some((kind, function)) = line.split_once("fn=")
+            && matches!(kind, "" | "c")
+        {
+            let (number, name) = function.split_once(' ').unwrap_or((function, ""));
+            if !name.is_empty() {
+                names.insert(number, name);
+            }
+            // What is called shows up on its own too, in its own object.
+            if is_own && kind.is_empty() {
+                ran.insert(number);
+            }
+        }
+    }
+    ran.iter().filter_map(|number| pattern(names.get(number)?)).collect()
+}
+
+/// A name without what differs from build to build: the hash at its end. None for what is no name.
+fn pattern(name: &str) -> Option<String> {
+    // Callgrind counts how deep a function is in itself.
+    let name = name.split('\'').next().unwrap_or(name);
+    let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_$.".contains(&byte));
+    if !is_name || !name.starts_with(|first: char| first == '_' || first.is_ascii_alphabetic()) {
+        return None;
+    }
+    Some(match name.rfind("17h") {
+        Some(hash) if name.starts_with("_ZN") => format!("{}17h*", name.get(..hash)?),
+        _ => name.to_owned(),
+    })
+}
+
+fn script(patterns: &BTreeSet<String>) -> String {
+    let mut text = String::from(
+        "/* The functions that run when a proxy starts, carries its first calls and holds its first streams, side by side.\n   \
+        Made by `shadowcat-bench layout`; bench/README.md says when. */\n\
+        SECTIONS\n{\n  .text.first :\n  {\n",
+    );
+    for pattern in patterns {
+        let [plain, unlikely] = SECTIONS.map(|section| format!("{section}{pattern}"));
+        // Writing to memory cannot fail.
+        let _ = writeln!(text, "    *({plain} {unlikely})");
+    }
+    text.push_str("  }\n}\nINSERT BEFORE .text;\n");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ran_of_the_program_is_told_without_hashes() {
+        let profile = "ob=(1) /lib/libc.so.6\nfl=(1) ???\nfn=(1) memcpy\n12 3\ncob=(2) /p/shadowcat\ncfn=(8) main\nob=(2) /p/shadowcat\n\
+            fn=(2) _ZN5tokio7runtime4poll17h0123456789abcdefE\n\
+            fn=(3) _ZN5tokio7runtime4poll17h1123456789abcdefE'2\nfn=(2)\nfn=(8)\nfn=(4) sqlite3Step\nfn=(5) 0x0000123\n\
+            ob=(1)\nfn=(6) strlen\nob=(2)\nfn=(7) (below main)\n";
+        let found = patterns(profile, Path::new("/p/shadowcat"));
+        let names: Vec<_> = found.iter().map(String::as_str).collect();
+        assert_eq!(names, ["_ZN5tokio7runtime4poll17h*", "main", "sqlite3Step"]);
+        let script = script(&found);
+        assert!(script.contains("*(.text.sqlite3Step .text.unlikely.sqlite3Step)\n"), "{script}");
+        assert!(script.ends_with("INSERT BEFORE .text;\n"));
+    }
+}
