@@ -19,7 +19,7 @@ const ACCEPT: &str = r#"{"action":"accept","content":{"answer":"blue"}}"#;
 const NEWEST: &str = "2025-11-25";
 
 /// The capabilities of a modern client that takes tasks and can be asked for a form.
-fn taking() -> String {
+pub(crate) fn taking() -> String {
     format!(r#"{{"elicitation":{{"form":{{}}}},"extensions":{{"{TASKS}":{{}}}}}}"#)
 }
 
@@ -52,7 +52,7 @@ async fn before_legacy(flag: &'static str) -> Before {
     before(&legacy_server(), flag, |reverse| reverse).await
 }
 
-fn legacy_server() -> [String; 2] {
+pub(crate) fn legacy_server() -> [String; 2] {
     [node(), source("typescript/task-server-v1.mjs")]
 }
 
