@@ -11,6 +11,7 @@ mod admin;
 mod admin_held;
 mod approver;
 mod auth;
+mod auth_issuer;
 mod auth_owners;
 mod batches;
 mod belonging;

@@ -11,6 +11,7 @@
 //! | [`terminal`] | a terminal whose screen is read as text |
 //! | [`operator`] | whoever runs the proxy, by its admin API |
 //! | [`collector`] | a collector of spans, which reads OTLP with the official types |
+//! | [`issuer`] | an issuer of tokens, and what it signs |
 //! | [`tls`] | certificates for those servers, made for one test |
 //! | [`upstream`] | an HTTP server that answers exactly what a test says, bytes and cuts included |
 #![expect(
@@ -22,6 +23,7 @@
 
 pub mod client;
 pub mod collector;
+pub mod issuer;
 pub mod mock;
 pub mod operator;
 pub mod process;

@@ -159,6 +159,10 @@ impl Issuer {
         let client = client.replace('%', "%25").replace('|', "%7C");
         let name = format!("{}|{subject}|{client}", self.name());
         let expires = claims.get("exp").and_then(Value::as_f64).and_then(end).ok_or(Flaw::Claims)?;
+        // The library counts in whole seconds; streams end to the moment, and must not be opened again behind it.
+        if expires <= SystemTime::now() {
+            return Err(Flaw::Expired);
+        }
         Ok(Principal::new(&name, claims, Some(expires)))
     }
 }
