@@ -167,6 +167,28 @@ async fn i1_a_long_filter_that_is_pasted_is_there_at_once() {
 }
 
 #[tokio::test]
+async fn i1_what_is_pasted_in_several_lines_is_one_line_of_text() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_proxy, _client) = recording(directory.path()).await;
+    let terminal = watch(80, 24, &directory.path().display().to_string());
+    terminal.shows(&["live"]).await;
+    // Among its letters are keys that end the view.
+    terminal.paste("quit\nq\n");
+    terminal.shows(&["nowhere to paste"]).await;
+    terminal.press(&["/"]);
+    terminal.shows(&["Enter take it"]).await;
+    let names = vec!["~t echo"; 300].join("\n| ");
+    terminal.paste(&format!("{names}\n| ~m ping\n"));
+    terminal.shows(&["| ~m ping", "Enter take it"]).await;
+    terminal.press(&["C-u"]);
+    terminal.paste("~m ping\n");
+    terminal.press(&["Enter"]);
+    terminal.shows(&["filter: ~m ping", "0 of "]).await;
+    terminal.press(&["q"]);
+    terminal.shows(&["code 0", "lines of text"]).await;
+}
+
+#[tokio::test]
 async fn i1_a_view_whose_terminal_is_gone_ends() {
     let directory = tempfile::tempdir().unwrap();
     let (_proxy, _client) = recording(directory.path()).await;

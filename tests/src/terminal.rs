@@ -49,6 +49,14 @@ impl Terminal {
         self.tmux(&["send-keys", "-l", text]);
     }
 
+    /// Pastes a text, as one piece where the program in it wants that.
+    pub fn paste(&self, text: &str) {
+        let file = self.directory.path().join("pasted");
+        std::fs::write(&file, text).expect("the text");
+        self.tmux(&["load-buffer", &file.display().to_string()]);
+        self.tmux(&["paste-buffer", "-p", "-r"]);
+    }
+
     /// Presses keys by their names, such as `Enter`.
     pub fn press(&self, keys: &[&str]) {
         self.tmux(&[&["send-keys"], keys].concat());

@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ratatui::DefaultTerminal;
-use ratatui::crossterm::event::{self, Event as Input, KeyEvent, KeyEventKind};
+use ratatui::crossterm::event::{
+    self, DisableBracketedPaste, EnableBracketedPaste, Event as Input, KeyEvent, KeyEventKind,
+};
+use ratatui::crossterm::execute;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
@@ -79,12 +82,16 @@ struct Taken(DefaultTerminal);
 
 impl Taken {
     fn new() -> io::Result<Self> {
-        ratatui::try_init().map(Self)
+        let taken = ratatui::try_init().map(Self)?;
+        // A terminal that knows of it says what is pasted and what is typed; another does no harm.
+        execute!(io::stdout(), EnableBracketedPaste)?;
+        Ok(taken)
     }
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
+        drop(execute!(io::stdout(), DisableBracketedPaste));
         ratatui::restore();
     }
 }
@@ -132,6 +139,10 @@ fn take_typed(
         typed += 1;
         let effect = match event::read()? {
             Input::Key(key) if key.kind != KeyEventKind::Release => press(model, key),
+            Input::Paste(text) => {
+                model.paste(&text);
+                None
+            }
             _ => None,
         };
         match (effect, desk.as_mut()) {

@@ -8,6 +8,7 @@ impl Model {
     /// Takes what a source tells of what waits.
     pub(super) fn take_lot(&mut self, event: Event) {
         let selected = self.lot.id_at(self.lot_at.at);
+        let was_held = self.lot_at.at < self.lot.held().len();
         match event {
             Event::Held(held) => {
                 let told = format!("{} waits: {} ({})", held.id, held.method, held.cause);
@@ -25,8 +26,13 @@ impl Model {
             Event::Breakpoints(breakpoints) => self.lot.set_breakpoints(breakpoints),
             Event::Frame { .. } | Event::Gap(_) | Event::Standing(_) => {}
         }
-        // A key is meant for what was selected, wherever it is by now.
-        let at = selected.and_then(|id| self.lot.place_of(&id)).unwrap_or(self.lot_at.at);
+        // A key is meant for what was selected, wherever it is by now; if it is let go, for what waits next, and for a breakpoint
+        // only where nothing waits.
+        let next = || match self.lot.held().len().checked_sub(1) {
+            Some(last) if was_held => self.lot_at.at.min(last),
+            _ => self.lot_at.at,
+        };
+        let at = selected.and_then(|id| self.lot.place_of(&id)).unwrap_or_else(next);
         self.lot_at.set(at, self.lot.len(), self.list_height());
     }
 

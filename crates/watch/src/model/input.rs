@@ -64,6 +64,17 @@ impl Line {
         }
     }
 
+    /// Puts a text there, its ends of lines as blanks and without those behind it; says whether there was room for all of it.
+    pub(crate) fn paste(&mut self, text: &str) -> bool {
+        let one_line = text.trim_end().replace("\r\n", "\n");
+        let blank = |c: char| if c.is_control() { ' ' } else { c };
+        let pasted: Vec<char> = one_line.chars().map(blank).take(CHARS_MAX - self.chars.len()).collect();
+        let (count, wanted) = (pasted.len(), one_line.chars().count());
+        self.chars.splice(self.at..self.at, pasted);
+        self.at += count;
+        count == wanted
+    }
+
     fn remove_from(&mut self, begin: usize) {
         self.chars.drain(begin..self.at);
         self.at = begin;
@@ -100,6 +111,16 @@ mod tests {
         check("~m ping", &[Edit::Home, Edit::Delete, Edit::Insert('!'), Edit::Right], "!m| ping");
         check("~m ping", &[Edit::Left, Edit::Begin, Edit::End], "g|");
         check("", &[Edit::Backspace, Edit::Delete, Edit::Word, Edit::Begin, Edit::Left, Edit::Right], "|");
+    }
+
+    #[test]
+    fn a_text_is_pasted_where_the_cursor_is() {
+        let mut line = Line::new("~m  & ~e");
+        line.go_to(3);
+        assert!(line.paste("tools/call\r\n|\tx\n\n"));
+        assert_eq!((line.text().as_str(), line.at()), ("~m tools/call | x & ~e", 17));
+        assert!(line.paste("") && line.paste("\n") && !line.paste(&"é".repeat(CHARS_MAX)));
+        assert_eq!(line.text().chars().count(), CHARS_MAX);
     }
 
     #[test]

@@ -59,6 +59,16 @@ impl Model {
         }
     }
 
+    /// Takes a text that was pasted. Where no line is typed its letters would be keys, and that is not what is meant.
+    pub(crate) fn paste(&mut self, text: &str) {
+        let Some(prompt) = &mut self.prompt else {
+            self.note = Some("there is nowhere to paste: `/` and `b` begin a line".to_owned());
+            return;
+        };
+        let fits = prompt.line.paste(text);
+        prompt.fault = (!fits).then(|| "what was pasted is longer than a line may be".to_owned());
+    }
+
     pub(crate) fn cancel(&mut self) {
         self.prompt = None;
     }

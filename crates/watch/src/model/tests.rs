@@ -217,6 +217,25 @@ fn what_waits_is_decided_over_from_the_list_the_message_and_the_list_of_what_wai
 }
 
 #[test]
+fn what_is_pasted_is_text_where_a_line_is_typed_and_does_nothing_elsewhere() {
+    let mut model = with_held();
+    model.paste("d\nx\nq");
+    assert!(model.note.as_ref().unwrap().contains("nowhere to paste"));
+    run(&mut model, &[Command::Filter]);
+    let names = vec!["~t echo"; 300].join("\r\n| ");
+    model.paste(&format!("{names}\n"));
+    assert_eq!(model.prompt.as_ref().unwrap().line.text().chars().count(), 300 * 10 - 3);
+    assert_eq!(model.submit(), None);
+    assert!(model.prompt.is_none() && model.filter.is_some(), "{:?}", model.prompt);
+    run(&mut model, &[Command::Back, Command::Breakpoint]);
+    model.paste(&"x".repeat(5_000));
+    assert_eq!(
+        model.prompt.as_ref().unwrap().fault.as_deref(),
+        Some("what was pasted is longer than a line may be")
+    );
+}
+
+#[test]
 fn a_refusal_asks_for_its_reason() {
     let mut model = with_held();
     run(&mut model, &[Command::Go(Step::Up)]);
@@ -279,7 +298,13 @@ fn what_is_selected_among_what_waits_stays_so_whatever_comes_and_goes() {
     model.take(Event::AllHeld(vec![held("h-0", 6), held("h-1", 7), held("h-2", 8)]));
     assert_eq!(model.run(Command::Resume), resume("h-2"), "all are told anew");
     model.take(released("h-2"));
-    assert_eq!(model.lot_at.at, 2, "where it was, when it is gone itself");
+    assert_eq!(model.run(Command::Resume), resume("h-1"), "the last that waits is let go: the one before it");
+    model.take(released("h-0"));
+    model.take(Event::Held(Box::new(held("h-3", 9))));
+    model.take(released("h-1"));
+    assert_eq!(model.run(Command::Resume), resume("h-3"), "the one that waits next");
+    model.take(released("h-3"));
+    assert_eq!(model.run(Command::Resume), None, "nothing waits");
 
     let mut model = with_lot(3);
     let remove = Some(Effect::RemoveBreakpoint { id: "b-1".to_owned() });
