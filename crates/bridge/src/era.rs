@@ -18,6 +18,8 @@ use tokio::time::Instant;
 const LEGACY_FOR: Duration = Duration::from_mins(10);
 /// How long nothing is asked again after a question that told nothing.
 const UNSURE_FOR: Duration = Duration::from_secs(5);
+/// How often a verdict may be doubted: some servers give answers that look like another era's to whatever they are asked.
+const DOUBT_EVERY: Duration = Duration::from_secs(5);
 /// How long the answer to `server/discover` may take. On stdio, silence is an answer.
 pub const PROBE_MAX: Duration = Duration::from_secs(10);
 
@@ -63,6 +65,19 @@ struct Known {
     /// Until when the server is known to refuse the handshake.
     no_legacy: Option<Instant>,
     asks_again: bool,
+    doubted_at: Option<Instant>,
+}
+
+impl Known {
+    /// Whether the verdict may be doubted now.
+    fn takes_doubt(&mut self) -> bool {
+        let now = Instant::now();
+        let takes = self.doubted_at.is_none_or(|at| now >= at + DOUBT_EVERY);
+        if takes {
+            self.doubted_at = Some(now);
+        }
+        takes
+    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -166,7 +181,7 @@ impl Eras {
     /// A modern message was refused as only a legacy server refuses it: the server is asked again before the next.
     pub fn doubt_modern(&self) {
         let mut known = self.known();
-        if matches!(known.modern, Verdict::Modern | Verdict::Both) {
+        if matches!(known.modern, Verdict::Modern | Verdict::Both) && known.takes_doubt() {
             known.modern = Verdict::Unknown;
         }
     }
@@ -174,8 +189,10 @@ impl Eras {
     /// The server refused a handshake although it is taken for a legacy one: it is asked again, behind the next message.
     pub fn doubt_legacy(&self) {
         let mut known = self.known();
-        if let Verdict::Legacy(until) = &mut known.modern {
-            *until = Instant::now().min(*until);
+        if let Verdict::Legacy(until) = known.modern
+            && known.takes_doubt()
+        {
+            known.modern = Verdict::Legacy(Instant::now().min(until));
         }
     }
 
@@ -374,6 +391,27 @@ mod tests {
         eras.doubt_modern();
         assert!(!eras.needs_legacy().await);
         assert_eq!(probe.asked.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_whose_every_answer_is_doubtful_is_not_asked_again_for_each() {
+        let (probe, eras) = upgraded(0);
+        for _ in 0..100 {
+            assert!(!eras.needs_legacy().await);
+            eras.doubt_modern();
+        }
+        assert_eq!(probe.asked.load(Ordering::Relaxed), 2);
+        tokio::time::advance(DOUBT_EVERY).await;
+        eras.doubt_modern();
+        assert!(!eras.needs_legacy().await);
+        assert_eq!(probe.asked.load(Ordering::Relaxed), 3);
+        let (probe, eras) = upgraded(usize::MAX);
+        for _ in 0..100 {
+            assert!(eras.needs_legacy().await);
+            eras.doubt_legacy();
+            tokio::task::yield_now().await;
+        }
+        assert!(probe.asked.load(Ordering::Relaxed) <= 2);
     }
 
     #[tokio::test(start_paused = true)]
