@@ -43,6 +43,8 @@ struct Driven {
     tasks: Tasks,
     answered: HashSet<String>,
     rounds: usize,
+    /// Why the server did not take the last answers.
+    refused: Option<Ended>,
     has_ended: bool,
 }
 
@@ -114,6 +116,7 @@ impl Driven {
             tasks,
             answered: HashSet::new(),
             rounds: 0,
+            refused: None,
             has_ended: false,
         })
     }
@@ -154,7 +157,8 @@ impl Driven {
         let told: Vec<&str> = self.answered.iter().map(String::as_str).collect();
         wanted = wanted.without(&told);
         if wanted.is_empty() {
-            return Ok(());
+            // It goes on wanting what it did not take.
+            return self.refused.take().map_or(Ok(()), Err);
         }
         self.rounds += 1;
         if self.rounds > ROUNDS_MAX {
@@ -163,9 +167,14 @@ impl Driven {
         let answers = call.asking().round(&wanted.to_json()).await?;
         let keys: Vec<String> = wanted.members().map(|(key, _)| key.to_owned()).collect();
         self.answered.extend(keys);
-        while self.task.about(method::TASKS_UPDATE, Some(&answers)).await?.is_none() {
-            tokio::time::sleep(pause_of(task)).await;
-        }
+        // A task that has ended meanwhile takes no answers: the next look tells.
+        self.refused = loop {
+            match self.task.about(method::TASKS_UPDATE, Some(&answers)).await {
+                Ok(Some(_)) => break None,
+                Ok(None) => tokio::time::sleep(pause_of(task)).await,
+                Err(why) => break Some(why),
+            }
+        };
         Ok(())
     }
 }

@@ -187,12 +187,39 @@ async fn answers_that_do_not_reach_a_task_are_told_again_and_asked_for_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_that_does_not_take_its_answers_ends_its_call() {
-    let bench = asking_once(|| Play::Error(-32602, json!(null))).await;
+async fn a_task_that_does_not_take_its_answers_and_goes_on_wanting_them_ends_its_call() {
+    let asking = || task("input_required", json!({"inputRequests": {"a": form("1")}}));
+    let bench = refusing_answers(vec![asking(), asking(), task("working", json!(null))]).await;
     let answer = bench.ask("tools/call", arguments()).await;
     assert_eq!(answer["result"]["isError"], true, "{answer}");
-    assert_eq!(bench.server.of("tasks/get").len(), 1);
+    assert_eq!((bench.server.of("tasks/get").len(), bench.server.of("tasks/update").len()), (2, 1));
+    assert_eq!(bench.client.of("elicitation/create").len(), 1);
     until(|| bench.server.of("tasks/cancel").len() == 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_has_come_to_its_end_while_its_client_was_asked_answers_its_call() {
+    let asking = || task("input_required", json!({"inputRequests": {"a": form("1")}}));
+    let done = || task("completed", json!({"result": {"content": []}}));
+    for looks in [vec![asking(), done()], vec![asking(), task("working", json!(null)), done()]] {
+        let bench = refusing_answers(looks).await;
+        let answer = bench.ask("tools/call", arguments()).await;
+        assert_eq!(answer["result"], json!({"content": []}), "{answer}");
+        assert_eq!(bench.server.of("tasks/update").len(), 1);
+        assert!(bench.server.of("tasks/cancel").is_empty());
+    }
+}
+
+/// A server that takes no answers for its task, whatever it asks.
+async fn refusing_answers(looks: Vec<Value>) -> Bench {
+    let mut server = tasking(looks);
+    let server = move |request: &Value| match request["method"].as_str() {
+        Some("tasks/update") => Play::Error(-32602, json!(null)),
+        _ => server(request),
+    };
+    let bench = Bench::new(server, |_| Play::Result(json!({"action": "accept"})));
+    bench.initialize("2025-11-25", json!({"elicitation": {}})).await;
+    bench
 }
 
 #[tokio::test(start_paused = true)]
