@@ -11,9 +11,6 @@ use shadowcat_transports::Front as _;
 
 use crate::gateway::{Gateway, now_ms};
 
-/// When a client that finds the table full may try again.
-const TABLE_FULL_RETRY: Duration = Duration::from_secs(1);
-
 /// Sessions that are over and still listed; the one that ended first gives way. They go in any case when they were not
 /// used for as long as a living one may be idle.
 const CLOSED_MAX: usize = 1_000;
@@ -74,9 +71,7 @@ impl Gateway {
             self.put_to_sleep(&idlest).await;
         }
         self.table.insert(live).map_err(|full| {
-            Refusal::new(RefusalKind::Overloaded { retry_after: TABLE_FULL_RETRY })
-                .with_detail("too many sessions are open")
-                .with_cause(full)
+            Refusal::new(RefusalKind::BUSY).with_detail("too many sessions are open").with_cause(full)
         })
     }
 

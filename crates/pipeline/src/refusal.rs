@@ -107,6 +107,9 @@ struct Told {
 }
 
 impl RefusalKind {
+    /// A bound is reached that others leave in a moment.
+    pub const BUSY: Self = Self::Overloaded { retry_after: Duration::from_secs(1) };
+
     /// The one table. Codes of our own lie outside -32768..-32000, which the protocol keeps for itself.
     fn told(&self) -> Told {
         let (reason, code, status, sentence, retryable) = match self {

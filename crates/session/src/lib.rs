@@ -16,7 +16,7 @@ mod write_behind;
 
 pub use cache::CacheLimits;
 pub use live::{InFlight, Live, Table, TableFull, Upstream};
-pub use outlet::{EventId, Outlet, OutletService};
+pub use outlet::{ASKS_MAX, EventId, Outlet, OutletService};
 pub use record::{
     ENDED_VERSION_MIN, HANDSHAKE_BYTES_MAX, Handshake, HandshakeTooLarge, ID_BYTES_MAX, Key, Namespace,
     NoRandomness, NotASessionId, RECORD_BYTES_MAX, Record, SUBSCRIPTIONS_MAX, SessionId, SubscriptionsFull,

@@ -14,8 +14,6 @@ use crate::outlet::Outlet;
 use crate::record::{Record, SessionId};
 use crate::standing::Standing;
 
-/// When a client whose requests have taken all places should try again.
-const PLACE_RETRY: Duration = Duration::from_secs(1);
 /// In the place of the number of requests in flight: there will be none any more.
 const RETIRED: usize = usize::MAX;
 
@@ -157,7 +155,7 @@ impl Live {
             Err(RETIRED) => "the session is being put to sleep",
             Err(_) => "too many requests of this session are in flight",
         };
-        Err(Refusal::new(RefusalKind::Overloaded { retry_after: PLACE_RETRY }).with_detail(why))
+        Err(Refusal::new(RefusalKind::BUSY).with_detail(why))
     }
 
     /// Takes the session out of use if no request is in flight; from then on none gets in. Says whether that was done now.

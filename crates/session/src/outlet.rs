@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use crate::stream::{Budget, Lost, Stream, StreamClosed, StreamLimits};
 
 /// Requests of one server that wait for one client at a time.
-const ASKS_MAX: usize = 256;
+pub const ASKS_MAX: usize = 256;
 /// Ended answers kept for a client that comes back for them.
 const ENDED_STREAMS_MAX: usize = 8;
 

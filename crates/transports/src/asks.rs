@@ -9,10 +9,8 @@ use bytes::Bytes;
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Back, ExchangeId, Refusal, RefusalKind, Replies, UpstreamSide};
 use shadowcat_protocol::{Id, Message, method};
+use shadowcat_session::ASKS_MAX;
 use tokio_util::sync::CancellationToken;
-
-/// Unanswered requests of the server on one connection.
-const ASKS_MAX: usize = 256;
 
 /// Takes the answer to a request of the server, as one line.
 #[async_trait]

@@ -174,7 +174,7 @@ fn refuse(error: ClientError) -> Refusal {
     let kind = if error.is_timeout() && !error.never_sent() {
         RefusalKind::UpstreamTimeout
     } else if error.is_overloaded() {
-        RefusalKind::Overloaded { retry_after: Duration::from_secs(1) }
+        RefusalKind::BUSY
     } else if error.never_sent() {
         RefusalKind::UpstreamUnreachable
     } else {

@@ -20,8 +20,6 @@ use super::settings::ToLegacySettings;
 const PLACE_MAX: Duration = Duration::from_secs(10);
 /// The most calls of one key that wait for a session.
 const WAITING_MAX: usize = 256;
-/// When a client that found no session may come again.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How often idle sessions are looked for, at most and at least.
 const SWEEP_MIN: Duration = Duration::from_secs(1);
 const SWEEP_MAX: Duration = Duration::from_secs(30);
@@ -337,5 +335,5 @@ impl Table {
 }
 
 fn overloaded(detail: &str) -> Refusal {
-    Refusal::new(RefusalKind::Overloaded { retry_after: RETRY_AFTER }).with_detail(detail)
+    Refusal::new(RefusalKind::BUSY).with_detail(detail)
 }

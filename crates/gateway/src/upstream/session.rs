@@ -16,9 +16,6 @@ use super::handshake::{Memory, Said, is_noted, noting, still_holds};
 /// How long a replayed handshake may take.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// When a message that came while its session was put to sleep may come again.
-const ASLEEP_RETRY: Duration = Duration::from_secs(1);
-
 /// The server's side of one session.
 pub(crate) struct SessionUpstream {
     connector: Arc<dyn Connector>,
@@ -118,7 +115,7 @@ impl SessionUpstream {
         }
         if self.asleep.load(Ordering::Acquire) {
             // The session is in the store: whoever asks again finds it there.
-            return Err(RefusalKind::Overloaded { retry_after: ASLEEP_RETRY }.into());
+            return Err(RefusalKind::BUSY.into());
         }
         Ok(())
     }

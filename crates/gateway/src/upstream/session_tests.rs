@@ -59,7 +59,7 @@ async fn a_message_of_a_session_put_to_sleep_is_told_when_to_come_again() {
     let upstream = upstream(&server).await;
     upstream.close(false).await;
     let kind = refused(&upstream).await;
-    assert_eq!(kind, RefusalKind::Overloaded { retry_after: ASLEEP_RETRY });
+    assert_eq!(kind, RefusalKind::BUSY);
     assert_eq!(kind.status(), 503);
     assert_eq!((server.opened(), server.partings()), (1, vec![Parting::Keep]));
 }

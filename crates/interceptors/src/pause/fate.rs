@@ -1,7 +1,6 @@
 //! What becomes of a held message on its way: the verdict, in the words of those who carry it out.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use shadowcat_pipeline::{Direction, Origin, Refusal, RefusalKind};
 use shadowcat_protocol::{Message, Request};
@@ -11,9 +10,6 @@ use super::held::{Cause, Stopped, Terms};
 use super::lot::Lot;
 use super::verdict::{By, Released, Verdict};
 use crate::judged::{Changed, Fate, Waiter};
-
-/// When a client should try again for which there was no room.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// An exchange, as far as holding its messages goes.
 pub(crate) struct Exchange<'e> {
@@ -103,7 +99,7 @@ fn fate(message: Message, released: Released) -> Fate {
 /// A client may come back with what was not refused for itself.
 fn kind(by: &By) -> RefusalKind {
     match by {
-        By::Bound => RefusalKind::Overloaded { retry_after: RETRY_AFTER },
+        By::Bound => RefusalKind::BUSY,
         By::Shutdown => RefusalKind::ShuttingDown,
         By::Decision(_) | By::Deadline | By::Gone => RefusalKind::PolicyDenied,
     }

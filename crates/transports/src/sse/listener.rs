@@ -87,8 +87,7 @@ impl SseListener {
         {
             let mut clients = lock(&self.clients);
             if clients.len() >= self.settings.clients_max {
-                let wait = Duration::from_secs(1);
-                return Err(RefusalKind::Overloaded { retry_after: wait }.into());
+                return Err(RefusalKind::BUSY.into());
             }
             clients.insert(key.clone(), Arc::clone(&client));
         }

@@ -265,9 +265,7 @@ impl Service for ScriptSession {
             "initialize" if self.script.refuses.load(Ordering::Relaxed) => {
                 Err(RefusalKind::UpstreamUnreachable.into())
             }
-            "initialize" if !self.takes_room() => {
-                Err(RefusalKind::Overloaded { retry_after: Duration::from_secs(1) }.into())
-            }
+            "initialize" if !self.takes_room() => Err(RefusalKind::BUSY.into()),
             "initialize" => one(json!({
                 "protocolVersion": "2025-11-25",
                 "capabilities": {"tools": {"listChanged": true}, "logging": {},
