@@ -126,9 +126,11 @@ pub(crate) async fn run(settings: Settings) -> Result<ExitCode, BenchError> {
     }
     let has_both = [System::Off, System::On].iter().all(|system| settings.systems.contains(system));
     if settings.parts.contains(&Part::Recording) && has_both {
-        let pairs = calls::recorded(&bench, scale).await;
-        text += &report::recorded(&pairs);
-        faults.extend(pairs.iter().flatten().flat_map(calls::Cell::faults));
+        for (bench, where_it_runs) in [(&bench, "proxy on its core"), (&bench.unpinned(), "on all cores")] {
+            let pairs = calls::recorded(bench, scale).await;
+            text += &report::recorded(&pairs, where_it_runs);
+            faults.extend(pairs.iter().flatten().flat_map(calls::Cell::faults));
+        }
     }
     if settings.parts.contains(&Part::Idle) {
         let rows = idle::run(&bench, &settings.systems, scale).await;

@@ -161,11 +161,12 @@ pub(super) fn bridged(pairs: &[[Cell; 2]]) -> String {
 }
 
 /// The table of calls with and without a tape, and its bar.
-pub(super) fn recorded(pairs: &[[Cell; 2]]) -> String {
-    let mut text = "\n## Recording\n\n\
+pub(super) fn recorded(pairs: &[[Cell; 2]], where_it_runs: &str) -> String {
+    let mut text = format!(
+        "\n## Recording, {where_it_runs}\n\n\
         | calls | requests/s, off | requests/s, on | throughput lost | CPU ms, off | CPU ms, on | wrong or lost |\n\
         |---|---:|---:|---:|---:|---:|---:|\n"
-        .to_owned();
+    );
     let mut worst: Option<f64> = None;
     for [off, on] in pairs {
         let cost = on.cost_beside(off);
@@ -186,7 +187,8 @@ pub(super) fn recorded(pairs: &[[Cell; 2]]) -> String {
     let Some(worst) = worst else { return text };
     let measured = format!("{:.1} % in the worst row", 100.0 * worst);
     let bar = format!("{} %", 100.0 * RECORDING_BAR);
-    text + &bars(&bar_row("throughput lost to recording", &measured, &bar, worst <= RECORDING_BAR))
+    let what = format!("throughput lost to recording, {where_it_runs}");
+    text + &bars(&bar_row(&what, &measured, &bar, worst <= RECORDING_BAR))
 }
 
 fn bars(rows: &str) -> String {

@@ -111,6 +111,11 @@ impl Bench {
         Ok(Rig { mock, proxy, data })
     }
 
+    /// The same programs, where the system puts them.
+    pub(super) fn unpinned(&self) -> Self {
+        Self { cores: Cores::Free, this: self.this.clone(), shadowcat: self.shadowcat.clone() }
+    }
+
     /// For Shadowcat alone.
     pub(crate) fn of(shadowcat: PathBuf) -> Result<Self, BenchError> {
         Self::new(Cores::find(), shadowcat, &[System::Off])
