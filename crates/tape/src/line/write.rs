@@ -98,8 +98,8 @@ pub(crate) fn header(header: &Header, out: &mut Vec<u8>) {
     line(out, |out| {
         number(out, r#""record":"header","format":""#, MAJOR);
         number(out, ".", MINOR);
-        text(out, r#"","program":"#, &header.program);
-        text(out, r#","tape":"#, &header.tape);
+        text(out, r#"","program":""#, &header.program);
+        text(out, r#","tape":""#, &header.tape);
         out.extend_from_slice(br#","created":""#);
         push_rfc3339(header.created, out);
         out.extend_from_slice(if header.redacted {
@@ -108,10 +108,10 @@ pub(crate) fn header(header: &Header, out: &mut Vec<u8>) {
             br#"","redacted":false"#
         });
         if let Some(format) = &header.imported {
-            text(out, r#","imported":"#, format);
+            text(out, r#","imported":""#, format);
         }
         if let Some(previous) = &header.previous {
-            text(out, r#","previous":"#, previous);
+            text(out, r#","previous":""#, previous);
         }
         if header.partial {
             out.extend_from_slice(br#","partial":true"#);
@@ -148,12 +148,12 @@ pub(crate) fn unnumbered(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
     number(out, r#","at_us":"#, frame.at_us);
     out.extend_from_slice(br#","time":""#);
     push_rfc3339(frame.time, out);
-    text(out, r#"","hop":"#, frame.hop);
-    text(out, r#","direction":"#, frame.direction.as_str());
+    text(out, r#"","hop":""#, frame.hop);
+    text(out, r#","direction":""#, frame.direction.as_str());
     sides(frame, out);
-    text(out, r#","kind":"#, frame.kind.as_str());
+    text(out, r#","kind":""#, frame.kind.as_str());
     if let Some(method) = frame.method {
-        text(out, r#","method":"#, method);
+        text(out, r#","method":""#, method);
     }
     action(frame, out);
     out.extend_from_slice(br#","message":"#);
@@ -165,7 +165,7 @@ pub(crate) fn lost(lost: &Lost, out: &mut Vec<u8>) {
     line(out, |out| {
         number(out, r#""record":"lost","since":"#, lost.since);
         number(out, r#","count":"#, lost.count);
-        text(out, r#","reason":"#, &lost.reason);
+        text(out, r#","reason":""#, &lost.reason);
     });
 }
 
@@ -189,29 +189,29 @@ fn sides(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
         number(out, r#","related":"#, related);
     }
     if let Some(session) = frame.session {
-        text(out, r#","session":"#, session);
+        text(out, r#","session":""#, session);
     }
-    side(r#","client":{"transport":"#, &frame.client, out);
+    side(r#","client":{"transport":""#, &frame.client, out);
     if let Some((name, upstream)) = &frame.upstream {
-        text(out, r#","upstream":{"name":"#, name);
-        side(r#","transport":"#, upstream, out);
+        text(out, r#","upstream":{"name":""#, name);
+        side(r#","transport":""#, upstream, out);
     }
 }
 
 fn side(before: &str, side: &SideLine<'_>, out: &mut Vec<u8>) {
     text(out, before, side.transport);
-    text(out, r#","revision":"#, side.revision);
-    text(out, r#","era":"#, side.era);
+    text(out, r#","revision":""#, side.revision);
+    text(out, r#","era":""#, side.era);
     out.push(b'}');
 }
 
 fn action(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
-    text(out, r#","action":"#, frame.action);
+    text(out, r#","action":""#, frame.action);
     if let Some(reason) = frame.reason {
-        text(out, r#","reason":"#, reason);
+        text(out, r#","reason":""#, reason);
     }
     for (number, rule) in frame.rules.iter().enumerate() {
-        text(out, if number == 0 { r#","rules":["# } else { "," }, rule);
+        text(out, if number == 0 { r#","rules":[""# } else { ",\"" }, rule);
     }
     if !frame.rules.is_empty() {
         out.push(b']');
@@ -257,14 +257,15 @@ fn number(out: &mut Vec<u8>, before: &str, number: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// A string behind the name of its member. Few need an escape, and nothing is allocated for those that do not.
+/// A string behind what stands before it, which ends with its opening quote. Few need an escape, and nothing is allocated
+/// for those that do not. Inlined, because what stands before it is known at each place.
+#[inline]
 fn text(out: &mut Vec<u8>, before: &str, value: &str) {
     out.extend_from_slice(before.as_bytes());
     if json::is_plain(value) {
-        out.push(b'"');
         out.extend_from_slice(value.as_bytes());
         out.push(b'"');
     } else {
-        out.extend_from_slice(json::quote(value).as_bytes());
+        out.extend_from_slice(json::quote(value).as_bytes().split_at(1).1);
     }
 }

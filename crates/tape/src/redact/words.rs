@@ -178,6 +178,7 @@ impl Words {
         bit(0) | bit(1) | bit(2)
     }
 
+    #[inline]
     fn find_at(
         &self,
         text: &[u8],
@@ -186,7 +187,20 @@ impl Words {
     ) -> ControlFlow<()> {
         let Some(head) = text.get(start..).and_then(<[u8]>::first_chunk) else { return Continue(()) };
         let place = place::<HEAD_PLACES>(folded(*head));
-        let first = self.heads.get(place).copied().unwrap_or(NONE);
+        match self.heads.get(place) {
+            None | Some(&NONE) => Continue(()),
+            Some(first) => self.find_words(text, start, (place, *first), found),
+        }
+    }
+
+    #[inline(never)]
+    fn find_words(
+        &self,
+        text: &[u8],
+        start: usize,
+        (place, first): (usize, u8),
+        found: &mut impl FnMut(Hit) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         for word in self.list.iter().skip(first.into()).take_while(|word| word.place == place) {
             let at = start..start + word.text.len();
             if text.get(at.clone()).is_some_and(|piece| is_in_any_case(piece, word.text)) {
