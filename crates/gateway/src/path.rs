@@ -68,7 +68,10 @@ impl Path<'_> {
         if may_hold {
             // Inside the rules: what a person sees is what would leave.
             let (lot, tasks) = (self.lot.clone(), self.tasks.clone());
-            steps.push(Arc::new(Pause::new(lot, Arc::clone(&plan.upstream.name), tasks)));
+            let pause = Pause::new(lot, Arc::clone(&plan.upstream.name), tasks);
+            // The recorder in front has looked already whether anything could be changed.
+            let is_recorded = self.audience.is_some() && !is_judged;
+            steps.push(Arc::new(if is_recorded { pause.recorded() } else { pause }));
         }
         if let Some(externals) = self.externals {
             // Inside the rules, which so spare others a question, and whose changes they see.

@@ -174,7 +174,8 @@ impl Deeds {
         std::mem::take(&mut self.done().before)
     }
 
-    /// Whoever writes down messages in front of the interceptors says that he does so behind them as well.
+    /// Whoever writes down messages in front of the interceptors says that what they change of this exchange is written down
+    /// in both forms.
     pub fn see_twice(&self) {
         self.done().is_seen_twice = true;
     }

@@ -102,7 +102,8 @@ impl Recorder {
 
     /// The same, in front of those who change hardly any message: only these are recorded in both forms, with the help of a
     /// recorder behind them ([`Recorder::behind`]). Of what a server begins it is not known here what becomes of it, so that it
-    /// is recorded in both places whenever it could be changed.
+    /// is recorded in both places whenever it could be changed. Whether this is so is looked at once for an exchange, here; those
+    /// behind find it noted ([`shadowcat_pipeline::Deeds::are_seen_twice`]), and keep to it.
     #[must_use]
     pub fn in_front(self, could_change: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         Self { part: Part::InFront(Arc::new(could_change)), ..self }
@@ -133,14 +134,13 @@ impl Recorder {
     fn hops(&self, envelope: &Envelope) -> (&'static str, Option<&'static str>) {
         let Hops { to_server, to_client } = self.hops;
         let could_change = matches!(&self.part, Part::InFront(could_change) if could_change());
+        if could_change {
+            envelope.origin.deeds.see_twice();
+        }
         match (&self.part, envelope.direction) {
             (_, Direction::ToServer) => (to_server, could_change.then_some(to_client)),
             // Nobody records it behind.
             (Part::InFront(_), Direction::ToClient) if !could_change => (to_server, None),
-            (Part::InFront(_), Direction::ToClient) => {
-                envelope.origin.deeds.see_twice();
-                (to_client, None)
-            }
             (_, Direction::ToClient) => (to_client, None),
         }
     }

@@ -23,12 +23,24 @@ pub struct Pause {
     server: Arc<str>,
     waiting: Arc<Waiting>,
     tasks: Tasks,
+    is_recorded: bool,
 }
 
 impl Pause {
     /// Stops messages before the server of this name. Held notifications are among these tasks.
     pub fn new(lot: Lot, server: Arc<str>, tasks: Tasks) -> Self {
-        Self { lot, server, waiting: Arc::default(), tasks }
+        Self { lot, server, waiting: Arc::default(), tasks, is_recorded: false }
+    }
+
+    /// The same behind a recorder that notes of each exchange whether it would see what is changed of it
+    /// ([`shadowcat_pipeline::Deeds::are_seen_twice`]). A breakpoint that was set since concerns the next one.
+    #[must_use]
+    pub fn recorded(self) -> Self {
+        Self { is_recorded: true, ..self }
+    }
+
+    fn is_watched(&self, envelope: &Envelope) -> bool {
+        self.lot.is_watched() && (!self.is_recorded || envelope.origin.deeds.are_seen_twice())
     }
 }
 
@@ -41,7 +53,7 @@ impl Interceptor for Pause {
     async fn intercept(&self, envelope: Envelope, next: Next<'_>) -> Result<Replies, Refusal> {
         judged::hear(&self.waiting, &envelope);
         let needs_approval = envelope.direction == Direction::ToServer && self.lot.approves();
-        if !self.lot.is_watched() && !needs_approval {
+        if !self.is_watched(&envelope) && !needs_approval {
             return next.run(envelope).await;
         }
         let watched = Watched {

@@ -131,6 +131,24 @@ async fn said(mut replies: Replies) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn of_what_has_passed_the_recorder_nothing_is_held_that_would_not_be_on_the_tape_in_both_forms() {
+    let case = Case::new(&["~m tools/call"]);
+    let pause = Pause::new(case.lot.clone(), "up".into(), Tasks::new()).recorded();
+    let chain = Chain::new(vec![Arc::new(pause)]);
+    for is_noted in [false, true] {
+        let origin = Origin::new(case.peer, Transport::Http, Revision::V2025_11_25);
+        if is_noted {
+            origin.deeds.see_twice();
+        }
+        let request = Request::new(&Id::from_u64(1), method::TOOLS_CALL, Some(r#"{"name":"echo"}"#));
+        let envelope = Envelope::to_server(Message::Request(request), Arc::new(origin));
+        let replies = chain.run(envelope, Arc::new(Server)).await.unwrap();
+        assert_eq!(case.lot.list().len(), usize::from(is_noted));
+        drop(replies);
+    }
+}
+
+#[tokio::test]
 async fn a_held_request_gives_way_and_goes_on_as_it_was_edited() {
     let case = Case::new(&["~q & ~id 1"]);
     let replies = case.call(1).await.unwrap();
