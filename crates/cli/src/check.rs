@@ -37,7 +37,7 @@ fn summary(plan: &Plan) -> String {
     };
     let clients = plan.auth.as_ref().map_or_else(String::new, |auth| {
         let (tokens, issuers) = (auth.tokens.len(), auth.issuers.len());
-        format!(", clients say who they are by a token: {tokens} written down, {issuers} issuers")
+        format!("; clients say who they are (tokens: {tokens}, issuers: {issuers})")
     });
     format!("the upstream is {} over {kind}{clients}", plan.upstream.name)
 }

@@ -205,7 +205,13 @@ impl Site {
             metadata
         } else {
             match self.endpoints.iter().find(|endpoint| endpoint.owns(&incomer.path)) {
-                Some(endpoint) => self.enter(&**endpoint, incomer).await,
+                Some(endpoint) => match &self.protection {
+                    Some(protection) if !endpoint.is_open(&incomer.path) => {
+                        // On the heap: a server that asks nobody is not to carry its state in each connection.
+                        Box::pin(enter(protection, &**endpoint, incomer)).await
+                    }
+                    _ => endpoint.answer(incomer).await,
+                },
                 None => plain(404, "nothing is served at this path; MCP is at /mcp\n"),
             }
         };
@@ -214,15 +220,13 @@ impl Site {
             None => response,
         }
     }
+}
 
-    /// Before anything else of the request is read, it is known who sent it.
-    async fn enter(&self, endpoint: &dyn Endpoint, mut incomer: Incomer) -> Response<Body> {
-        let asked = self.protection.as_ref().filter(|_| !endpoint.is_open(&incomer.path));
-        let Some(protection) = asked else { return endpoint.answer(incomer).await };
-        match protection.admit(&mut incomer).await {
-            Ok(()) => without_foreign_challenge(endpoint.answer(incomer).await),
-            Err(response) => response,
-        }
+/// Before anything else of the request is read, it is known who sent it.
+async fn enter(protection: &Protection, endpoint: &dyn Endpoint, mut incomer: Incomer) -> Response<Body> {
+    match protection.admit(&mut incomer).await {
+        Ok(()) => without_foreign_challenge(endpoint.answer(incomer).await),
+        Err(response) => response,
     }
 }
 
