@@ -175,11 +175,13 @@ impl Documents {
     }
 
     async fn get(&self, url: &str) -> Result<Bytes, FetchError> {
-        let target = Target::parse(url).map_err(|error| failed(&error))?;
+        let target = Target::parse(url).map_err(|error| FetchError::Failed(error.to_string()))?;
         let mut request = Request::new(Full::new(Bytes::new()));
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
         request.headers_mut().insert(USER_AGENT, AGENT);
-        let response = self.client.send(request, &target, FETCH_MAX).await.map_err(|error| failed(&error))?;
+        let sent = self.client.send(request, &target, FETCH_MAX).await;
+        // Whoever looks at the health of the proxy sees it.
+        let response = sent.map_err(|error| FetchError::Failed(error.safe_sentence()))?;
         match response.status() {
             StatusCode::OK => {}
             other => return Err(FetchError::Status(other.as_u16())),

@@ -202,7 +202,8 @@ mod tests {
             let params = format!(r#"{{"name":"rm","arguments":{{"path":"{path}"}}}}"#);
             let request = Request::new(&Id::from_u64(1), method::TOOLS_CALL, Some(&params));
             let mut origin = Origin::new(PeerId::next(), Transport::Stdio, Revision::V2025_11_25);
-            origin.principal = Some(Principal::named("ann"));
+            let claims = serde_json::Map::from_iter([("role".to_owned(), "admin".into())]);
+            origin.principal = Some(Principal::new("ann", claims, None));
             let call = Call::of(&request, &origin, "up").unwrap();
             Stopped {
                 message: Message::Request(request),
@@ -247,6 +248,7 @@ mod tests {
         assert_eq!(origin.deeds.take(), deeds);
         assert_eq!(question["phase"], "approval");
         assert_eq!((&question["approval"], &question["principal"]), (&"remove".into(), &"ann".into()));
+        assert_eq!(question["claims"]["role"], "admin");
         assert_eq!((&question["held"]["id"], &question["held"]["then"]), (&"h-1".into(), &"block".into()));
         assert!(question["held"]["left_ms"].as_u64().unwrap() > 50_000);
         assert_eq!(question["message"]["params"]["arguments"]["path"], "/a");

@@ -1,6 +1,7 @@
 //! What is sent about a message, and what may come back: JSON in which the message itself stands as its sender wrote it.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use shadowcat_pipeline::{Direction, Origin};
 use shadowcat_protocol::{ErrorObject, Limits, Message};
@@ -47,6 +48,8 @@ struct Question<'a> {
     exchange: String,
     session: Option<&'a str>,
     principal: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claims: Option<&'a Value>,
     server: &'a str,
     transport: &'a str,
     revision: &'a str,
@@ -88,6 +91,7 @@ pub(super) fn question(matter: &Matter, id: &str) -> Result<Vec<u8>, Failure> {
         exchange: matter.origin.exchange.to_string(),
         session: facts.session,
         principal: facts.principal,
+        claims: facts.claims,
         server: &matter.server,
         transport: facts.transport,
         revision: facts.revision,
@@ -115,6 +119,7 @@ pub(super) fn petition(petition: &Petition<'_>, id: &str) -> Result<Vec<u8>, Fai
         exchange: petition.origin.exchange.to_string(),
         session: facts.session,
         principal: facts.principal,
+        claims: facts.claims,
         server: petition.server,
         transport: facts.transport,
         revision: facts.revision,
