@@ -24,6 +24,7 @@ mod bridge_to_modern;
 mod bridged;
 mod broken;
 mod cached;
+mod cached_peers;
 mod children;
 mod churn;
 mod edge;

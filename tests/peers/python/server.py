@@ -112,4 +112,5 @@ def main() -> None:
             sys.exit("usage: server.py --stdio | [--modern] --http PORT | --sse PORT")
 
 
-main()
+if __name__ == "__main__":
+    main()
