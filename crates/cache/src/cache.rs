@@ -53,11 +53,12 @@ struct Held {
 impl Held {
     /// Drops what was said in another conversation; gives how many answers that were.
     fn go_on_in(&mut self, conversation: Option<u64>) -> usize {
-        if self.conversation == conversation {
-            return 0;
+        match std::mem::replace(&mut self.conversation, conversation) {
+            before if before == conversation => 0,
+            // Nothing was said before the first.
+            None => 0,
+            Some(_) => self.shelf.hear(&Change::Everything),
         }
-        self.conversation = conversation;
-        self.shelf.hear(&Change::Everything)
     }
 }
 

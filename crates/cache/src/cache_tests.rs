@@ -397,6 +397,24 @@ async fn in_another_conversation_nothing_is_known() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_answer_to_the_request_for_which_the_conversation_was_begun_is_kept() {
+    let bench = bench();
+    bench.server.says(method::TOOLS_LIST, &public(600_000));
+    for conversation in [0, 3] {
+        bench.server.conversation.store(conversation, Ordering::Relaxed);
+        let request = Message::Request(Request::new(&Id::from_u64(1), method::TOOLS_LIST, Some("{}")));
+        let envelope = Envelope::to_server(request, Arc::new(origin(None)));
+        let question = Arc::new(crate::key::Question::of(&envelope).unwrap());
+        let asked = bench.cache.0.find(question, None).unwrap_err();
+        let replies = bench.server.handle(envelope).await.unwrap();
+        bench.server.conversation.store(conversation.max(2), Ordering::Relaxed);
+        bench.cache.0.keeping(replies, asked).response().await.unwrap();
+        assert_eq!(bench.cache.size().0, 1);
+    }
+    bench.ends().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_error_that_says_that_a_list_is_old_drops_it() {
     let bench = bench();
     for method in [method::TOOLS_LIST, method::PROMPTS_LIST] {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use shadowcat_pipeline::{Envelope, Origin, PeerId, Principal, Transport};
 use shadowcat_protocol::caching::Cacheable;
 use shadowcat_protocol::json::edit::{Change, Edits};
-use shadowcat_protocol::{Message, json, meta};
+use shadowcat_protocol::{Message, json, meta, trace};
 
 /// Members of a request's metadata that no answer depends on: by what the request is followed, and who says to ask, which is
 /// for display only (2026-07-28 schema).
 const PASSING: [&str; 6] =
-    ["progressToken", "traceparent", "tracestate", "baggage", meta::LOG_LEVEL, meta::CLIENT_INFO];
+    ["progressToken", trace::TRACEPARENT, trace::TRACESTATE, "baggage", meta::LOG_LEVEL, meta::CLIENT_INFO];
 /// What a request has that goes on with an earlier one: its answer is for nobody else (2026-07-28 caching).
 const OF_A_ROUND: [&str; 2] = ["inputResponses", "requestState"];
 

@@ -13,6 +13,7 @@ use shadowcat_pipeline::{
     Back, Envelope, ExchangeId, Origin, PeerId, Refusal, RefusalKind, Replies, Service, Transport,
     UpstreamAnswer, UpstreamSide,
 };
+use shadowcat_protocol::caching::Cacheable;
 use shadowcat_protocol::{Era, Id, Message, Request, Response, Revision, meta, method};
 use shadowcat_transports::{Connection, Connector, OpenConnection, Parting};
 
@@ -123,9 +124,11 @@ impl Back for NobodyAsked {
         _: Option<ExchangeId>,
         from: &UpstreamSide,
     ) -> Result<Replies, Refusal> {
-        // It may be that something has changed, which only who keeps answers has to know.
-        self.turns.fetch_add(1, Ordering::Relaxed);
         let method = message.method().unwrap_or_default();
+        if Cacheable::ALL.iter().any(|what| what.changed_by() == Some(method)) {
+            // Nobody is told of it, but who keeps answers has to know.
+            self.turns.fetch_add(1, Ordering::Relaxed);
+        }
         tracing::warn!(upstream = %from.name, method, "the server sent what this revision does not have: dropped");
         // Not even a refusal: this revision has no responses of clients either.
         Ok(Replies::none())
@@ -144,7 +147,22 @@ impl Back for NobodyAsked {
 mod tests {
     use super::*;
     use shadowcat_pipeline::Transport;
-    use shadowcat_protocol::{Id, Request, method};
+    use shadowcat_protocol::{Id, Notification, Request, method};
+
+    #[tokio::test]
+    async fn a_change_that_is_told_to_nobody_ends_the_conversation_and_other_talk_does_not() {
+        let turns = Arc::<AtomicU64>::default();
+        let back = NobodyAsked { turns: Arc::clone(&turns) };
+        let side =
+            UpstreamSide { name: "up".into(), transport: Transport::Stdio, revision: Revision::V2026_07_28 };
+        for (told, turned) in
+            [(method::LOG_MESSAGE, 0), (method::TOOLS_CHANGED, 1), (method::RESOURCE_UPDATED, 2)]
+        {
+            let note = Message::Notification(Notification::new(told, None));
+            back.deliver(note, None, &side).await.unwrap();
+            assert_eq!(turns.load(Ordering::Relaxed), turned, "{told}");
+        }
+    }
 
     #[tokio::test]
     async fn a_question_of_a_modern_server_gets_no_answer_not_even_an_error() {
