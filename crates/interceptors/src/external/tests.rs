@@ -530,3 +530,33 @@ async fn what_hooks_into_nothing_that_passes_costs_no_question() {
     let asked = link.asked.lock().unwrap().clone();
     assert_eq!(asked.iter().filter(|name| *name == "a-deny").count(), 1, "{asked:?}");
 }
+
+/// Says that its tools are for anybody.
+struct Lister;
+
+#[async_trait]
+impl Service for Lister {
+    async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+        let result = r#"{"resultType":"complete","tools":[],"cacheScope":"public","ttlMs":1}"#;
+        Ok(Replies::one(Message::Response(Response::result(envelope.request_id().unwrap(), result))))
+    }
+}
+
+#[tokio::test]
+async fn t51_what_an_interceptor_may_change_is_told_as_for_its_reader_only() {
+    let lists = serde_json::json!({"on": "answer", "method": "tools/list"});
+    let calls = serde_json::json!({"on": "request", "method": "tools/call"});
+    for (when, is_audit, scope) in
+        [(&lists, false, "private"), (&lists, true, "public"), (&calls, false, "public")]
+    {
+        let settings = Settings { is_audit, ..settings("a", when, Fail::Closed) };
+        let case = Case::new(vec![(settings, fake(|_| Ok(Verdict::Continue)))]);
+        let request = Request::new(&Id::from_u64(7), method::TOOLS_LIST, Some("{}"));
+        let origin = Origin::new(PeerId::next(), Transport::Http, Revision::V2026_07_28);
+        let envelope = Envelope::to_server(Message::Request(request), Arc::new(origin));
+        let answer =
+            case.chain.run(envelope, Arc::new(Lister)).await.unwrap().response().await.unwrap().unwrap();
+        let told = shadowcat_protocol::json::get(answer.result_json().unwrap(), &["cacheScope"]);
+        assert_eq!(told, Some(&*format!("\"{scope}\"")), "{when} {is_audit}");
+    }
+}
