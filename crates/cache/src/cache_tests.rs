@@ -80,7 +80,10 @@ impl Service for Fake {
                 let error = ErrorObject { code, message: "no".into(), data: None };
                 Message::Response(Response::error(Some(request.id()), &error))
             }
-            (_, Some(says)) => answer(&says.replace("NUMBER", &number.to_string())),
+            (_, Some(says)) => {
+                let name = envelope.origin.principal.as_ref().map_or("", Principal::name);
+                answer(&says.replace("NUMBER", &number.to_string()).replace("NAME", name))
+            }
             (method::DISCOVER, None) => {
                 answer(&format!(r#"{{"resultType":"complete","capabilities":{}}}"#, self.capabilities))
             }
@@ -236,6 +239,50 @@ async fn t48_what_is_private_is_told_to_whom_it_was_told_before_and_to_nobody_el
     };
     assert_eq!([on_pipe().await, on_pipe().await], ["5", "5"]);
     bench.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sec13_of_a_hundred_clients_at_once_none_is_told_what_is_for_another() {
+    let bench = Arc::new(bench_with("{}", false, Settings { entries_max: 150, ..settings() }));
+    bench.server.says(method::TOOLS_LIST, &result(r#""ttlMs":600000,"cacheScope":"private","for":"NAME""#));
+    bench.server.says(method::RESOURCES_READ, &result(r#""ttlMs":2,"cacheScope":"private","for":"NAME""#));
+    let clients = (0..100).map(|number| {
+        let bench = Arc::clone(&bench);
+        async move {
+            let name = format!("client-{number}");
+            for call in 0..100 {
+                let (method, params) = match call % 3 {
+                    0 => (method::RESOURCES_READ, r#"{"uri":"a:1"}"#),
+                    _ => (method::TOOLS_LIST, "{}"),
+                };
+                let answer = bench.ask_as(origin(Some(&name)), method, params).await;
+                assert!(answer.contains(&format!("\"for\":\"{name}\"")), "{name}: {answer}");
+                if call == number {
+                    bench
+                        .cache
+                        .0
+                        .hear(&Message::Notification(Notification::new(method::TOOLS_CHANGED, None)));
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    let tasks = Tasks::new();
+    let (done, mut all) = mpsc::channel(100);
+    for client in clients {
+        let done = done.clone();
+        tasks.spawn(async move {
+            client.await;
+            done.send(()).await.unwrap();
+        });
+    }
+    drop(done);
+    let mut ended = 0;
+    while all.recv().await.is_some() {
+        ended += 1;
+    }
+    assert_eq!(ended, 100, "each was told only what is for it");
+    assert!(bench.cache.counters().hits() > 0);
 }
 
 #[tokio::test(start_paused = true)]
