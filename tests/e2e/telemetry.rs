@@ -202,7 +202,7 @@ async fn a_servers_question_is_traced_too() {
 #[tokio::test]
 async fn a_collector_that_is_away_costs_no_call_anything_and_is_told_of_once() {
     let away = Upstream::start(|_| async { Reply::empty(503) }).await;
-    let config = format!("telemetry:\n  otlp: {{url: '{}'}}\n  service: cat\n", away.url(""));
+    let config = format!("telemetry:\n  otlp: '{}'\n  service: cat\n", away.url(""));
     let proxy = before_command(&[child()]).config(&config).start().await;
     for _ in 0..2 {
         let answer = legacy_call(&proxy, "").await;
@@ -223,7 +223,8 @@ async fn a_collector_that_is_away_costs_no_call_anything_and_is_told_of_once() {
 
 #[tokio::test]
 async fn what_is_left_at_the_end_is_sent() {
-    let (collector, bridged) = before(On::Stdio, Speaks::Both, "log: {level: debug}\n").await;
+    let more = "  headers: {X-Key: hunter2}\nlog: {level: debug}\n";
+    let (collector, bridged) = before(On::Stdio, Speaks::Both, more).await;
     legacy_call(&bridged.proxy, SAID).await;
     bridged.proxy.process.signal(Signal::TERM);
     bridged.proxy.process.ended().await;
@@ -233,4 +234,6 @@ async fn what_is_left_at_the_end_is_sent() {
         log.lines().find(|line| line.contains("tools/call") && line.contains(&span.trace)).map(str::to_owned)
     });
     assert!(line.await.contains("exchange="));
+    assert_eq!(collector.upstream.seen().pop().unwrap().header("x-key"), Some("hunter2"));
+    assert!(!bridged.proxy.process.stderr().contains("hunter2"));
 }

@@ -50,7 +50,7 @@ impl Collector {
 
     /// The keys of a configuration that send spans to it.
     pub fn config(&self) -> String {
-        format!("telemetry:\n  otlp: {{url: '{}'}}\n", self.upstream.url(""))
+        format!("telemetry:\n  otlp: '{}'\n", self.upstream.url(""))
     }
 
     /// The spans that have come so far.

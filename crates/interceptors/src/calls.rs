@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use shadowcat_pipeline::{Direction, Envelope, ExchangeId, Interceptor, Next, Refusal, Replies};
-use shadowcat_protocol::trace::{TraceContext, TraceId};
+use shadowcat_protocol::trace::TraceId;
 use shadowcat_protocol::{Message, method};
 use tracing::field::display;
 
@@ -191,7 +191,7 @@ impl Interceptor for Calls {
             },
             back: envelope.direction.back(),
             exchange: envelope.origin.exchange,
-            trace: envelope.origin.span.get().map(TraceContext::trace_id),
+            trace: envelope.origin.span.get().map(|span| span.trace_id()),
             begun: Instant::now(),
         };
         match next.run(envelope).await {

@@ -71,8 +71,9 @@ pub struct Origin {
     pub is_own: bool,
     /// The trace that headers of the client's HTTP request name, where somebody goes on with it.
     pub http_trace: Option<Box<TraceContext>>,
-    /// The span of ours that the exchange is, filled in by whoever begins it: the parent of what the server does.
-    pub span: OnceLock<TraceContext>,
+    /// The span of ours that the exchange is, filled in by whoever begins it: the parent of what the server does. Boxed, because
+    /// most exchanges are none.
+    pub span: OnceLock<Box<TraceContext>>,
     /// The other side, filled in by the connection that takes the message upstream.
     pub upstream: OnceLock<UpstreamSide>,
     /// What the server does for this exchange that is no message to the client.

@@ -204,7 +204,7 @@ impl ToModern {
             self.server.counters.not_carried.add();
         }
         let level = self.settled().level.clone();
-        let params = terms.stamped(request.params(), level.as_deref(), asked_by.span.get());
+        let params = terms.stamped(request.params(), level.as_deref(), asked_by.span.get().map(Box::as_ref));
         let own = Origin {
             session: asked_by.session.clone(),
             principal: asked_by.principal.clone(),

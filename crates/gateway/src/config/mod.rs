@@ -29,7 +29,7 @@ pub use pause::{Approval, Approver, Breakpoint, Pause};
 pub use secret::Secret;
 use shadowcat_rules::written::Rule;
 pub use shadowcat_rules::written::{ByteSize, Span};
-pub use telemetry::{Otlp, Telemetry};
+pub use telemetry::Telemetry;
 pub use variables::Variables;
 pub(crate) use variables::expand;
 

@@ -12,23 +12,16 @@ use super::Secret;
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Telemetry {
-    /// The collector, which takes OTLP over HTTP.
-    pub otlp: Otlp,
+    /// The collector, which takes OTLP over HTTP in protobuf: `http(s)://HOST:PORT`; spans go to `/v1/traces` under it. `${VAR}` is
+    /// replaced.
+    pub otlp: String,
+    /// Headers sent with each batch, such as a key. `${VAR}` is replaced in values.
+    pub headers: Option<BTreeMap<String, Secret>>,
+    /// Certificates (PEM) trusted for the collector besides the system's.
+    pub ca_file: Option<PathBuf>,
     /// What spans call the proxy (`service.name`).
     pub service: Option<String>,
     /// How many of the traces that begin here are kept, from 0 (none) to 1 (all). Those that a client began are kept if it keeps
     /// them.
     pub sample: Option<f64>,
-}
-
-/// A collector that takes OTLP over HTTP, in protobuf.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Otlp {
-    /// `http(s)://HOST:PORT`; spans go to `/v1/traces` under it. `${VAR}` is replaced.
-    pub url: String,
-    /// Headers sent with each batch, such as a key. `${VAR}` is replaced in values.
-    pub headers: Option<BTreeMap<String, Secret>>,
-    /// Certificates (PEM) trusted for it besides the system's.
-    pub ca_file: Option<PathBuf>,
 }

@@ -142,7 +142,7 @@ impl Reading<'_> {
             ca_file: server.ca_file.clone(),
             ..config::Upstream::default()
         };
-        let target = target(&at, &written, loaded, variables, problems)?;
+        let target = target((&at, "url"), &written, loaded, variables, problems)?;
         let config = server.config.iter().map(|(name, value)| (name.clone(), value.to_string()));
         Some(InterceptorServer { target, fail: self.written.fail, config: config.collect() })
     }

@@ -11,6 +11,7 @@ const SERVICE: &str = "shadowcat";
 const SERVICE_BYTES_MAX: usize = 128;
 /// Where a collector takes spans (OTLP/HTTP).
 const TRACES: &str = "/v1/traces";
+const RIGHT: &str = "expected `http(s)://HOST:PORT`, without a query";
 
 /// A span of each request, sent to a collector.
 #[derive(Clone, Debug)]
@@ -34,29 +35,34 @@ pub(super) fn resolve(loaded: &Loaded, variables: &Variables, problems: &mut Pro
         let sentence = format!("expected 1 to {SERVICE_BYTES_MAX} bytes");
         problems.add(loaded.place("telemetry.service"), sentence);
     }
-    let collector = collector(&written.otlp, loaded, variables, problems)?;
+    let collector = collector(written, loaded, variables, problems)?;
     Some(Telemetry { collector, service, sample })
 }
 
 fn collector(
-    written: &config::Otlp,
+    written: &config::Telemetry,
     loaded: &Loaded,
     variables: &Variables,
     problems: &mut Problems,
 ) -> Option<Remote> {
-    let at = "telemetry.otlp";
+    let (place, url) = (loaded.place("telemetry.otlp"), &written.otlp);
+    // Of a variable is not known yet what it holds.
+    if !["http://", "https://", "${"].iter().any(|begin| url.starts_with(begin)) {
+        problems.add(place, RIGHT);
+        return None;
+    }
     let server = config::Upstream {
-        url: Some(written.url.clone()),
+        url: Some(url.clone()),
         headers: written.headers.clone(),
         ca_file: written.ca_file.clone(),
         ..config::Upstream::default()
     };
-    let remote = match target(at, &server, loaded, variables, problems)? {
+    let remote = match target(("telemetry", "otlp"), &server, loaded, variables, problems)? {
         UpstreamTarget::Http(remote) => with_path(remote),
         _ => None,
     };
     if remote.is_none() {
-        problems.add(loaded.place("telemetry.otlp.url"), "expected `http(s)://HOST:PORT`, without a query");
+        problems.add(place, RIGHT);
     }
     remote
 }

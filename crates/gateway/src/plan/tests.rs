@@ -136,7 +136,7 @@ fn spans_go_to_the_path_that_collectors_have_for_them() {
         ("http://c/otlp/", "http://c/otlp/v1/traces"),
         ("http://c/v1/traces", "http://c/v1/traces"),
     ] {
-        let file = format!("telemetry: {{otlp: {{url: '{written}'}}}}");
+        let file = format!("telemetry: {{otlp: '{written}'}}");
         let telemetry = resolve(&url("http://h/mcp"), &file, &[]).unwrap().telemetry.unwrap();
         assert_eq!(telemetry.collector.url.to_string(), sent_to);
         assert_eq!((&*telemetry.service, telemetry.sample), ("shadowcat", 1.0));
@@ -147,15 +147,12 @@ fn spans_go_to_the_path_that_collectors_have_for_them() {
 #[test]
 fn what_is_wrong_about_traces_is_told_with_its_place() {
     for (written, told) in [
-        ("otlp: {url: 'ftp://c'}", "sc.yaml:1: telemetry.otlp.url: expected `http(s)://"),
-        ("otlp: {url: 'sse+http://c'}", "sc.yaml:1: telemetry.otlp.url: expected `http(s)://HOST:PORT`"),
-        ("otlp: {url: 'http://c/?a'}", "sc.yaml:1: telemetry.otlp.url: expected `http(s)://HOST:PORT`"),
-        (
-            "otlp: {url: 'http://c', headers: {a: '${NONE}'}}",
-            "sc.yaml:1: telemetry.otlp.headers.a: the variable",
-        ),
-        ("otlp: {url: 'http://c'}, sample: 1.5", "sc.yaml:1: telemetry.sample: expected a number from 0"),
-        ("otlp: {url: 'http://c'}, service: ''", "sc.yaml:1: telemetry.service: expected 1 to"),
+        ("otlp: 'ftp://c'", "sc.yaml:1: telemetry.otlp: expected `http(s)://HOST:PORT`"),
+        ("otlp: 'sse+http://c'", "sc.yaml:1: telemetry.otlp: expected `http(s)://HOST:PORT`"),
+        ("otlp: 'http://c/?a'", "sc.yaml:1: telemetry.otlp: expected `http(s)://HOST:PORT`"),
+        ("otlp: 'http://c', headers: {a: '${NONE}'}", "sc.yaml:1: telemetry.headers.a: the variable"),
+        ("otlp: 'http://c', sample: 1.5", "sc.yaml:1: telemetry.sample: expected a number from 0"),
+        ("otlp: 'http://c', service: ''", "sc.yaml:1: telemetry.service: expected 1 to"),
     ] {
         let file = format!("telemetry: {{{written}}}");
         let error = resolve(&url("http://h/mcp"), &file, &[]).unwrap_err();

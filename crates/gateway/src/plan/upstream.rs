@@ -53,26 +53,27 @@ pub(super) fn resolve(
         );
         return None;
     };
-    let file = FromFile { at: "upstream", written, loaded, variables, queue };
+    let file = FromFile { at: "upstream", url_key: "url", written, loaded, variables, queue };
     let target = file.target(problems)?;
     let name = file.name(&target, problems);
     Some(Upstream { name, target })
 }
 
-/// How a server is reached that is written at another key of the file.
+/// How a server is reached that is written at another key of the file, and under which name its URL stands there.
 pub(super) fn target(
-    at: &str,
+    (at, url_key): (&str, &str),
     written: &config::Upstream,
     loaded: &Loaded,
     variables: &Variables,
     problems: &mut Problems,
 ) -> Option<UpstreamTarget> {
-    FromFile { at, written, loaded, variables, queue: CHILDREN_QUEUE }.target(problems)
+    FromFile { at, url_key, written, loaded, variables, queue: CHILDREN_QUEUE }.target(problems)
 }
 
 struct FromFile<'a> {
     /// The key under which it is written.
     at: &'a str,
+    url_key: &'a str,
     written: &'a config::Upstream,
     loaded: &'a Loaded,
     variables: &'a Variables,
@@ -113,9 +114,9 @@ impl FromFile<'_> {
             ("children_max", written.children_max.is_some()),
         ];
         self.refuse_misplaced(&misplaced, "command", problems);
-        let url = problems.take(self.place("url"), expand(url, self.variables));
+        let url = problems.take(self.place(self.url_key), expand(url, self.variables));
         let headers = self.headers(problems);
-        remote(&url?, headers, written.ca_file.as_deref(), &self.place("url"), problems)
+        remote(&url?, headers, written.ca_file.as_deref(), &self.place(self.url_key), problems)
     }
 
     fn program(&self, command: &[String], problems: &mut Problems) -> Option<UpstreamTarget> {

@@ -114,7 +114,8 @@ impl Reading<'_> {
             ..config::Upstream::default()
         };
         let secret = self.secret(webhook, problems);
-        let UpstreamTarget::Http(remote) = target(&at, &written, self.loaded, self.variables, problems)?
+        let UpstreamTarget::Http(remote) =
+            target((&at, "url"), &written, self.loaded, self.variables, problems)?
         else {
             problems.add(self.place("webhook.url"), "expected `http(s)://HOST/PATH`");
             return None;

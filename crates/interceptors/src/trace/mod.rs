@@ -70,7 +70,7 @@ impl Interceptor for Trace {
         if is_told(request, &envelope, &place) {
             envelope.message = Message::Request(context.written_into(request));
         }
-        envelope.origin.span.get_or_init(|| context);
+        envelope.origin.span.get_or_init(|| Box::new(context));
         let Some(mut open) = kept else { return next.run(envelope).await };
         match next.run(envelope).await {
             // The span ends with the replies; until then it lives in them.

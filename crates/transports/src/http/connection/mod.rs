@@ -17,7 +17,6 @@ use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{
     Envelope, ExchangeId, Form, Head, Origin, Refusal, RefusalKind, Replies, Service, Transport, UpstreamSide,
 };
-use shadowcat_protocol::trace::TraceContext;
 use shadowcat_protocol::{Era, Id, Message, Notification, ParseError, Request, Revision, codes, method};
 use tokio::sync::watch;
 
@@ -133,9 +132,9 @@ impl HttpConnection {
             Era::Modern => self.stamp.headers(request, envelope),
         };
         // What the client's request named ended with its hop; beside `_meta` nothing else may be said here.
-        if let Some(TraceContext { parent, state }) = envelope.origin.span.get() {
-            insert(&mut fields, &names::TRACEPARENT, &parent.to_string());
-            if let Some(state) = state {
+        if let Some(span) = envelope.origin.span.get() {
+            insert(&mut fields, &names::TRACEPARENT, &span.parent.to_string());
+            if let Some(state) = &span.state {
                 insert(&mut fields, &names::TRACESTATE, state);
             }
         }
