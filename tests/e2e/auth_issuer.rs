@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use shadowcat_tests::client::{INITIALIZED, call, initialize};
 use shadowcat_tests::issuer::{Issuer, now};
-use shadowcat_tests::proxy::{Proxy, Reverse, before_command, before_url};
+use shadowcat_tests::proxy::{Proxy, Reverse, before_command, before_url, program};
 use shadowcat_tests::raw::{Answer, Events, get, post};
 use shadowcat_tests::server::{HttpServer, HttpSettings, member, path};
 use shadowcat_tests::tls::Authority;
@@ -14,6 +14,7 @@ use shadowcat_tests::wait::within;
 
 use crate::bridged::{call_of, modern};
 use crate::harness::child;
+use crate::peers::{node, source};
 
 const AUDIENCE: &str = "https://mcp.example.com/mcp";
 /// How long a token is accepted behind its `exp`, for clocks that differ.
@@ -168,7 +169,7 @@ async fn keys_may_be_in_a_file_and_one_that_is_of_no_use_ends_the_start() {
         file.display()
     );
     std::fs::write(&config, text).unwrap();
-    let mut command = std::process::Command::new(shadowcat_tests::proxy::program());
+    let mut command = std::process::Command::new(program());
     command.arg("reverse").arg("--config").arg(&config);
     let process = shadowcat_tests::process::Process::start(command);
     process.says_somewhere("it is no JWK set").await;
@@ -286,4 +287,31 @@ async fn the_claims_of_the_token_that_came_with_a_message_count() {
             assert_eq!(answer.contains("policy_denied"), id == "1", "{answer}");
         }
     }
+}
+
+#[tokio::test]
+async fn t78_official_clients_find_their_way_to_a_token_by_themselves() {
+    let issuer = Issuer::start().await;
+    // Their issuer is told apart from the proxy, whose address is all that they know.
+    let config = format!("auth:\n  scopes: [mcp]\n  issuers:\n    - issuer: {}\n", issuer.url());
+    let demo = program().display().to_string();
+    let proxy = before_command(&[demo.as_str(), "demo-server"]).config(&config).start().await;
+    for (generation, transport, path) in
+        [("v1", "http", "/mcp"), ("v1", "sse", "/sse"), ("v2", "http", "/mcp"), ("v2", "sse", "/sse")]
+    {
+        let mut client = tokio::process::Command::new(node());
+        client.args([&source("typescript/authorized.mjs"), generation, transport]);
+        client.args([&proxy.url(path), &issuer.url()]).kill_on_drop(true);
+        let ended =
+            within(PATIENCE, format!("{generation} {transport} ends"), client.output()).await.unwrap();
+        let (told, log) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+        assert!(ended.status.success() && told.contains("\"echo\""), "{generation} {transport}: {told}{log}");
+    }
+    let asked = issuer.upstream.seen().into_iter().filter(|seen| seen.path == "/token");
+    let resources: Vec<String> = asked.map(|seen| seen.body).collect();
+    assert_eq!(resources.len(), 4, "{resources:?}");
+    assert!(
+        resources.iter().all(|form| form.contains("scope=mcp") && form.contains("resource=http")),
+        "{resources:?}"
+    );
 }

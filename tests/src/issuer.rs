@@ -1,6 +1,6 @@
 //! An issuer of tokens: its metadata, its keys, which change when a test wants it, and what it signs.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
@@ -11,14 +11,18 @@ use serde_json::{Value, json};
 use crate::tls::{Authority, Identity};
 use crate::upstream::{Reply, Seen, Upstream};
 
-/// Its clients are told of this one beside their own.
+/// It is one of several on its server.
 const PATH: &str = "/realms/main";
 
 /// An issuer of tokens.
 pub struct Issuer {
-    /// The server with its metadata and keys.
+    /// The server with its metadata and keys, and where programs get tokens.
     pub upstream: Upstream,
-    published: Arc<Mutex<String>>,
+    signer: Arc<Mutex<Signer>>,
+}
+
+/// What it signs with.
+struct Signer {
     key: Ed25519KeyPair,
     kid: String,
 }
@@ -26,33 +30,25 @@ pub struct Issuer {
 impl Issuer {
     /// One on the loopback, in clear.
     pub async fn start() -> Self {
-        let published = Arc::<Mutex<String>>::default();
-        let documents = Arc::clone(&published);
+        let signer = Arc::new(Mutex::new(Signer::new("first")));
+        let own = Arc::clone(&signer);
         let upstream = Upstream::start(move |seen| {
-            let reply =
-                answer(&seen, &format!("http://{}", seen.header("host").unwrap_or_default()), &documents);
+            let reply = answer(&seen, "http", &own);
             async move { reply }
         });
-        Self::of(upstream.await, published)
+        Self { upstream: upstream.await, signer }
     }
 
     /// One behind TLS.
     pub async fn start_secure(authority: &Authority) -> Self {
-        let published = Arc::<Mutex<String>>::default();
-        let documents = Arc::clone(&published);
+        let signer = Arc::new(Mutex::new(Signer::new("first")));
+        let own = Arc::clone(&signer);
         let identity = Identity::localhost(&["http/1.1"]);
         let upstream = Upstream::start_secure(authority, &identity, move |seen| {
-            let reply =
-                answer(&seen, &format!("https://{}", seen.header("host").unwrap_or_default()), &documents);
+            let reply = answer(&seen, "https", &own);
             async move { reply }
         });
-        Self::of(upstream.await, published)
-    }
-
-    fn of(upstream: Upstream, published: Arc<Mutex<String>>) -> Self {
-        let mut issuer = Self { upstream, published, key: pair(), kid: String::new() };
-        issuer.change_key("first");
-        issuer
+        Self { upstream: upstream.await, signer }
     }
 
     /// Its identifier.
@@ -62,11 +58,7 @@ impl Issuer {
 
     /// Signs with a new key from now on, and publishes that one alone.
     pub fn change_key(&mut self, kid: &str) {
-        self.key = pair();
-        kid.clone_into(&mut self.kid);
-        let public = URL_SAFE_NO_PAD.encode(self.key.public_key().as_ref());
-        let key = json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "use": "sig", "x": public});
-        *self.published.lock().unwrap_or_else(PoisonError::into_inner) = json!({ "keys": [key] }).to_string();
+        *lock(&self.signer) = Signer::new(kid);
     }
 
     /// The requests for its keys so far.
@@ -76,7 +68,31 @@ impl Issuer {
 
     /// A token with these claims; `iss` is its own, unless they say otherwise.
     pub fn token(&self, claims: &Value) -> String {
-        let mut all = json!({ "iss": self.url() });
+        lock(&self.signer).sign(&self.url(), claims)
+    }
+}
+
+/// Seconds since 1970, as tokens count them.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock behind 1970").as_secs()
+}
+
+fn lock(signer: &Mutex<Signer>) -> MutexGuard<'_, Signer> {
+    signer.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Signer {
+    fn new(kid: &str) -> Self {
+        Self { key: Ed25519KeyPair::generate().expect("a key"), kid: kid.to_owned() }
+    }
+
+    fn keys(&self) -> Value {
+        let public = URL_SAFE_NO_PAD.encode(self.key.public_key().as_ref());
+        json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": self.kid, "use": "sig", "x": public}]})
+    }
+
+    fn sign(&self, issuer: &str, claims: &Value) -> String {
+        let mut all = json!({ "iss": issuer });
         if let (Some(all), Some(claims)) = (all.as_object_mut(), claims.as_object()) {
             all.extend(claims.clone());
         }
@@ -88,23 +104,39 @@ impl Issuer {
     }
 }
 
-/// Seconds since 1970, as tokens count them.
-pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock behind 1970").as_secs()
-}
-
-fn pair() -> Ed25519KeyPair {
-    Ed25519KeyPair::generate().expect("a key")
-}
-
-fn answer(seen: &Seen, origin: &str, keys: &Mutex<String>) -> Reply {
+fn answer(seen: &Seen, scheme: &str, signer: &Mutex<Signer>) -> Reply {
+    let origin = format!("{scheme}://{}", seen.header("host").unwrap_or_default());
+    let issuer = format!("{origin}{PATH}");
     let metadata = format!("/.well-known/openid-configuration{PATH}");
-    match seen.path.as_str() {
-        "/keys" => Reply::json(200, keys.lock().unwrap_or_else(PoisonError::into_inner).clone()),
-        path if path == metadata => {
-            let document = json!({"issuer": format!("{origin}{PATH}"), "jwks_uri": format!("{origin}/keys")});
-            Reply::json(200, document.to_string())
-        }
-        _ => Reply::empty(404),
-    }
+    let told = match seen.path.as_str() {
+        "/keys" => lock(signer).keys(),
+        "/token" => token(&seen.body, &issuer, signer),
+        path if path == metadata => json!({
+            "issuer": issuer,
+            "jwks_uri": format!("{origin}/keys"),
+            "authorization_endpoint": format!("{origin}/authorize"),
+            "token_endpoint": format!("{origin}/token"),
+            "response_types_supported": ["code"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["EdDSA"],
+            "code_challenge_methods_supported": ["S256"],
+            "grant_types_supported": ["client_credentials"],
+            "token_endpoint_auth_methods_supported": ["client_secret_basic"],
+        }),
+        _ => return Reply::empty(404),
+    };
+    Reply::json(200, told.to_string())
+}
+
+/// A token for a program, for the resource and the scope that it asks for.
+fn token(form: &str, issuer: &str, signer: &Mutex<Signer>) -> Value {
+    let field = |name: &str| {
+        let value = form.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+        Some(value.replace("%3A", ":").replace("%2F", "/").replace('+', " "))
+    };
+    let claims = json!({
+        "sub": "service", "client_id": "program", "exp": now() + 600,
+        "aud": field("resource"), "scope": field("scope"),
+    });
+    json!({"access_token": lock(signer).sign(issuer, &claims), "token_type": "Bearer", "expires_in": 600})
 }
