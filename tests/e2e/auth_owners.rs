@@ -318,3 +318,59 @@ async fn t77_sec10_a_token_is_on_no_wire_no_tape_and_in_no_log() {
         assert!(seen.contains("\"ann\"") && !seen.contains(secret), "{seen}");
     }
 }
+
+/// One call that waits for its client.
+struct Parked {
+    number: usize,
+    arguments: String,
+    first: Round,
+}
+
+fn token_of(principal: usize) -> String {
+    format!("token-{principal}-5f0c77d1a2")
+}
+
+#[tokio::test]
+async fn b3_fifty_parked_calls_of_ten_principals_never_cross() {
+    const PRINCIPALS: usize = 10;
+    let line = |number| format!("    - {{name: p{number}, token: \"${{P{number}}}\"}}\n");
+    let config = format!("auth:\n  tokens:\n{}", (0..PRINCIPALS).map(line).collect::<String>());
+    let (server, reverse) = Server::start(crate::bridged::On::Http, Speaks::Legacy).await;
+    let reverse = (0..PRINCIPALS).fold(reverse.config(&config), |reverse, number| {
+        reverse.variable(&format!("P{number}"), &token_of(number))
+    });
+    let proxy = reverse.bearer(&token_of(0)).start().await;
+    let address = proxy.address;
+    let mut calling = JoinSet::new();
+    for number in 0..50 {
+        calling.spawn(async move {
+            let arguments = format!(r#"{{"tag":"call-{number}"}}"#);
+            // Each says the same of itself, and numbers its calls alike.
+            let asked = call_of("1", "ask", &arguments, FORMS).bearer(&token_of(number % PRINCIPALS));
+            let first = Round::of(&asked.send_patiently(address).await.message().await);
+            let message = path(first.request(), &["params", "message"]);
+            assert_eq!(message, Some(format!("\"call-{number}\"")));
+            Parked { number, arguments, first }
+        });
+    }
+    let parked = calling.join_all().await;
+    assert_eq!(parked.len(), 50);
+    let mut answering = JoinSet::new();
+    for Parked { number, arguments, first } in parked.into_iter().rev() {
+        answering.spawn(async move {
+            let answer = format!(r#"{{"action":"accept","content":{{"n":{number}}}}}"#);
+            let retry = || first.retry("1", "ask", &arguments, FORMS, &answer);
+            let other = token_of((number + 1) % PRINCIPALS);
+            let refused = retry().bearer(&other).send_patiently(address).await.message().await;
+            assert_eq!(code(&refused), Some(-32602), "{number}: {refused}");
+            let own = token_of(number % PRINCIPALS);
+            let done = retry().bearer(&own).send_patiently(address).await.message().await;
+            let told = path(&done, &["result", "answers"]).unwrap_or_default();
+            assert!(told.contains(&format!(r#""content":{{"n":{number}}}"#)), "{number}: {done}");
+        });
+    }
+    answering.join_all().await;
+    assert_eq!(server.calls("tools/call").len(), 50, "none was made twice");
+    assert_eq!(server.responses().len(), 50);
+    assert!(proxy.metric("shadowcat_bridge_parked").await < 0.1);
+}
