@@ -230,3 +230,57 @@ async fn without_keys_it_cannot_be_told() {
     let denied = ask(&bearer, &RSA.sign(&header(), &claims())).await.unwrap_err();
     assert_eq!((denied.status(), denied.code()), (503, None));
 }
+
+mod made_up {
+    use std::sync::LazyLock;
+
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use proptest::prelude::*;
+    use tokio::runtime::{Builder, Runtime};
+
+    use super::*;
+
+    static BENCH: LazyLock<(Runtime, Bearer)> = LazyLock::new(|| {
+        let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+        let keys = [RSA.jwk("k1"), Signer::p256().jwk("k2"), Signer::ed25519().jwk("k3")];
+        let bearer = runtime.block_on(bearer(&keys, &Algorithm::ALL));
+        (runtime, bearer)
+    });
+
+    fn is_let_in(token: &str) -> bool {
+        let (runtime, bearer) = &*BENCH;
+        runtime.block_on(ask(bearer, token)).is_ok()
+    }
+
+    fn algorithm() -> impl Strategy<Value = String> {
+        let known =
+            prop::sample::select(vec!["RS256", "PS256", "ES256", "EdDSA", "HS256", "none", "rs256", ""]);
+        prop_oneof![known.prop_map(str::to_owned), ".{0,8}"]
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_let_in(parts in prop::collection::vec("[A-Za-z0-9_.-]{0,40}", 1..5)) {
+            let token = parts.join(".");
+            prop_assert!(!is_let_in(&token));
+        }
+
+        #[test]
+        fn no_signature_that_was_not_made_is_let_in(
+            alg in algorithm(),
+            kid in prop::sample::select(vec!["k1", "k2", "k3", "k4"]),
+            more in prop::collection::btree_map("[a-z]{2,4}", ".{0,8}", 0..3),
+            signature in prop::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let mut header = json!({"alg": alg, "kid": kid});
+            for (name, value) in more {
+                header[name] = value.into();
+            }
+            let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+            let parts = [header.to_string(), claims().to_string()].map(|part| text(part.as_bytes()));
+            let token = [&parts[..], &[text(&signature)]].concat().join(".");
+            prop_assert!(!is_let_in(&token));
+        }
+    }
+}
