@@ -15,10 +15,12 @@ use shadowcat_tests::wait::{found, soon, until};
 use tokio::task::JoinSet;
 
 use crate::bridged::{
-    Bridged, FORMS, LEGACY, MODERN, On, Round, Server, before_legacy, bridged, call_of, code, kind, modern,
+    ALL, Bridged, FORMS, LEGACY, MODERN, On, Round, Server, before_legacy, bridged, call_of, code, kind,
+    modern,
 };
 use crate::edge::session;
 use crate::harness::child;
+use crate::recording::shadowcat;
 use crate::sessions::written;
 
 const NEWEST: &str = "2025-11-25";
@@ -286,13 +288,42 @@ async fn both_forms(directory: &Path, at_edge: &str, at_wire: &str) {
     .await;
 }
 
+/// A proxy that records in this directory and logs what the bridge does, before a server of one era.
+async fn witnessed(on: On, speaks: Speaks, tapes: &Path) -> Bridged {
+    let (server, reverse) = Server::start(on, speaks).await;
+    let reverse = reverse.config(&format!("record:\n  dir: {}\n", tapes.display()));
+    Bridged { proxy: reverse.argument("--log-level").argument("debug").start().await, server }
+}
+
+/// Waits until the log has a line with each of these.
+async fn logged(proxy: &Proxy, parts: &[&str]) {
+    until(format!("{parts:?} in the log"), || {
+        proxy.process.stderr().lines().any(|line| parts.iter().all(|part| line.contains(part)))
+    })
+    .await;
+}
+
+/// Waits until `tape show` says with one call, and with no other, that something of it was not carried.
+async fn shown_as_lost(tapes: &Path, tool: &str, what: &str) {
+    let lost = format!("not carried: {what}");
+    let shown = found("what was not carried on the tape", || {
+        let tape = std::fs::read_dir(tapes).ok()?.next()?.ok()?.path();
+        let shown = String::from_utf8(shadowcat(&["tape", "show"], &tape, None).stdout).ok()?;
+        shown.contains(&lost).then_some(shown)
+    })
+    .await;
+    // Below its call.
+    let (before, behind) = shown.split_once(&lost).unwrap();
+    let call = before.lines().rev().find(|line| line.contains("tools/call"));
+    assert!(call.is_some_and(|call| call.contains(tool)) && !behind.contains(&lost), "{shown}");
+}
+
 #[tokio::test]
 async fn b8_both_forms_of_a_bridged_exchange_are_on_tape_and_counted() {
     let version = "io.modelcontextprotocol/protocolVersion";
     for on in LEGACY {
         let tapes = tempfile::tempdir().unwrap();
-        let config = format!("record:\n  dir: {}\n", tapes.path().display());
-        let bridged = before_legacy(on, &config).await;
+        let bridged = witnessed(on, Speaks::Legacy, tapes.path()).await;
         bridged.ask(call_of("\"edge-id\"", "echo", "{}", "{}")).await;
         assert!(bridged.proxy.metric("shadowcat_bridge_to_legacy_total").await > 0.5, "{on:?}");
         assert!(bridged.proxy.metric("shadowcat_bridge_sessions").await > 0.5, "{on:?}");
@@ -303,16 +334,32 @@ async fn b8_both_forms_of_a_bridged_exchange_are_on_tape_and_counted() {
             let is_call = member(&text, "method").as_deref() == Some("\"tools/call\"");
             assert_eq!(is_call && text.contains(version), is_call && hop == "\"edge\"", "{on:?}: {text}");
         }
+        logged(&bridged.proxy, &["translated", "tools/call", NEWEST]).await;
+        bridged.ask(call_of("2", "visited", "{}", ALL)).await;
+        bridged.metric_is("shadowcat_bridge_not_carried_total", 1.0).await;
+        logged(&bridged.proxy, &["not carried", "notifications/elicitation/complete"]).await;
+        if on == On::Http {
+            // Only there a server says which call it belongs to.
+            shown_as_lost(tapes.path(), "visited", "notifications/elicitation/complete").await;
+        }
     }
     for on in MODERN {
         let tapes = tempfile::tempdir().unwrap();
-        let config = format!("record:\n  dir: {}\n", tapes.path().display());
-        let bridged = bridged(on, Speaks::Modern, &config).await;
+        let bridged = witnessed(on, Speaks::Modern, tapes.path()).await;
         let mut client = Client::http(bridged.proxy.address);
         client.handshake(NEWEST).await;
         client.request(&call("1", "count", "{}", "")).await;
         assert!(bridged.proxy.metric("shadowcat_bridge_to_modern_total").await > 0.5, "{on:?}");
         both_forms(tapes.path(), r#""params":{"name":"count","arguments":{}}"#, version).await;
+        logged(&bridged.proxy, &["translated", "tools/call", NEWEST]).await;
+        let mut older = Client::http(bridged.proxy.address);
+        older.handshake("2024-11-05").await;
+        older.request(&call("1", "media", "{}", "")).await;
+        // Sound and a link.
+        bridged.metric_is("shadowcat_bridge_not_carried_total", 2.0).await;
+        logged(&bridged.proxy, &["not carried", "audio"]).await;
+        shown_as_lost(tapes.path(), "media", "audio").await;
+        shown_as_lost(tapes.path(), "media", "resource_link").await;
     }
 }
 

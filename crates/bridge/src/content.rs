@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use shadowcat_pipeline::{Direction, Envelope, Interceptor, Next, Refusal, Replies};
+use shadowcat_pipeline::{Direction, Envelope, Interceptor, Next, Origin, Refusal, Replies};
 use shadowcat_protocol::{Message, Request, Response, Revision, json, method};
 
 use crate::counters::Counters;
@@ -20,6 +20,8 @@ pub(crate) struct Reader<'c> {
     pub(crate) revision: Revision,
     /// Counts what is lost.
     pub(crate) counters: &'c Counters,
+    /// The exchange it is lost in, as the client knows it.
+    pub(crate) exchange: Option<&'c Origin>,
 }
 
 impl Reader<'_> {
@@ -51,7 +53,7 @@ impl Reader<'_> {
             Some("resource_link") if !self.revision.has_structured_content() => link(&block),
             _ => return Cow::Borrowed(raw),
         };
-        self.counters.not_carried.add();
+        self.counters.lose(kind.as_deref().unwrap_or_default(), self.exchange);
         let text = Object::default().with("type", r#""text""#).with("text", json::quote(&note));
         Cow::Owned(match block.get("annotations") {
             Some(annotations) => text.with("annotations", annotations).to_json(),
@@ -110,17 +112,18 @@ impl Interceptor for Readable {
             (Direction::ToServer, method::TOOLS_CALL) => method::TOOLS_CALL,
             (Direction::ToServer, method::PROMPTS_GET) => method::PROMPTS_GET,
             (Direction::ToClient, method::SAMPLING) => {
-                let prompt = prompt(Reader { revision, counters: &self.0 }, request);
+                let exchange = Some(&*envelope.origin);
+                let prompt = prompt(Reader { revision, counters: &self.0, exchange }, request);
                 let message = prompt.map_or_else(|| envelope.message.clone(), Message::Request);
                 return next.run(Envelope { message, ..envelope }).await;
             }
             _ => return next.run(envelope).await,
         };
-        let counters = Arc::clone(&self.0);
+        let (counters, origin) = (Arc::clone(&self.0), Arc::clone(&envelope.origin));
         let replies = next.run(envelope).await?;
         Ok(replies.map(move |reply| match reply {
             Ok(Message::Response(response)) => {
-                let reader = Reader { revision, counters: &counters };
+                let reader = Reader { revision, counters: &counters, exchange: Some(&origin) };
                 Ok(Message::Response(answer(reader, asked, &response).unwrap_or(response)))
             }
             reply => reply,
@@ -146,7 +149,7 @@ fn prompt(reader: Reader<'_>, request: &Request) -> Option<Request> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shadowcat_pipeline::{Chain, Origin, PeerId, Service, Transport};
+    use shadowcat_pipeline::{Chain, PeerId, Service, Transport};
     use shadowcat_protocol::Id;
 
     const SOUND: &str = r#"{"type":"audio","data":"AAAA","mimeType":"audio/wav"}"#;

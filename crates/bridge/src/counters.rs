@@ -2,6 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use shadowcat_pipeline::Origin;
+
+/// Characters of a name that are told of what could not be carried: names are as long as their senders like.
+const NAME_MAX: usize = 64;
+
 /// One figure.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);
@@ -38,4 +43,21 @@ pub struct Counters {
     pub expired: Count,
     /// Messages and parts of messages the other era has no word for.
     pub not_carried: Count,
+}
+
+impl Counters {
+    /// Something the other era has no word for: counted, logged, and noted with the exchange that it was a part of, whose
+    /// next message has it on the tape.
+    pub(crate) fn lose(&self, what: &str, exchange: Option<&Origin>) {
+        self.not_carried.add();
+        let what = what.split_at_checked(NAME_MAX).map_or(what, |(start, _)| start);
+        tracing::debug!(
+            exchange = exchange.map(|origin| tracing::field::display(origin.exchange)),
+            what,
+            "not carried"
+        );
+        if let Some(origin) = exchange {
+            origin.deeds.add(format!("not carried: {what}"));
+        }
+    }
 }

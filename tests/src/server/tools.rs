@@ -22,6 +22,7 @@
 //! | `array` | structured content that is no object |
 //! | `ask` | legacy: asks for all of `kinds` and answers with the `answers`; `together`, on the `standing` stream, `afterwards`, under an `id` of its own, or `late`, which is when it was cancelled, if the arguments say so |
 //! | `input` | modern: asks for all of `kinds`, in so many `rounds`; answers with what the last one brought, and its own id |
+//! | `visited` | legacy: says that a page was visited, then the result |
 //! | `url` | legacy: refuses its first call with -32042, which names a page to go to |
 //!
 //! `hold`, `hang`, `late` and `endless` are parked calls. A call with the argument `after` waits until its connection
@@ -87,6 +88,10 @@ impl Call<'_> {
             "\"ask\"" => self.ask_in_the_middle().await,
             "\"input\"" => self.ask_by_result().await,
             "\"url\"" => self.send_to_page().await,
+            "\"visited\"" => {
+                self.notify(self.reply, "elicitation/complete", r#"{"elicitationId":"e-1"}"#).await;
+                self.result(DONE).await;
+            }
             "\"log\"" => self.log().await,
             "\"array\"" => self.result(ARRAY).await,
             "\"media\"" => self.result(MEDIA).await,

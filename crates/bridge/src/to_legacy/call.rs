@@ -277,7 +277,7 @@ impl Call {
                     return None;
                 }
                 if LEGACY_ONLY.contains(&note.method()) {
-                    lease.session.not_carried(note.method());
+                    lease.session.counters.lose(note.method(), Some(&self.round.origin));
                     return None;
                 }
                 Some(note)

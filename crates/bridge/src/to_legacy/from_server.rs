@@ -98,7 +98,7 @@ impl Hearing {
                     self.0.tools.doubt();
                 }
                 if !self.0.listeners.tell(&note) && !self.0.handed.tell(&note) {
-                    self.0.not_carried(note.method());
+                    self.0.counters.lose(note.method(), None);
                 }
             }
         }

@@ -272,7 +272,7 @@ impl ToLegacy {
 
     fn notification(&self, note: &Notification, origin: &Origin) {
         if note.method() != method::CANCELLED {
-            self.counters.not_carried.add();
+            self.counters.lose(note.method(), None);
             return;
         }
         if let Some(id) = note.request_id() {

@@ -63,7 +63,7 @@ pub(super) struct Session {
     transport: Transport,
     legacy: Arc<dyn LegacySession>,
     pub(super) chain: Chain,
-    counters: Arc<Counters>,
+    pub(super) counters: Arc<Counters>,
     pub(super) tasks: Tasks,
     handshake: watch::Sender<Handshake>,
     standing: watch::Sender<Standing>,
@@ -305,12 +305,6 @@ impl Session {
         origin.session = Some(SessionTag(format!("bridge-{}", self.number).into()));
         origin.principal.clone_from(&self.key.principal);
         origin
-    }
-
-    /// Counts a message that the modern revision has no place for.
-    pub(super) fn not_carried(&self, method: &str) {
-        self.counters.not_carried.add();
-        tracing::debug!(method, "a message of the legacy server has no place in the modern revision");
     }
 
     /// Ends the session, at the server too.

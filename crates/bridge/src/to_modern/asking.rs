@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
-use shadowcat_pipeline::{Back, ExchangeId, Refusal, RefusalKind};
+use shadowcat_pipeline::{Back, ExchangeId, Origin, Refusal, RefusalKind};
 use shadowcat_protocol::{Message, Request, Response, codes, json, method};
 
 use crate::content::Reader;
@@ -27,6 +27,8 @@ pub(super) struct Asking<'c> {
     pub(super) client: &'c Arc<dyn Back>,
     pub(super) terms: &'c Terms,
     pub(super) exchange: ExchangeId,
+    /// The call as its client knows it.
+    pub(super) asked_by: &'c Origin,
 }
 
 /// One thing the server wants to know.
@@ -59,7 +61,8 @@ impl Asking<'_> {
     fn question<'r>(&self, key: &'r str, raw: &str) -> Result<Question<'r>, Ended> {
         let asked = json::get(raw, &["method"]).and_then(json::string).unwrap_or_default().into_owned();
         let params = json::get(raw, &["params"]).unwrap_or("{}");
-        let reader = Reader { revision: self.terms.revision, counters: &self.server.counters };
+        let (revision, exchange) = (self.terms.revision, Some(self.asked_by));
+        let reader = Reader { revision, counters: &self.server.counters, exchange };
         let elicitation = format!("{}-{}", self.exchange, self.server.next_id());
         let params = if self.terms.declared.allows(&asked, Some(params)).is_ok() {
             questions::readable(reader, &asked, params, &elicitation)
@@ -67,7 +70,7 @@ impl Asking<'_> {
             None
         };
         if params.is_none() {
-            self.server.counters.not_carried.add();
+            self.server.counters.lose(&asked, Some(self.asked_by));
             if asked != method::ELICITATION {
                 return Err(format!("the server asked for {asked}, which this client does not offer"));
             }

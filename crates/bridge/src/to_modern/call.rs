@@ -79,6 +79,12 @@ impl Call {
     /// Sends the request. Dispatched when this resolves, unless something has to be learned before the first call.
     pub(super) async fn run(self) -> Result<Replies, Refusal> {
         self.server.counters.to_modern.add();
+        tracing::debug!(
+            exchange = %self.origin.exchange,
+            method = self.request.method(),
+            revision = %self.terms.revision,
+            "translated"
+        );
         let withdrawn = self.flight.withdrawn.clone();
         let waits = self.needs_tools() && !self.server.tools.are_known();
         let mut running =
@@ -142,7 +148,13 @@ impl Call {
     /// The client, as it may be asked in the course of this call.
     pub(super) fn asking(&self) -> Asking<'_> {
         let exchange = self.origin.exchange;
-        Asking { server: &self.server, client: &self.client, terms: &self.terms, exchange }
+        let asked_by = &self.asked_by;
+        Asking { server: &self.server, client: &self.client, terms: &self.terms, exchange, asked_by }
+    }
+
+    /// Notes what this call cannot bring to its other side.
+    fn lose(&self, what: &str) {
+        self.server.counters.lose(what, Some(&self.asked_by));
     }
 
     pub(super) fn complete(&self, result: &str) -> Response {
@@ -150,7 +162,8 @@ impl Call {
         if request.method() == method::TOOLS_LIST {
             server.tools.note(result);
         }
-        let reader = Reader { revision: terms.revision, counters: &server.counters };
+        let (revision, exchange) = (terms.revision, Some(&*self.asked_by));
+        let reader = Reader { revision, counters: &server.counters, exchange };
         let wraps = self.needs_tools() && request.name().is_some_and(|tool| server.tools.has(&tool));
         Response::result(request.id(), &down::result(reader, request.method(), result, wraps))
     }
@@ -209,7 +222,7 @@ impl Running {
                 }
                 Some(Ok(Message::Notification(note))) => return Ok(Message::Notification(note)),
                 // The modern revision has no requests of servers.
-                Some(Ok(Message::Request(_))) => self.call.server.counters.not_carried.add(),
+                Some(Ok(Message::Request(request))) => self.call.lose(request.method()),
                 Some(Err(refusal)) => return Err(refusal),
                 None => return Err(self.call.server.ended_early()),
             }
@@ -235,7 +248,7 @@ impl Running {
             }
             ResultType::Task if self.call.needs_tools() => Some(self.call.drive(result).await),
             ResultType::InputRequired | ResultType::Task | ResultType::Unknown => {
-                self.call.server.counters.not_carried.add();
+                self.call.lose("resultType");
                 let why = "the server gave a kind of result that this version of the protocol does not have";
                 Some(down::fault(self.call.request.id(), codes::INTERNAL_ERROR, why))
             }

@@ -111,7 +111,7 @@ mod tests {
 
     fn down(revision: Revision, asked: &str, raw: &str) -> String {
         let counters = Counters::default();
-        result(Reader { revision, counters: &counters }, asked, raw, false)
+        result(Reader { revision, counters: &counters, exchange: None }, asked, raw, false)
     }
 
     fn answer(code: i64, data: Option<&str>) -> Response {

@@ -133,7 +133,7 @@ impl ToModern {
             method::INITIALIZE => return Ok(self.initialize(&request)),
             method::PING => return Ok(answer(Response::result(id, EMPTY))),
             own if own == method::LISTEN || own == method::DISCOVER || own.starts_with("tasks/") => {
-                self.server.counters.not_carried.add();
+                self.server.counters.lose(own, Some(&origin));
                 return Ok(answer(down::fault(
                     id,
                     codes::METHOD_NOT_FOUND,
@@ -201,7 +201,7 @@ impl ToModern {
         };
         if request.params().is_some_and(|params| json::get(params, &["task"]).is_some()) {
             // 2025-11-25 tasks: a receiver that offers none ignores it.
-            self.server.counters.not_carried.add();
+            self.server.counters.lose("task", Some(&asked_by));
         }
         let level = self.settled().level.clone();
         let params = terms.stamped(request.params(), level.as_deref(), asked_by.span.get().map(Box::as_ref));
@@ -225,7 +225,7 @@ impl ToModern {
                 }
             }
             // The modern revision has no other notifications of clients.
-            _ => self.server.counters.not_carried.add(),
+            other => self.server.counters.lose(other, None),
         }
     }
 }
@@ -269,7 +269,7 @@ fn welcome(server: &ModernServer, terms: &Terms, discovered: &Discovered) -> Str
     // Legacy clients need a name and a version; a modern server need not tell them.
     let synthesised = format!(r#"{{"name":{},"version":"0"}}"#, json::quote(&server.settings.side.name));
     let info = Object::parse(discovered.server_info.as_deref().unwrap_or(&synthesised));
-    let reader = Reader { revision: terms.revision, counters: &server.counters };
+    let reader = Reader { revision: terms.revision, counters: &server.counters, exchange: None };
     let welcome = Object::default()
         .with("protocolVersion", json::quote(terms.revision.as_str()))
         .with("capabilities", capabilities.to_json())

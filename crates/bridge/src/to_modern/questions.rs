@@ -78,7 +78,7 @@ mod tests {
 
     fn asked(revision: Revision, method: &str, params: &Value) -> Option<Value> {
         let counters = Counters::default();
-        let reader = Reader { revision, counters: &counters };
+        let reader = Reader { revision, counters: &counters, exchange: None };
         let raw = readable(reader, method, &params.to_string(), "e-1")?;
         Some(serde_json::from_str(&raw).unwrap())
     }

@@ -56,7 +56,7 @@ impl Reader<'_> {
         let result = self.readable(method::TOOLS_CALL, result);
         let Some(structured) = result.get("structuredContent").map(str::to_owned) else { return result };
         if !self.revision.has_structured_content() {
-            self.counters.not_carried.add();
+            self.counters.lose("structuredContent", self.exchange);
             return told(result.without(&["structuredContent"]), &structured);
         }
         if self.revision.has_structured_values() || (!wraps && structured.starts_with('{')) {
@@ -118,7 +118,9 @@ mod tests {
 
     fn read(revision: Revision, asked: &str, result: &str) -> String {
         let counters = Counters::default();
-        Reader { revision, counters: &counters }.result(asked, Object::parse(result), false).to_json()
+        Reader { revision, counters: &counters, exchange: None }
+            .result(asked, Object::parse(result), false)
+            .to_json()
     }
 
     #[test]
@@ -181,7 +183,7 @@ mod tests {
     #[test]
     fn a_wrapped_schema_wraps_every_value() {
         let counters = Counters::default();
-        let reader = Reader { revision: Revision::V2025_11_25, counters: &counters };
+        let reader = Reader { revision: Revision::V2025_11_25, counters: &counters, exchange: None };
         let result = Object::parse(r#"{"content":[],"structuredContent":{"a":1}}"#);
         let told = reader.result("tools/call", result, true).to_json();
         assert_eq!(told, r#"{"content":[],"structuredContent":{"result":{"a":1}}}"#);

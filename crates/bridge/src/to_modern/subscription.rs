@@ -86,7 +86,8 @@ impl Subscription {
                 Message::Notification(note) if self.subscriber.wants(note.method()) => {
                     self.tell(untagged(&note)).await;
                 }
-                Message::Notification(_) | Message::Request(_) => self.server.counters.not_carried.add(),
+                Message::Notification(note) => self.server.counters.lose(note.method(), None),
+                Message::Request(request) => self.server.counters.lose(request.method(), None),
                 Message::Response(_) => return,
             }
         }
