@@ -16,8 +16,8 @@ use crate::load::client::within;
 
 /// Time a server has to say where it listens, be it under callgrind on a busy machine.
 const READY_DEADLINE: Duration = Duration::from_mins(2);
-/// Time a server has to end after SIGTERM.
-const STOP_DEADLINE: Duration = Duration::from_secs(15);
+/// Time a server has to end after SIGTERM, likewise.
+const STOP_DEADLINE: Duration = Duration::from_mins(1);
 /// Time a load has for one step.
 const STEP_DEADLINE: Duration = Duration::from_mins(5);
 /// What a server prints before its address once it listens.

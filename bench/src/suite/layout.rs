@@ -44,6 +44,10 @@ pub(crate) async fn run(settings: Settings) -> Result<(), BenchError> {
     streams(&bench, &rig).await?;
     rig.stop().await?;
     let patterns = patterns(&std::fs::read_to_string(profile.path())?, &program);
+    if patterns.is_empty() {
+        let said = "callgrind has left no profile of it".to_owned();
+        return Err(BenchError::Process { program: program.display().to_string(), said });
+    }
     std::fs::write(&settings.out, script(&patterns))?;
     eprintln!("layout: {} names in {}", patterns.len(), settings.out.display());
     Ok(())
@@ -74,17 +78,21 @@ async fn streams(bench: &Bench, rig: &Rig) -> Result<(), BenchError> {
 
 /// The names of the functions of this program that ran, as patterns for a linker.
 fn patterns(profile: &str, program: &Path) -> BTreeSet<String> {
-    let mut own = String::new();
+    let mut own = "";
     let mut is_own = false;
     // A name is written out only where it is first mentioned, be it as the name of what is called.
     let (mut names, mut ran) = (BTreeMap::new(), BTreeSet::new());
     for line in profile.lines() {
-        if let Some(object) = line.strip_prefix("ob=") {
+        if let Some((kind, object)) = line.split_once("ob=")
+            && matches!(kind, "" | "c")
+        {
             let (number, path) = object.split_once(' ').unwrap_or((object, ""));
             if Path::new(path) == program {
-                number.clone_into(&mut own);
+                own = number;
             }
-            is_own = number == own;
+            if kind.is_empty() {
+                is_own = number == own;
+            }
         } else if let Some((kind, function)) = line.split_once("fn=")
             && matches!(kind, "" | "c")
         {
@@ -119,14 +127,15 @@ fn script(patterns: &BTreeSet<String>) -> String {
     let mut text = String::from(
         "/* The functions that run when a proxy starts, carries its first calls and holds its first streams, side by side.\n   \
         Made by `shadowcat-bench layout`; bench/README.md says when. */\n\
-        SECTIONS\n{\n  .text.first :\n  {\n",
+        SECTIONS\n{\n  .text :\n  {\n",
     );
     for pattern in patterns {
         let [plain, unlikely] = SECTIONS.map(|section| format!("{section}{pattern}"));
         // Writing to memory cannot fail.
         let _ = writeln!(text, "    *({plain} {unlikely})");
     }
-    text.push_str("  }\n}\nINSERT BEFORE .text;\n");
+    // All other functions follow in the same section: tools that read symbols look for them there only.
+    text.push_str("  }\n}\nINSERT AFTER .eh_frame;\n");
     text
 }
 
@@ -136,7 +145,7 @@ mod tests {
 
     #[test]
     fn what_ran_of_the_program_is_told_without_hashes() {
-        let profile = "ob=(1) /lib/libc.so.6\nfl=(1) ???\nfn=(1) memcpy\n12 3\ncob=(2) /p/shadowcat\ncfn=(8) main\nob=(2) /p/shadowcat\n\
+        let profile = "ob=(1) /lib/libc.so.6\nfl=(1) ???\nfn=(1) memcpy\n12 3\ncob=(2) /p/shadowcat\ncfn=(8) main\nob=(2)\n\
             fn=(2) _ZN5tokio7runtime4poll17h0123456789abcdefE\n\
             fn=(3) _ZN5tokio7runtime4poll17h1123456789abcdefE'2\nfn=(2)\nfn=(8)\nfn=(4) sqlite3Step\nfn=(5) 0x0000123\n\
             ob=(1)\nfn=(6) strlen\nob=(2)\nfn=(7) (below main)\n";
@@ -145,6 +154,6 @@ mod tests {
         assert_eq!(names, ["_ZN5tokio7runtime4poll17h*", "main", "sqlite3Step"]);
         let script = script(&found);
         assert!(script.contains("*(.text.sqlite3Step .text.unlikely.sqlite3Step)\n"), "{script}");
-        assert!(script.ends_with("INSERT BEFORE .text;\n"));
+        assert!(script.ends_with("INSERT AFTER .eh_frame;\n"));
     }
 }
