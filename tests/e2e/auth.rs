@@ -1,12 +1,16 @@
 //! T78, SEC-04, SEC-06, SEC-10: who does not say who they are gets in nowhere, does nothing, and learns where to go.
 
 use http::Method;
-use shadowcat_tests::client::initialize;
-use shadowcat_tests::proxy::{Proxy, Reverse, before_url};
+use shadowcat_tests::client::{INITIALIZED, call, initialize};
+use shadowcat_tests::proxy::{Proxy, Reverse, before_command, before_url};
 use shadowcat_tests::raw::{Answer, Ask, ask, get, post};
 use shadowcat_tests::server::{HttpServer, HttpSettings, member};
 use shadowcat_tests::upstream::{Reply, Upstream};
+use shadowcat_tests::wait::soon;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
+use crate::harness::child;
 use crate::modern::{body, envelope};
 
 /// Two who are let in, by tokens that are nowhere else.
@@ -195,4 +199,53 @@ async fn a_servers_own_challenge_is_not_shown_to_clients_who_have_a_token() {
         assert_eq!(answer.status, 502);
         assert_eq!(answer.header("www-authenticate"), None);
     }
+}
+
+/// Somebody with two tokens, and a tool that only one of them is good for.
+const TWO_ROLES: &str = r#"
+auth:
+  tokens:
+    - {name: ann, token: "${ANN}", claims: {role: guest}}
+    - {name: ann, token: "${BOB}", claims: {role: admin}}
+rules:
+  - name: echo-of-admins
+    when: {tool: echo, not: {claims: {$.role: admin}}}
+    do: [block: this tool is for admins]
+"#;
+
+#[tokio::test]
+async fn sec12_a_message_on_a_pipe_has_the_claims_of_its_own_token() {
+    let asked = before_command(&[child()]).config(TWO_ROLES).variable("ANN", ANN).variable("BOB", BOB);
+    let (guest, admin) = (ANN, BOB);
+    let proxy = asked.bearer(guest).start().await;
+    let opened = get("/sse").header("Accept", "text/event-stream").bearer(guest).send(proxy.address).await;
+    let mut events = opened.events();
+    let endpoint = events.next().await.unwrap().data;
+    let send = async |token: &str, message: &str| {
+        assert_eq!(post(&endpoint, message).bearer(token).send(proxy.address).await.status, 202);
+    };
+    send(guest, &initialize("0", "2024-11-05")).await;
+    assert!(events.message().await.contains("protocolVersion"));
+    send(guest, INITIALIZED).await;
+
+    // A call of the guest whose body the proxy is waiting for, which it says.
+    let mut slow = TcpStream::connect(proxy.address).await.unwrap();
+    let body = call("1", "echo", "{}", "");
+    let request = format!(
+        "POST {endpoint} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {guest}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nExpect: 100-continue\r\n\r\n",
+        proxy.address,
+        body.len()
+    );
+    slow.write_all(request.as_bytes()).await.unwrap();
+    let mut told = [0; 12];
+    soon("the body is asked for", slow.read_exact(&mut told)).await.unwrap();
+    assert_eq!(&told, b"HTTP/1.1 100");
+
+    send(admin, &call("2", "echo", "{}", "")).await;
+    let answer = events.message().await;
+    assert!(member(&answer, "result").is_some(), "{answer}");
+    slow.write_all(body.as_bytes()).await.unwrap();
+    let answer = events.message().await;
+    assert!(answer.contains("this tool is for admins"), "{answer}");
 }

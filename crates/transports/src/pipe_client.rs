@@ -42,8 +42,8 @@ struct Session {
     live: Option<Arc<Live>>,
     /// The pipe has ended: none is to be opened any more.
     ended: bool,
-    /// Whose pipe it is, by their newest credential.
-    asker: Option<Principal>,
+    /// Whose pipe it is; what they may do is told by the credential of each message.
+    owner: Option<Principal>,
 }
 
 impl PipeClient {
@@ -88,25 +88,12 @@ impl PipeClient {
 
     /// Notes whose pipe it is.
     pub(crate) fn belongs_to(&self, principal: Option<&Principal>) {
-        self.session().asker = principal.cloned();
+        self.session().owner = principal.cloned();
     }
 
-    /// Whether it is the pipe of this principal, whose credential may be newer than the last one.
+    /// Whether it is the pipe of this principal.
     pub(crate) fn is_of(&self, principal: Option<&Principal>) -> bool {
-        let mut session = self.session();
-        let is_theirs = session.asker.as_ref() == principal;
-        if is_theirs {
-            session.asker = principal.cloned();
-        }
-        is_theirs
-    }
-
-    fn asker(&self) -> Option<Principal> {
-        self.session().asker.clone()
-    }
-
-    fn origin(&self, live: &Live) -> Arc<Origin> {
-        Arc::new(live.origin_by(self.asker().as_ref()))
+        self.session().owner.as_ref() == principal
     }
 
     /// Takes this session for the client's; says whether there is still a pipe for it.
@@ -130,11 +117,12 @@ impl PipeClient {
         }
     }
 
-    /// Takes one text from the client. Resolves when the message is on its way and the next one may follow.
-    pub(crate) async fn take(self: &Arc<Self>, text: Bytes) {
+    /// Takes one text from the client, and who sent it by the credential that came with it. Resolves when the message is on
+    /// its way and the next one may follow.
+    pub(crate) async fn take(self: &Arc<Self>, text: Bytes, asker: Option<Principal>) {
         match Message::parse(text.clone(), &self.limits) {
-            Ok(message) => self.message(message).await,
-            Err(error) if error.kind == ParseErrorKind::Batch => self.batch(&text, &error).await,
+            Ok(message) => self.message(message, asker).await,
+            Err(error) if error.kind == ParseErrorKind::Batch => self.batch(&text, &error, asker).await,
             Err(error) => self.complain(&error).await,
         }
     }
@@ -162,7 +150,7 @@ impl PipeClient {
         drop(opening.wait_for(|opening| !opening).await);
     }
 
-    async fn message(self: &Arc<Self>, message: Message) {
+    async fn message(self: &Arc<Self>, message: Message, asker: Option<Principal>) {
         match message {
             Message::Request(request) => {
                 // The one request that may come before the answer to `initialize`. What is behind it, such as an answer
@@ -171,14 +159,14 @@ impl PipeClient {
                     self.settle().await;
                 }
                 // The first step is taken here, so that messages keep their order; the rest runs beside the next.
-                let mut work = Box::pin(Arc::clone(self).request(request));
+                let mut work = Box::pin(Arc::clone(self).request(request, asker));
                 if futures_util::poll!(&mut work).is_pending() {
                     self.tasks.spawn_until_stop(work);
                 }
             }
             Message::Notification(note) => {
                 self.settle().await;
-                self.notification(note).await;
+                self.notification(note, asker).await;
             }
             Message::Response(response) => {
                 self.outlet.answer(response);
@@ -186,16 +174,16 @@ impl PipeClient {
         }
     }
 
-    async fn request(self: Arc<Self>, request: Request) {
+    async fn request(self: Arc<Self>, request: Request, asker: Option<Principal>) {
         let id = request.id().clone();
         let opens = request.method() == method::INITIALIZE;
         if opens {
             self.opening.send_replace(true);
         }
         let answer = if request.method() == method::LISTEN {
-            self.until_stop(request).await
+            self.until_stop(request, asker).await
         } else {
-            self.answer(request).await
+            self.answer(request, asker).await
         };
         match answer {
             Some(Ok(response)) => self.push(response.text().clone()).await,
@@ -214,9 +202,13 @@ impl PipeClient {
 
     /// A subscription is answered when it ends; when we end, it is told so in both ways the revision names
     /// (2026-07-28 subscriptions and cancellation).
-    async fn until_stop(&self, request: Request) -> Option<Result<Response, Refusal>> {
+    async fn until_stop(
+        &self,
+        request: Request,
+        asker: Option<Principal>,
+    ) -> Option<Result<Response, Refusal>> {
         let id = request.id().clone();
-        if let Some(answer) = self.stop.run_until_cancelled(self.answer(request)).await {
+        if let Some(answer) = self.stop.run_until_cancelled(self.answer(request, asker)).await {
             return answer;
         }
         self.push(Notification::cancelled(&id, None).text().clone()).await;
@@ -224,18 +216,19 @@ impl PipeClient {
     }
 
     /// The response to one request, everything before it already passed on; `None` if it was cancelled.
-    async fn answer(&self, request: Request) -> Option<Result<Response, Refusal>> {
+    async fn answer(&self, request: Request, asker: Option<Principal>) -> Option<Result<Response, Refusal>> {
         if request.meta(meta::VERSION).is_some() {
-            return self.modern(request).await;
+            return self.modern(request, asker).await;
         }
         match self.live() {
-            _ if request.method() == method::INITIALIZE => Some(self.initialize(request).await),
+            _ if request.method() == method::INITIALIZE => Some(self.initialize(request, asker).await),
             Some(live) => {
                 let _place = match live.enter(self.in_flight_max) {
                     Ok(place) => place,
                     Err(refusal) => return Some(Err(refusal)),
                 };
-                let envelope = Envelope::to_server(Message::Request(request), self.origin(&live));
+                let origin = Arc::new(live.origin_by(asker.as_ref()));
+                let envelope = Envelope::to_server(Message::Request(request), origin);
                 let handled = self.front.handle(&live, envelope).await;
                 self.drain(handled).await
             }
@@ -244,7 +237,7 @@ impl PipeClient {
         }
     }
 
-    async fn modern(&self, request: Request) -> Option<Result<Response, Refusal>> {
+    async fn modern(&self, request: Request, asker: Option<Principal>) -> Option<Result<Response, Refusal>> {
         let named = request.meta(meta::VERSION).and_then(json::string).unwrap_or_default();
         let Some(revision) = Revision::parse(&named).filter(|revision| revision.is_modern()) else {
             let supported = Revision::V2026_07_28.as_str();
@@ -257,7 +250,7 @@ impl PipeClient {
             return Some(Err(Refusal::bad_message(codes::METHOD_NOT_FOUND, detail)));
         }
         let mut origin = Origin::new(self.peer, self.transport, revision);
-        origin.principal = self.asker();
+        origin.principal = asker;
         let envelope = Envelope::to_server(Message::Request(request), Arc::new(origin));
         let handled = self.front.exchange(envelope).await;
         self.drain(handled).await
@@ -279,14 +272,14 @@ impl PipeClient {
         None
     }
 
-    async fn initialize(&self, request: Request) -> Result<Response, Refusal> {
+    async fn initialize(&self, request: Request, asker: Option<Principal>) -> Result<Response, Refusal> {
         if self.live().is_some() {
             return Err(Refusal::bad_message(codes::INVALID_REQUEST, "the session is initialized already"));
         }
         let opening = Opening {
             request,
             transport: self.transport,
-            principal: self.asker(),
+            principal: asker,
             http_trace: None,
             outlet: Some(Arc::clone(&self.outlet)),
         };
@@ -314,12 +307,13 @@ impl PipeClient {
         Err(RefusalKind::Cancelled.into())
     }
 
-    async fn notification(self: &Arc<Self>, note: Notification) {
+    async fn notification(self: &Arc<Self>, note: Notification, asker: Option<Principal>) {
         let settled = note.method() == method::INITIALIZED;
         let text = Message::Notification(note);
         let handled = if let Some(live) = self.live() {
             live.touch();
-            let envelope = Envelope::to_server(text, self.origin(&live));
+            let origin = Arc::new(live.origin_by(asker.as_ref()));
+            let envelope = Envelope::to_server(text, origin);
             let handled = self.front.handle(&live, envelope).await;
             if settled {
                 self.listen(live);
@@ -327,7 +321,7 @@ impl PipeClient {
             handled
         } else {
             let mut origin = Origin::new(self.peer, self.transport, Revision::V2026_07_28);
-            origin.principal = self.asker();
+            origin.principal = asker;
             self.front.exchange(Envelope::to_server(text, Arc::new(origin))).await
         };
         if let Err(refusal) = handled {
@@ -345,7 +339,7 @@ impl PipeClient {
         });
     }
 
-    async fn batch(self: &Arc<Self>, text: &Bytes, error: &ParseError) {
+    async fn batch(self: &Arc<Self>, text: &Bytes, error: &ParseError, asker: Option<Principal>) {
         if !self.live().is_some_and(|live| live.revision().has_batches()) {
             return self.complain(error).await;
         }
@@ -357,7 +351,7 @@ impl PipeClient {
         for part in parts {
             match Message::parse(part, &self.limits) {
                 Ok(Message::Request(request)) => requests.push(request),
-                Ok(message) => self.message(message).await,
+                Ok(message) => self.message(message, asker.clone()).await,
                 Err(error) => self.complain(&error).await,
             }
         }
@@ -366,7 +360,7 @@ impl PipeClient {
         }
         let this = Arc::clone(self);
         self.tasks.spawn_until_stop(async move {
-            let answers = batch::answered(requests, |request| this.answer(request)).await;
+            let answers = batch::answered(requests, |request| this.answer(request, asker.clone())).await;
             // Cancelled requests get no answer, and an empty array must not be sent (JSON-RPC 2.0, 6).
             if !answers.is_empty() {
                 this.push(batch::join(&answers)).await;
@@ -434,8 +428,8 @@ mod tests {
         let client = client(Starting);
         let mut reader = client.stream().read();
         let told = async {
-            client.take(Bytes::from_static(br#"{"jsonrpc":"2.0","id":0,"method":"initialize"}"#)).await;
-            client.take(Bytes::from_static(br#"{"jsonrpc":"2.0","id":"p","method":"ping"}"#)).await;
+            client.take(Bytes::from_static(br#"{"jsonrpc":"2.0","id":0,"method":"initialize"}"#), None).await;
+            client.take(Bytes::from_static(br#"{"jsonrpc":"2.0","id":"p","method":"ping"}"#), None).await;
             reader.next().await
         };
         let (_, told) = tokio::time::timeout(Duration::from_mins(1), told).await.unwrap().unwrap();

@@ -129,7 +129,7 @@ impl SseListener {
         };
         match request.read_body(self.settings.body_bytes_max, self.settings.body_read_max).await {
             Ok(text) => {
-                client.take(text).await;
+                client.take(text, request.principal).await;
                 let mut response = plain(202, "Accepted");
                 *response.status_mut() = http::StatusCode::ACCEPTED;
                 response
@@ -209,7 +209,7 @@ mod tests {
         let front = Arc::new(FakeFront::silent());
         let listener = listener(&front);
         let stream = listener.open(None).unwrap();
-        only_client(&listener).take(INITIALIZE.into()).await;
+        only_client(&listener).take(INITIALIZE.into(), None).await;
         drop(stream);
         front.openings.add_permits(1);
         no_session_is_left(&front).await;
@@ -224,7 +224,7 @@ mod tests {
         drop(stream);
         assert!(listener.tasks.join(LONG).await);
         front.openings.add_permits(1);
-        client.take(INITIALIZE.into()).await;
+        client.take(INITIALIZE.into(), None).await;
         no_session_is_left(&front).await;
     }
 }

@@ -81,7 +81,7 @@ async fn read_lines(client: &Arc<PipeClient>, mut input: impl AsyncRead + Unpin,
     loop {
         while let Some(line) = decoder.next_line() {
             match line {
-                Ok(text) => client.take(text).await,
+                Ok(text) => client.take(text, None).await,
                 Err(error) => {
                     tracing::warn!(%error, "a line over the limit was dropped");
                     client.refuse(&RefusalKind::LimitBody.into()).await;
@@ -92,7 +92,7 @@ async fn read_lines(client: &Arc<PipeClient>, mut input: impl AsyncRead + Unpin,
             Ok(0) => {
                 decoder.finish();
                 while let Some(Ok(text)) = decoder.next_line() {
-                    client.take(text).await;
+                    client.take(text, None).await;
                 }
                 return;
             }
