@@ -20,14 +20,19 @@ const LEGACY_FOR: Duration = Duration::from_mins(10);
 const UNSURE_FOR: Duration = Duration::from_secs(5);
 /// How often a verdict may be doubted: some servers give answers that look like another era's to whatever they are asked.
 const DOUBT_EVERY: Duration = Duration::from_secs(5);
-/// How long the answer to `server/discover` may take. On stdio, silence is an answer.
-pub const PROBE_MAX: Duration = Duration::from_secs(10);
+/// How long the answer to `server/discover` may take.
+const PROBE_MAX: Duration = Duration::from_secs(10);
+/// How long a child that was silent may take to answer anything; it has to start in it.
+const START_MAX: Duration = Duration::from_secs(30);
 
 /// Asks a server what it speaks.
 #[async_trait]
 pub trait Probe: Send + Sync {
-    /// Sends `server/discover` as a modern client; the answer within [`PROBE_MAX`].
+    /// Sends `server/discover` as a modern client.
     async fn discover(&self) -> Result<Response, Refusal>;
+
+    /// Sends `initialize` as a legacy client, behind the question that the same child has not answered.
+    async fn shake_hands(&self) -> Result<Response, Refusal>;
 
     /// Lets go of what the question was asked on: the server is a legacy one, and a child of it may wait for a
     /// handshake that does not come, or have ended.
@@ -153,8 +158,29 @@ impl Eras {
         }
     }
 
+    /// The answer to the question. A child that is silent passes over what it does not know, or has not started yet: its
+    /// first word after the handshake tells which.
+    async fn answer(&self) -> Result<Response, Refusal> {
+        let mut discovering = self.probe.discover();
+        if let Ok(answer) = tokio::time::timeout(PROBE_MAX, &mut discovering).await {
+            return answer;
+        }
+        if self.transport != Transport::Stdio {
+            return Err(RefusalKind::UpstreamTimeout.into());
+        }
+        let first = async {
+            tokio::select! {
+                biased;
+                answer = discovering => answer,
+                answer = self.probe.shake_hands() => answer,
+            }
+        };
+        let answer = tokio::time::timeout(START_MAX, first).await;
+        answer.unwrap_or_else(|_| Err(RefusalKind::UpstreamTimeout.into()))
+    }
+
     async fn ask(&self) -> Evidence {
-        let answer = self.probe.discover().await;
+        let answer = self.answer().await;
         let evidence = evidence(&answer, self.transport);
         if let Err(refusal) = &answer {
             tracing::debug!(%refusal, ?evidence, "the server was asked what it speaks");
@@ -351,6 +377,10 @@ mod tests {
             Ok(result(r#"{"supportedVersions":["2026-07-28"]}"#))
         }
 
+        async fn shake_hands(&self) -> Result<Response, Refusal> {
+            Err(RefusalKind::UpstreamExited.into())
+        }
+
         async fn give_up(&self) {}
     }
 
@@ -447,6 +477,10 @@ mod tests {
                 Ok(result(r#"{"supportedVersions":["2025-11-25","2026-07-28"]}"#))
             }
 
+            async fn shake_hands(&self) -> Result<Response, Refusal> {
+                Err(RefusalKind::UpstreamExited.into())
+            }
+
             async fn give_up(&self) {}
         }
         let eras = Eras::new(Arc::new(Both), Transport::Http, Tasks::new());
@@ -477,6 +511,61 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(probe.asked.load(Ordering::Relaxed), 1);
+    }
+
+    /// A child that answers each of both questions after so many seconds, or never.
+    struct Slow {
+        discover: Option<(u64, fn() -> Response)>,
+        initialize: Option<(u64, fn() -> Response)>,
+    }
+
+    async fn after(answer: Option<(u64, fn() -> Response)>) -> Result<Response, Refusal> {
+        let Some((seconds, answer)) = answer else { return std::future::pending().await };
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        Ok(answer())
+    }
+
+    #[async_trait]
+    impl Probe for Slow {
+        async fn discover(&self) -> Result<Response, Refusal> {
+            after(self.discover).await
+        }
+
+        async fn shake_hands(&self) -> Result<Response, Refusal> {
+            after(self.initialize).await
+        }
+
+        async fn give_up(&self) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn t73_a_child_that_starts_slowly_is_not_taken_for_one_that_does_not_know_the_question() {
+        let modern = || result(r#"{"supportedVersions":["2026-07-28"]}"#);
+        let both = || result(r#"{"supportedVersions":["2025-11-25","2026-07-28"]}"#);
+        let unsupported = || error(-32022, Some(r#"{"supported":["2026-07-28"]}"#));
+        let unknown = || error(-32601, None);
+        let agreed = || result(r#"{"protocolVersion":"2025-11-25","capabilities":{}}"#);
+        let rows: [(Slow, bool); 6] = [
+            (Slow { discover: Some((12, modern)), initialize: Some((2, unsupported)) }, false),
+            (Slow { discover: Some((12, both)), initialize: Some((2, agreed)) }, false),
+            (Slow { discover: None, initialize: Some((2, unsupported)) }, false),
+            (Slow { discover: Some((12, unknown)), initialize: Some((2, agreed)) }, true),
+            (Slow { discover: None, initialize: Some((0, agreed)) }, true),
+            (Slow { discover: None, initialize: None }, true),
+        ];
+        for (row, (child, legacy)) in rows.into_iter().enumerate() {
+            let eras = Eras::new(Arc::new(child), Transport::Stdio, Tasks::new());
+            assert_eq!(eras.needs_legacy().await, legacy, "row {row}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn t74_an_http_server_that_is_silent_is_not_asked_otherwise() {
+        let silent = Slow { discover: None, initialize: Some((0, || error(-32601, None))) };
+        let eras = Eras::new(Arc::new(silent), Transport::Http, Tasks::new());
+        let began = Instant::now();
+        assert!(!eras.needs_legacy().await);
+        assert_eq!(began.elapsed(), PROBE_MAX);
     }
 
     #[tokio::test(start_paused = true)]

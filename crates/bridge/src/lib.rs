@@ -35,7 +35,7 @@ use shadowcat_protocol::meta;
 
 pub use content::Readable;
 pub use counters::{Count, Counters};
-pub use era::{Eras, Evidence, PROBE_MAX, Probe, evidence};
+pub use era::{Eras, Evidence, Probe, evidence};
 pub use seal::{NoKey, Seal, Unsealed};
 pub use to_legacy::{LegacyServer, LegacySession, ToLegacy, ToLegacySettings};
 pub use to_modern::{ModernServer, Resumed, ToModern, ToModernSettings};

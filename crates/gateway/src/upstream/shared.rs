@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use shadowcat_bridge::{PROBE_MAX, Probe};
+use shadowcat_bridge::Probe;
 use shadowcat_cache::Server;
 use shadowcat_pipeline::{
     Back, Envelope, ExchangeId, Origin, PeerId, Refusal, RefusalKind, Replies, Service, Transport,
@@ -64,6 +64,19 @@ impl SharedUpstream {
         Ok(connection)
     }
 
+    /// Asks the server something in the proxy's own name.
+    async fn ask(&self, asked: &str, params: &str, revision: Revision) -> Result<Response, Refusal> {
+        let origin = Origin::new(PeerId::next(), Transport::Http, revision);
+        let request = Message::Request(Request::new(&Id::from_u64(1), asked, Some(params)));
+        let mut replies = self.handle(Envelope::to_server(request, Arc::new(origin))).await?;
+        // A fault stays one when it is told in JSON.
+        if let Some(status) = replies.head().status.filter(|status| is_fault(*status)) {
+            let answer = UpstreamAnswer { status, headers: Vec::new(), body: Bytes::new() };
+            return Err(RefusalKind::UpstreamStatus(Box::new(answer)).into());
+        }
+        replies.response().await?.ok_or_else(|| RefusalKind::UpstreamProtocol.into())
+    }
+
     pub(crate) async fn close(&self) {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(connection) = current {
@@ -75,20 +88,18 @@ impl SharedUpstream {
 #[async_trait]
 impl Probe for SharedUpstream {
     async fn discover(&self) -> Result<Response, Refusal> {
-        let origin = Origin::new(PeerId::next(), Transport::Http, Revision::V2026_07_28);
         let params = format!(r#"{{"_meta":{}}}"#, meta::own());
-        let request = Message::Request(Request::new(&Id::from_u64(1), method::DISCOVER, Some(&params)));
-        let answered = async {
-            let mut replies = self.handle(Envelope::to_server(request, Arc::new(origin))).await?;
-            // A fault stays one when it is told in JSON.
-            if let Some(status) = replies.head().status.filter(|status| is_fault(*status)) {
-                let answer = UpstreamAnswer { status, headers: Vec::new(), body: Bytes::new() };
-                return Err(RefusalKind::UpstreamStatus(Box::new(answer)).into());
-            }
-            replies.response().await?.ok_or_else(|| RefusalKind::UpstreamProtocol.into())
-        };
-        let answered = tokio::time::timeout(PROBE_MAX, answered).await;
-        answered.unwrap_or_else(|_| Err(RefusalKind::UpstreamTimeout.into()))
+        self.ask(method::DISCOVER, &params, Revision::V2026_07_28).await
+    }
+
+    async fn shake_hands(&self) -> Result<Response, Refusal> {
+        let (revision, version) = (Revision::NEWEST_LEGACY, env!("CARGO_PKG_VERSION"));
+        let client = format!(r#"{{"name":"shadowcat","version":"{version}"}}"#);
+        let params = format!(
+            r#"{{"protocolVersion":"{}","capabilities":{{}},"clientInfo":{client}}}"#,
+            revision.as_str()
+        );
+        self.ask(method::INITIALIZE, &params, revision).await
     }
 
     async fn give_up(&self) {
