@@ -70,19 +70,20 @@ struct Known {
     /// Until when the server is known to refuse the handshake.
     no_legacy: Option<Instant>,
     asks_again: bool,
-    doubted_at: Option<Instant>,
+    /// When either verdict was doubted last. Each has its own time: one doubt may have been wrong, and the other is what
+    /// puts it right.
+    modern_doubted: Option<Instant>,
+    legacy_doubted: Option<Instant>,
 }
 
-impl Known {
-    /// Whether the verdict may be doubted now.
-    fn takes_doubt(&mut self) -> bool {
-        let now = Instant::now();
-        let takes = self.doubted_at.is_none_or(|at| now >= at + DOUBT_EVERY);
-        if takes {
-            self.doubted_at = Some(now);
-        }
-        takes
+/// Whether a verdict may be doubted now that was doubted `last`.
+fn takes_doubt(last: &mut Option<Instant>) -> bool {
+    let now = Instant::now();
+    let takes = last.is_none_or(|at| now >= at + DOUBT_EVERY);
+    if takes {
+        *last = Some(now);
     }
+    takes
 }
 
 #[derive(Clone, Copy, Default)]
@@ -207,7 +208,7 @@ impl Eras {
     /// A modern message was refused as only a legacy server refuses it: the server is asked again before the next.
     pub fn doubt_modern(&self) {
         let mut known = self.known();
-        if matches!(known.modern, Verdict::Modern | Verdict::Both) && known.takes_doubt() {
+        if matches!(known.modern, Verdict::Modern | Verdict::Both) && takes_doubt(&mut known.modern_doubted) {
             known.modern = Verdict::Unknown;
         }
     }
@@ -216,15 +217,17 @@ impl Eras {
     pub fn doubt_legacy(&self) {
         let mut known = self.known();
         if let Verdict::Legacy(until) = known.modern
-            && known.takes_doubt()
+            && takes_doubt(&mut known.legacy_doubted)
         {
             known.modern = Verdict::Legacy(Instant::now().min(until));
         }
     }
 
-    /// Whether legacy sessions need a bridge to this server, as far as is known.
+    /// Whether legacy sessions need a bridge to this server, as far as is known. While the rest is in doubt, so is this.
     pub fn refuses_legacy(&self) -> bool {
-        self.known().no_legacy.is_some_and(|until| Instant::now() < until)
+        let known = self.known();
+        let is_modern = matches!(known.modern, Verdict::Modern);
+        is_modern && known.no_legacy.is_some_and(|until| Instant::now() < until)
     }
 
     /// A handshake was refused: finds out whether the server speaks the other era only, and remembers it. One that
@@ -452,6 +455,9 @@ mod tests {
         assert!(modern.refuses_legacy());
         tokio::time::advance(LEGACY_FOR).await;
         assert!(!modern.refuses_legacy(), "it is tried again");
+        assert!(modern.needs_modern().await);
+        modern.doubt_modern();
+        assert!(!modern.refuses_legacy(), "it may have been set back");
         let (_, legacy) = upgraded(usize::MAX);
         assert!(!legacy.needs_modern().await);
         assert!(!legacy.refuses_legacy());
@@ -498,6 +504,38 @@ mod tests {
             tokio::task::yield_now().await;
         }
         tokio::task::yield_now().await;
+        assert!(!eras.needs_legacy().await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_child_whose_restart_failed_is_not_taken_for_a_legacy_one_for_long() {
+        /// A modern child that crashed; its second start fails.
+        struct Crashed(AtomicUsize);
+
+        #[async_trait]
+        impl Probe for Crashed {
+            async fn discover(&self) -> Result<Response, Refusal> {
+                match self.0.fetch_add(1, Ordering::Relaxed) {
+                    1 => Err(RefusalKind::UpstreamExited.into()),
+                    _ => Ok(result(r#"{"supportedVersions":["2026-07-28"]}"#)),
+                }
+            }
+
+            async fn shake_hands(&self) -> Result<Response, Refusal> {
+                Err(RefusalKind::UpstreamExited.into())
+            }
+
+            async fn give_up(&self) {}
+        }
+        let eras = Eras::new(Arc::new(Crashed(AtomicUsize::new(0))), Transport::Stdio, Tasks::new());
+        assert!(!eras.needs_legacy().await);
+        eras.doubt_modern();
+        assert!(eras.needs_legacy().await, "what a child does that dies of the question");
+        eras.doubt_legacy();
+        assert!(eras.needs_legacy().await, "nobody waits for the question");
+        while eras.known().asks_again {
+            tokio::task::yield_now().await;
+        }
         assert!(!eras.needs_legacy().await);
     }
 

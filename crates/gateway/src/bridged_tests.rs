@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 use shadowcat_bridge::{Eras, ModernServer, Seal, ToLegacy, ToLegacySettings, ToModernSettings};
-use shadowcat_pipeline::{Back, ExchangeId, Form, Head, PeerId, Service, UpstreamSide};
+use shadowcat_pipeline::{Back, ExchangeId, Form, Head, PeerId, Service, UpstreamAnswer, UpstreamSide};
 use shadowcat_protocol::{ErrorObject, Id, Request, Response, Revision, method};
 use shadowcat_transports::{Connection, OpenConnection, Parting};
 
 use super::*;
-use crate::testing::{FakeServer, HANDSHAKE, records};
-use crate::upstream::{OwnSessions, SharedUpstream};
+use crate::testing::{FakeServer, HANDSHAKE, envelope, records};
+use crate::upstream::{Doubted, OwnSessions, SharedUpstream};
 
 /// A legacy server whose every call asks its client for a form, and answers with what came back.
 #[derive(Clone)]
@@ -97,12 +97,15 @@ fn bridged(connector: Arc<dyn Connector>) -> Gateway {
     let (chain, figures) = (Chain::default(), Arc::<shadowcat_bridge::Counters>::default());
     let settings = ToLegacySettings::default();
     let seal = Arc::new(Seal::new());
+    let eras = Eras::new(Arc::clone(&shared) as _, Transport::Stdio, tasks.clone());
+    let service: Arc<dyn Service> =
+        Arc::new(Doubted { service: Arc::clone(&shared) as _, eras: Arc::clone(&eras) });
     let bridges = Arc::new(Bridges {
-        eras: Eras::new(Arc::clone(&shared) as _, Transport::Stdio, tasks.clone()),
+        eras,
         edge: Chain::default(),
         to_legacy: ToLegacy::new(Arc::new(own), chain.clone(), seal, settings, Arc::clone(&figures), &tasks),
         to_modern: ModernServer::new(
-            Arc::clone(&shared) as _,
+            Arc::clone(&service),
             chain,
             ToModernSettings::new(side()),
             Arc::clone(&figures),
@@ -110,7 +113,7 @@ fn bridged(connector: Arc<dyn Connector>) -> Gateway {
         ),
         figures,
     });
-    let modern = ModernFace::new(Arc::clone(&shared), shared, Some(Arc::clone(&bridges)));
+    let modern = ModernFace::new(shared, service, Some(Arc::clone(&bridges)));
     Gateway {
         modern: Arc::new(modern),
         bridges: Some(bridges),
@@ -209,4 +212,76 @@ async fn a_server_that_was_set_back_is_bridged_from_the_second_call_on() {
             assert_eq!(is_answered, is_bridged, "sign {sign}");
         }
     }
+}
+
+/// Sends a call in a legacy session: what there is for an answer.
+async fn legacy_call(gateway: &Gateway, live: &Arc<Live>) -> Result<Value, Refusal> {
+    let replies = gateway.handle(live, envelope(method::TOOLS_CALL)).await;
+    let response = replies?.response().await?.unwrap();
+    Ok(serde_json::from_slice(response.text()).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_legacy_clients_of_a_server_that_was_set_back_begin_again_and_are_not_bridged_any_more() {
+    let signs: [Refuse; 2] = [
+        |id| refused(id, -32000).with_head(Head { form: Form::Whole, status: Some(400) }),
+        |_| Replies::stream(futures_util::stream::iter([Err(RefusalKind::UpstreamExited.into())])),
+    ];
+    for refuse in signs {
+        let server = SetBack { is_legacy: Arc::default(), refuse };
+        let gateway = bridged(Arc::new(server.clone()));
+        let live = tests::open(&gateway, Transport::Http).await;
+        assert_eq!(legacy_call(&gateway, &live).await.unwrap()["result"]["content"], json!(["done"]));
+        server.is_legacy.store(true, Ordering::Relaxed);
+        let first = legacy_call(&gateway, &live).await;
+        assert!(!first.is_ok_and(|answer| answer.get("result").is_some()), "this one shows it");
+        let second = legacy_call(&gateway, &live).await;
+        assert_eq!(second.err().map(|refusal| refusal.kind), Some(RefusalKind::SessionUnknown));
+        let again = tests::open(&gateway, Transport::Http).await;
+        assert_eq!(legacy_call(&gateway, &again).await.unwrap()["result"]["content"], json!(["done"]));
+    }
+}
+
+/// A modern server that refuses the handshake by a status. A page of something in front of it answers the first question.
+#[derive(Clone, Default)]
+struct Hidden(Arc<AtomicBool>);
+
+#[async_trait]
+impl Connector for Hidden {
+    async fn open(&self, _: OpenConnection) -> Result<Arc<dyn Connection>, Refusal> {
+        Ok(Arc::new(Lasting(self.clone())))
+    }
+}
+
+fn page(status: u16) -> Refusal {
+    let answer = UpstreamAnswer { status, headers: Vec::new(), body: bytes::Bytes::from_static(b"no") };
+    RefusalKind::UpstreamStatus(Box::new(answer)).into()
+}
+
+#[async_trait]
+impl Service for Hidden {
+    async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+        let Message::Request(request) = &envelope.message else { return Ok(Replies::none()) };
+        let result = match request.method() {
+            method::DISCOVER if !self.0.swap(true, Ordering::Relaxed) => return Err(page(404)),
+            method::DISCOVER => r#"{"supportedVersions":["2026-07-28"],"capabilities":{}}"#,
+            method::INITIALIZE => return Err(page(400)),
+            _ => r#"{"content":["done"]}"#,
+        };
+        Ok(Replies::one(Message::Response(Response::result(request.id(), result))))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_in_front_of_a_modern_server_makes_no_legacy_one_of_it_for_long() {
+    let gateway = bridged(Arc::new(Hidden::default()));
+    let refusal = try_call(&gateway, "ann", &json!({})).await.unwrap_err();
+    assert_eq!(refusal.kind.status(), 502, "by 400 the client would take the server for a legacy one");
+    assert!(refusal.to_string().contains("400"), "{refusal}");
+    let mut answer = None;
+    for _ in 0..10 {
+        answer = try_call(&gateway, "ann", &json!({})).await.ok();
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(answer.unwrap()["result"]["content"], json!(["done"]));
 }

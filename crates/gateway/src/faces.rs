@@ -14,7 +14,7 @@ use shadowcat_transports::Connector;
 use crate::build::StartError;
 use crate::plan::{self, UpstreamTarget};
 use crate::reach::Reach;
-use crate::upstream::{Bridges, ModernFace, OwnSessions, SharedUpstream};
+use crate::upstream::{Bridges, Doubted, ModernFace, OwnSessions, SharedUpstream};
 
 /// A server as clients meet it.
 pub(crate) struct Faces {
@@ -37,13 +37,16 @@ impl Reach<'_> {
             Cache::new(Arc::clone(&shared) as _, side(server), settings, &self.tasks.child())
         });
         // Next to the server, so that all that decides over answers decides over these as well.
-        let service = cache
+        let mut service = cache
             .clone()
             .map_or_else(|| Arc::clone(&shared) as _, |cache| Arc::new(cache) as Arc<dyn Service>);
         let bridges = match &self.plan.bridge {
             Some(rules) => {
-                let joined = &Joined { shared: &shared, service: &service };
-                Some(Arc::new(self.bridges(rules, server, connector, joined, wire(audience))?))
+                // What it speaks is asked of the server itself.
+                let eras = Eras::new(Arc::clone(&shared) as _, side(server).transport, self.tasks.child());
+                let doubted = Arc::new(Doubted { service, eras: Arc::clone(&eras) });
+                service = Arc::clone(&doubted) as _;
+                Some(Arc::new(self.bridges(rules, server, connector, &doubted, wire(audience))?))
             }
             None => None,
         };
@@ -55,7 +58,7 @@ impl Reach<'_> {
         rules: &plan::Bridge,
         server: &plan::Upstream,
         connector: &Arc<dyn Connector>,
-        joined: &Joined<'_>,
+        modern: &Arc<Doubted>,
         chain: Chain,
     ) -> Result<Bridges, StartError> {
         let (figures, tasks) = (Arc::<shadowcat_bridge::Counters>::default(), self.tasks.child());
@@ -71,27 +74,14 @@ impl Reach<'_> {
         let side = side(server);
         let transport = side.transport;
         let settings = ToModernSettings::new(side);
-        let to_modern = ModernServer::new(
-            Arc::clone(joined.service),
-            chain,
-            settings,
-            Arc::clone(&figures),
-            tasks.clone(),
-        );
-        // What it speaks is asked of the server itself.
-        let eras = Eras::new(Arc::clone(joined.shared) as _, transport, tasks);
+        let to_modern =
+            ModernServer::new(Arc::clone(modern) as _, chain, settings, Arc::clone(&figures), tasks);
         // A server that sees the headers checks them itself, and one behind the bridge sees none.
         let is_checked = transport == Transport::Stdio;
         let mirror = (!is_checked).then(|| Arc::new(Mirror::default()) as Arc<dyn Interceptor>);
         let edge = Chain::new(mirror.into_iter().collect());
-        Ok(Bridges { eras, edge, to_legacy, to_modern, figures })
+        Ok(Bridges { eras: Arc::clone(&modern.eras), edge, to_legacy, to_modern, figures })
     }
-}
-
-/// The connection for modern exchanges, and what messages to it pass.
-struct Joined<'a> {
-    shared: &'a Arc<SharedUpstream>,
-    service: &'a Arc<dyn Service>,
 }
 
 /// The server, as the messages of its modern side are marked.

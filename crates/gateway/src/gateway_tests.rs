@@ -42,7 +42,7 @@ pub(super) fn gateway(server: &FakeServer) -> Gateway {
     }
 }
 
-async fn open(gateway: &Gateway, transport: Transport) -> Arc<Live> {
+pub(super) async fn open(gateway: &Gateway, transport: Transport) -> Arc<Live> {
     let request = request(method::INITIALIZE);
     gateway
         .open(Opening { request, transport, principal: None, http_trace: None, outlet: None })

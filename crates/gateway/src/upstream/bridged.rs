@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use shadowcat_bridge::{Eras, LegacyServer, LegacySession, ModernServer, ToLegacy};
 use shadowcat_pipeline::{Back, Chain, Envelope, Refusal, RefusalKind, Replies, Service};
-use shadowcat_protocol::{Message, codes};
+use shadowcat_protocol::{Message, codes, method};
 use shadowcat_session::{Key, Sessions, Standing, State, Upstream as _};
 use shadowcat_transports::{Connector, Counters};
 
@@ -35,15 +35,55 @@ impl Bridges {
     async fn bridge(&self, envelope: Envelope) -> Result<Replies, Refusal> {
         let handled = self.edge.run(envelope, Arc::clone(&self.to_legacy) as _).await;
         let eras = Arc::clone(&self.eras);
-        seen(handled, move |_, reply| {
-            let is_doubtful = reply.is_err_and(|refusal| {
-                matches!(refusal.kind, RefusalKind::UpstreamProtocol | RefusalKind::UpstreamExited)
+        let handled = seen(handled, move |_, reply| {
+            let is_doubtful = reply.is_err_and(|refusal| match &refusal.kind {
+                RefusalKind::UpstreamProtocol | RefusalKind::UpstreamExited => true,
+                // So some modern servers refuse the handshake.
+                RefusalKind::UpstreamStatus(answer) => is_of_other_era(answer.status),
+                _ => false,
             });
             if is_doubtful {
                 eras.doubt_legacy();
             }
+        });
+        handled.map(|replies| replies.map(|reply| reply.map_err(of_bridge))).map_err(of_bridge)
+    }
+}
+
+/// A refusal as a modern client may read it: by the statuses of the other era it would take this server for a legacy one,
+/// and begin a handshake.
+fn of_bridge(mut refusal: Refusal) -> Refusal {
+    let RefusalKind::UpstreamStatus(answer) = &mut refusal.kind else { return refusal };
+    if !is_of_other_era(answer.status) {
+        return refusal;
+    }
+    let detail = format!("the server refused the request with the HTTP status {}", answer.status);
+    answer.status = 502;
+    refusal.with_detail(detail)
+}
+
+/// A modern server whose answers are looked at: it may have been set back.
+pub(crate) struct Doubted {
+    pub(crate) service: Arc<dyn Service>,
+    pub(crate) eras: Arc<Eras>,
+}
+
+#[async_trait]
+impl Service for Doubted {
+    async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+        let is_discovery = envelope.message.method() == Some(method::DISCOVER);
+        let eras = Arc::clone(&self.eras);
+        seen(self.service.handle(envelope).await, move |status, reply| {
+            if looks_legacy(status, reply) || (is_discovery && is_unknown(reply)) {
+                eras.doubt_modern();
+            }
         })
     }
+}
+
+/// Whether the method is refused as unknown. No modern server may do that to a discovery.
+fn is_unknown(reply: Result<&Message, &Refusal>) -> bool {
+    matches!(reply, Ok(Message::Response(response)) if response.error_code() == Some(codes::METHOD_NOT_FOUND))
 }
 
 /// The upstream as a modern client meets it: itself, or behind the bridge if it speaks no modern revision.
@@ -79,12 +119,7 @@ impl Service for ModernFace {
         if bridges.to_legacy.owns(&envelope) || bridges.eras.needs_legacy().await {
             return bridges.bridge(envelope).await;
         }
-        let eras = Arc::clone(&bridges.eras);
-        seen(self.service.handle(envelope).await, move |status, reply| {
-            if looks_legacy(status, reply) {
-                eras.doubt_modern();
-            }
-        })
+        self.service.handle(envelope).await
     }
 }
 

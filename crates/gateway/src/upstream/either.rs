@@ -66,6 +66,17 @@ impl EitherUpstream {
         Some(Arc::clone(modern))
     }
 
+    /// A bridged session ends for its client when its server speaks the legacy era only by now: a new handshake is what that
+    /// server would take. The verdict may be wrong, and nothing else would show it to a client that goes on.
+    async fn refuse_if_set_back(&self) -> Result<(), Refusal> {
+        let Some(bridges) = &self.bridges else { return Ok(()) };
+        if !bridges.eras.needs_legacy().await {
+            return Ok(());
+        }
+        bridges.eras.doubt_legacy();
+        Err(RefusalKind::SessionUnknown.into())
+    }
+
     /// The handshake decides: what the server makes of it as it is, and the bridge if it refuses and is a modern one.
     async fn initialize(&self, envelope: Envelope, bridges: &Bridges) -> Result<Replies, Refusal> {
         if !bridges.eras.refuses_legacy() {
@@ -139,6 +150,7 @@ fn asks_for_modern(asked: &Message) -> bool {
 impl Service for EitherUpstream {
     async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
         if let Some(modern) = self.modern.get() {
+            self.refuse_if_set_back().await?;
             let noted = is_noted(&envelope.message).then(|| envelope.message.clone());
             let replies = modern.handle(envelope).await?;
             let Some(Message::Request(request)) = noted else { return Ok(replies) };

@@ -11,7 +11,7 @@ mod session;
 mod shared;
 mod tape;
 
-pub(crate) use bridged::{Bridges, ModernFace, OwnSessions};
+pub(crate) use bridged::{Bridges, Doubted, ModernFace, OwnSessions};
 pub(crate) use either::EitherUpstream;
 pub(crate) use handshake::{Memory, Said};
 pub(crate) use session::SessionUpstream;
