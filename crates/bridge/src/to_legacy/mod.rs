@@ -110,14 +110,12 @@ impl ToLegacy {
         self.tasks.join(CLOSE_MAX).await;
     }
 
-    /// Whether a message goes on with what began here: a call that waits, a list half read, a request to be withdrawn. It
-    /// is for this bridge whatever the server is taken for by now.
+    /// Whether a message goes on with what began here: a call that waits, a list half read, a task, a request to be
+    /// withdrawn. It is for this bridge whatever the server is taken for by now.
     pub fn owns(&self, envelope: &Envelope) -> bool {
         match &envelope.message {
             Message::Request(request) => {
-                let sealed = cursor::sealed_member(request.method());
-                let params = request.params().unwrap_or_default();
-                sealed.is_some_and(|member| json::get(params, &[member]).is_some())
+                may_go_on(request)
                     && self.has_sealed(&Round::new(request.clone(), Arc::clone(&envelope.origin)))
             }
             Message::Notification(note) => {
@@ -132,6 +130,7 @@ impl ToLegacy {
         let opens = |cursor: String| cursor::open(self.parking.seal(), round, &cursor).is_some();
         round.state().is_some_and(|state| self.parking.open(round, &state).is_some())
             || cursor::of(round).is_some_and(opens)
+            || self.handles.knows(round)
     }
 
     async fn request(&self, request: Request, origin: Arc<Origin>) -> Result<Replies, Refusal> {
@@ -279,6 +278,17 @@ impl ToLegacy {
             self.running.withdraw(&(origin.peer, id));
         }
     }
+}
+
+/// Whether a request has a place for what was sealed here, and something in it.
+fn may_go_on(request: &Request) -> bool {
+    let asked = request.method();
+    let member: &[&str] = match cursor::sealed_member(asked) {
+        Some(member) => &[member],
+        None if asked == method::LISTEN => &tasks::LISTENED_TO,
+        None => return asked.starts_with("tasks/"),
+    };
+    json::get(request.params().unwrap_or_default(), member).is_some()
 }
 
 #[async_trait]

@@ -14,13 +14,16 @@ use super::{Handles, TASKS_PER_PRINCIPAL_MAX};
 use crate::pace::pause;
 use crate::to_legacy::round::Round;
 
+/// Where a subscription names the tasks that it is to tell of.
+pub(in super::super) const LISTENED_TO: [&str; 2] = ["notifications", "taskIds"];
+
 /// Whether a subscription is to tell of tasks, among other things.
 pub(in super::super) fn are_listened_to(listen: &Round) -> bool {
     wanted(listen).is_some()
 }
 
 fn wanted(listen: &Round) -> Option<&str> {
-    json::get(listen.request.params()?, &["notifications", "taskIds"])
+    json::get(listen.request.params()?, &LISTENED_TO)
 }
 
 /// The tasks that one subscription tells of.
@@ -32,6 +35,11 @@ impl Watched {
         let named = json::elements(wanted(listen).unwrap_or_default()).filter_map(json::string);
         let found = named.take(TASKS_PER_PRINCIPAL_MAX).filter_map(|handle| handles.find(listen, &handle));
         Self(found.map(|(_, task)| task).collect())
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Their handles, as a JSON array; none if there are none.

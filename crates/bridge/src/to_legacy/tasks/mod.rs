@@ -36,7 +36,7 @@ use handed::{Handed, Looked};
 
 pub(super) use follow::follow;
 pub(super) use handed::{HandedOut, related_task};
-pub(super) use heard::{Watched, are_listened_to};
+pub(super) use heard::{LISTENED_TO, Watched, are_listened_to};
 pub(super) use state::Told;
 
 /// The most tasks whose clients have a handle, and of one principal.
@@ -151,6 +151,16 @@ impl Handles {
         let number = self.seal.open(&purpose(&owner), handle).ok()?;
         let number = str::from_utf8(&number).ok()?.parse().ok()?;
         self.table().get(&number).map(|entry| (number, Arc::clone(&entry.task)))
+    }
+
+    /// Whether a request is about tasks of these handles.
+    pub(super) fn knows(&self, round: &Round) -> bool {
+        if round.request.method() == method::LISTEN {
+            return !Watched::of(round, self).is_empty();
+        }
+        let names_task = round.request.method().starts_with("tasks/");
+        let handle = round.request.name().filter(|_| names_task);
+        handle.is_some_and(|handle| self.find(round, &handle).is_some())
     }
 
     async fn look(&self, round: &Round, number: u64, task: &Arc<Handed>) -> Result<Response, Refusal> {

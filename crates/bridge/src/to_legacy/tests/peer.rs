@@ -438,11 +438,15 @@ impl Ask {
         retry.with_id("\"b\"")
     }
 
-    pub(super) async fn send(&self, pair: &Pair) -> Result<Replies, Refusal> {
+    pub(super) fn envelope(&self) -> Envelope {
         let request = Request::new(&self.id, self.method, Some(&self.params.to_string()));
         let mut origin = self.origin.clone();
         origin.exchange = ExchangeId::next();
-        pair.bridge.handle(Envelope::to_server(Message::Request(request), Arc::new(origin))).await
+        Envelope::to_server(Message::Request(request), Arc::new(origin))
+    }
+
+    pub(super) async fn send(&self, pair: &Pair) -> Result<Replies, Refusal> {
+        pair.bridge.handle(self.envelope()).await
     }
 
     /// Everything that comes back; the last is the response.

@@ -279,6 +279,27 @@ async fn t79_a_task_is_for_the_principal_it_was_given_to() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_asked_of_a_task_is_for_the_bridge_whatever_the_server_has_become() {
+    let pair = pair();
+    let handle = handle_of(&pair, "job").await;
+    let listen_to = |task: &Value| {
+        ask("subscriptions/listen", &json!({"notifications": {"taskIds": ["t-job", task]}}), &taking())
+    };
+    for asked in ["tasks/get", "tasks/update", "tasks/cancel"] {
+        assert!(pair.bridge.owns(&about_task(asked, &handle).envelope()), "{asked}");
+        assert!(
+            !pair.bridge.owns(&about_task(asked, &json!("t-job")).envelope()),
+            "a task of the server's own"
+        );
+        assert!(!pair.bridge.owns(&about_task(asked, &handle).by("bob").envelope()));
+    }
+    assert!(pair.bridge.owns(&listen_to(&handle).envelope()));
+    assert!(!pair.bridge.owns(&listen_to(&json!("other")).envelope()));
+    let tools = json!({"notifications": {"toolsListChanged": true}});
+    assert!(!pair.bridge.owns(&ask("subscriptions/listen", &tools, &taking()).envelope()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cancelled_task_is_cancelled_at_the_server() {
     let pair = pair();
     let handle = handle_of(&pair, "job").await;
