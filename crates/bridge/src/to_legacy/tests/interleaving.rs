@@ -6,7 +6,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use shadowcat_pipeline::{Envelope, Replies, Service as _, Transport};
-use shadowcat_protocol::{Message, Notification};
+use shadowcat_protocol::{Id, Message, Notification};
+use tokio::time::Instant;
 
 use super::peer::{Ask, Pair, ask, call, value};
 use super::tasks::{LIFE, OVER, about_task, taking};
@@ -49,10 +50,61 @@ fn step() -> impl Strategy<Value = (usize, Step)> {
     (0_usize..3, step)
 }
 
+/// One round of a call, as its client hears it.
+struct Hearing {
+    id: Id,
+    replies: Replies,
+    /// Responses and refusals.
+    ends: usize,
+    is_over: bool,
+    is_withdrawn: bool,
+}
+
+impl Hearing {
+    /// Sends a request; none if it was refused at once, which is its end.
+    async fn begin(ask: &Ask, pair: &Pair) -> Option<Self> {
+        let replies = ask.send(pair).await.ok()?;
+        Some(Self { id: ask.id.clone(), replies, ends: 0, is_over: false, is_withdrawn: false })
+    }
+
+    /// What comes next, if it comes soon.
+    async fn next(&mut self) -> Option<Value> {
+        let next = tokio::time::timeout(Duration::from_secs(1), self.replies.next()).await.ok()?;
+        self.is_over = next.is_none();
+        let told = match next? {
+            Ok(Message::Notification(note)) => return Some(value(&Message::Notification(note))),
+            Ok(message) => Some(value(&message)),
+            Err(_) => None,
+        };
+        self.ends += 1;
+        assert_eq!(self.ends, 1, "a second end: {told:?}");
+        if let Some(told) = &told {
+            assert_eq!(told["id"].to_string(), self.id.as_json(), "{told}");
+        }
+        told
+    }
+
+    /// Hears the rest. What only the server could end ends with it, or with the life of its task.
+    async fn finish(mut self, pair: &Pair) {
+        for _ in 0..5 {
+            self.next().await;
+        }
+        if !self.is_over {
+            pair.script.lost.send_modify(|count| *count += 1);
+        }
+        let late = Instant::now() + LIFE + Duration::from_mins(1);
+        while !self.is_over && Instant::now() < late {
+            self.next().await;
+        }
+        assert!(self.is_over, "a call never ends: {:#?}", pair.log());
+        assert!(self.ends == 1 || self.is_withdrawn, "a call ended without a word: {:#?}", pair.log());
+    }
+}
+
 /// What one client has open.
 #[derive(Default)]
 struct Client {
-    call: Option<(Ask, Option<Replies>)>,
+    call: Option<(Ask, Option<Hearing>)>,
     state: Option<Value>,
     task: Option<Value>,
     /// A subscription to word of tasks.
@@ -73,22 +125,23 @@ async fn take(pair: &Pair, client: &mut Client, number: usize, step: Step) {
             }
             let mut ask = by(call(tool, &declared), number);
             ask.origin.transport = Transport::Stdio;
-            let replies = ask.send(pair).await.ok();
+            let hearing = Hearing::begin(&ask, pair).await;
             let told = client.told.take();
-            *client = Client { call: Some((ask, replies)), state: None, task: None, told };
+            *client = Client { call: Some((ask, hearing)), state: None, task: None, told };
             if hears {
                 listen(client).await;
             }
         }
         Step::Listen => listen(client).await,
         Step::Leave => {
-            if let Some((_, replies)) = &mut client.call {
-                *replies = None;
+            if let Some((_, hearing)) = &mut client.call {
+                *hearing = None;
             }
         }
         Step::Cancel => {
-            if let Some((ask, _)) = &client.call {
-                let params = format!(r#"{{"requestId":{}}}"#, ask.id.as_json());
+            if let Some((ask, Some(hearing))) = &mut client.call {
+                hearing.is_withdrawn = true;
+                let params = format!(r#"{{"requestId":{}}}"#, hearing.id.as_json());
                 let note = Notification::new("notifications/cancelled", Some(&params));
                 let origin = std::sync::Arc::new(ask.origin.clone());
                 let cancel = Envelope::to_server(Message::Notification(note), origin);
@@ -96,7 +149,7 @@ async fn take(pair: &Pair, client: &mut Client, number: usize, step: Step) {
             }
         }
         Step::Retry(how, hears) => {
-            let Some((ask, replies)) = &mut client.call else { return };
+            let Some((ask, hearing)) = &mut client.call else { return };
             let Some(state) = &client.state else { return };
             let form = json!({"action": "accept"});
             let answers = match how {
@@ -105,7 +158,7 @@ async fn take(pair: &Pair, client: &mut Client, number: usize, step: Step) {
                 _ => json!({}),
             };
             let state = if how == "wrong" { json!("AAAA") } else { state.clone() };
-            *replies = ask.retry(&state, &answers).send(pair).await.ok();
+            *hearing = Hearing::begin(&ask.retry(&state, &answers), pair).await;
             if hears {
                 listen(client).await;
             }
@@ -147,13 +200,12 @@ async fn take(pair: &Pair, client: &mut Client, number: usize, step: Step) {
 
 /// Hears what there is, for a while.
 async fn listen(client: &mut Client) {
-    let Some((_, Some(replies))) = &mut client.call else { return };
-    let next = tokio::time::timeout(Duration::from_secs(1), replies.next()).await;
-    let Ok(Some(Ok(message))) = next else { return };
-    let heard = value(&message);
+    let Some((_, Some(hearing))) = &mut client.call else { return };
+    let Some(heard) = hearing.next().await else { return };
     if heard["result"]["resultType"] == "input_required" {
         client.state = Some(heard["result"]["requestState"].clone());
-        assert!(replies.next().await.is_none(), "a round ends with its question");
+        hearing.next().await;
+        assert!(hearing.is_over, "a round ends with its question");
     }
     if heard["result"]["resultType"] == "task" {
         client.task = Some(heard["result"]["taskId"].clone());
@@ -167,6 +219,11 @@ async fn play(steps: Vec<(usize, Step)>) {
     let mut clients: [Client; 3] = Default::default();
     for (number, step) in steps {
         take(&pair, &mut clients[number], number, step).await;
+    }
+    for client in &mut clients {
+        if let Some((_, Some(hearing))) = client.call.take() {
+            hearing.finish(&pair).await;
+        }
     }
     drop(clients);
     tokio::time::sleep(LIFE + settings.parked_for + settings.idle * 2).await;

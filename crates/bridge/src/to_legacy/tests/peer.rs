@@ -197,8 +197,13 @@ impl ScriptSession {
                 self.ask(vec![elicit, roots], id, exchange)
             }
             "hang" => {
-                let guard = Cancelled(Arc::clone(&self.script.log), self.number, true);
-                Replies::stream(futures_util::stream::pending()).hold(guard)
+                let mut guard = Cancelled(Arc::clone(&self.script.log), self.number, true);
+                let mut lost = self.script.lost.subscribe();
+                Replies::stream(futures_util::stream::once(async move {
+                    drop(lost.changed().await);
+                    guard.end("lost");
+                    Err(RefusalKind::UpstreamExited.into())
+                }))
             }
             "visit" | "visit_nothing" => {
                 let mut data = json!({"elicitations": [

@@ -1,4 +1,4 @@
-//! Calls, tasks, questions, answers and withdrawals in any order.
+//! Calls, tasks, questions, answers, withdrawals and losses of two clients in any order.
 
 use super::*;
 use futures_util::StreamExt as _;
@@ -33,19 +33,23 @@ impl Fate {
 enum Step {
     Call(u8, Fate),
     Withdraw(u8),
+    /// The server ends with all that it owes.
+    Lose,
     /// Whatever can happen by itself happens.
     Wait,
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+/// Each with the client that takes it.
+fn steps() -> impl Strategy<Value = Vec<(usize, Step)>> {
     let fates = [Fate::Answered, Fate::Asked, Fate::Unheard, Fate::Silent, Fate::Task, Fate::Endless];
     let fate = prop::sample::select(fates.to_vec());
     let step = prop_oneof![
         3 => (0..4_u8, fate).prop_map(|(id, fate)| Step::Call(id, fate)),
         1 => (0..4_u8).prop_map(Step::Withdraw),
+        1 => Just(Step::Lose),
         1 => Just(Step::Wait),
     ];
-    prop::collection::vec(step, 0..24)
+    prop::collection::vec((0..2_usize, step), 0..24)
 }
 
 fn server(request: &Value) -> Option<Play> {
@@ -83,58 +87,103 @@ fn client(question: &Value) -> Play {
     }
 }
 
-async fn check(steps: Vec<Step>) {
-    let bench = Bench::new(offering(server), client);
-    bench.initialize("2025-11-25", json!({"elicitation": {}})).await;
+/// One call, and all that its client has got for it.
+struct Ended {
+    client: usize,
+    id: u8,
+    fate: Fate,
+    /// How often the server had been lost when it was begun.
+    losses: usize,
+    replies: Vec<Result<Value, RefusalKind>>,
+}
+
+async fn ended(client: usize, id: u8, fate: Fate, losses: usize, mut replies: Replies) -> Ended {
+    let mut all = Vec::new();
+    while let Some(reply) = replies.next().await {
+        let reply = reply.map(|message| serde_json::from_slice(message.text()).unwrap());
+        all.push(reply.map_err(|refusal| refusal.kind));
+    }
+    Ended { client, id, fate, losses, replies: all }
+}
+
+async fn check(steps: Vec<(usize, Step)>) {
+    let one = Bench::new(offering(server), client);
+    let clients = [one.beside(client), one];
+    for bench in &clients {
+        bench.initialize("2025-11-25", json!({"elicitation": {}})).await;
+    }
+    let server = &clients[0].server;
     let mut calls = FuturesUnordered::new();
-    let (mut begun, mut withdrawn, mut ended) = (0, 0, Vec::new());
-    for step in steps {
+    let (mut begun, mut withdrawn, mut losses, mut all) = ([0, 0], [0, 0], 0, Vec::new());
+    for (client, step) in steps {
+        let bench = &clients[client];
         match step {
             Step::Call(id, fate) => {
                 let params = json!({"name": format!("{fate:?}")});
-                let mut replies = bench.start(&id.to_string(), fate.method(), &params).await;
-                calls.push(async move { (id, fate, rest(&mut replies).await) });
-                begun += 1;
+                let replies = bench.start(&id.to_string(), fate.method(), &params).await;
+                calls.push(ended(client, id, fate, losses, replies));
+                begun[client] += 1;
             }
             Step::Withdraw(id) => {
-                withdrawn += 1;
+                withdrawn[client] += 1;
                 bench.note("notifications/cancelled", json!({"requestId": id})).await;
+            }
+            Step::Lose => {
+                losses += 1;
+                server.lost.send_replace(losses);
             }
             Step::Wait => {
                 while let Ok(Some(end)) = tokio::time::timeout(Duration::from_millis(1), calls.next()).await {
-                    ended.push(end);
+                    all.push(end);
                 }
             }
         }
     }
     // Every call that can come to its end does; the others end with their session.
     while let Ok(Some(end)) = tokio::time::timeout(Duration::from_secs(1), calls.next()).await {
-        ended.push(end);
+        all.push(end);
     }
-    let unanswered = ended.iter().filter(|(.., replies)| replies.is_empty()).count();
-    assert!(unanswered <= withdrawn, "{unanswered} calls ended without an answer");
-    bench.session.close().await;
+    for (client, withdrawn) in withdrawn.into_iter().enumerate() {
+        let unanswered = all.iter().filter(|end| end.client == client && end.replies.is_empty()).count();
+        assert!(unanswered <= withdrawn, "{unanswered} calls of {client} ended without an answer");
+    }
+    for bench in &clients {
+        bench.session.close().await;
+    }
     while let Some(end) = calls.next().await {
-        assert!([Fate::Unheard, Fate::Silent, Fate::Endless].contains(&end.1) && end.2.is_empty());
-        ended.push(end);
+        assert!([Fate::Unheard, Fate::Silent, Fate::Endless].contains(&end.fate) && end.replies.is_empty());
+        assert!(end.fate != Fate::Silent || end.losses == losses, "a call outlived its server");
+        all.push(end);
     }
     let of = |method, fate: &str| {
         let names =
             |sent: &&Value| [&sent["params"]["name"], &sent["params"]["taskId"]].contains(&&json!(fate));
-        bench.server.of(method).iter().filter(names).count()
+        server.of(method).iter().filter(names).count()
     };
     tokio::time::sleep(Duration::from_secs(1)).await;
     // A task of which the end was not seen is cancelled, once; one whose call was withdrawn first was never heard of.
+    let withdrawn = withdrawn.iter().sum::<usize>();
     let (tasks, cancelled) = (of("tools/call", "Endless"), of("tasks/cancel", "Endless"));
     assert!(cancelled <= tasks && tasks - cancelled <= withdrawn, "{cancelled} of {tasks}");
     assert!(of("tasks/cancel", "Task") <= withdrawn);
-    assert_eq!(ended.len(), begun);
-    for (id, fate, replies) in ended {
-        let answer = json!({"jsonrpc": "2.0", "id": id, "result": {"name": format!("{fate:?}")}});
-        assert!(replies.is_empty() || replies == [answer], "{id} {fate:?}: {replies:?}");
+    for (client, begun) in begun.into_iter().enumerate() {
+        assert_eq!(all.iter().filter(|end| end.client == client).count(), begun, "each of its calls ends");
     }
-    assert!(bench.session.in_flight.is_empty());
-    assert_eq!((bench.server.awaited(), bench.client.awaited()), (0, 0));
+    for Ended { id, fate, losses: before, replies, .. } in all {
+        let answer = json!({"jsonrpc": "2.0", "id": id, "result": {"name": format!("{fate:?}")}});
+        match &replies[..] {
+            [] => {}
+            [Ok(told)] => assert_eq!(told, &answer, "{fate:?}"),
+            [Err(RefusalKind::UpstreamExited)] => {
+                assert!(fate == Fate::Silent && before < losses, "{fate:?}");
+            }
+            other => panic!("{id} {fate:?}: {other:?}"),
+        }
+    }
+    for bench in &clients {
+        assert!(bench.session.in_flight.is_empty());
+        assert_eq!((bench.server.awaited(), bench.client.awaited()), (0, 0));
+    }
 }
 
 proptest! {

@@ -14,10 +14,11 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{
-    Back, Chain, Envelope, ExchangeId, Origin, PeerId, Refusal, Replies, Service, Transport, UpstreamSide,
+    Back, Chain, Envelope, ExchangeId, Origin, PeerId, Refusal, RefusalKind, Replies, Service, Transport,
+    UpstreamSide,
 };
 use shadowcat_protocol::{Id, Limits, Message, Notification, Request, Response, Revision};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{ModernServer, Resumed, ToModern, ToModernSettings};
 use crate::Counters;
@@ -61,6 +62,8 @@ struct Peer {
     seen: Mutex<Vec<Value>>,
     script: Mutex<Script>,
     awaited: Arc<AtomicUsize>,
+    /// How often it was lost: then what it is silent about ends.
+    lost: watch::Sender<usize>,
 }
 
 impl Peer {
@@ -69,6 +72,7 @@ impl Peer {
             seen: Mutex::default(),
             script: Mutex::new(Box::new(script)),
             awaited: Arc::default(),
+            lost: watch::Sender::default(),
         })
     }
 
@@ -100,7 +104,14 @@ impl Peer {
                 }))
             }
             Play::Refuse(refusal) => return Err(refusal),
-            Play::Silence => Replies::stream(futures_util::stream::pending()),
+            Play::Silence => {
+                let mut lost = self.lost.subscribe();
+                Replies::stream(futures_util::stream::once(async move {
+                    // Until then the one who tells of it is there.
+                    lost.changed().await.unwrap();
+                    Err(RefusalKind::UpstreamExited.into())
+                }))
+            }
         };
         Ok(replies.hold(awaited))
     }
