@@ -93,6 +93,7 @@ pub(super) async fn bridged(bench: &Bench, scale: Scale) -> Vec<[Cell; 2]> {
         for (upstream, answer) in [
             (Upstream::Http, Answer::Json),
             (Upstream::Http, Answer::Sse),
+            (Upstream::Http, Answer::Progress),
             (Upstream::Stdio, Answer::Json),
             (Upstream::Stdio, Answer::Progress),
         ] {
