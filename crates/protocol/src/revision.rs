@@ -136,6 +136,11 @@ impl Revision {
         self != Self::V2024_11_05
     }
 
+    /// Whether a server declares that it completes arguments: before, it may and has no word for it.
+    pub fn declares_completions(self) -> bool {
+        self != Self::V2024_11_05
+    }
+
     /// Whether tool results may be structured, content may link to resources, and things have titles beside names.
     pub fn has_structured_content(self) -> bool {
         !matches!(self, Self::V2024_11_05 | Self::V2025_03_26)

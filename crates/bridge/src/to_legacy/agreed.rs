@@ -55,6 +55,9 @@ impl Agreed {
     pub(super) fn discovered(&self) -> String {
         let mut capabilities =
             Object::of(json::get(&self.result, &["capabilities"])).without(&["tasks", "extensions"]);
+        if !self.revision.declares_completions() && capabilities.get("completions").is_none() {
+            capabilities.set("completions", "{}");
+        }
         if self.runs_tasks() {
             capabilities.set("extensions", Object::default().with(meta::TASKS, "{}").to_json());
         }
@@ -210,6 +213,20 @@ mod tests {
             })
         );
         assert!(agreed.can(&["tools", "listChanged"]) && !agreed.can(&["resources", "subscribe"]));
+    }
+
+    #[test]
+    fn a_server_of_a_revision_without_the_word_is_taken_to_complete_arguments() {
+        let said = |version: &str, capabilities: &str| {
+            let result = format!(r#"{{"protocolVersion":"{version}","capabilities":{capabilities}}}"#);
+            let agreed = Agreed::read(&Response::result(&Id::from_u64(1), &result)).unwrap();
+            json::get(&agreed.discovered(), &["capabilities"]).unwrap().to_owned()
+        };
+        assert_eq!(said("2024-11-05", r#"{"prompts":{}}"#), r#"{"prompts":{},"completions":{}}"#);
+        assert_eq!(said("2024-11-05", r#"{"completions":{"x":1}}"#), r#"{"completions":{"x":1}}"#);
+        for version in ["2025-03-26", "2025-06-18", "2025-11-25"] {
+            assert_eq!(said(version, r#"{"prompts":{}}"#), r#"{"prompts":{}}"#, "{version}");
+        }
     }
 
     #[test]
