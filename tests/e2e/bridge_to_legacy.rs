@@ -207,6 +207,9 @@ async fn t61_a_page_to_visit_becomes_a_round_after_which_the_call_is_made_again(
         let retry = first.retry("2", "url", r#"{"a":1.0}"#, ALL, r#"{"action":"accept"}"#);
         let done = bridged.ask(retry).await;
         assert_eq!(kind(&done).as_deref(), COMPLETE, "{on:?}: {done}");
+        let again = first.retry("3", "url", r#"{"a":1.0}"#, ALL, r#"{"action":"accept"}"#);
+        let refused = bridged.ask(again).await;
+        assert_eq!(code(&refused), Some(-32602), "{on:?}: {refused}");
         let calls = bridged.server.calls("tools/call");
         assert_eq!(calls.len(), 2, "{on:?}: {calls:?}");
         assert_ne!(member(&calls[0], "id"), member(&calls[1], "id"), "{on:?}");

@@ -5,11 +5,12 @@
 //! nowhere: what a seal stands for (a parked call, a cursor of a session) ends with the process as well.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, RandomizedNonceKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use tokio::time::Instant;
 
 /// How long a key seals. It opens for as long again.
 pub(crate) const KEY_LIFE: Duration = Duration::from_hours(1);
@@ -132,6 +133,25 @@ mod tests {
         for cut in 0..sealed.len() {
             assert_eq!(seal.open(&["state"], &sealed[..cut]), Err(Unsealed));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_opens_for_an_hour_behind_its_own_and_no_longer() {
+        let hour_and_more = KEY_LIFE + Duration::from_mins(1);
+        let seal = Seal::new();
+        let first = seal.seal(&["state"], b"1").unwrap();
+        tokio::time::advance(hour_and_more).await;
+        assert_eq!(seal.open(&["state"], &first).unwrap(), b"1", "nobody has asked for another key");
+        let second = seal.seal(&["state"], b"2").unwrap();
+        assert_eq!(seal.open(&["state"], &first).unwrap(), b"1", "by the last key");
+        tokio::time::advance(hour_and_more).await;
+        assert_eq!(seal.open(&["state"], &first), Err(Unsealed), "the last key is over");
+        assert_eq!(seal.open(&["state"], &second).unwrap(), b"2");
+        let third = seal.seal(&["state"], b"3").unwrap();
+        assert_eq!(seal.open(&["state"], &first), Err(Unsealed), "two keys later");
+        assert_eq!(seal.open(&["state"], &second).unwrap(), b"2");
+        tokio::time::advance(KEY_LIFE * 2 + Duration::from_mins(1)).await;
+        assert_eq!(seal.open(&["state"], &third), Err(Unsealed), "a key that nobody followed");
     }
 
     #[test]

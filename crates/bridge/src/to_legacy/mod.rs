@@ -201,12 +201,12 @@ impl ToLegacy {
     async fn round(&self, round: Round) -> Result<Replies, Refusal> {
         let Some(state) = round.state() else { return self.begin(round).await };
         match self.parking.open(&round, &state) {
-            Some(State::Again) => self.begin(round).await,
+            Some(State::Again(visit)) if self.parking.may_repeat(visit) => self.begin(round).await,
             Some(State::Parked(number)) => match self.parking.take(number).await {
                 Some(call) => Ok(call.resume(round).await),
                 None => Ok(unknown_state(&round)),
             },
-            None => Ok(unknown_state(&round)),
+            Some(State::Again(_)) | None => Ok(unknown_state(&round)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Calls whose client was asked something and has not come back: each waits here, its exchange with the server open.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +20,9 @@ use crate::seal::{KEY_LIFE, NoKey, Seal};
 /// When a client that found no room for its call may come again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
+/// Used states of calls to be made again that are remembered.
+const USED_MAX: usize = 10_000;
+
 /// The calls that wait for their client.
 pub(super) struct Parking {
     settings: ToLegacySettings,
@@ -28,6 +31,7 @@ pub(super) struct Parking {
     tasks: Tasks,
     since: Instant,
     parked: Mutex<HashMap<u64, Parked>>,
+    used: Mutex<Used>,
 }
 
 /// A waiting call, as those find it who want to go on with it. The call itself is with the task that watches it.
@@ -43,7 +47,42 @@ pub(super) enum State {
     /// A call that waits under this number.
     Parked(u64),
     /// A call that has ended, and is to be made again.
-    Again,
+    Again(Visit),
+}
+
+/// A page that was to be visited before a call is made again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Visit {
+    number: u64,
+    /// Counted from the beginning of the table.
+    until: Duration,
+}
+
+/// The visits after which a call was made again: each is good for one.
+#[derive(Default)]
+struct Used {
+    until: BTreeMap<u64, Duration>,
+    /// Of all up to this one it is not known any more whether they were used.
+    forgotten: u64,
+}
+
+impl Used {
+    /// Whether a visit may be used now, for the first time and in time.
+    fn take(&mut self, visit: Visit, now: Duration) -> bool {
+        while let Some(first) = self.until.first_entry().filter(|first| *first.get() < now) {
+            first.remove();
+        }
+        if visit.until < now || visit.number <= self.forgotten || self.until.contains_key(&visit.number) {
+            return false;
+        }
+        if self.until.len() >= USED_MAX
+            && let Some((number, _)) = self.until.pop_first()
+        {
+            self.forgotten = number;
+        }
+        self.until.insert(visit.number, visit.until);
+        true
+    }
 }
 
 impl Parking {
@@ -54,7 +93,15 @@ impl Parking {
         tasks: Tasks,
     ) -> Arc<Self> {
         let settings = ToLegacySettings { parked_for: settings.parked_for.min(KEY_LIFE), ..settings };
-        Arc::new(Self { settings, seal, counters, tasks, since: Instant::now(), parked: Mutex::default() })
+        Arc::new(Self {
+            settings,
+            seal,
+            counters,
+            tasks,
+            since: Instant::now(),
+            parked: Mutex::default(),
+            used: Mutex::default(),
+        })
     }
 
     pub(super) fn gather(&self) -> Duration {
@@ -148,7 +195,13 @@ impl Parking {
     /// The state of a call that has ended and is to be made again.
     pub(super) fn seal_visit(&self, round: &Round) -> Result<String, Refusal> {
         let until = self.since.elapsed() + self.settings.parked_for;
-        self.seal_text(round, &format!("a{}", until.as_millis()))
+        self.seal_text(round, &format!("a{}.{}", ExchangeId::next().get(), until.as_millis()))
+    }
+
+    /// Whether a call may be made again after this visit: once, and not too late.
+    pub(super) fn may_repeat(&self, visit: Visit) -> bool {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.take(visit, self.since.elapsed())
     }
 
     fn seal_text(&self, round: &Round, text: &str) -> Result<String, Refusal> {
@@ -157,7 +210,7 @@ impl Parking {
         sealed.map_err(|NoKey| Refusal::new(RefusalKind::Internal).with_cause(NoKey))
     }
 
-    /// What a state stands for, if it was made here, for this principal and this call, and not too long ago.
+    /// What a state stands for, if it was made here, for this principal and this call.
     pub(super) fn open(&self, round: &Round, state: &str) -> Option<State> {
         let binding = round.binding();
         let text = self.seal.open(&binding.each_ref().map(String::as_str), state).ok()?;
@@ -165,7 +218,29 @@ impl Parking {
         if let Some(number) = text.strip_prefix('p') {
             return number.parse().ok().map(State::Parked);
         }
-        let until: u128 = text.strip_prefix('a')?.parse().ok()?;
-        (self.since.elapsed().as_millis() <= until).then_some(State::Again)
+        let (number, until) = text.strip_prefix('a')?.split_once('.')?;
+        let until = Duration::from_millis(until.parse().ok()?);
+        Some(State::Again(Visit { number: number.parse().ok()?, until }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_visit_is_good_for_one_call_also_when_too_many_are_remembered() {
+        let minute = Duration::from_mins(1);
+        let visit = |number| Visit { number, until: minute };
+        let mut used = Used::default();
+        assert!(used.take(visit(7), Duration::ZERO));
+        assert!(!used.take(visit(7), minute), "a second time");
+        for number in 10..10 + USED_MAX as u64 {
+            assert!(used.take(visit(number), Duration::ZERO), "{number}");
+        }
+        assert_eq!((used.until.len(), used.forgotten), (USED_MAX, 7));
+        assert!(!used.take(visit(7), Duration::ZERO) && !used.take(visit(6), Duration::ZERO));
+        assert!(!used.take(visit(9), minute * 2), "too late");
+        assert!(used.until.is_empty(), "what is too old is not kept");
     }
 }

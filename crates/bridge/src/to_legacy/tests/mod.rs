@@ -103,6 +103,32 @@ async fn t58_a_state_holds_for_its_call_its_principal_its_time_and_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn t58_a_state_outlives_the_key_that_sealed_it_and_not_its_own_time() {
+    let parked_for = Duration::from_hours(1);
+    let pair = Pair::new(ToLegacySettings { parked_for, ..ToLegacySettings::default() });
+    let accept = json!({"q1": {"action": "accept"}});
+    let first = call("ask", &forms());
+    let of_first_key = state_of(&first.answer(&pair).await);
+    tokio::time::sleep(Duration::from_mins(50)).await;
+    let still_of_it = state_of(&first.answer(&pair).await);
+    // The next seal has another key.
+    tokio::time::sleep(Duration::from_mins(11)).await;
+    let of_second_key = state_of(&first.answer(&pair).await);
+    tokio::time::sleep(Duration::from_mins(45)).await;
+    let late = first.retry(&of_first_key, &accept).answer(&pair).await;
+    assert_eq!(late["error"]["code"], -32602, "{late}");
+    let done = first.retry(&still_of_it, &accept).answer(&pair).await;
+    assert_eq!(done["result"]["resultType"], "complete", "{done}");
+    tokio::time::sleep(Duration::from_hours(2)).await;
+    state_of(&first.answer(&pair).await);
+    for state in [still_of_it, of_second_key] {
+        let late = first.retry(&state, &accept).answer(&pair).await;
+        assert_eq!(late["error"]["code"], -32602, "{late}");
+    }
+    assert_eq!(pair.log_of("tools/call").len(), 4, "no tool ran for a state that was too old");
+}
+
+#[tokio::test(start_paused = true)]
 async fn t59_a_call_whose_client_does_not_come_back_is_cancelled_with_its_questions() {
     let pair = pair();
     state_of(&call("ask", &forms()).answer(&pair).await);
@@ -146,6 +172,12 @@ async fn t61_a_url_to_visit_is_a_question_whose_retry_calls_again() {
     let calls = pair.log_of("tools/call");
     assert_eq!(calls.len(), 2);
     assert!(!calls[1].contains("requestState") && !calls[1].contains("inputResponses"), "{calls:?}");
+    let again = retry.answer(&pair).await;
+    assert_eq!(again["error"]["code"], -32602, "a state is for one call: {again}");
+    let late = first.retry(&state_of(&first.answer(&pair).await), &json!({"q1": {"action": "accept"}}));
+    tokio::time::sleep(ToLegacySettings::default().parked_for + Duration::from_secs(5)).await;
+    assert_eq!(late.answer(&pair).await["error"]["code"], -32602);
+    assert_eq!(pair.log_of("tools/call").len(), 3, "{:?}", pair.log());
     let without = call("visit", &forms()).answer(&pair).await;
     assert_eq!(without["error"]["code"], -32021);
     assert_eq!(without["error"]["data"]["requiredCapabilities"], json!({"elicitation": {"url": {}}}));
