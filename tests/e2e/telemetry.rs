@@ -160,6 +160,19 @@ async fn t54_a_legacy_server_gets_what_its_client_wrote_where_nobody_told_of_a_t
 }
 
 #[tokio::test]
+async fn t54_a_state_that_no_header_has_to_hold_is_in_the_message_alone() {
+    let (_collector, bridged) = before(On::Http, Speaks::Both, "").await;
+    let state = "a=1,".repeat(80_000);
+    let (traceparent, _) = SAID.split_once(',').unwrap();
+    legacy_call(&bridged.proxy, &format!(r#"{traceparent},"tracestate":"{state}""#)).await;
+    let call = bridged.server.call("tools/call").await;
+    assert_eq!(path(&call, &["params", "_meta", "tracestate"]), Some(format!("\"{state}\"")));
+    let Server::Http(server) = &bridged.server else { unreachable!() };
+    let seen = server.upstream.call("tools/call").await;
+    assert!(seen.header("traceparent").is_some() && seen.header("tracestate").is_none());
+}
+
+#[tokio::test]
 async fn without_telemetry_a_trace_passes_as_it_came() {
     let server = HttpServer::start(HttpSettings::default()).await;
     let proxy = before_url(&server.url()).start().await;

@@ -12,7 +12,7 @@ pub const TRACEPARENT: &str = "traceparent";
 /// The header, and the member of `_meta`, with what tracing systems add to it.
 pub const TRACESTATE: &str = "tracestate";
 
-/// The longest `tracestate` that is carried from a header into a message: the length that everybody has to carry.
+/// The longest `tracestate` that is carried from a header or into one: the length that everybody has to carry.
 const STATE_BYTES_MAX: usize = 512;
 /// A `traceparent` of version 00; later ones begin like it.
 const LEN: usize = 55;
@@ -120,10 +120,15 @@ impl TraceContext {
         self.parent.trace_id()
     }
 
+    /// What the header of this name may say; none if that would be more than anybody has to carry. In `_meta` there is room for all.
+    pub fn state_header(&self) -> Option<&str> {
+        self.state.as_deref().filter(|state| fits_header(state))
+    }
+
     /// Reads the two headers. Without a right `traceparent` the other says nothing.
     pub fn of_headers(traceparent: &str, tracestate: &[&str]) -> Option<Self> {
         let state = tracestate.join(",");
-        let state = Some(state).filter(|state| !state.is_empty() && state.len() <= STATE_BYTES_MAX);
+        let state = Some(state).filter(|state| fits_header(state));
         Some(Self { parent: TraceParent::parse(traceparent.trim())?, state: state.map(Into::into) })
     }
 
@@ -152,6 +157,10 @@ impl TraceContext {
             Err(_) => request.clone(),
         }
     }
+}
+
+fn fits_header(state: &str) -> bool {
+    !state.is_empty() && state.len() <= STATE_BYTES_MAX
 }
 
 #[cfg(test)]

@@ -134,7 +134,7 @@ impl HttpConnection {
         // What the client's request named ended with its hop; beside `_meta` nothing else may be said here.
         if let Some(span) = envelope.origin.span.get() {
             insert(&mut fields, &names::TRACEPARENT, &span.parent.to_string());
-            if let Some(state) = &span.state {
+            if let Some(state) = span.state_header() {
                 insert(&mut fields, &names::TRACESTATE, state);
             }
         }
