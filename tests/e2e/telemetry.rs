@@ -173,6 +173,29 @@ async fn t54_a_state_that_no_header_has_to_hold_is_in_the_message_alone() {
 }
 
 #[tokio::test]
+async fn t54_a_rule_that_takes_a_trace_out_keeps_it_from_the_server_altogether() {
+    let rules =
+        "rules:\n  - {name: untold, when: {method: tools/call}, do: [{remove: $._meta.traceparent}]}\n";
+    for speaks in [Speaks::Both, Speaks::Legacy, Speaks::Modern] {
+        for is_modern in [true, false] {
+            let (collector, bridged) = before(On::Http, speaks, rules).await;
+            if is_modern {
+                bridged.ask(modern_call(&format!("{SAID},"))).await;
+            } else {
+                legacy_call(&bridged.proxy, SAID).await;
+            }
+            let call = bridged.server.call("tools/call").await;
+            assert_eq!(path(&call, &["params", "_meta", "traceparent"]), None, "{speaks:?}: {call}");
+            let Server::Http(server) = &bridged.server else { unreachable!() };
+            let seen = server.upstream.call("tools/call").await;
+            let headers = ["traceparent", "tracestate"].map(|name| seen.header(name));
+            assert_eq!(headers, [None, None], "{speaks:?}: {seen:?}");
+            collector.span("tools/call echo").await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn without_telemetry_a_trace_passes_as_it_came() {
     let server = HttpServer::start(HttpSettings::default()).await;
     let proxy = before_url(&server.url()).start().await;

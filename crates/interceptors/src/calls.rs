@@ -191,7 +191,7 @@ impl Interceptor for Calls {
             },
             back: envelope.direction.back(),
             exchange: envelope.origin.exchange,
-            trace: envelope.origin.span.get().map(|span| span.trace_id()),
+            trace: envelope.origin.span.get().map(|span| span.context.trace_id()),
             begun: Instant::now(),
         };
         match next.run(envelope).await {

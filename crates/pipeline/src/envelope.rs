@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub use shadowcat_protocol::Direction;
 use shadowcat_protocol::trace::TraceContext;
-use shadowcat_protocol::{Id, Message, Revision};
+use shadowcat_protocol::{Id, Message, Request, Revision};
 
 use crate::principal::Principal;
 use crate::waits::Waits;
@@ -73,7 +73,7 @@ pub struct Origin {
     pub http_trace: Option<Box<TraceContext>>,
     /// The span of ours that the exchange is, filled in by whoever begins it: the parent of what the server does. Boxed, because
     /// most exchanges are none.
-    pub span: OnceLock<Box<TraceContext>>,
+    pub span: OnceLock<Box<OwnSpan>>,
     /// The other side, filled in by the connection that takes the message upstream.
     pub upstream: OnceLock<UpstreamSide>,
     /// What the server does for this exchange that is no message to the client.
@@ -103,6 +103,29 @@ impl Origin {
             deeds: Deeds::default(),
             waits: Waits::default(),
         }
+    }
+
+    /// The span that whoever gets this request is told of. Where the message said so, it is asked as it leaves: a rule may have
+    /// kept it from the receiver.
+    pub fn told_span(&self, request: &Request) -> Option<TraceContext> {
+        let span = self.span.get()?;
+        if span.is_in_message { TraceContext::of_request(request) } else { Some(span.context.clone()) }
+    }
+}
+
+/// The span of ours that an exchange is.
+#[derive(Clone, Debug)]
+pub struct OwnSpan {
+    /// The span, as whoever gets the request is told of it.
+    pub context: TraceContext,
+    /// It was written into the message, where it can be taken out again.
+    pub is_in_message: bool,
+}
+
+impl OwnSpan {
+    /// The span of an exchange that another is made of, whose receiver is told of this; of none if there is nothing to tell.
+    pub fn handed_on(context: Option<TraceContext>) -> OnceLock<Box<Self>> {
+        context.map_or_else(OnceLock::new, |context| Box::new(Self { context, is_in_message: false }).into())
     }
 }
 

@@ -33,7 +33,8 @@ mod waits;
 pub use back::Back;
 pub use chain::{Chain, Interceptor, Next, Rest};
 pub use envelope::{
-    Deeds, Direction, Envelope, ExchangeId, Origin, PeerId, Pulse, SessionTag, Transport, UpstreamSide,
+    Deeds, Direction, Envelope, ExchangeId, Origin, OwnSpan, PeerId, Pulse, SessionTag, Transport,
+    UpstreamSide,
 };
 pub use in_flight::{Flight, InFlight};
 pub use principal::Principal;

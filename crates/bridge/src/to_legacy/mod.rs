@@ -40,7 +40,8 @@ use async_trait::async_trait;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{
-    Chain, Envelope, Form, Head, InFlight, Origin, PeerId, Refusal, RefusalKind, Replies, Service, Transport,
+    Chain, Envelope, Form, Head, InFlight, Origin, OwnSpan, PeerId, Refusal, RefusalKind, Replies, Service,
+    Transport,
 };
 use shadowcat_protocol::{ErrorObject, Id, Message, Notification, Request, Response, codes, json, method};
 
@@ -227,7 +228,7 @@ impl ToLegacy {
         let mut inner = lease.session.origin();
         // The same number on both sides: so a tape and the log show what belongs together.
         inner.exchange = origin.exchange;
-        inner.span.clone_from(&origin.span);
+        inner.span = OwnSpan::handed_on(origin.told_span(&round.request));
         let inner = Arc::new(inner);
         let as_task = runs_as_task(&lease, &agreed, &round).await;
         let inbox = Inbox::open(&lease, inner.exchange, &round, as_task);

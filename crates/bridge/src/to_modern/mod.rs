@@ -33,7 +33,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use shadowcat_pipeline::task::Tasks;
-use shadowcat_pipeline::{Back, Envelope, InFlight, Origin, PeerId, Refusal, RefusalKind, Replies, Service};
+use shadowcat_pipeline::{
+    Back, Envelope, InFlight, Origin, OwnSpan, PeerId, Refusal, RefusalKind, Replies, Service,
+};
 use shadowcat_protocol::{Id, Message, Notification, Request, Response, codes, json, method};
 
 pub use self::server::{ModernServer, ToModernSettings};
@@ -204,11 +206,12 @@ impl ToModern {
             self.server.counters.lose("task", Some(&asked_by));
         }
         let level = self.settled().level.clone();
-        let params = terms.stamped(request.params(), level.as_deref(), asked_by.span.get().map(Box::as_ref));
+        let span = asked_by.told_span(&request);
+        let params = terms.stamped(request.params(), level.as_deref(), span.as_ref());
         let own = Origin {
             session: asked_by.session.clone(),
             principal: asked_by.principal.clone(),
-            span: asked_by.span.clone(),
+            span: OwnSpan::handed_on(span),
             ..inner(asked_by.exchange, self.peer)
         };
         let (server, client) = (Arc::clone(&self.server), Arc::clone(&self.client));

@@ -13,7 +13,7 @@ mod otlp;
 mod span;
 
 use async_trait::async_trait;
-use shadowcat_pipeline::{Envelope, Interceptor, Next, Refusal, Replies};
+use shadowcat_pipeline::{Envelope, Interceptor, Next, OwnSpan, Refusal, Replies};
 use shadowcat_protocol::trace::{TRACEPARENT, TraceContext, TraceId, TraceParent};
 use shadowcat_protocol::{Message, Request};
 
@@ -67,10 +67,13 @@ impl Interceptor for Trace {
         let Message::Request(request) = &envelope.message else { return next.run(envelope).await };
         let Some((place, context)) = self.begin(request, &envelope) else { return next.run(envelope).await };
         let kept = place.own.is_sampled().then(|| Open::new(request, &envelope, place, self.spans.clone()));
+        let mut is_in_message = false;
         if is_told(request, &envelope, &place) {
-            envelope.message = Message::Request(context.written_into(request));
+            let written = context.written_into(request);
+            is_in_message = written.meta(TRACEPARENT).is_some();
+            envelope.message = Message::Request(written);
         }
-        envelope.origin.span.get_or_init(|| Box::new(context));
+        envelope.origin.span.get_or_init(|| Box::new(OwnSpan { context, is_in_message }));
         let Some(mut open) = kept else { return next.run(envelope).await };
         match next.run(envelope).await {
             // The span ends with the replies; until then it lives in them.

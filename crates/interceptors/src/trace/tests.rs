@@ -164,7 +164,7 @@ async fn the_span_of_ours_stands_between_the_clients_and_the_servers() {
     assert_eq!((told.trace_id(), told.state.as_deref()), (parent.trace_id(), Some("a=1")));
     assert_ne!(told.parent.span_id(), parent.span_id());
     assert_eq!(
-        seen.origin.span.get().map(Box::as_ref),
+        seen.origin.span.get().map(|span| &span.context),
         Some(&told),
         "and what is said in headers is the same"
     );

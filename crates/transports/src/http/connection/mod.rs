@@ -132,7 +132,7 @@ impl HttpConnection {
             Era::Modern => self.stamp.headers(request, envelope),
         };
         // What the client's request named ended with its hop; beside `_meta` nothing else may be said here.
-        if let Some(span) = envelope.origin.span.get() {
+        if let Some(span) = envelope.origin.told_span(request) {
             insert(&mut fields, &names::TRACEPARENT, &span.parent.to_string());
             if let Some(state) = span.state_header() {
                 insert(&mut fields, &names::TRACESTATE, state);
