@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shadowcat_pipeline::{Envelope, Origin, PeerId, Principal, Transport};
+use shadowcat_pipeline::{Envelope, Origin, PeerId, Transport};
 use shadowcat_protocol::caching::Cacheable;
 use shadowcat_protocol::json::edit::{Change, Edits};
 use shadowcat_protocol::{Message, json, meta, trace};
@@ -59,8 +59,8 @@ impl Question {
 pub(crate) enum Reader {
     /// Anybody.
     Anybody,
-    /// Those of this name.
-    Principal(Principal),
+    /// Those of this name. What else their credential says may be long, and nothing here depends on it.
+    Named(Arc<str>),
     /// A client whose name is not known, as long as its session or its pipe lasts.
     Peer(PeerId),
 }
@@ -69,10 +69,17 @@ impl Reader {
     /// Who asks; none if nobody can say that the next request is of the same client.
     pub(crate) fn of(origin: &Origin) -> Option<Self> {
         match (&origin.principal, origin.transport) {
-            (Some(principal), _) => Some(Self::Principal(principal.clone())),
+            (Some(principal), _) => Some(Self::Named(principal.name().into())),
             // Each modern request over HTTP is a peer of its own.
             (None, Transport::Http) => None,
             (None, Transport::Stdio | Transport::Sse) => Some(Self::Peer(origin.peer)),
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Named(name) => name.len(),
+            Self::Anybody | Self::Peer(_) => 0,
         }
     }
 }

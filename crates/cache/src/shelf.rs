@@ -171,7 +171,7 @@ impl Shelf {
         let has_changed = changes != self.known(question.what).changes;
         let (Some(reader), false) = (reader, has_changed) else { return kept };
         let until = at.checked_add(keeping.ttl.min(self.settings.ttl_max)).filter(|until| *until > now);
-        let bytes = answer.text().len() + question.bytes() + OVERHEAD;
+        let bytes = answer.text().len() + question.bytes() + reader.bytes() + OVERHEAD;
         let is_fit = bytes <= self.settings.bytes_max / SHARE
             && question.uri().is_none_or(|uri| uri.len() <= URI_BYTES_MAX);
         let (Some(until), true) = (until, is_fit) else { return kept };

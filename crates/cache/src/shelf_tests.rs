@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use shadowcat_pipeline::{Envelope, Origin, PeerId, Principal, Transport};
+use shadowcat_pipeline::{Envelope, Origin, PeerId, Transport};
 use shadowcat_protocol::caching::{Cacheable, Scope};
 use shadowcat_protocol::{Id, Message, Notification, Request, Response, Revision, json, method};
 use tokio::time::Instant;
@@ -86,7 +86,7 @@ fn question(number: usize) -> Arc<Question> {
 
 impl World {
     fn new() -> Self {
-        let named = |name: &str| Some(Reader::Principal(Principal::named(name)));
+        let named = |name: &str| Some(Reader::Named(name.into()));
         Self {
             shelf: Shelf::new(SETTINGS),
             readers: [named("ann"), named("bob"), Some(Reader::Peer(PeerId::next())), None],
@@ -196,4 +196,17 @@ fn the_model_meets_kept_answers() {
         world.take(step);
     }
     assert_eq!((world.given.len(), world.on_the_way.len()), (1, 1));
+}
+
+#[test]
+fn a_readers_name_takes_room_too() {
+    let bytes = |name: &str| {
+        let mut shelf = Shelf::new(SETTINGS);
+        let now = Instant::now();
+        let asked = shelf.asks(question(0), Some(Reader::Named(name.into())), now);
+        let result = r#"{"resultType":"complete","ttlMs":1000,"cacheScope":"private"}"#;
+        assert!(shelf.keep(asked, &Response::result(&Id::from_u64(1), result), now).stored);
+        shelf.size().1
+    };
+    assert_eq!(bytes(&"n".repeat(1_000)) - bytes("n"), 999);
 }
