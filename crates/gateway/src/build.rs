@@ -20,6 +20,7 @@ use shadowcat_transports::server::ServeError;
 use shadowcat_transports::stdio::Guard;
 use shadowcat_transports::{Connector, Counters};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::DropGuard;
 
 use crate::admin::{AdminError, Desk, Seen};
 use crate::auth::{Auth, AuthError};
@@ -122,7 +123,11 @@ pub fn start(plan: Plan, host: Host) -> BoxFuture<'static, Result<Running, Start
 
 async fn assemble(plan: Plan, mut host: Host) -> Result<Running, StartError> {
     let pipe = host.pipe.take();
-    let (mut running, inside) = build(&plan, host).await?;
+    let ground = Ground::new(&plan)?;
+    // What was begun ends with a start that fails: a program that embeds the proxy may try again and again.
+    let begun = [&ground.back, &ground.storing].map(|tasks| tasks.stop_signal().drop_guard());
+    let (mut running, inside) = build(&plan, host, ground).await?;
+    drop(begun.map(DropGuard::disarm));
     match inside.open(&plan, pipe, &mut running).await {
         Ok(()) => Ok(running),
         Err(error) => {
@@ -134,10 +139,9 @@ async fn assemble(plan: Plan, mut host: Host) -> Result<Running, StartError> {
 }
 
 /// Puts everything together that stands behind the way in.
-async fn build(plan: &Plan, host: Host) -> Result<(Running, Inside), StartError> {
+async fn build(plan: &Plan, host: Host, ground: Ground) -> Result<(Running, Inside), StartError> {
     let mut registry = Registry::with_prefix("shadowcat");
-    // What is kept of clients, and who is told of what passes.
-    let ground = Ground::new(plan)?;
+    // Who is told of what passes.
     let (telemetry, trace) = Telemetry::open(plan, &mut registry)?.unzip();
     let auth = Auth::open(plan, &ground.back, &mut registry).await?;
     let Told { tape, desk, audience, beyond } = Told::open(plan, host.tap).await?;

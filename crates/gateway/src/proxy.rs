@@ -177,7 +177,9 @@ mod tests {
         let taken = taken.local_addr().unwrap().to_string();
         let proxy = || Proxy::before_url("http://127.0.0.1:9/mcp");
         let admin = proxy().config(format!("admin: {{listen: '{taken}'}}\n"));
-        for proxy in [proxy().listen(&taken), admin] {
+        let no_dir = "record: {dir: /dev/null/tapes}\n";
+        let keys = proxy().config(format!("auth: {{issuers: [{{issuer: 'http://127.0.0.1:9'}}]}}\n{no_dir}"));
+        for proxy in [proxy().listen(&taken), admin, keys] {
             assert!(proxy.start().await.is_err());
             let ended = async {
                 while alive() > before {
