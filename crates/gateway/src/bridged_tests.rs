@@ -285,3 +285,62 @@ async fn a_page_in_front_of_a_modern_server_makes_no_legacy_one_of_it_for_long()
     }
     assert_eq!(answer.unwrap()["result"]["content"], json!(["done"]));
 }
+
+/// A legacy server whose calls ask their client, until it speaks both eras; modern calls then ask nothing.
+#[derive(Clone, Default)]
+struct Upgraded(Arc<AtomicBool>);
+
+#[async_trait]
+impl Connector for Upgraded {
+    async fn open(&self, opening: OpenConnection) -> Result<Arc<dyn Connection>, Refusal> {
+        Ok(Arc::new(Lasting(UpgradedOpen { is_dual: Arc::clone(&self.0), legacy: Open(opening.back) })))
+    }
+}
+
+struct UpgradedOpen {
+    is_dual: Arc<AtomicBool>,
+    legacy: Open,
+}
+
+#[async_trait]
+impl Service for UpgradedOpen {
+    async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+        let is_modern = envelope.origin.revision.is_modern() && self.is_dual.load(Ordering::Relaxed);
+        let result = match &envelope.message {
+            Message::Request(request) if is_modern => match request.method() {
+                method::DISCOVER => {
+                    r#"{"supportedVersions":["2025-11-25","2026-07-28"],"capabilities":{},"ttlMs":0}"#
+                }
+                _ => r#"{"resultType":"complete","content":["native"]}"#,
+            },
+            _ => return self.legacy.handle(envelope).await,
+        };
+        let Message::Request(request) = &envelope.message else { return Ok(Replies::none()) };
+        Ok(Replies::one(Message::Response(Response::result(request.id(), result))))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn b7_calls_are_native_after_an_upgrade_of_the_server_and_what_waits_goes_on() {
+    let server = Upgraded::default();
+    let gateway = bridged(Arc::new(server.clone()));
+    let half = Duration::from_mins(5);
+    let asked = call(&gateway, "bob", &json!({})).await;
+    assert_eq!(asked["result"]["resultType"], "input_required", "{asked}");
+    tokio::time::advance(half).await;
+    let asked = call(&gateway, "ann", &json!({})).await;
+    let state = asked["result"]["requestState"].clone();
+    server.0.store(true, Ordering::Relaxed);
+    let before = call(&gateway, "cid", &json!({})).await;
+    assert_eq!(before["result"]["resultType"], "input_required", "what was found out holds: {before}");
+    tokio::time::advance(half).await;
+    let mut answer = Value::Null;
+    for _ in 0..10 {
+        answer = call(&gateway, "cid", &json!({})).await;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(answer["result"]["content"], json!(["native"]), "{answer}");
+    let answers = json!({"requestState": state, "inputResponses": {"q1": {"action": "accept"}}});
+    let done = call(&gateway, "ann", &answers).await;
+    assert_eq!(done["result"]["content"], json!([{"action": "accept"}]), "the very same call: {done}");
+}
