@@ -13,8 +13,8 @@ use shadowcat_tests::wait::{until, within};
 use tokio::task::JoinSet;
 
 use crate::auth::{ANN, BOB, asking};
-use crate::bridge_tasks::{legacy_server, taking};
-use crate::bridged::{FORMS, LEGACY, Round, Server, call_of, code, kind, modern};
+use crate::bridge_tasks::{before, legacy_server, taking};
+use crate::bridged::{FORMS, LEGACY, On, Round, Server, call_of, code, kind, modern};
 use crate::faults::courtesy;
 use crate::harness::child;
 use crate::peers::START;
@@ -137,25 +137,28 @@ async fn t58_a_state_is_of_no_use_to_another_principal() {
 
 #[tokio::test]
 async fn t79_somebody_elses_task_looks_like_none() {
-    let words: Vec<String> = legacy_server().into_iter().chain(["--stdio".to_owned()]).collect();
-    let proxy = asking(before_command(&words)).start().await;
-    let ask = async |asked: Ask, token: &str| {
-        asked.bearer(token).send_patiently(proxy.address).await.message().await
-    };
-    let created = ask(call_of("1", "forever", "{}", &taking()), ANN).await;
-    assert_eq!(kind(&created).as_deref(), Some("\"task\""), "{created}");
-    let task: String = serde_json::from_str(&path(&created, &["result", "taskId"]).unwrap()).unwrap();
-    let about = |method: &str, task: &str| {
-        modern("2", method, Some(task), &format!(r#""taskId":"{task}","#), &taking(), "")
-    };
-    for method in ["tasks/get", "tasks/cancel"] {
-        let theirs = ask(about(method, &task), BOB).await;
-        let unknown = ask(about(method, "no-such-task"), BOB).await;
-        assert_eq!((code(&theirs), code(&unknown)), (Some(-32602), Some(-32602)), "{method}: {theirs}");
-        assert_eq!(path(&theirs, &["error"]), path(&unknown, &["error"]), "{method}");
+    for flag in ["--http", "--sse", "--stdio"] {
+        let before = before(&legacy_server(), flag, asking).await;
+        let ask = async |asked: Ask, token: &str| {
+            asked.bearer(token).send_patiently(before.proxy.address).await.message().await
+        };
+        let created = ask(call_of("1", "forever", "{}", &taking()), ANN).await;
+        assert_eq!(kind(&created).as_deref(), Some("\"task\""), "{flag}: {created}");
+        let task: String = serde_json::from_str(&path(&created, &["result", "taskId"]).unwrap()).unwrap();
+        let about = |method: &str, task: &str| {
+            let answers = if method == "tasks/update" { r#""inputResponses":{"q1":{}},"# } else { "" };
+            modern("2", method, Some(task), &format!(r#""taskId":"{task}",{answers}"#), &taking(), "")
+        };
+        for method in ["tasks/get", "tasks/update", "tasks/cancel"] {
+            let theirs = ask(about(method, &task), BOB).await;
+            let unknown = ask(about(method, "no-such-task"), BOB).await;
+            let codes = (code(&theirs), code(&unknown));
+            assert_eq!(codes, (Some(-32602), Some(-32602)), "{flag}, {method}: {theirs}");
+            assert_eq!(path(&theirs, &["error"]), path(&unknown, &["error"]), "{flag}, {method}");
+        }
+        let own = ask(about("tasks/get", &task), ANN).await;
+        assert_eq!(path(&own, &["result", "status"]).as_deref(), Some("\"working\""), "{flag}: {own}");
     }
-    let own = ask(about("tasks/get", &task), ANN).await;
-    assert_eq!(kind(&own).as_deref(), Some("\"complete\""), "{own}");
 }
 
 #[tokio::test]
@@ -335,42 +338,48 @@ async fn b3_fifty_parked_calls_of_ten_principals_never_cross() {
     const PRINCIPALS: usize = 10;
     let line = |number| format!("    - {{name: p{number}, token: \"${{P{number}}}\"}}\n");
     let config = format!("auth:\n  tokens:\n{}", (0..PRINCIPALS).map(line).collect::<String>());
-    let (server, reverse) = Server::start(crate::bridged::On::Http, Speaks::Legacy).await;
-    let reverse = (0..PRINCIPALS).fold(reverse.config(&config), |reverse, number| {
-        reverse.variable(&format!("P{number}"), &token_of(number))
-    });
-    let proxy = reverse.bearer(&token_of(0)).start().await;
-    let address = proxy.address;
-    let mut calling = JoinSet::new();
-    for number in 0..50 {
-        calling.spawn(async move {
-            let arguments = format!(r#"{{"tag":"call-{number}"}}"#);
-            // Each says the same of itself, and numbers its calls alike.
-            let asked = call_of("1", "ask", &arguments, FORMS).bearer(&token_of(number % PRINCIPALS));
-            let first = Round::of(&asked.send_patiently(address).await.message().await);
-            let message = path(first.request(), &["params", "message"]);
-            assert_eq!(message, Some(format!("\"call-{number}\"")));
-            Parked { number, arguments, first }
+    for on in LEGACY {
+        let (server, reverse) = match on {
+            // A call that may be asked something has a child for itself, of half of them.
+            On::Stdio => Server::start_children(120),
+            On::Http | On::Sse => Server::start(on, Speaks::Legacy).await,
+        };
+        let reverse = (0..PRINCIPALS).fold(reverse.config(&config), |reverse, number| {
+            reverse.variable(&format!("P{number}"), &token_of(number))
         });
+        let proxy = reverse.bearer(&token_of(0)).start().await;
+        let address = proxy.address;
+        let mut calling = JoinSet::new();
+        for number in 0..50 {
+            calling.spawn(async move {
+                let arguments = format!(r#"{{"tag":"call-{number}"}}"#);
+                // Each says the same of itself, and numbers its calls alike.
+                let asked = call_of("1", "ask", &arguments, FORMS).bearer(&token_of(number % PRINCIPALS));
+                let first = Round::of(&asked.send_patiently(address).await.message().await);
+                let message = path(first.request(), &["params", "message"]);
+                assert_eq!(message, Some(format!("\"call-{number}\"")));
+                Parked { number, arguments, first }
+            });
+        }
+        let parked = calling.join_all().await;
+        assert_eq!(parked.len(), 50);
+        let mut answering = JoinSet::new();
+        for Parked { number, arguments, first } in parked.into_iter().rev() {
+            answering.spawn(async move {
+                let answer = format!(r#"{{"action":"accept","content":{{"n":{number}}}}}"#);
+                let retry = || first.retry("1", "ask", &arguments, FORMS, &answer);
+                let other = token_of((number + 1) % PRINCIPALS);
+                let refused = retry().bearer(&other).send_patiently(address).await.message().await;
+                assert_eq!(code(&refused), Some(-32602), "{number}: {refused}");
+                let own = token_of(number % PRINCIPALS);
+                let done = retry().bearer(&own).send_patiently(address).await.message().await;
+                let told = path(&done, &["result", "answers"]).unwrap_or_default();
+                assert!(told.contains(&format!(r#""content":{{"n":{number}}}"#)), "{number}: {done}");
+            });
+        }
+        answering.join_all().await;
+        assert_eq!(server.calls("tools/call").len(), 50, "none was made twice");
+        assert_eq!(server.responses().len(), 50);
+        assert!(proxy.metric("shadowcat_bridge_parked").await < 0.1);
     }
-    let parked = calling.join_all().await;
-    assert_eq!(parked.len(), 50);
-    let mut answering = JoinSet::new();
-    for Parked { number, arguments, first } in parked.into_iter().rev() {
-        answering.spawn(async move {
-            let answer = format!(r#"{{"action":"accept","content":{{"n":{number}}}}}"#);
-            let retry = || first.retry("1", "ask", &arguments, FORMS, &answer);
-            let other = token_of((number + 1) % PRINCIPALS);
-            let refused = retry().bearer(&other).send_patiently(address).await.message().await;
-            assert_eq!(code(&refused), Some(-32602), "{number}: {refused}");
-            let own = token_of(number % PRINCIPALS);
-            let done = retry().bearer(&own).send_patiently(address).await.message().await;
-            let told = path(&done, &["result", "answers"]).unwrap_or_default();
-            assert!(told.contains(&format!(r#""content":{{"n":{number}}}"#)), "{number}: {done}");
-        });
-    }
-    answering.join_all().await;
-    assert_eq!(server.calls("tools/call").len(), 50, "none was made twice");
-    assert_eq!(server.responses().len(), 50);
-    assert!(proxy.metric("shadowcat_bridge_parked").await < 0.1);
 }

@@ -201,7 +201,7 @@ async fn b7_a_server_of_both_eras_is_used_in_its_clients_own() {
 #[tokio::test]
 async fn b3_fifty_parked_calls_at_once_never_cross() {
     const CALLS: usize = 50;
-    // Clients that declare the same have sixteen sessions, and a call that may ask has one for itself.
+    // A call that may be asked has a session for itself, among those of the clients that declare the same.
     let more = ["", r#","roots":{}"#, r#","sampling":{}"#, r#","roots":{},"sampling":{}"#];
     let clients = more.map(|more| format!(r#"{{"elicitation":{{"form":{{}}}}{more}}}"#));
     let bridged = std::sync::Arc::new(before_legacy(On::Http, "").await);

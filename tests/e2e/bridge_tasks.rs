@@ -24,14 +24,18 @@ pub(crate) fn taking() -> String {
 }
 
 /// A proxy before an official server of one era, with what has to live as long.
-struct Before {
-    proxy: Proxy,
+pub(crate) struct Before {
+    pub(crate) proxy: Proxy,
     flag: &'static str,
     _server: Option<Child>,
     log: TempDir,
 }
 
-async fn before(words: &[String], flag: &'static str, change: impl Fn(Reverse) -> Reverse) -> Before {
+pub(crate) async fn before(
+    words: &[String],
+    flag: &'static str,
+    change: impl Fn(Reverse) -> Reverse,
+) -> Before {
     let log = tempfile::tempdir().unwrap();
     let file = log.path().join("log").display().to_string();
     let words: Vec<String> = words.iter().cloned().chain(["--log".into(), file]).collect();

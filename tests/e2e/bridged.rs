@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde_json::value::RawValue;
-use shadowcat_tests::proxy::{Proxy, Reverse, before_command, before_url};
+use shadowcat_tests::proxy::{Proxy, Reverse, before_command, before_url, configured};
 use shadowcat_tests::raw::{Ask, Events};
 use shadowcat_tests::server::{HttpServer, HttpSettings, Speaks, SseServer, member, path};
 use shadowcat_tests::wait::{found, soon};
@@ -61,12 +61,18 @@ impl Server {
             }
             On::Stdio => {
                 let directory = tempfile::tempdir().unwrap();
-                let word = if speaks == Speaks::Legacy { "legacy" } else { "modern" };
-                let log = log(&directory).display().to_string();
-                let reverse = before_command(&[&child(), "--speaks", word, "--log", &log]);
+                let reverse = before_command(&command(&directory, speaks));
                 (Self::Child(directory), reverse)
             }
         }
+    }
+
+    /// A legacy server on stdio, of which so many may run.
+    pub(crate) fn start_children(children_max: usize) -> (Self, Reverse) {
+        let directory = tempfile::tempdir().unwrap();
+        let words = serde_json::to_string(&command(&directory, Speaks::Legacy)).unwrap();
+        let yaml = format!("upstream:\n  command: {words}\n  children_max: {children_max}\n");
+        (Self::Child(directory), configured(&yaml))
     }
 
     /// The messages that have reached it, in their order.
@@ -97,6 +103,13 @@ impl Server {
     pub(crate) fn responses(&self) -> Vec<String> {
         self.seen().into_iter().filter(|text| member(text, "method").is_none()).collect()
     }
+}
+
+/// A server on stdio that writes down what reaches it.
+fn command(directory: &TempDir, speaks: Speaks) -> [String; 5] {
+    let word = if speaks == Speaks::Legacy { "legacy" } else { "modern" };
+    let log = log(directory).display().to_string();
+    [child(), "--speaks".into(), word.into(), "--log".into(), log]
 }
 
 fn log(directory: &TempDir) -> PathBuf {

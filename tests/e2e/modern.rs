@@ -262,3 +262,27 @@ async fn t76_two_modern_clients_of_one_child_may_use_the_same_id_and_token() {
         assert_eq!(path(&text, &["result", "request", "params", "arguments", "who"]).as_deref(), Some(id));
     }
 }
+
+#[tokio::test]
+async fn t76_each_of_two_clients_with_one_id_and_token_hears_its_own_progress() {
+    let proxy = before_command(&[child()]).start().await;
+    let told = async |bytes: usize, token: &str| {
+        let members = format!(r#""name":"burst","arguments":{{"events":30,"bytes":{bytes}}},"#);
+        let stamped = format!(r#""_meta":{{"progressToken":{token},"#);
+        let text = body("1", "tools/call", &members).replacen(r#""_meta":{"#, &stamped, 1);
+        let events = envelope("tools/call", Some("burst"), &text).send(proxy.address).await.events();
+        events.rest().await.into_iter().map(|event| event.data).collect::<Vec<_>>()
+    };
+    for (one, other) in [("1", "1"), ("1", "\"1\"")] {
+        let (first, second) = tokio::join!(told(1, one), told(2, other));
+        for (texts, token, fill) in [(first, one, "\"x\""), (second, other, "\"xx\"")] {
+            let (answer, progress) = texts.split_last().unwrap();
+            assert_eq!(member(answer, "id").as_deref(), Some("1"), "{answer}");
+            assert_eq!(progress.len(), 30, "{progress:?}");
+            for note in progress {
+                assert_eq!(path(note, &["params", "progressToken"]).as_deref(), Some(token), "{note}");
+                assert_eq!(path(note, &["params", "message"]).as_deref(), Some(fill), "{note}");
+            }
+        }
+    }
+}

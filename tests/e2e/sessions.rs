@@ -7,10 +7,11 @@ use shadowcat_tests::client::{Client, call};
 use shadowcat_tests::process::gone;
 use shadowcat_tests::proxy::{Proxy, before_command, before_url, configured};
 use shadowcat_tests::raw::{Ask, post};
-use shadowcat_tests::server::{Answers, HttpServer, HttpSettings, SseServer, member, path};
+use shadowcat_tests::server::{Answers, HttpServer, HttpSettings, Speaks, SseServer, member, path};
 use shadowcat_tests::upstream::{Reply, Upstream};
 use shadowcat_tests::wait::{found, soon, until};
 
+use crate::bridged::{Bridged, On, bridged};
 use crate::edge::session;
 use crate::harness::child;
 
@@ -179,6 +180,41 @@ async fn t75_f08_calls_in_flight_at_a_killed_child_all_end_with_its_exit_status(
         let answer = client.request(&call("\"next\"", "echo", "{}", "")).await;
         assert!(member(&answer, "result").is_some(), "{answer}");
     }
+}
+
+#[tokio::test]
+async fn t75_calls_of_three_clients_at_one_killed_modern_child_all_end_and_none_is_made_again() {
+    let Bridged { proxy, server } = bridged(On::Stdio, Speaks::Modern, "").await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = Client::http(proxy.address);
+        client.handshake(NEWEST).await;
+        clients.push(client);
+    }
+    let pid = path(&clients[0].request(&call("0", "who", "{}", "")).await, &["result", "pid"]).unwrap();
+    server.call("subscriptions/listen").await;
+    let listens = server.calls("subscriptions/listen").len();
+    // The ids of two are told apart by their type alone.
+    let ids = ["1", "\"1\"", "1"];
+    for (client, id) in clients.iter_mut().zip(ids) {
+        client.send(&call(id, "hold", "{}", "")).await;
+    }
+    clients[0].request(&call("\"sure\"", "echo", r#"{"after":3}"#, "")).await;
+    let raw = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
+    rustix::process::kill_process(raw, rustix::process::Signal::KILL).unwrap();
+    for (client, id) in clients.iter_mut().zip(ids) {
+        let ended = client.response(id).await;
+        let reason = path(&ended, &["error", "data", "reason"]);
+        assert_eq!(reason.as_deref(), Some("\"upstream_exited\""), "{ended}");
+    }
+    gone(&[pid.parse().unwrap()]).await;
+    for client in &mut clients {
+        let answer = client.request(&call("2", "who", "{}", "")).await;
+        assert!(path(&answer, &["result", "pid"]).is_some_and(|other| other != pid), "{answer}");
+    }
+    until("the subscription is opened again", || server.calls("subscriptions/listen").len() > listens).await;
+    let held = server.calls("tools/call").into_iter().filter(|text| text.contains("\"hold\""));
+    assert_eq!(held.count(), 3, "no call is sent twice");
 }
 
 #[tokio::test]

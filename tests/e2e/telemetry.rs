@@ -12,7 +12,7 @@ use shadowcat_tests::server::{HttpServer, HttpSettings, Speaks, path};
 use shadowcat_tests::upstream::{Reply, Upstream};
 use shadowcat_tests::wait::{found, soon};
 
-use crate::bridged::{Bridged, On, Server, bridged, modern};
+use crate::bridged::{Bridged, LEGACY, On, Server, bridged, modern};
 use crate::harness::child;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -97,9 +97,11 @@ async fn t54_client_proxy_and_server_are_in_one_trace() {
 
 #[tokio::test]
 async fn t54_a_trace_crosses_a_bridge_in_both_directions() {
-    let (collector, bridged) = before(On::Http, Speaks::Legacy, "").await;
-    bridged.ask(modern_call(&format!("{SAID},"))).await;
-    is_one_trace(&collector, &bridged.server).await;
+    for on in LEGACY {
+        let (collector, bridged) = before(on, Speaks::Legacy, "").await;
+        bridged.ask(modern_call(&format!("{SAID},"))).await;
+        is_one_trace(&collector, &bridged.server).await;
+    }
     for on in [On::Http, On::Stdio] {
         let (collector, bridged) = before(on, Speaks::Modern, "").await;
         legacy_call(&bridged.proxy, SAID).await;
