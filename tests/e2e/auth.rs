@@ -249,3 +249,23 @@ async fn sec12_a_message_on_a_pipe_has_the_claims_of_its_own_token() {
     let answer = events.message().await;
     assert!(answer.contains("this tool is for admins"), "{answer}");
 }
+
+#[tokio::test]
+async fn strangers_are_told_whether_it_is_well_and_no_more() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let proxy = asking(before_url(&format!("http://{closed}/mcp"))).start().await;
+    let call = envelope("tools/list", None, &body("1", "tools/list", ""));
+    call.bearer(ANN).send(proxy.address).await;
+    let told = async |path: &str, token: Option<&str>| {
+        let asked = token.into_iter().fold(get(path), Ask::bearer);
+        asked.send(proxy.address).await.text().await
+    };
+    for stranger in [None, Some("not-one-of-the-tokens")] {
+        assert_eq!(told("/health", stranger).await, "{\"status\":\"degraded\"}\n");
+        assert_eq!(told("/ready", stranger).await, "{\"ready\":false}\n");
+    }
+    assert!(told("/health", Some(ANN)).await.contains("could not be reached"));
+    assert!(told("/ready", Some(ANN)).await.contains("could not be reached"));
+    let open = before_url(&format!("http://{closed}/mcp")).start().await;
+    assert!(open.page("/health").await.1.contains("\"reasons\""));
+}

@@ -287,6 +287,7 @@ impl Inside {
             rules: self.rules.as_ref().map(RuleFiles::reloads),
             externals: running.externals.as_ref().map(Externals::step),
             registry: self.registry,
+            asks: self.auth.is_some(),
             issuers: self.auth.as_ref().map(Auth::keys).unwrap_or_default(),
             unauthenticated_remote: matches!(plan.listen, Listen::Http { unauthenticated_remote: true, .. }),
         });

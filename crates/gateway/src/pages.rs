@@ -24,6 +24,8 @@ pub(crate) struct StatusPages {
     /// Who else is asked what is done with messages.
     pub(crate) externals: Option<Arc<Externals>>,
     pub(crate) registry: Registry,
+    /// Clients have to say who they are: what is told to everybody says no more than it has to.
+    pub(crate) asks: bool,
     /// Whose word on who clients are is asked for.
     pub(crate) issuers: Vec<Arc<KeyCache>>,
     /// Clients on other machines are served without being asked who they are.
@@ -75,9 +77,12 @@ impl StatusPages {
         self.gateway.is_unreachable().then(|| format!("upstream {name} could not be reached a moment ago"))
     }
 
-    fn health(&self) -> Page {
+    fn health(&self, tells_all: bool) -> Page {
         let troubles = self.troubles();
         let status = if troubles.is_empty() { "ok" } else { "degraded" };
+        if !tells_all {
+            return page(200, &json!({ "status": status }));
+        }
         let body = json!({
             "status": status,
             "version": env!("CARGO_PKG_VERSION"),
@@ -88,13 +93,17 @@ impl StatusPages {
     }
 
     /// Ready is who can serve a call now.
-    fn ready(&self) -> Page {
+    fn ready(&self, tells_all: bool) -> Page {
         let mut reasons: Vec<String> = self.upstream_trouble().into_iter().collect();
         if self.gateway.draining.is_cancelled() {
             reasons.push("shutting down".to_owned());
         }
         let status = if reasons.is_empty() { 200 } else { 503 };
-        page(status, &json!({ "ready": reasons.is_empty(), "reasons": reasons }))
+        let is_ready = reasons.is_empty();
+        if !tells_all {
+            return page(status, &json!({ "ready": is_ready }));
+        }
+        page(status, &json!({ "ready": is_ready, "reasons": reasons }))
     }
 
     fn metrics(&self) -> Page {
@@ -127,12 +136,13 @@ fn page(status: u16, body: &serde_json::Value) -> Page {
 }
 
 impl Pages for StatusPages {
-    fn page(&self, path: &str) -> Option<Page> {
+    fn page(&self, path: &str, is_known: bool) -> Option<Page> {
+        let tells_all = is_known || !self.asks;
         match path {
-            "/health" | "/healthz" => Some(self.health()),
+            "/health" | "/healthz" => Some(self.health(tells_all)),
             // Alive is who answers at all.
             "/livez" => Some(page(200, &json!({ "alive": true }))),
-            "/ready" | "/readyz" => Some(self.ready()),
+            "/ready" | "/readyz" => Some(self.ready(tells_all)),
             "/metrics" => Some(self.metrics()),
             _ => None,
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, AUTHORIZATION, HeaderValue, VARY,
 };
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -206,7 +206,7 @@ impl Site {
         } else {
             match self.endpoints.iter().find(|endpoint| endpoint.owns(&incomer.path)) {
                 Some(endpoint) => match &self.protection {
-                    Some(protection) if !endpoint.is_open(&incomer.path) => {
+                    Some(protection) if is_asked(&**endpoint, &incomer) => {
                         // On the heap: a server that asks nobody is not to carry its state in each connection.
                         Box::pin(enter(protection, &**endpoint, incomer)).await
                     }
@@ -222,11 +222,16 @@ impl Site {
     }
 }
 
+/// Whether it matters who sent the request: what is for everybody may say more to those who prove who they are.
+fn is_asked(endpoint: &dyn Endpoint, incomer: &Incomer) -> bool {
+    !endpoint.is_open(&incomer.path) || incomer.headers.contains_key(AUTHORIZATION)
+}
+
 /// Before anything else of the request is read, it is known who sent it.
 async fn enter(protection: &Protection, endpoint: &dyn Endpoint, mut incomer: Incomer) -> Response<Body> {
     match protection.admit(&mut incomer).await {
-        Ok(()) => without_foreign_challenge(endpoint.answer(incomer).await),
-        Err(response) => response,
+        Err(response) if !endpoint.is_open(&incomer.path) => response,
+        _ => without_foreign_challenge(endpoint.answer(incomer).await),
     }
 }
 

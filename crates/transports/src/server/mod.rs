@@ -114,8 +114,8 @@ pub(crate) trait Endpoint: Send + Sync {
 
 /// Small pages of the gateway: health, readiness, metrics.
 pub trait Pages: Send + Sync {
-    /// The page at this path, if there is one.
-    fn page(&self, path: &str) -> Option<Page>;
+    /// The page at this path, if there is one, for somebody who has said who they are or not.
+    fn page(&self, path: &str, is_known: bool) -> Option<Page>;
 }
 
 /// A page made on request.
@@ -149,7 +149,7 @@ impl Endpoint for PagesEndpoint {
         if request.method != Method::GET && request.method != Method::HEAD {
             return with_header(plain(405, "use GET"), "allow", "GET, HEAD");
         }
-        match self.0.page(&request.path) {
+        match self.0.page(&request.path, request.principal.is_some()) {
             Some(page) => {
                 let response = with_header(plain(page.status, page.body), "content-type", page.content_type);
                 with_header(response, "cache-control", "no-store")
