@@ -20,6 +20,15 @@ impl Keys {
         self.0.contains_key(key)
     }
 
+    /// Whether the key, such as `record.encrypt`, is written with nothing behind it.
+    pub(crate) fn is_empty_at(&self, path: &str) -> bool {
+        let (above, last) = path.rsplit_once('.').map_or((None, path), |(above, last)| (Some(above), last));
+        let within = above.map_or(Some(&self.0), |above| {
+            above.split('.').try_fold(&self.0, |within, key| within.get(key)?.as_object())
+        });
+        within.and_then(|within| within.get(last)).is_some_and(Value::is_null)
+    }
+
     /// The keys that are not as they are in `other`, such as `timeouts.request`.
     pub(crate) fn changed(&self, other: &Self) -> Vec<String> {
         let mut changed = Vec::new();

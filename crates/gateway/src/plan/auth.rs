@@ -243,6 +243,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_to_be_switched_on_is_not_left_off_in_silence() {
+        for written in
+            ["auth:\n  # tokens: []\n", "auth: ~\n", "record:\n", "admin:\n", "cache: null\n", "telemetry:\n"]
+        {
+            let told = resolve(written).expect_err(written);
+            let key = written.split(':').next().unwrap();
+            assert!(told.contains(&format!("sc.yaml:2: {key}: has nothing below it")), "{written}: {told}");
+        }
+        let told = resolve("record:\n  dir: tapes\n  encrypt:\n").unwrap_err();
+        assert!(told.contains("sc.yaml:4: record.encrypt: has nothing below it"), "{told}");
+        assert!(resolve("cache: {}\n").is_ok());
+    }
+
+    #[test]
     fn what_is_wrong_is_told_by_its_key_and_shows_no_token() {
         let digest = "0".repeat(64);
         let issuer = |more: &str| format!("issuers: [{{issuer: 'https://a.example'{more}}}]");

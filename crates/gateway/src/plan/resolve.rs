@@ -38,6 +38,9 @@ const MIB: usize = 1024 * KIB;
 /// The longest message that there can be: whatever becomes of it, a line of a tape holds it.
 const MESSAGE_BYTES_MAX: usize = 64 * MIB;
 
+/// Keys that switch something on by being there.
+const SWITCHES: [&str; 6] = ["auth", "record", "record.encrypt", "admin", "cache", "telemetry"];
+
 /// Which side clients are on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Face {
@@ -59,6 +62,7 @@ impl Plan {
         variables: &Variables,
     ) -> Result<Self, PlanErrors> {
         let mut sources = Sources { flags, loaded, variables, problems: Problems::default() };
+        sources.refuse_empty();
         let data = sources.data();
         let listen = match face {
             Face::Stdio => Some(Listen::Stdio),
@@ -160,6 +164,16 @@ impl<'a> Sources<'a> {
             keep_alive: http.keep_alive.map_or(KEEP_ALIVE, Span::get),
             unauthenticated_remote,
         })
+    }
+
+    /// A key that switches something on is as if it were not there when all below it is a comment: whoever wrote it means
+    /// something else.
+    fn refuse_empty(&mut self) {
+        for key in SWITCHES.into_iter().filter(|key| self.loaded.keys.is_empty_at(key)) {
+            let sentence = "has nothing below it, which would switch nothing on; write what it is to do (`{}`, where all of that \
+                            may be left out), or take the key away";
+            self.problems.add(self.place(key), sentence);
+        }
     }
 
     fn auth(&mut self, listen: Option<&Listen>) -> Option<Auth> {
