@@ -217,6 +217,10 @@ impl Fetch for Documents {
 }
 
 fn read(path: &Path) -> Result<Bytes, FetchError> {
+    // Whoever opens a pipe waits until somebody writes into it.
+    if !std::fs::metadata(path).map_err(|error| failed(&error))?.is_file() {
+        return Err(FetchError::Failed("it is no regular file".to_owned()));
+    }
     let mut text = Vec::new();
     let file = File::open(path).map_err(|error| failed(&error))?;
     file.take(FETCH_BYTES_MAX as u64 + 1).read_to_end(&mut text).map_err(|error| failed(&error))?;
