@@ -3,7 +3,7 @@
 use shadowcat_pipeline::{Refusal, RefusalKind};
 use shadowcat_protocol::{json, method};
 
-use super::pool::Lease;
+use super::pool::{Lease, Want};
 use super::round::{REQUEST_STATE, Round, owner};
 use crate::object::Object;
 use crate::seal::{NoKey, Seal};
@@ -33,19 +33,21 @@ pub(super) fn seal(
         return Ok(None);
     }
     let Some(cursor) = json::get(result, &[NEXT_CURSOR]).and_then(json::string) else { return Ok(None) };
-    let text = format!("{}:{cursor}", lease.session.number);
+    let session = &lease.session;
+    let text = format!("{}:{}:{cursor}", session.number, session.turn());
     let owner = owner(round.principal.as_ref());
     let sealed = seal.seal(&purpose(round, &owner), text.as_bytes());
     let sealed = sealed.map_err(|NoKey| Refusal::new(RefusalKind::Internal).with_cause(NoKey))?;
     Ok(Some(Object::parse(result).with(NEXT_CURSOR, json::quote(&sealed)).to_json()))
 }
 
-/// The session's number and the server's cursor in a sealed one.
-pub(super) fn open(seal: &Seal, round: &Round, cursor: &str) -> Option<(u64, String)> {
+/// The session and the server's cursor in a sealed one.
+pub(super) fn open(seal: &Seal, round: &Round, cursor: &str) -> Option<(Want, String)> {
     let owner = owner(round.principal.as_ref());
     let text = String::from_utf8(seal.open(&purpose(round, &owner), cursor).ok()?).ok()?;
-    let (number, cursor) = text.split_once(':')?;
-    Some((number.parse().ok()?, cursor.to_owned()))
+    let (number, rest) = text.split_once(':')?;
+    let (turn, cursor) = rest.split_once(':')?;
+    Some((Want::Same { number: number.parse().ok()?, turn: turn.parse().ok()? }, cursor.to_owned()))
 }
 
 /// Puts the server's cursor in the place of the sealed one.

@@ -265,9 +265,9 @@ impl ToLegacy {
         let Some(cursor) = cursor else {
             return Some(if round.may_be_asked() { Want::Own } else { Want::Shared });
         };
-        let (number, cursor) = cursor::open(self.parking.seal(), round, &cursor)?;
+        let (session, cursor) = cursor::open(self.parking.seal(), round, &cursor)?;
         cursor::replace(round, &cursor);
-        Some(Want::Number(number))
+        Some(session)
     }
 
     fn notification(&self, note: &Notification, origin: &Origin) {

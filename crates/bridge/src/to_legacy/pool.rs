@@ -31,8 +31,8 @@ pub(super) enum Want {
     Shared,
     /// One that nobody else occupies.
     Own,
-    /// The one with this number, if it still lives.
-    Number(u64),
+    /// The one with this number, if it still lives and was not set up again since.
+    Same { number: u64, turn: u64 },
 }
 
 /// All sessions with one server.
@@ -111,7 +111,7 @@ impl Pool {
             drop(table);
             return Ok(Some(Lease { session, pool: Arc::clone(self), place }));
         }
-        if matches!(want, Want::Number(_)) {
+        if matches!(want, Want::Same { .. }) {
             return Ok(None);
         }
         let evicted = if table.count < self.settings.sessions_max { None } else { Some(table.evict()) };
@@ -282,7 +282,7 @@ impl Table {
         let slot = slots.iter_mut().filter(|slot| !slot.forgotten).find(|slot| match want {
             Want::Shared => true,
             Want::Own => !slot.occupied,
-            Want::Number(number) => slot.session.number == number,
+            Want::Same { number, turn } => slot.session.number == number && slot.session.turn() == turn,
         })?;
         slot.users += 1;
         slot.occupied |= want == Want::Own;

@@ -20,6 +20,9 @@ pub trait LegacySession: Service {
     /// Notes the handshake that was agreed on: the parameters of `initialize` and its result, as JSON.
     fn agreed(&self, params: &str, result: &str);
 
+    /// How often it was set up again. One that is lost counts as set up already: so it will be at its next message.
+    fn turn(&self) -> u64;
+
     /// Opens the stream for messages that belong to no request; says whether the server has one.
     async fn listen(&self) -> Result<bool, Refusal>;
 

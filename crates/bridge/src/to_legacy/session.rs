@@ -307,6 +307,11 @@ impl Session {
         origin
     }
 
+    /// How often the server's side was set up again.
+    pub(super) fn turn(&self) -> u64 {
+        self.legacy.turn()
+    }
+
     /// Ends the session, at the server too.
     pub(super) async fn close(&self) {
         self.listeners.end();

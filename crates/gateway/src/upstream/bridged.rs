@@ -204,6 +204,10 @@ impl LegacySession for OwnSession {
         self.memory.agreed(params, result);
     }
 
+    fn turn(&self) -> u64 {
+        self.upstream.turn()
+    }
+
     async fn listen(&self) -> Result<bool, Refusal> {
         self.upstream.open_stream().await
     }

@@ -1,7 +1,7 @@
 //! The server's side of one legacy session: a connection that is opened at the first message, and set up again from
 //! the stored handshake when the server has lost it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,6 +36,8 @@ pub(crate) struct SessionUpstream {
     no_stream: AtomicBool,
     /// Something changed that a later process has to know.
     changed: Arc<AtomicBool>,
+    /// How often the session was set up again.
+    turns: AtomicU64,
 }
 
 impl SessionUpstream {
@@ -62,11 +64,18 @@ impl SessionUpstream {
             asleep: AtomicBool::new(false),
             no_stream: AtomicBool::new(false),
             changed: Arc::default(),
+            turns: AtomicU64::new(0),
         }
     }
 
     fn current(&self) -> Option<Arc<dyn Connection>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How often the session was set up again. One that is lost counts as set up already: so it will be at its next message.
+    pub(super) fn turn(&self) -> u64 {
+        let is_lost = self.current().is_some_and(|connection| !connection.is_alive());
+        self.turns.load(Ordering::Relaxed) + u64::from(is_lost)
     }
 
     fn set_current(&self, connection: Option<Arc<dyn Connection>>) -> Option<Arc<dyn Connection>> {
@@ -169,6 +178,7 @@ impl SessionUpstream {
             return Err(refusal);
         }
         self.counters.revived.add();
+        self.turns.fetch_add(1, Ordering::Relaxed);
         self.changed.store(true, Ordering::Release);
         self.set_current(Some(Arc::clone(&connection)));
         self.standing.step(State::Active);

@@ -357,6 +357,14 @@ async fn a_cursor_leads_back_to_its_session_and_to_no_other() {
     for wrong in [list(Some(&cursor)).by("bob"), list(Some(&json!("page two")))] {
         assert_eq!(wrong.answer(&pair).await["error"]["code"], -32602);
     }
+    pair.script.turn.fetch_add(1, Ordering::Relaxed);
+    assert_eq!(
+        list(Some(&cursor)).answer(&pair).await["error"]["code"],
+        -32602,
+        "of a session that was lost"
+    );
+    let cursor = list(None).answer(&pair).await["result"]["nextCursor"].clone();
+    assert!(list(Some(&cursor)).answer(&pair).await.get("result").is_some());
     tokio::time::sleep(ToLegacySettings::default().idle * 2).await;
     assert_eq!(list(Some(&cursor)).answer(&pair).await["error"]["code"], -32602);
 }

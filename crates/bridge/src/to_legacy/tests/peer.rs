@@ -40,6 +40,8 @@ pub(super) struct Script {
     pub(super) slowness: AtomicU64,
     /// How often its stream was asked for.
     pub(super) listens: AtomicU64,
+    /// How often its sessions were set up again.
+    pub(super) turn: AtomicU64,
     /// How many sessions there is room for.
     pub(super) room: std::sync::atomic::AtomicUsize,
     /// Changed, it ends every call that waits for an answer.
@@ -319,6 +321,10 @@ impl Service for ScriptSession {
 impl LegacySession for ScriptSession {
     fn agreed(&self, _: &str, _: &str) {}
 
+    fn turn(&self) -> u64 {
+        self.script.turn.load(Ordering::Relaxed)
+    }
+
     async fn listen(&self) -> Result<bool, Refusal> {
         if self.script.is_silent.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
@@ -360,6 +366,7 @@ impl Pair {
             room: usize::MAX.into(),
             slowness: 0.into(),
             listens: 0.into(),
+            turn: 0.into(),
             lost: watch::Sender::new(0),
             job: watch::Sender::new("working"),
             distinct: false.into(),
