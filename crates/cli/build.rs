@@ -1,8 +1,8 @@
 //! Hands the linker the layout of the program, where it is known to understand it.
 //!
-//! `layout.ld` names the functions that run when a proxy starts and carries its first messages. Side by side they are in
-//! some fifty groups of pages and not in a hundred, which is a quarter of what an idle proxy takes in memory. A program
-//! without it is the same program; so whatever speaks against it is no error.
+//! `layout.ld` names the functions that run when a proxy starts and carries its first messages. Side by side they take fewer
+//! pages, a fifth of what an idle proxy has in memory. A program without it is the same program; so whatever speaks
+//! against it is no error.
 #![expect(
     clippy::disallowed_methods,
     reason = "cargo tells a build script what it is about in the environment"
@@ -11,7 +11,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The only target whose linker is part of the toolchain.
+/// The target whose usual linker is part of the toolchain.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// Where it is below the toolchain's root.
 const LINKER: &str = "lib/rustlib/x86_64-unknown-linux-gnu/bin/gcc-ld/ld.lld";

@@ -149,16 +149,22 @@ async fn s8_a_child_that_died_is_started_anew_and_only_what_was_in_flight_fails(
     assert_eq!(lines.matches("\"crash\"").count(), 1, "a call is never sent twice");
 }
 
-#[tokio::test]
-async fn t75_f08_calls_in_flight_at_a_killed_child_all_end_with_its_exit_status() {
-    let proxy = before_command(&[child()]).start().await;
+/// Three clients with a session each, and the process that serves the first of them.
+async fn three_clients(proxy: &Proxy) -> (Vec<Client>, String) {
     let mut clients = Vec::new();
     for _ in 0..3 {
         let mut client = Client::http(proxy.address);
         client.handshake(NEWEST).await;
         clients.push(client);
     }
-    let pid = path(&clients[0].request(&call("0", "who", "{}", "")).await, &["result", "pid"]).unwrap();
+    let who = clients[0].request(&call("0", "who", "{}", "")).await;
+    (clients, path(&who, &["result", "pid"]).unwrap())
+}
+
+#[tokio::test]
+async fn t75_f08_calls_in_flight_at_a_killed_child_all_end_with_its_exit_status() {
+    let proxy = before_command(&[child()]).start().await;
+    let (mut clients, pid) = three_clients(&proxy).await;
     for number in 1..=20 {
         clients[0].send(&call(&format!("\"{number}\""), "hold", "{}", "")).await;
     }
@@ -185,13 +191,7 @@ async fn t75_f08_calls_in_flight_at_a_killed_child_all_end_with_its_exit_status(
 #[tokio::test]
 async fn t75_calls_of_three_clients_at_one_killed_modern_child_all_end_and_none_is_made_again() {
     let Bridged { proxy, server } = bridged(On::Stdio, Speaks::Modern, "").await;
-    let mut clients = Vec::new();
-    for _ in 0..3 {
-        let mut client = Client::http(proxy.address);
-        client.handshake(NEWEST).await;
-        clients.push(client);
-    }
-    let pid = path(&clients[0].request(&call("0", "who", "{}", "")).await, &["result", "pid"]).unwrap();
+    let (mut clients, pid) = three_clients(&proxy).await;
     server.call("subscriptions/listen").await;
     let listens = server.calls("subscriptions/listen").len();
     // The ids of two are told apart by their type alone.

@@ -3,14 +3,14 @@
 //! the system maps its neighbours.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::rig::{Bench, Rig};
-use super::ruled::VALGRIND;
+use super::ruled::callgrind;
 use crate::error::BenchError;
 use crate::load::idle;
+use crate::wire::Era;
 
 /// Calls of each kind, and streams: enough for every function on their way to be called.
 const CALLS: usize = 200;
@@ -34,11 +34,10 @@ pub(crate) async fn run(settings: Settings) -> Result<(), BenchError> {
         .map_err(|_| BenchError::NoBinary(settings.shadowcat.clone()))?;
     let bench = Bench::of(program.clone())?;
     let profile = tempfile::NamedTempFile::new()?;
-    let mut file = OsString::from("--callgrind-out-file=");
-    file.push(profile.path());
-    let words = [VALGRIND.into(), "--tool=callgrind".into(), "--demangle=no".into(), file];
+    let mut words = callgrind(profile.path());
+    words.push("--demangle=no".into());
     let rig = bench.start_under(&words, &[]).await?;
-    for era in ["legacy", "modern"] {
+    for era in [Era::Legacy, Era::Modern] {
         calls(&bench, &rig, era).await?;
     }
     streams(&bench, &rig).await?;
@@ -53,9 +52,9 @@ pub(crate) async fn run(settings: Settings) -> Result<(), BenchError> {
     Ok(())
 }
 
-async fn calls(bench: &Bench, rig: &Rig, era: &str) -> Result<(), BenchError> {
+async fn calls(bench: &Bench, rig: &Rig, era: Era) -> Result<(), BenchError> {
     let options = [
-        format!("--era={era}"),
+        format!("--era={}", era.word()),
         "--answers=json,sse,progress".to_owned(),
         "--connections=4".to_owned(),
         format!("--requests={CALLS}"),

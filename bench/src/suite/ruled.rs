@@ -123,7 +123,7 @@ async fn cpu_us(bench: &Bench, more: &[OsString], requests: usize) -> Result<f64
     Ok(cpu.as_secs_f64() * 1e6 / checked(&report)? as f64)
 }
 
-pub(super) const VALGRIND: &str = "/usr/bin/valgrind";
+const VALGRIND: &str = "/usr/bin/valgrind";
 
 async fn instructions(bench: &Bench, configs: &Configs) -> Result<String, BenchError> {
     let plain = counted(bench, &configs.arguments(None)).await?;
@@ -148,12 +148,17 @@ async fn counted(bench: &Bench, more: &[OsString]) -> Result<f64, BenchError> {
 async fn counted_in_all(bench: &Bench, more: &[OsString], requests: usize) -> Result<f64, BenchError> {
     eprintln!("rules: instructions of {requests} calls");
     let out = tempfile::NamedTempFile::new()?;
-    let mut file = OsString::from("--callgrind-out-file=");
-    file.push(out.path());
-    let rig = bench.start_under(&[VALGRIND.into(), "--tool=callgrind".into(), file], more).await?;
+    let rig = bench.start_under(&callgrind(out.path()), more).await?;
     checked(&load(bench, &rig, requests, 4).await?.0)?;
     rig.stop().await?;
     total(&std::fs::read_to_string(out.path())?)
+}
+
+/// The words that put a program under callgrind, which writes to this file.
+pub(super) fn callgrind(profile: &Path) -> Vec<OsString> {
+    let mut file = OsString::from("--callgrind-out-file=");
+    file.push(profile);
+    vec![VALGRIND.into(), "--tool=callgrind".into(), file]
 }
 
 /// What callgrind has counted in all.

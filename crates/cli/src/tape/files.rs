@@ -1,5 +1,6 @@
 //! Tapes that a command line names: files, or names of those in the tapes' directory.
 
+use std::error::Error;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -116,6 +117,11 @@ fn way_out(written: &str, fitting: &[PathBuf], files: &[PathBuf], dir: &Path) ->
 /// The name of a tape, as lists show it.
 pub(crate) fn name(path: &Path) -> String {
     path.file_name().unwrap_or_else(|| OsStr::new("")).to_string_lossy().into_owned()
+}
+
+/// A file could not be opened, or not be read to its end.
+pub(super) fn unreadable(path: &Path, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Failure {
+    Failure::caused(format!("{}: cannot be read", path.display()), cause)
 }
 
 #[cfg(test)]

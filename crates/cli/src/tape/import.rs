@@ -125,8 +125,7 @@ impl Args {
         if self.file.as_os_str() == "-" {
             return Ok(Box::new(BufReader::new(io::stdin())));
         }
-        let file = File::open(&self.file)
-            .map_err(|cause| Failure::caused(format!("{}: cannot be read", self.file.display()), cause))?;
+        let file = File::open(&self.file).map_err(|cause| files::unreadable(&self.file, cause))?;
         Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, file)))
     }
 
@@ -143,9 +142,7 @@ impl Args {
     fn failure(&self, cause: ImportError) -> Failure {
         match cause {
             ImportError::File(cause) => Failure::caused("the recording is not imported", cause),
-            ImportError::Read(cause) => {
-                Failure::caused(format!("{}: cannot be read", self.file.display()), cause)
-            }
+            ImportError::Read(cause) => files::unreadable(&self.file, cause),
             ImportError::Empty if self.format == Word::Har => {
                 let way_out = "browsers save bodies only with \"save all as HAR with content\"";
                 let place =

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use shadowcat_filter::Filter;
 use shadowcat_tape::{Call, EditError, FileError, Header, Key, Keys, Secrets, Selection, Summary, key_of};
 
-use super::files::TapeFiles;
+use super::files::{TapeFiles, unreadable};
 use super::key_args::KeyArgs;
 use super::range::Range;
 use crate::failure::Failure;
@@ -148,9 +148,7 @@ impl Output {
             return Ok(None);
         }
         for tape in tapes {
-            let key = key_of(tape, keys);
-            let key =
-                key.map_err(|cause| Failure::caused(format!("{}: cannot be read", tape.display()), cause))?;
+            let key = key_of(tape, keys).map_err(|cause| unreadable(tape, cause))?;
             if key.is_some() {
                 return Ok(key);
             }

@@ -9,6 +9,7 @@ use shadowcat_tape::{
 };
 use time::OffsetDateTime;
 
+use super::files::unreadable;
 use super::range::Range;
 use crate::failure::Failure;
 use crate::progress::Progress;
@@ -23,7 +24,7 @@ impl Stop {
     /// As it is told of what was printed to this place.
     pub(super) fn failure(self, place: &str) -> Failure {
         match self {
-            Self::Read(path, cause) => Failure::caused(format!("{}: cannot be read", path.display()), cause),
+            Self::Read(path, cause) => unreadable(&path, cause),
             Self::Written(cause) => Failure::caused(format!("cannot write to {place}"), cause),
         }
     }

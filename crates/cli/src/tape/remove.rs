@@ -45,7 +45,7 @@ fn refuse_written(tape: &Path) -> Result<(), Failure> {
             let sentence = "is being written; end the proxy that writes it, or say `--force`";
             Err(Failure::plain(format!("{} {sentence}", tape.display())))
         }
-        Err(cause) => Err(Failure::caused(format!("{}: cannot be read", tape.display()), cause)),
+        Err(cause) => Err(files::unreadable(tape, cause)),
     }
 }
 

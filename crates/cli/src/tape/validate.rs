@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use shadowcat_tape::{Fault, FaultKind, Keys, OpenError, ReadError, Repaired, Report, Summary, key_of};
+use shadowcat_tape::{Fault, FaultKind, Keys, ReadError, Repaired, Report, Summary, key_of};
 
-use super::files::TapeFiles;
+use super::files::{TapeFiles, unreadable};
 use super::key_args::KeyArgs;
 use crate::failure::Failure;
 use crate::output::{self, Listing};
@@ -83,7 +83,7 @@ fn is_torn(fault: &Fault) -> bool {
 
 fn repair(path: &Path, keys: &Keys) -> Result<(PathBuf, u64, Summary), Failure> {
     let mut reader = open(path, keys)?;
-    let seal = key_of(path, keys).map_err(unreadable(path))?;
+    let seal = key_of(path, keys).map_err(|cause| unreadable(path, cause))?;
     let copy = beside(path, seal.is_some());
     let mut progress = progress(path, "repairing");
     let done = shadowcat_tape::repair(&mut reader, &copy, seal, &mut |at| progress.at(at));
@@ -93,11 +93,7 @@ fn repair(path: &Path, keys: &Keys) -> Result<(PathBuf, u64, Summary), Failure> 
 }
 
 fn open(path: &Path, keys: &Keys) -> Result<shadowcat_tape::Reader<shadowcat_tape::Source>, Failure> {
-    shadowcat_tape::open(path, keys).map_err(unreadable(path))
-}
-
-fn unreadable(path: &Path) -> impl FnOnce(OpenError) -> Failure {
-    move |cause| Failure::caused(format!("{}: cannot be read", path.display()), cause)
+    shadowcat_tape::open(path, keys).map_err(|cause| unreadable(path, cause))
 }
 
 fn progress(path: &Path, what: &'static str) -> Progress {
