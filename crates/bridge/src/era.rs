@@ -116,10 +116,6 @@ impl Eras {
 
     /// Whether modern messages need a bridge to this server. While nothing is known they are tried as they are.
     pub async fn needs_legacy(self: &Arc<Self>) -> bool {
-        if self.transport == Transport::Sse {
-            // HTTP+SSE ended with the legacy era.
-            return true;
-        }
         if let Some(verdict) = self.remembered() {
             return verdict;
         }
@@ -138,7 +134,12 @@ impl Eras {
         told.await.unwrap_or(false)
     }
 
-    fn remembered(self: &Arc<Self>) -> Option<bool> {
+    /// The same without a wait; none if the server has to be asked first.
+    pub fn remembered(self: &Arc<Self>) -> Option<bool> {
+        if self.transport == Transport::Sse {
+            // HTTP+SSE ended with the legacy era.
+            return Some(true);
+        }
         let mut known = self.known();
         match known.modern {
             Verdict::Unknown => None,
@@ -150,13 +151,20 @@ impl Eras {
                     let this = Arc::clone(self);
                     // Nobody waits for it: the old verdict serves meanwhile.
                     self.tasks.spawn_until_stop(async move {
-                        this.ask().await;
+                        let _asking = this.asking.lock().await;
+                        if this.is_expired() {
+                            this.ask().await;
+                        }
                         this.known().asks_again = false;
                     });
                 }
                 Some(true)
             }
         }
+    }
+
+    fn is_expired(&self) -> bool {
+        matches!(self.known().modern, Verdict::Legacy(until) if Instant::now() >= until)
     }
 
     /// The answer to the question. A child that is silent passes over what it does not know, or has not started yet: its
@@ -415,6 +423,18 @@ mod tests {
         }
         tokio::task::yield_now().await;
         assert!(!eras.needs_legacy().await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_is_not_asked_again_beside_the_question_to_it() {
+        let (probe, eras) = upgraded(usize::MAX);
+        assert!(eras.needs_legacy().await);
+        tokio::time::advance(LEGACY_FOR).await;
+        assert_eq!(tokio::join!(eras.needs_modern(), eras.needs_legacy()), (false, true));
+        while eras.known().asks_again {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(probe.asked.load(Ordering::Relaxed), 2, "its answer is everybody's");
     }
 
     #[tokio::test(start_paused = true)]
