@@ -1,11 +1,12 @@
 //! What a bridge owes its clients where only the gateway knows who they are: nobody outside has a name yet.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use shadowcat_bridge::{Eras, ModernServer, Seal, ToLegacy, ToLegacySettings, ToModernSettings};
 use shadowcat_pipeline::{Back, ExchangeId, Form, Head, PeerId, Service, UpstreamAnswer, UpstreamSide};
-use shadowcat_protocol::{ErrorObject, Id, Request, Response, Revision, method};
+use shadowcat_protocol::{ErrorObject, Id, Notification, Request, Response, Revision, method};
 use shadowcat_transports::{Connection, OpenConnection, Parting};
 
 use super::*;
@@ -112,6 +113,7 @@ fn bridged(connector: Arc<dyn Connector>) -> Gateway {
             tasks.clone(),
         ),
         figures,
+        waiting: Arc::default(),
     });
     let modern = ModernFace::new(shared, service, Some(Arc::clone(&bridges)));
     Gateway {
@@ -343,4 +345,112 @@ async fn b7_calls_are_native_after_an_upgrade_of_the_server_and_what_waits_goes_
     let answers = json!({"requestState": state, "inputResponses": {"q1": {"action": "accept"}}});
     let done = call(&gateway, "ann", &answers).await;
     assert_eq!(done["result"]["content"], json!([{"action": "accept"}]), "the very same call: {done}");
+}
+
+/// A modern server whose calls last. It may fall silent when it is asked what it speaks, or be set back.
+#[derive(Clone, Default)]
+struct Lingering(Arc<LingeringInside>);
+
+#[derive(Default)]
+struct LingeringInside {
+    is_silent: AtomicBool,
+    is_legacy: AtomicBool,
+    calls: AtomicUsize,
+}
+
+#[async_trait]
+impl Connector for Lingering {
+    async fn open(&self, _: OpenConnection) -> Result<Arc<dyn Connection>, Refusal> {
+        Ok(Arc::new(Lasting(self.clone())))
+    }
+}
+
+#[async_trait]
+impl Service for Lingering {
+    async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+        let Message::Request(request) = &envelope.message else { return Ok(Replies::none()) };
+        match request.method() {
+            method::DISCOVER if self.0.is_silent.load(Ordering::Relaxed) => std::future::pending().await,
+            method::DISCOVER if !self.0.is_legacy.load(Ordering::Relaxed) => {
+                let told = r#"{"supportedVersions":["2026-07-28"],"capabilities":{}}"#;
+                Ok(Replies::one(Message::Response(Response::result(request.id(), told))))
+            }
+            method::PROMPTS_GET => {
+                self.0.calls.fetch_add(1, Ordering::Relaxed);
+                Ok(Replies::stream(futures_util::stream::pending()))
+            }
+            _ => Ok(refused(request.id(), -32601)),
+        }
+    }
+}
+
+/// A client on a pipe of either era.
+struct OnPipe {
+    gateway: Gateway,
+    peer: PeerId,
+    /// The session of a legacy one.
+    live: Option<Arc<Live>>,
+}
+
+impl OnPipe {
+    async fn all(server: &Lingering) -> [Self; 2] {
+        let [modern, legacy] = [(); 2].map(|()| bridged(Arc::new(server.clone())));
+        assert!(!modern.bridges.as_ref().unwrap().eras.needs_legacy().await);
+        let live = Some(tests::open(&legacy, Transport::Stdio).await);
+        let peer = PeerId::next();
+        [Self { gateway: modern, peer, live: None }, Self { gateway: legacy, peer, live }]
+    }
+
+    async fn send(&self, message: Message) -> Result<Replies, Refusal> {
+        let Some(live) = &self.live else {
+            let origin = Origin::new(self.peer, Transport::Stdio, Revision::V2026_07_28);
+            return self.gateway.exchange(Envelope::to_server(message, Arc::new(origin))).await;
+        };
+        self.gateway.handle(live, Envelope::to_server(message, Arc::new(live.origin()))).await
+    }
+
+    async fn call(&self) -> Result<Replies, Refusal> {
+        let params = r#"{"name":"p"}"#;
+        self.send(Message::Request(Request::new(&Id::from_u64(7), method::PROMPTS_GET, Some(params)))).await
+    }
+
+    /// Whether the call is withdrawn at once.
+    fn withdraws(&self) -> bool {
+        let sent = self.send(Message::Notification(Notification::cancelled(&Id::from_u64(7), None)));
+        sent.now_or_never().is_some_and(|sent| sent.is_ok())
+    }
+
+    fn eras(&self) -> &Arc<Eras> {
+        &self.gateway.bridges.as_ref().unwrap().eras
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_server_is_asked_what_it_speaks_a_pipe_is_read_and_what_waits_can_be_withdrawn() {
+    let server = Lingering::default();
+    let clients = OnPipe::all(&server).await;
+    server.0.is_silent.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.eras().doubt_modern();
+        let mut call = Box::pin(client.call());
+        assert!((&mut call).now_or_never().is_none(), "nobody knows which era it has to be in");
+        assert!(client.withdraws());
+        assert!(call.await.unwrap().next().await.is_none(), "no answer to what was withdrawn");
+    }
+    assert_eq!(server.0.calls.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_under_way_can_be_withdrawn_also_when_its_server_is_taken_for_a_legacy_one_by_now() {
+    let server = Lingering::default();
+    let [modern, legacy] = OnPipe::all(&server).await;
+    let (_under_way, mut bridged) = (modern.call().await.unwrap(), legacy.call().await.unwrap());
+    assert_eq!(server.0.calls.load(Ordering::Relaxed), 2);
+    server.0.is_legacy.store(true, Ordering::Relaxed);
+    for client in [&modern, &legacy] {
+        client.eras().doubt_modern();
+        assert!(client.eras().needs_legacy().await);
+        assert!(client.withdraws());
+    }
+    assert!(bridged.next().await.is_none());
 }

@@ -80,7 +80,8 @@ impl Reach<'_> {
         let is_checked = transport == Transport::Stdio;
         let mirror = (!is_checked).then(|| Arc::new(Mirror::default()) as Arc<dyn Interceptor>);
         let edge = Chain::new(mirror.into_iter().collect());
-        Ok(Bridges { eras: Arc::clone(&modern.eras), edge, to_legacy, to_modern, figures })
+        let eras = Arc::clone(&modern.eras);
+        Ok(Bridges { eras, edge, to_legacy, to_modern, figures, waiting: Arc::default() })
     }
 }
 

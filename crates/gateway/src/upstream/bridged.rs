@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use shadowcat_bridge::{Eras, LegacyServer, LegacySession, ModernServer, ToLegacy};
-use shadowcat_pipeline::{Back, Chain, Envelope, Refusal, RefusalKind, Replies, Service};
-use shadowcat_protocol::{Message, codes, method};
+use shadowcat_pipeline::{Back, Chain, Envelope, InFlight, PeerId, Refusal, RefusalKind, Replies, Service};
+use shadowcat_protocol::{Id, Message, codes, method};
 use shadowcat_session::{Key, Sessions, Standing, State, Upstream as _};
 use shadowcat_transports::{Connector, Counters};
 
@@ -29,9 +29,38 @@ pub(crate) struct Bridges {
     pub(crate) to_legacy: Arc<ToLegacy>,
     pub(crate) to_modern: Arc<ModernServer>,
     pub(crate) figures: Arc<shadowcat_bridge::Counters>,
+    /// Requests that wait until it is known what the server speaks.
+    pub(crate) waiting: Arc<InFlight<(PeerId, Id)>>,
 }
 
 impl Bridges {
+    /// Whether a message needs the bridge to a legacy server; none if it was withdrawn before that was known. Only requests
+    /// wait for it: behind anything else a pipe would not be read meanwhile.
+    pub(super) async fn needs_legacy(&self, envelope: &Envelope) -> Option<bool> {
+        let key = |id| (envelope.origin.peer, id);
+        match &envelope.message {
+            Message::Request(request) => {
+                if let Some(known) = self.eras.remembered() {
+                    return Some(known);
+                }
+                // Rare and large: not a part of the future of every exchange.
+                let asking = Box::pin(self.eras.needs_legacy());
+                match self.waiting.enter(key(request.id().clone())) {
+                    Some(flight) => flight.withdrawn.run_until_cancelled(asking).await,
+                    None => Some(asking.await),
+                }
+            }
+            // What is withdrawn waits here, or is where it was sent.
+            Message::Notification(note) if note.method() == method::CANCELLED => {
+                if let Some(id) = note.request_id() {
+                    self.waiting.withdraw(&key(id));
+                }
+                Some(false)
+            }
+            _ => Some(self.eras.remembered().unwrap_or(false)),
+        }
+    }
+
     async fn bridge(&self, envelope: Envelope) -> Result<Replies, Refusal> {
         let handled = self.edge.run(envelope, Arc::clone(&self.to_legacy) as _).await;
         let eras = Arc::clone(&self.eras);
@@ -116,10 +145,14 @@ impl ModernFace {
 impl Service for ModernFace {
     async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
         let Some(bridges) = &self.bridges else { return self.service.handle(envelope).await };
-        if bridges.to_legacy.owns(&envelope) || bridges.eras.needs_legacy().await {
+        if bridges.to_legacy.owns(&envelope) {
             return bridges.bridge(envelope).await;
         }
-        self.service.handle(envelope).await
+        match bridges.needs_legacy(&envelope).await {
+            Some(true) => bridges.bridge(envelope).await,
+            Some(false) => self.service.handle(envelope).await,
+            None => Ok(Replies::none()),
+        }
     }
 }
 

@@ -66,15 +66,23 @@ impl EitherUpstream {
         Some(Arc::clone(modern))
     }
 
-    /// A bridged session ends for its client when its server speaks the legacy era only by now: a new handshake is what that
-    /// server would take. The verdict may be wrong, and nothing else would show it to a client that goes on.
-    async fn refuse_if_set_back(&self) -> Result<(), Refusal> {
-        let Some(bridges) = &self.bridges else { return Ok(()) };
-        if !bridges.eras.needs_legacy().await {
-            return Ok(());
+    /// Takes a message of a bridged session over the bridge. The session ends for its client when its server speaks the
+    /// legacy era only by now: a new handshake is what that server would take. The verdict may be wrong, and nothing else would show it to a client that goes on.
+    async fn bridged(&self, modern: &ToModern, envelope: Envelope) -> Result<Replies, Refusal> {
+        if let Some(bridges) = &self.bridges {
+            match bridges.needs_legacy(&envelope).await {
+                Some(false) => {}
+                Some(true) => {
+                    bridges.eras.doubt_legacy();
+                    return Err(RefusalKind::SessionUnknown.into());
+                }
+                None => return Ok(Replies::none()),
+            }
         }
-        bridges.eras.doubt_legacy();
-        Err(RefusalKind::SessionUnknown.into())
+        let noted = is_noted(&envelope.message).then(|| envelope.message.clone());
+        let replies = modern.handle(envelope).await?;
+        let Some(Message::Request(request)) = noted else { return Ok(replies) };
+        Ok(noting(replies, request, Arc::clone(&self.memory), Arc::clone(&self.changed)))
     }
 
     /// The handshake decides: what the server makes of it as it is, and the bridge if it refuses and is a modern one.
@@ -150,11 +158,7 @@ fn asks_for_modern(asked: &Message) -> bool {
 impl Service for EitherUpstream {
     async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
         if let Some(modern) = self.modern.get() {
-            self.refuse_if_set_back().await?;
-            let noted = is_noted(&envelope.message).then(|| envelope.message.clone());
-            let replies = modern.handle(envelope).await?;
-            let Some(Message::Request(request)) = noted else { return Ok(replies) };
-            return Ok(noting(replies, request, Arc::clone(&self.memory), Arc::clone(&self.changed)));
+            return self.bridged(modern, envelope).await;
         }
         match (&self.bridges, envelope.message.method()) {
             (Some(bridges), Some(method::INITIALIZE)) => Box::pin(self.initialize(envelope, bridges)).await,

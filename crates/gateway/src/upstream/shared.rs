@@ -110,6 +110,11 @@ impl Probe for SharedUpstream {
 #[async_trait]
 impl Service for SharedUpstream {
     async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+        let is_withdrawal = envelope.message.method() == Some(method::CANCELLED);
+        if is_withdrawal && self.conversation().is_none() {
+            // What it withdraws was lost with its connection.
+            return Ok(Replies::none());
+        }
         self.connection().await?.handle(envelope).await
     }
 }
@@ -160,6 +165,8 @@ mod tests {
     use shadowcat_pipeline::Transport;
     use shadowcat_protocol::{Id, Notification, Request, method};
 
+    use crate::testing::{FakeServer, envelope};
+
     #[tokio::test]
     async fn a_change_that_is_told_to_nobody_ends_the_conversation_and_other_talk_does_not() {
         let turns = Arc::<AtomicU64>::default();
@@ -173,6 +180,17 @@ mod tests {
             back.deliver(note, None, &side).await.unwrap();
             assert_eq!(turns.load(Ordering::Relaxed), turned, "{told}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_withdrawal_of_what_was_lost_with_its_connection_opens_no_other() {
+        let server = FakeServer::default();
+        let shared = SharedUpstream::new(Arc::new(server.clone()));
+        let note = Message::Notification(Notification::cancelled(&Id::from_u64(1), None));
+        let mut withdrawal = envelope(method::PING);
+        withdrawal.message = note;
+        assert!(shared.handle(withdrawal).await.unwrap().next().await.is_none());
+        assert_eq!(server.opened(), 0);
     }
 
     #[tokio::test]
