@@ -10,8 +10,8 @@ use shadowcat_protocol::{
     ErrorObject, Limits, Message, Notification, ParseError, ParseErrorKind, Request, Response, Revision,
     codes, json, meta, method, split_batch,
 };
-use shadowcat_session::{Live, Outlet, Stream};
-use tokio::sync::watch;
+use shadowcat_session::{Live, Outlet, Stream, StreamLimits};
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::batch;
@@ -22,11 +22,14 @@ use crate::server::subscription_end;
 pub(crate) struct PipeClient {
     front: Arc<dyn Front>,
     transport: Transport,
-    limits: Limits,
-    in_flight_max: usize,
+    bounds: PipeBounds,
+    /// Those of requests that belong to no session.
+    places: Semaphore,
     outlet: Arc<Outlet>,
     stream: Arc<Stream>,
     peer: PeerId,
+    /// Whose pipe it is; what they may do is told by the credential of each message.
+    owner: Option<Principal>,
     tasks: Tasks,
     session: Mutex<Session>,
     /// Whether the session is being opened: what follows `initialize` waits for its answer, so that a client that
@@ -36,37 +39,66 @@ pub(crate) struct PipeClient {
     stop: CancellationToken,
 }
 
+/// The bounds of a client on a pipe.
+#[derive(Clone, Copy)]
+pub(crate) struct PipeBounds {
+    /// Those of a message.
+    pub(crate) message: Limits,
+    /// Requests that may be in flight.
+    pub(crate) in_flight_max: usize,
+    /// Those of what waits for the client.
+    pub(crate) stream: StreamLimits,
+}
+
 /// The session of a pipe's client.
 #[derive(Default)]
 struct Session {
     live: Option<Arc<Live>>,
     /// The pipe has ended: none is to be opened any more.
     ended: bool,
-    /// Whose pipe it is; what they may do is told by the credential of each message.
-    owner: Option<Principal>,
+}
+
+/// For as long as the session is being opened, whichever way that ends.
+struct IsOpening<'a>(&'a watch::Sender<bool>);
+
+impl<'a> IsOpening<'a> {
+    fn begin(opening: &'a watch::Sender<bool>) -> Self {
+        opening.send_replace(true);
+        Self(opening)
+    }
+}
+
+impl Drop for IsOpening<'_> {
+    fn drop(&mut self) {
+        self.0.send_replace(false);
+    }
 }
 
 impl PipeClient {
     pub(crate) fn new(
         front: Arc<dyn Front>,
         transport: Transport,
-        limits: Limits,
-        in_flight_max: usize,
-        outlet: Arc<Outlet>,
+        bounds: PipeBounds,
+        owner: Option<Principal>,
         tasks: Tasks,
         stop: CancellationToken,
     ) -> Arc<Self> {
+        // A pipe cannot be taken up again, so nothing is kept for that.
+        let limits = StreamLimits { kept_events_max: 0, kept_bytes_max: 0, ..bounds.stream };
+        let outlet = Outlet::new(limits, limits.lag_bytes_max);
         let stream = outlet.standing().1;
+        let places = Semaphore::new(bounds.in_flight_max.min(Semaphore::MAX_PERMITS));
         let (session, opening) = (Mutex::default(), watch::Sender::new(false));
         let peer = PeerId::next();
         Arc::new(Self {
             front,
             transport,
-            limits,
-            in_flight_max,
+            bounds,
+            places,
             outlet,
             stream,
             peer,
+            owner,
             tasks,
             session,
             opening,
@@ -86,14 +118,9 @@ impl PipeClient {
         self.session().live.clone()
     }
 
-    /// Notes whose pipe it is.
-    pub(crate) fn belongs_to(&self, principal: Option<&Principal>) {
-        self.session().owner = principal.cloned();
-    }
-
     /// Whether it is the pipe of this principal.
     pub(crate) fn is_of(&self, principal: Option<&Principal>) -> bool {
-        self.session().owner.as_ref() == principal
+        self.owner.as_ref() == principal
     }
 
     /// Takes this session for the client's; says whether there is still a pipe for it.
@@ -120,7 +147,7 @@ impl PipeClient {
     /// Takes one text from the client, and who sent it by the credential that came with it. Resolves when the message is on
     /// its way and the next one may follow.
     pub(crate) async fn take(self: &Arc<Self>, text: Bytes, asker: Option<Principal>) {
-        match Message::parse(text.clone(), &self.limits) {
+        match Message::parse(text.clone(), &self.bounds.message) {
             Ok(message) => self.message(message, asker).await,
             Err(error) if error.kind == ParseErrorKind::Batch => self.batch(&text, &error, asker).await,
             Err(error) => self.complain(&error).await,
@@ -158,11 +185,7 @@ impl PipeClient {
                 if request.method() != method::PING {
                     self.settle().await;
                 }
-                // The first step is taken here, so that messages keep their order; the rest runs beside the next.
-                let mut work = Box::pin(Arc::clone(self).request(request, asker));
-                if futures_util::poll!(&mut work).is_pending() {
-                    self.tasks.spawn_until_stop(work);
-                }
+                self.begin_work(Arc::clone(self).request(request, asker)).await;
             }
             Message::Notification(note) => {
                 self.settle().await;
@@ -174,12 +197,18 @@ impl PipeClient {
         }
     }
 
+    /// Takes the first step here, so that messages keep their order; the rest runs beside the next.
+    async fn begin_work(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let mut work = Box::pin(work);
+        if futures_util::poll!(&mut work).is_pending() {
+            self.tasks.spawn_until_stop(work);
+        }
+    }
+
     async fn request(self: Arc<Self>, request: Request, asker: Option<Principal>) {
         let id = request.id().clone();
         let opens = request.method() == method::INITIALIZE;
-        if opens {
-            self.opening.send_replace(true);
-        }
+        let _opening = opens.then(|| IsOpening::begin(&self.opening));
         let answer = if request.method() == method::LISTEN {
             self.until_stop(request, asker).await
         } else {
@@ -194,9 +223,6 @@ impl PipeClient {
                 }
             }
             None => {}
-        }
-        if opens {
-            self.opening.send_replace(false);
         }
     }
 
@@ -223,7 +249,7 @@ impl PipeClient {
         match self.live() {
             _ if request.method() == method::INITIALIZE => Some(self.initialize(request, asker).await),
             Some(live) => {
-                let _place = match live.enter(self.in_flight_max) {
+                let _place = match live.enter(self.bounds.in_flight_max) {
                     Ok(place) => place,
                     Err(refusal) => return Some(Err(refusal)),
                 };
@@ -249,6 +275,10 @@ impl PipeClient {
             let detail = "this revision has no initialize";
             return Some(Err(Refusal::bad_message(codes::METHOD_NOT_FOUND, detail)));
         }
+        let Ok(_place) = self.places.try_acquire() else {
+            let detail = "too many requests of this client are in flight";
+            return Some(Err(Refusal::new(RefusalKind::BUSY).with_detail(detail)));
+        };
         let mut origin = Origin::new(self.peer, self.transport, revision);
         origin.principal = asker;
         let envelope = Envelope::to_server(Message::Request(request), Arc::new(origin));
@@ -340,16 +370,17 @@ impl PipeClient {
     }
 
     async fn batch(self: &Arc<Self>, text: &Bytes, error: &ParseError, asker: Option<Principal>) {
+        self.settle().await;
         if !self.live().is_some_and(|live| live.revision().has_batches()) {
             return self.complain(error).await;
         }
         let mut requests = Vec::new();
-        let parts = match split_batch(text, &self.limits) {
+        let parts = match split_batch(text, &self.bounds.message) {
             Ok(parts) => parts,
             Err(error) => return self.complain(&error).await,
         };
         for part in parts {
-            match Message::parse(part, &self.limits) {
+            match Message::parse(part, &self.bounds.message) {
                 Ok(Message::Request(request)) => requests.push(request),
                 Ok(message) => self.message(message, asker.clone()).await,
                 Err(error) => self.complain(&error).await,
@@ -359,80 +390,88 @@ impl PipeClient {
             return;
         }
         let this = Arc::clone(self);
-        self.tasks.spawn_until_stop(async move {
+        let work = async move {
             let answers = batch::answered(requests, |request| this.answer(request, asker.clone())).await;
             // Cancelled requests get no answer, and an empty array must not be sent (JSON-RPC 2.0, 6).
             if !answers.is_empty() {
                 this.push(batch::join(&answers)).await;
             }
-        });
+        };
+        self.begin_work(work).await;
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use async_trait::async_trait;
-    use shadowcat_session::{SessionId, StreamLimits};
-    use std::time::Duration;
-
     use super::*;
+    use crate::testing::{FakeFront, LONG, limits, live_of};
 
-    /// A server that does not come to an answer to `initialize`.
-    struct Starting;
+    const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize"}"#;
 
-    #[async_trait]
-    impl Front for Starting {
-        async fn exchange(&self, _: Envelope) -> Result<Replies, Refusal> {
-            Err(RefusalKind::Internal.into())
-        }
-
-        async fn open(&self, _: Opening) -> Result<(Arc<Live>, Replies), Refusal> {
-            std::future::pending().await
-        }
-
-        async fn find(&self, _: &SessionId, _: Option<&Principal>) -> Result<Arc<Live>, Refusal> {
-            Err(RefusalKind::SessionUnknown.into())
-        }
-
-        async fn handle(&self, _: &Arc<Live>, _: Envelope) -> Result<Replies, Refusal> {
-            Err(RefusalKind::Internal.into())
-        }
-
-        async fn listen(&self, _: &Arc<Live>) -> Result<(), Refusal> {
-            Ok(())
-        }
-
-        async fn end(&self, _: &Arc<Live>) {}
+    fn client(front: FakeFront, tasks: &Tasks) -> Arc<PipeClient> {
+        let (front, stop) = (Arc::new(front), CancellationToken::new());
+        let bounds = PipeBounds { message: Limits::default(), in_flight_max: 2, stream: limits() };
+        PipeClient::new(front, Transport::Stdio, bounds, None, tasks.clone(), stop)
     }
 
-    fn client(front: impl Front + 'static) -> Arc<PipeClient> {
-        let limits = StreamLimits {
-            lag_bytes_max: 1024,
-            stall_max: Duration::from_mins(1),
-            kept_events_max: 0,
-            kept_bytes_max: 0,
-        };
-        PipeClient::new(
-            Arc::new(front),
-            Transport::Stdio,
-            Limits::default(),
-            8,
-            Outlet::new(limits, 1024),
-            Tasks::new(),
-            CancellationToken::new(),
-        )
+    /// What becomes of this in time.
+    async fn soon<T>(work: impl Future<Output = T>) -> T {
+        tokio::time::timeout(LONG, work).await.expect("an end of the wait")
+    }
+
+    fn call(id: u64) -> String {
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{}}}}"#)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_ping_is_answered_while_the_server_starts() {
-        let client = client(Starting);
+        let client = client(FakeFront::silent(), &Tasks::new());
         let mut reader = client.stream().read();
-        let told = async {
-            client.take(Bytes::from_static(br#"{"jsonrpc":"2.0","id":0,"method":"initialize"}"#), None).await;
-            client.take(Bytes::from_static(br#"{"jsonrpc":"2.0","id":"p","method":"ping"}"#), None).await;
-            reader.next().await
-        };
-        let (_, told) = tokio::time::timeout(Duration::from_mins(1), told).await.unwrap().unwrap();
+        client.take(INITIALIZE.into(), None).await;
+        client.take(r#"{"jsonrpc":"2.0","id":"p","method":"ping"}"#.into(), None).await;
+        let (_, told) = soon(reader.next()).await.unwrap();
         assert_eq!(told, r#"{"jsonrpc":"2.0","id":"p","result":{}}"#);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_for_a_handshake_goes_on_when_that_is_given_up() {
+        let tasks = Tasks::new();
+        let client = client(FakeFront::silent(), &tasks);
+        client.take(INITIALIZE.into(), None).await;
+        let mut waiting = Box::pin(client.take(call(1).into(), None));
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        tasks.stop();
+        soon(waiting).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_without_a_session_has_a_bound_of_its_requests_too() {
+        let client = client(FakeFront::silent(), &Tasks::new());
+        let mut reader = client.stream().read();
+        for id in 1..=3 {
+            let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}"#;
+            client.take(call(id).replace("{}", &format!("{{{meta}}}")).into(), None).await;
+        }
+        let (_, told) = soon(reader.next()).await.unwrap();
+        let told = String::from_utf8_lossy(&told);
+        assert!(told.contains(r#""id":3"#) && told.contains("overloaded"), "{told}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_keeps_its_place_before_what_follows_it() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&seen);
+        let front = FakeFront::answering(move |envelope| {
+            if let Message::Request(request) = &envelope.message {
+                noted.lock().unwrap().push(request.id().clone());
+            }
+            std::future::pending()
+        });
+        let client = client(front, &Tasks::new());
+        let live = live_of(Revision::V2025_03_26, Transport::Stdio, Arc::clone(&client.outlet));
+        assert!(client.begin(&live));
+        client.take(format!("[{}]", call(1)).into(), None).await;
+        client.take(call(2).into(), None).await;
+        assert_eq!(*seen.lock().unwrap(), [1, 2].map(shadowcat_protocol::Id::from_u64));
     }
 }

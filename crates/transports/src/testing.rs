@@ -54,7 +54,7 @@ pub(crate) struct FakeFront {
 }
 
 impl FakeFront {
-    /// Requests of a session are answered with this.
+    /// Requests are answered with this.
     pub(crate) fn answering<F>(answer: impl Fn(Envelope) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<Replies, Refusal>> + Send + 'static,
@@ -93,8 +93,9 @@ impl FakeFront {
 
 #[async_trait]
 impl Front for FakeFront {
-    async fn exchange(&self, _: Envelope) -> Result<Replies, Refusal> {
-        Ok(Replies::none())
+    async fn exchange(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+        self.handled.fetch_add(1, Ordering::SeqCst);
+        (self.answer)(envelope).await
     }
 
     async fn open(&self, opening: Opening) -> Result<(Arc<Live>, Replies), Refusal> {
@@ -131,12 +132,17 @@ pub(crate) fn limits() -> StreamLimits {
 
 /// A session of the newest revision that has sessions.
 pub(crate) fn live(transport: Transport, outlet: Arc<Outlet>) -> Arc<Live> {
+    live_of(Revision::V2025_11_25, transport, outlet)
+}
+
+/// A session of this revision.
+pub(crate) fn live_of(revision: Revision, transport: Transport, outlet: Arc<Outlet>) -> Arc<Live> {
     let id = SessionId::generate().unwrap();
     let key = Key::new(Namespace::reverse("up"), id.clone());
     let records = Arc::new(Sessions::new(Arc::new(Nowhere), SessionsLimits::default()).0);
     let standing = Standing::new(records, key, State::Active);
     let live = Live::new(id, None, transport, outlet, Arc::new(Nowhere), standing);
-    live.agree(Revision::V2025_11_25);
+    live.agree(revision);
     Arc::new(live)
 }
 

@@ -10,11 +10,11 @@ use http::{Method, Response};
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Principal, Refusal, RefusalKind, Transport};
 use shadowcat_protocol::Limits;
-use shadowcat_session::{Outlet, SessionId, StreamLimits};
+use shadowcat_session::{SessionId, StreamLimits};
 use tokio_util::sync::CancellationToken;
 
 use crate::front::Front;
-use crate::pipe_client::PipeClient;
+use crate::pipe_client::{PipeBounds, PipeClient};
 use crate::server::{Body, BodyError, Endpoint, Incomer, SessionEvents, plain, refusal, with_header};
 
 /// How long the last requests of a client may take once the proxy ends; the proxy's own deadline may be shorter.
@@ -69,19 +69,20 @@ impl SseListener {
     }
 
     fn open(&self, principal: Option<&Principal>) -> Result<Response<Body>, Refusal> {
-        // What is written to this stream cannot be asked for again, so nothing is kept for that.
-        let limits = StreamLimits { kept_events_max: 0, kept_bytes_max: 0, ..self.settings.stream };
+        let bounds = PipeBounds {
+            message: self.settings.limits,
+            in_flight_max: self.settings.in_flight_max,
+            stream: self.settings.stream,
+        };
         let tasks = self.tasks.child();
         let client = PipeClient::new(
             Arc::clone(&self.front),
             Transport::Sse,
-            self.settings.limits,
-            self.settings.in_flight_max,
-            Outlet::new(limits, limits.lag_bytes_max),
+            bounds,
+            principal.cloned(),
             tasks.clone(),
             self.stop.clone(),
         );
-        client.belongs_to(principal);
         let key =
             SessionId::generate().map_err(|error| Refusal::new(RefusalKind::Internal).with_cause(error))?;
         {

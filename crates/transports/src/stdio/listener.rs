@@ -7,12 +7,12 @@ use bytes::{Bytes, BytesMut};
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{RefusalKind, Transport};
 use shadowcat_protocol::{Limits, lines};
-use shadowcat_session::{Outlet, Reader, StreamLimits};
+use shadowcat_session::{Reader, StreamLimits};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
 
 use crate::front::Front;
-use crate::pipe_client::PipeClient;
+use crate::pipe_client::{PipeBounds, PipeClient};
 
 const CHUNK_BYTES: usize = 64 * 1024;
 /// Lines that are ready together are written together, up to about this many bytes.
@@ -39,19 +39,11 @@ impl StdioListener {
         I: AsyncRead + Unpin + Send,
         O: AsyncWrite + Unpin + Send + 'static,
     {
-        // A pipe cannot be taken up again, so nothing is kept for that.
-        let limits = StreamLimits { kept_events_max: 0, kept_bytes_max: 0, ..self.stream };
-        let outlet = Outlet::new(limits, limits.lag_bytes_max);
+        let bounds =
+            PipeBounds { message: self.limits, in_flight_max: self.in_flight_max, stream: self.stream };
         let (exchanges, ending) = (tasks.child(), CancellationToken::new());
-        let client = PipeClient::new(
-            self.front,
-            Transport::Stdio,
-            self.limits,
-            self.in_flight_max,
-            outlet,
-            exchanges.clone(),
-            ending.clone(),
-        );
+        let client =
+            PipeClient::new(self.front, Transport::Stdio, bounds, None, exchanges.clone(), ending.clone());
         let gone = CancellationToken::new();
         let writer = write_lines(client.stream().read(), output, gone.clone());
         let writing = tasks.child();
