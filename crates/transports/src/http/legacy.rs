@@ -182,6 +182,15 @@ impl HttpListener {
 
     async fn batch(&self, incomer: &Incomer, parts: Vec<Bytes>) -> Result<Response<Body>, Refusal> {
         let live = self.session(incomer).await?;
+        self.batch_in(&live, parts, incomer.principal.as_ref()).await
+    }
+
+    async fn batch_in(
+        &self,
+        live: &Arc<Live>,
+        parts: Vec<Bytes>,
+        asker: Option<&Principal>,
+    ) -> Result<Response<Body>, Refusal> {
         if !live.revision().has_batches() {
             return Err(Refusal::bad_message(
                 codes::INVALID_REQUEST,
@@ -189,43 +198,61 @@ impl HttpListener {
             ));
         }
         live.touch();
-        let mut messages = Vec::with_capacity(parts.len());
-        for part in parts {
-            let parsed = Message::parse(part, &self.settings.limits);
-            messages.push(parsed.map_err(|error| Refusal::bad_message(error.code(), error.to_string()))?);
+        let requests = self.batch_begun(live, self.batch_read(parts)?, asker).await;
+        if requests.is_empty() {
+            return Ok(message());
         }
+        let exchange = shadowcat_pipeline::ExchangeId::next();
+        let (open, waiting) = OpenExchange::begin(live, exchange, None);
+        self.tasks.spawn(Box::pin(pump_batch(
+            Arc::clone(&self.front),
+            requests,
+            asker.cloned(),
+            open,
+            self.settings.in_flight_max,
+        )));
+        Ok(self.answer_to(asker, live, waiting).await)
+    }
+
+    /// The messages of a batch. What is refused is refused before any of it is carried out.
+    fn batch_read(&self, parts: Vec<Bytes>) -> Result<Vec<Message>, Refusal> {
+        let read = |part| {
+            let message = Message::parse(part, &self.settings.limits)
+                .map_err(|error| Refusal::bad_message(error.code(), error.to_string()))?;
+            match &message {
+                Message::Request(request) if request.method() == method::INITIALIZE => {
+                    Err(Refusal::bad_message(codes::INVALID_REQUEST, "initialize must not be in a batch"))
+                }
+                _ => Ok(message),
+            }
+        };
+        parts.into_iter().map(read).collect()
+    }
+
+    /// Passes on what has no answer, and gives what has.
+    async fn batch_begun(
+        &self,
+        live: &Arc<Live>,
+        messages: Vec<Message>,
+        asker: Option<&Principal>,
+    ) -> Vec<Request> {
         let mut requests = Vec::new();
         for text in messages {
             match text {
-                Message::Request(request) if request.method() == method::INITIALIZE => {
-                    return Err(Refusal::bad_message(
-                        codes::INVALID_REQUEST,
-                        "initialize must not be in a batch",
-                    ));
-                }
                 Message::Request(request) => requests.push(request),
                 Message::Notification(_) => {
-                    let origin = live.origin_by(incomer.principal.as_ref());
-                    self.front.handle(&live, Envelope::to_server(text, Arc::new(origin))).await?;
+                    let envelope = Envelope::to_server(text, Arc::new(live.origin_by(asker)));
+                    // It cannot be told apart in the answer, and the requests beside it are to be carried out.
+                    if let Err(refusal) = self.front.handle(live, envelope).await {
+                        tracing::debug!(%refusal, "a notification was not passed on");
+                    }
                 }
                 Message::Response(response) => {
                     live.outlet.answer(response);
                 }
             }
         }
-        if requests.is_empty() {
-            return Ok(message());
-        }
-        let exchange = shadowcat_pipeline::ExchangeId::next();
-        let (open, waiting) = OpenExchange::begin(&live, exchange, None);
-        self.tasks.spawn(Box::pin(pump_batch(
-            Arc::clone(&self.front),
-            requests,
-            incomer.principal.clone(),
-            open,
-            self.settings.in_flight_max,
-        )));
-        Ok(self.answer_to(incomer.principal.as_ref(), &live, waiting).await)
+        requests
     }
 
     /// Opens the standing stream, or goes on with one that was cut.

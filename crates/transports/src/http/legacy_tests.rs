@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::listener::EndpointSettings;
 use super::*;
-use crate::testing::{FakeFront, LONG, call, limits, live};
+use crate::testing::{FakeFront, LONG, call, limits, live, live_of};
 
 struct Bench {
     front: Arc<FakeFront>,
@@ -125,6 +125,28 @@ async fn of_a_batch_only_the_request_that_meets_a_defect_is_refused() {
         assert_eq!(answer.contains(r#""reason":"internal""#), id == 2, "{text}");
     }
     bench.is_clean().await;
+}
+
+#[tokio::test]
+async fn a_batch_is_refused_before_any_of_it_is_carried_out_or_carried_out() {
+    let front = FakeFront::answering(|envelope| async move {
+        let id = envelope.request_id().ok_or(RefusalKind::UpstreamExited)?.clone();
+        Ok(Replies::one(Message::Response(Answer::result(&id, "{}"))))
+    });
+    let outlet = Outlet::new(limits(), 1_000);
+    let bench = Bench { live: live_of(Revision::V2025_03_26, Transport::Http, outlet), ..Bench::new(front) };
+    let initialize = Request::new(&Id::from_u64(8), method::INITIALIZE, Some("{}"));
+    let batch = async |last: &Request| {
+        let parts = vec![note().text().clone(), last.text().clone()];
+        let answered =
+            timeout(LONG, bench.listener.batch_in(&bench.live, parts, None)).await.expect("a head");
+        text(answered.unwrap_or_else(|fault| refusal(&fault, None))).await
+    };
+    let (status, told) = batch(&initialize).await;
+    assert!(status == 400 && told.contains("initialize"), "{status} {told}");
+    assert_eq!(bench.front.handled(), 0);
+    let (status, told) = batch(&call()).await;
+    assert!(status == 200 && told.contains(r#""id":7,"result""#), "{status} {told}");
 }
 
 #[tokio::test]
