@@ -199,6 +199,7 @@ impl Front for Gateway {
         let live = self.seat(live).await?;
         let request = opening.request;
         let mut origin: Origin = live.origin();
+        origin.http_trace = opening.http_trace;
         origin.revision = request.params().and_then(Revision::of_handshake).unwrap_or(origin.revision);
         self.begin(&live, origin.revision);
         let envelope = Envelope::to_server(Message::Request(request.clone()), Arc::new(origin));

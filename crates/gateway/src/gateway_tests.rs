@@ -1,4 +1,6 @@
+use shadowcat_pipeline::{Interceptor, Next};
 use shadowcat_protocol::method;
+use shadowcat_protocol::trace::TraceContext;
 use shadowcat_transports::Parting;
 
 use super::*;
@@ -49,6 +51,33 @@ pub(super) async fn open(gateway: &Gateway, transport: Transport) -> Arc<Live> {
         .await
         .unwrap()
         .0
+}
+
+/// Notes the trace that headers named.
+struct TraceSeen(Mutex<Option<TraceContext>>);
+
+#[async_trait]
+impl Interceptor for TraceSeen {
+    fn name(&self) -> &'static str {
+        "trace seen"
+    }
+
+    async fn intercept(&self, envelope: Envelope, next: Next<'_>) -> Result<Replies, Refusal> {
+        *self.0.lock().unwrap() = envelope.origin.http_trace.as_deref().cloned();
+        next.run(envelope).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_trace_that_headers_of_initialize_name_goes_with_it() {
+    let mut gateway = gateway(&FakeServer::default());
+    let seen = Arc::new(TraceSeen(Mutex::default()));
+    gateway.chain = Chain::new(vec![Arc::clone(&seen) as _]);
+    let named = TraceContext::of_headers("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", &[]);
+    let (request, transport) = (request(method::INITIALIZE), Transport::Http);
+    let http_trace = named.clone().map(Box::new);
+    gateway.open(Opening { request, transport, principal: None, http_trace, outlet: None }).await.unwrap();
+    assert!(named.is_some() && *seen.0.lock().unwrap() == named);
 }
 
 #[tokio::test(start_paused = true)]
