@@ -513,6 +513,83 @@ async fn the_subscription_ends_when_nothing_is_kept_any_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_subscription_ends_also_when_the_server_goes_on_talking() {
+    let bench = bench_with(EVERYTHING, true, settings());
+    bench.server.says(method::TOOLS_LIST, &public(5_000));
+    bench.ask(method::TOOLS_LIST, "{}").await;
+    for _ in 0..12 {
+        sleep(5 * SECOND).await;
+        bench.server.tells(method::PROGRESS, None);
+    }
+    assert!(bench.server.listening.lock().unwrap().is_empty());
+    bench.ends().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wider_subscription_that_is_not_had_leaves_the_one_there_is() {
+    let bench = bench_with(EVERYTHING, true, settings());
+    bench.server.says(method::RESOURCES_READ, &public(600_000));
+    bench.read("a:1").await;
+    bench.settle().await;
+    // It ends what it does not acknowledge.
+    bench.server.says(method::LISTEN, "{}");
+    bench.read("b:2").await;
+    sleep(10 * SECOND).await;
+    assert_eq!((bench.cache.size().0, bench.server.calls(method::LISTEN)), (2, 2));
+    bench.server.tells(method::RESOURCE_UPDATED, Some("a:1"));
+    bench.settle().await;
+    assert_eq!(bench.cache.size().0, 1, "the first is heard still");
+    bench.server.says.lock().unwrap().remove(method::LISTEN);
+    sleep(60 * SECOND).await;
+    assert!(bench.server.params(method::LISTEN).last().unwrap().contains(r#":["b:2"]"#));
+    bench.server.tells(method::RESOURCE_UPDATED, Some("b:2"));
+    bench.settle().await;
+    assert_eq!(bench.cache.size().0, 0);
+    bench.ends().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_disliked_one_resource_is_asked_again_to_tell_of_them_after_a_while() {
+    let bench = bench_with(EVERYTHING, true, settings());
+    bench.server.says(method::RESOURCES_READ, &public(3_600_000));
+    bench.server.says(method::LISTEN, "error -32602");
+    bench.read("a:1").await;
+    bench.settle().await;
+    bench.server.says.lock().unwrap().remove(method::LISTEN);
+    let of_resources = || {
+        let listens = bench.server.params(method::LISTEN);
+        listens.iter().filter(|params| params.contains(r#":["a:1"]"#)).count()
+    };
+    sleep(9 * 60 * SECOND).await;
+    assert_eq!((of_resources(), bench.server.calls(method::LISTEN)), (1, 2), "the lists alone");
+    sleep(2 * 60 * SECOND).await;
+    assert_eq!(of_resources(), 2);
+    bench.ends().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn resources_that_are_read_one_after_the_other_make_ever_fewer_subscriptions() {
+    let bench = bench_with(EVERYTHING, true, settings());
+    bench.server.says(method::RESOURCES_READ, &public(3_600_000));
+    for number in 0..60 {
+        bench.read(&format!("a:{number}")).await;
+        sleep(SECOND).await;
+    }
+    let listens = bench.server.calls(method::LISTEN);
+    assert!((3..=7).contains(&listens), "{listens}");
+    sleep(90 * SECOND).await;
+    let last =
+        |uri: &str| bench.server.params(method::LISTEN).last().unwrap().contains(&format!(r#""{uri}""#));
+    assert!(last("a:59"));
+    for uri in ["b:1", "b:2"] {
+        bench.read(uri).await;
+        sleep(2 * SECOND).await;
+        assert!(last(uri), "after a quiet time none waits for long");
+    }
+    bench.ends().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_tells_of_nothing_is_not_asked_again_and_again() {
     for (capabilities, listens, listened) in [("{}", true, 0), (EVERYTHING, false, 1)] {
         let bench = bench_with(capabilities, listens, settings());

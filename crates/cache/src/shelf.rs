@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shadowcat_protocol::caching::{Cacheable, Keeping, Scope};
+use shadowcat_protocol::subscription::URI_BYTES_MAX;
 use shadowcat_protocol::{Notification, Response, json};
 use tokio::time::Instant;
 
@@ -15,8 +16,6 @@ use crate::key::{Key, Question, Reader};
 const SHARE: usize = 8;
 /// What an answer costs in memory besides its text and its key.
 const OVERHEAD: usize = 512;
-/// The longest URI of a resource that is kept: all are said again to whoever is to tell of their changes.
-const URI_BYTES_MAX: usize = 8 * 1024;
 const NANOS_PER_MILLI: u128 = 1_000_000;
 
 /// The answers of one server.

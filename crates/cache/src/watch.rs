@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use shadowcat_pipeline::subscription::{Pauses, Subscribed, is_unknown};
 use shadowcat_pipeline::{Refusal, RefusalKind, Replies};
-use shadowcat_protocol::subscription::{Filter, RESOURCES_MAX};
+use shadowcat_protocol::subscription::{Filter, RESOURCES_MAX, URIS_BYTES_MAX};
 use shadowcat_protocol::{Message, json, meta, method};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -22,14 +22,14 @@ use crate::shelf::Change;
 const DISCOVER_MAX: Duration = Duration::from_secs(30);
 /// How often it is looked whether anything is kept still.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
-/// The least time between two changes of what is subscribed to: each is a subscription in the place of another.
-const WIDEN_EVERY: Duration = Duration::from_secs(1);
+/// The least time between two changes of what is subscribed to: each is a subscription in the place of another. It doubles
+/// with each, up to the most, and is the least again after as long without any.
+const WIDEN_MIN: Duration = Duration::from_secs(1);
+const WIDEN_MAX: Duration = Duration::from_secs(30);
 /// How long the one before is still heard: what it told last may be on its way.
 const LINGER: Duration = Duration::from_secs(1);
-/// When a server is asked again that tells of nothing: it may have been upgraded.
+/// When a server is asked again that tells of nothing, or of no resource: it may have been upgraded, or have disliked one.
 const TELLS_NOTHING_FOR: Duration = Duration::from_mins(10);
-/// All URIs that are subscribed to together.
-const URIS_BYTES_MAX: usize = 256 * 1024;
 
 type Opening = Pin<Box<dyn Future<Output = Result<Subscribed, Refusal>> + Send>>;
 
@@ -104,9 +104,13 @@ struct Following<'c> {
     /// The one before, for a while.
     last: Option<(Instant, Replies)>,
     opening: Option<(Filter, Opening)>,
-    /// When the next may be opened.
+    /// When the next may be opened, and the pause after the last.
     next_at: Instant,
-    refuses_resources: bool,
+    pause: Duration,
+    /// When it is looked, whatever else happens, whether anything is kept still.
+    look_at: Instant,
+    /// Until when the server is not asked again to tell of resources, which it has refused.
+    no_resources: Option<Instant>,
 }
 
 enum Event {
@@ -120,6 +124,7 @@ enum Event {
 
 impl<'c> Following<'c> {
     fn begin(cache: &'c Arc<Inside>, offers: String) -> Self {
+        let now = Instant::now();
         Self {
             cache,
             offers,
@@ -127,8 +132,10 @@ impl<'c> Following<'c> {
             current: None,
             last: None,
             opening: None,
-            next_at: Instant::now(),
-            refuses_resources: false,
+            next_at: now,
+            pause: WIDEN_MIN,
+            look_at: now + LOOK_EVERY,
+            no_resources: None,
         }
     }
 
@@ -138,7 +145,8 @@ impl<'c> Following<'c> {
             json::get(&self.offers, path).is_some_and(|raw| raw == "true" || raw.starts_with('{'))
         };
         let mut wanted = Filter::lists(has);
-        if has(&["resources", "subscribe"]) && !self.refuses_resources {
+        self.no_resources.take_if(|until| *until <= Instant::now());
+        if has(&["resources", "subscribe"]) && self.no_resources.is_none() {
             let mut bytes = 0;
             let fitting = uris.into_iter().take(RESOURCES_MAX).take_while(|uri| {
                 bytes += uri.len();
@@ -164,7 +172,9 @@ impl<'c> Following<'c> {
         if self.opening.is_some() || self.is_enough() || now < self.next_at {
             return;
         }
-        self.next_at = now + WIDEN_EVERY;
+        let is_quiet = now >= self.next_at + WIDEN_MAX;
+        self.pause = if is_quiet { WIDEN_MIN } else { (self.pause * 2).min(WIDEN_MAX) };
+        self.next_at = now + self.pause;
         let params = format!(r#"{{"notifications":{},"_meta":{}}}"#, self.wanted.to_json(), meta::own());
         let cache = Arc::clone(self.cache);
         let opening = async move { Subscribed::open(cache.ask(method::LISTEN, &params)).await };
@@ -172,9 +182,8 @@ impl<'c> Following<'c> {
     }
 
     async fn next(&mut self) -> Event {
-        let now = Instant::now();
         let is_waiting = self.opening.is_none() && !self.is_enough();
-        let look_at = if is_waiting { self.next_at } else { now + LOOK_EVERY };
+        let look_at = if is_waiting { self.look_at.min(self.next_at) } else { self.look_at };
         let forget_at = self.last.as_ref().map_or(look_at, |(until, _)| *until);
         tokio::select! {
             told = told(self.current.as_mut()) => match told {
@@ -190,7 +199,11 @@ impl<'c> Following<'c> {
             opened = opened(&mut self.opening) => self.opened(opened),
             () = self.cache.filled.notified() => Event::Look,
             () = sleep_until(look_at.min(forget_at)) => {
-                self.last.take_if(|(until, _)| *until <= Instant::now());
+                let now = Instant::now();
+                self.last.take_if(|(until, _)| *until <= now);
+                if now >= self.look_at {
+                    self.look_at = now + LOOK_EVERY;
+                }
                 Event::Look
             }
         }
@@ -207,10 +220,15 @@ impl<'c> Following<'c> {
             // It may be one of the resources that it does not want to tell of.
             Err(refusal) if !filter.uris.is_empty() && is_verdict(&refusal) => {
                 tracing::debug!(upstream = %self.cache.side.name, %refusal, "changes of resources are not told of");
-                self.refuses_resources = true;
+                self.no_resources = Some(Instant::now() + TELLS_NOTHING_FOR);
                 Event::Look
             }
-            Err(_) if self.current.is_some() => Event::Lost,
+            // What it tells of already it goes on telling of.
+            Err(refusal) if self.current.is_some() => {
+                tracing::debug!(upstream = %self.cache.side.name, %refusal, "no more is told of than before");
+                self.next_at = Instant::now() + LOOK_EVERY;
+                Event::Look
+            }
             Err(refusal) => Event::NotOpened(refusal),
         }
     }

@@ -6,6 +6,10 @@ use crate::{Notification, json, method};
 
 /// The most resources of one subscription.
 pub const RESOURCES_MAX: usize = 1_000;
+/// The longest URI of a resource that is subscribed to: all are said again with each change.
+pub const URI_BYTES_MAX: usize = 8 * 1024;
+/// All URIs of one subscription together.
+pub const URIS_BYTES_MAX: usize = 256 * 1024;
 
 const RESOURCES: &str = "resourceSubscriptions";
 

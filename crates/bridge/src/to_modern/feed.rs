@@ -10,7 +10,7 @@ use shadowcat_pipeline::subscription::Subscribed;
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Back, PeerId, Refusal, RefusalKind};
 use shadowcat_protocol::codes;
-use shadowcat_protocol::subscription::{Filter, RESOURCES_MAX};
+use shadowcat_protocol::subscription::{Filter, RESOURCES_MAX, URI_BYTES_MAX, URIS_BYTES_MAX};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -24,9 +24,6 @@ use super::terms::Terms;
 pub(super) const SUBSCRIBERS_MAX: usize = 2_048;
 /// The most of them that change their subscriptions at a time, for which each needs another place.
 const CHANGING_MAX: usize = 64;
-/// The longest URI, and all that one session follows together: they are said again with each change.
-const URI_BYTES_MAX: usize = 8 * 1024;
-const URIS_BYTES_MAX: usize = 256 * 1024;
 /// When a session that found no room to follow resources may come again.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 /// How long a change of subscriptions may take, with those before it: less than a client's request may be silent.
