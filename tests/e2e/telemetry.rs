@@ -238,7 +238,7 @@ async fn a_servers_question_is_traced_too() {
 }
 
 #[tokio::test]
-async fn a_collector_that_is_away_costs_no_call_anything_and_is_told_of_once() {
+async fn a_collector_that_is_away_costs_no_call_anything_and_is_told_of_in_two_lines() {
     let away = Upstream::start(|_| async { Reply::empty(503) }).await;
     let config = format!("telemetry:\n  otlp: '{}'\n  service: cat\n", away.url(""));
     let proxy = before_command(&[child()]).config(&config).start().await;
@@ -256,7 +256,8 @@ async fn a_collector_that_is_away_costs_no_call_anything_and_is_told_of_once() {
     proxy.process.signal(Signal::TERM);
     assert!(proxy.process.ended().await.success());
     let told = proxy.process.stderr();
-    assert_eq!(told.matches("the collector does not take spans").count(), 1, "{told}");
+    assert_eq!(told.matches("spans are dropped").count(), 2, "at the first, and at the end: {told}");
+    assert!(told.contains("it answered with HTTP status 503"), "{told}");
 }
 
 #[tokio::test]

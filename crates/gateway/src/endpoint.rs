@@ -54,7 +54,7 @@ impl Endpoint {
         headers.insert(ACCEPT, content);
         headers.entry(USER_AGENT).or_insert(AGENT);
         Ok(Self {
-            client: Client::new(client, tasks.child())?,
+            client: Client::new(client, tasks.clone())?,
             target: Target::parse(&remote.url.to_string())?,
             headers,
             bounds,
@@ -81,7 +81,8 @@ impl Post for Endpoint {
             StatusCode::OK => {}
             StatusCode::NO_CONTENT => return Ok(Bytes::new()),
             status => {
-                return Err(Failure::new(Reason::Error, format!("it answered with HTTP status {status}")));
+                let failure = Failure::new(Reason::Error, format!("it answered with HTTP status {status}"));
+                return Err(Failure { status: Some(status.as_u16()), ..failure });
             }
         }
         let collected = Limited::new(response.into_body(), self.bounds.body_bytes_max).collect().await;

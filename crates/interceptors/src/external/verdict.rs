@@ -120,6 +120,8 @@ pub struct Failure {
     pub reason: Reason,
     /// In one sentence, for the log. Never a secret.
     pub sentence: String,
+    /// The HTTP status that he failed with, if there was one.
+    pub status: Option<u16>,
 }
 
 /// Why there is no verdict, in one word.
@@ -165,7 +167,7 @@ impl Reason {
 impl Failure {
     /// A failure.
     pub fn new(reason: Reason, sentence: impl Into<String>) -> Self {
-        Self { reason, sentence: sentence.into() }
+        Self { reason, sentence: sentence.into(), status: None }
     }
 
     pub(super) fn timeout(time: Duration) -> Self {

@@ -88,9 +88,10 @@ impl Interceptor for Trace {
 
 /// An id of a trace, and one of a span; none if the system gives no randomness.
 fn ids() -> Option<(TraceId, u64)> {
-    let (mut trace, mut span) = ([0; 16], [0; 8]);
-    getrandom::fill(&mut trace).and_then(|()| getrandom::fill(&mut span)).ok()?;
-    Some((TraceId::new(u128::from_be_bytes(trace))?, u64::from_be_bytes(span)))
+    let mut random = [0; 24];
+    getrandom::fill(&mut random).ok()?;
+    let (trace, span) = random.split_first_chunk()?;
+    Some((TraceId::new(u128::from_be_bytes(*trace))?, u64::from_be_bytes(*span.first_chunk()?)))
 }
 
 /// A share of all traces.

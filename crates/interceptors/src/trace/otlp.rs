@@ -24,6 +24,54 @@ pub(super) fn request(service: &str, spans: &[Span]) -> Bytes {
     Fields::default().message(1, &of_resource).0.into()
 }
 
+/// How many spans the collector did not take, as its `ExportTraceServiceResponse` says. An answer that is none says nothing.
+pub(super) fn rejected(answer: &[u8]) -> u64 {
+    match value(answer, 1) {
+        Some(Value::Bytes(partial_success)) => match value(partial_success, 1) {
+            Some(Value::Number(rejected_spans)) => rejected_spans,
+            _ => 0,
+        },
+        _ => 0,
+    }
+}
+
+/// The value of a field, in the message that these bytes are.
+fn value(mut message: &[u8], field: u64) -> Option<Value<'_>> {
+    loop {
+        let key = varint(&mut message)?;
+        let value = match key & 7 {
+            Fields::VARINT => Value::Number(varint(&mut message)?),
+            Fields::LENGTH => {
+                let length = usize::try_from(varint(&mut message)?).ok()?;
+                Value::Bytes(message.split_off(..length)?)
+            }
+            // None of the fields in an answer is of another kind.
+            _ => return None,
+        };
+        if key >> 3 == field {
+            return Some(value);
+        }
+    }
+}
+
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..u64::BITS).step_by(7) {
+        let byte = *bytes.split_off_first()?;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+/// The value of a field that is read.
+enum Value<'b> {
+    Number(u64),
+    Bytes(&'b [u8]),
+}
+
 fn span(span: &Span) -> Fields {
     let place = &span.place;
     let mut fields = ids(place.own);
@@ -115,5 +163,21 @@ mod tests {
         assert_eq!(Fields::default().number(1, u64::MAX).0.len(), 11);
         assert_eq!(Fields::default().text(15, "ab").0, [0x7a, 2, b'a', b'b']);
         assert_eq!(Fields::default().message(16, &Fields::default()).0, [0x82, 1, 0]);
+    }
+
+    #[test]
+    fn an_answer_says_how_much_was_not_taken() {
+        let answer = |partial: Fields| Fields::default().message(1, &partial).0;
+        let partial = || Fields::default().text(2, "no room").number(1, 300);
+        assert_eq!(rejected(&answer(partial())), 300);
+        assert_eq!(rejected(&Fields::default().text(7, "later").message(1, &partial()).0), 300);
+        assert_eq!(rejected(&answer(Fields::default().text(2, "only a warning"))), 0);
+        let whole = answer(partial());
+        for cut in 0..whole.len() {
+            assert_eq!(rejected(&whole[..cut]), 0, "{cut}");
+        }
+        for nonsense in [&b"{}"[..], b"<html>", &[0xff; 20], &[0x0a, 0xff, 0xff, 0xff, 0xff, 0x7f]] {
+            assert_eq!(rejected(nonsense), 0);
+        }
     }
 }

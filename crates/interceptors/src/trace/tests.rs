@@ -1,3 +1,5 @@
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,12 +23,18 @@ const OK: &str = "{}";
 struct Collector {
     bodies: Arc<Mutex<Vec<Bytes>>>,
     failures: Arc<Mutex<u32>>,
+    /// What it answers with then, if it answers at all.
+    status: Option<u16>,
+    asked: Arc<AtomicUsize>,
+    /// What it says of what it takes.
+    says: &'static [u8],
     hangs: bool,
 }
 
 #[async_trait]
 impl Post for Collector {
     async fn post(&self, _: &[(&'static str, String)], body: Bytes) -> Result<Bytes, Failure> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         if self.hangs {
             std::future::pending::<()>().await;
         }
@@ -37,10 +45,11 @@ impl Post for Collector {
             fails
         };
         if fails {
-            return Err(Failure::new(Reason::Unreachable, "it is away"));
+            let status = self.status;
+            return Err(Failure { status, ..Failure::new(Reason::Unreachable, "it is away") });
         }
         self.bodies.lock().unwrap().push(body);
-        Ok(Bytes::new())
+        Ok(Bytes::from_static(self.says))
     }
 }
 
@@ -86,7 +95,7 @@ impl Service for Server {
 }
 
 struct Case {
-    trace: Trace,
+    trace: Arc<Trace>,
     exporter: Exporter,
     collector: Collector,
     registry: Registry,
@@ -101,13 +110,13 @@ impl Case {
         let mut registry = Registry::default();
         let metrics = TraceMetrics::register(&mut registry);
         let (spans, exporter) = exporter("cat", Box::new(collector.clone()), metrics);
-        Self { trace: Trace::new(spans, share), exporter, collector, registry }
+        Self { trace: Arc::new(Trace::new(spans, share)), exporter, collector, registry }
     }
 
     /// What the server gets, and the collector once all is over.
     async fn pass(self, envelope: Envelope, says: Says) -> (Envelope, Collector) {
         let server = Arc::new(Server { seen: Mutex::default(), says });
-        let chain = Chain::new(vec![Arc::new(self.trace)]);
+        let chain = Chain::new(vec![self.trace]);
         let mut replies = chain.run(envelope, Arc::clone(&server) as _).await;
         if let (Ok(replies), false) = (&mut replies, matches!(says, Says::Nothing)) {
             while replies.next().await.is_some() {}
@@ -265,9 +274,9 @@ async fn a_servers_request_is_traced_too_and_a_notification_is_not() {
 }
 
 /// Makes so many spans.
-async fn make(trace: Trace, count: usize) {
+async fn make(trace: &Arc<Trace>, count: usize) {
     let server = Arc::new(Server { seen: Mutex::default(), says: Says::Result(OK) });
-    let chain = Chain::new(vec![Arc::new(trace)]);
+    let chain = Chain::new(vec![Arc::clone(trace) as _]);
     for _ in 0..count {
         chain.run(envelope(Revision::V2025_11_25, "{}"), Arc::clone(&server) as _).await.unwrap();
     }
@@ -279,7 +288,7 @@ async fn a_collector_that_comes_back_gets_what_it_missed() {
     *case.collector.failures.lock().unwrap() = 2;
     let (collector, stop, Case { trace, exporter, registry, .. }) =
         (case.collector.clone(), CancellationToken::new(), case);
-    make(trace, 600).await;
+    make(&trace, 600).await;
     let ends = async {
         tokio::time::sleep(Duration::from_mins(1)).await;
         stop.cancel();
@@ -294,7 +303,7 @@ async fn what_nobody_takes_is_counted() {
     let case = Case::new(1.0);
     *case.collector.failures.lock().unwrap() = u32::MAX;
     let (Case { trace, exporter, registry, .. }, stop) = (case, CancellationToken::new());
-    make(trace, 5_000).await;
+    make(&trace, 5_000).await;
     stop.cancel();
     exporter.run(stop).await;
     assert_eq!(["queue_full", "not_taken", "exported"].map(|word| figure(&registry, word)), [904, 4_096, 0]);
@@ -305,7 +314,7 @@ async fn a_collector_that_does_not_answer_delays_the_end_by_little() {
     let case = Case::with(1.0, Collector { hangs: true, ..Collector::default() });
     assert_eq!(case.figure("exported"), 0);
     let (Case { trace, exporter, registry, .. }, stop) = (case, CancellationToken::new());
-    make(trace, 1).await;
+    make(&trace, 1).await;
     let begun = tokio::time::Instant::now();
     let ends = async {
         tokio::time::sleep(Duration::from_secs(5)).await;
@@ -314,4 +323,105 @@ async fn a_collector_that_does_not_answer_delays_the_end_by_little() {
     tokio::join!(exporter.run(stop.clone()), ends);
     assert!(begun.elapsed() < Duration::from_secs(8));
     assert_eq!(figure(&registry, "not_taken"), 1);
+}
+
+/// Lets an exporter run for so long, of paused time.
+async fn run_for(exporter: Exporter, time: Duration) {
+    let run = exporter.run(CancellationToken::new());
+    tokio::time::timeout(time, run).await.unwrap_err();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_batch_does_not_wait_for_company() {
+    let Case { trace, exporter, registry, collector } = Case::new(1.0);
+    make(&trace, 4_096).await;
+    run_for(exporter, Duration::from_millis(1_500)).await;
+    assert_eq!(["exported", "queue_full"].map(|word| figure(&registry, word)), [4_096, 0]);
+    assert_eq!(collector.bodies.lock().unwrap().len(), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_batch_does_not_hold_up_the_others_for_longer_than_ten_seconds() {
+    let case = Case::with(1.0, Collector { hangs: true, ..Collector::default() });
+    let Case { trace, exporter, registry, .. } = case;
+    make(&trace, 1).await;
+    run_for(exporter, Duration::from_secs(12)).await;
+    assert_eq!(figure(&registry, "not_taken"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_sent_again_only_if_that_can_help() {
+    for (status, tries) in
+        [(None, 3), (Some(400), 1), (Some(401), 1), (Some(429), 3), (Some(500), 1), (Some(503), 3)]
+    {
+        let case = Case::with(1.0, Collector { status, ..Collector::default() });
+        *case.collector.failures.lock().unwrap() = u32::MAX;
+        let Case { trace, exporter, registry, collector } = case;
+        make(&trace, 1).await;
+        run_for(exporter, Duration::from_mins(1)).await;
+        assert_eq!((collector.asked.load(Ordering::Relaxed), figure(&registry, "not_taken")), (tries, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_waits_for_its_next_try_has_it_at_the_end() {
+    let case = Case::new(1.0);
+    *case.collector.failures.lock().unwrap() = 1;
+    let (Case { trace, exporter, registry, .. }, stop) = (case, CancellationToken::new());
+    make(&trace, 1).await;
+    let ends = async {
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        stop.cancel();
+    };
+    tokio::join!(exporter.run(stop.clone()), ends);
+    assert_eq!(["exported", "not_taken"].map(|word| figure(&registry, word)), [1, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn spans_that_a_collector_rejects_of_a_batch_are_not_exported() {
+    // ExportTraceServiceResponse {partial_success: {rejected_spans: 2, error_message: "x"}}
+    let says = &[0x0a, 0x05, 0x08, 0x02, 0x12, 0x01, b'x'];
+    let Case { trace, exporter, registry, .. } = Case::with(1.0, Collector { says, ..Collector::default() });
+    make(&trace, 5).await;
+    run_for(exporter, Duration::from_secs(5)).await;
+    assert_eq!(["exported", "not_taken"].map(|word| figure(&registry, word)), [3, 2]);
+}
+
+/// What is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_tells_of_each_span_that_is_lost_once_a_minute_and_at_the_end() {
+    let (log, case) = (Log::default(), Case::new(1.0));
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let (Case { trace, exporter, collector, .. }, stop) = (case, CancellationToken::new());
+    let loses = async {
+        make(&trace, 4_099).await;
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        *collector.failures.lock().unwrap() = u32::MAX;
+        make(&trace, 5).await;
+        tokio::time::sleep(Duration::from_mins(2)).await;
+        make(&trace, 7).await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        make(&trace, 2).await;
+        stop.cancel();
+    };
+    let ((), ()) = tokio::join!(biased; loses, exporter.run(stop.clone()));
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let told: Vec<&str> =
+        log.lines().filter_map(|line| line.split_once("spans=").map(|(_, told)| told)).collect();
+    assert_eq!(told, ["3", "12", "2"], "{log}");
 }
