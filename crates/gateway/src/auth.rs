@@ -171,7 +171,7 @@ impl Documents {
             ca_file: issuer.ca_file.clone(),
             ..http_client::Settings::default()
         };
-        Ok(Self { client: Client::new(settings, tasks.child())? })
+        Ok(Self { client: Client::new(settings, tasks.clone())? })
     }
 
     async fn get(&self, url: &str) -> Result<Bytes, FetchError> {

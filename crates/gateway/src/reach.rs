@@ -134,7 +134,7 @@ impl Reach<'_> {
         Ok(shadowcat_transports::Remote {
             name: Arc::clone(name),
             target: Target::parse(&remote.url.to_string())?,
-            client: Arc::new(Client::new(settings, self.tasks.child())?),
+            client: Arc::new(Client::new(settings, self.tasks.clone())?),
             headers: remote.headers.clone(),
             limits: message_limits(&self.plan.limits),
             first_byte_max: self.plan.timeouts.request_max,
