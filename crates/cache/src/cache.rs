@@ -11,7 +11,6 @@ use shadowcat_pipeline::{
     Envelope, ExchangeId, Origin, PeerId, Refusal, Replies, Service, Transport, UpstreamSide,
 };
 use shadowcat_protocol::caching::Cacheable;
-use shadowcat_protocol::json::edit::{Change as Edit, Edits};
 use shadowcat_protocol::{Id, Message, Request, Response, Revision, codes};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -93,12 +92,12 @@ impl Cache {
 #[async_trait]
 impl Service for Cache {
     async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
-        let Some(question) = Question::of(&envelope) else {
+        let (Message::Request(request), Some(question)) = (&envelope.message, Question::of(&envelope)) else {
             return Ok(self.0.hearing(self.0.server.handle(envelope).await?));
         };
         let (question, reader) = (Arc::new(question), Reader::of(&envelope.origin));
         match self.0.find(question, reader) {
-            Ok(found) => Ok(self.0.told(&envelope, &found)),
+            Ok(found) => Ok(self.0.told(&envelope.origin, found.answer.told(request.id(), found.ttl_ms))),
             Err(asked) => {
                 let replies = self.0.server.handle(envelope).await?;
                 Ok(self.0.keeping(replies, asked))
@@ -126,16 +125,11 @@ impl Inside {
         found
     }
 
-    /// A kept answer as that to the request in this envelope.
-    fn told(&self, envelope: &Envelope, found: &Found) -> Replies {
-        let origin = &envelope.origin;
+    /// An answer from here to a request of this origin.
+    fn told(&self, origin: &Origin, answer: Response) -> Replies {
         tracing::debug!(exchange = %origin.exchange, "answered from the cache");
         origin.upstream.get_or_init(|| self.side.clone());
         origin.deeds.add(DEED);
-        let ttl = Edits::one(&["ttlMs"], Edit::Set(found.ttl_ms.to_string()));
-        let result = found.answer.result_json().and_then(|result| ttl.apply(result).ok());
-        let answer = result.map_or_else(|| found.answer.clone(), |result| found.answer.with_result(&result));
-        let answer = envelope.request_id().map_or_else(|| answer.clone(), |id| answer.with_id(id));
         Replies::one(Message::Response(answer))
     }
 

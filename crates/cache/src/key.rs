@@ -20,6 +20,8 @@ pub(crate) struct Question {
     pub(crate) what: Cacheable,
     /// The parameters in one form, with the client's revision, its capabilities and metadata that is not known here.
     params: Box<str>,
+    /// The resource that is asked for.
+    uri: Option<Box<str>>,
     /// The headers that travel with it.
     headers: Box<[(Box<str>, Box<str>)]>,
 }
@@ -37,20 +39,24 @@ impl Question {
         for member in PASSING {
             edits.add(&["_meta", member], Change::Remove);
         }
-        let params = json::canonical(&edits.apply(params).ok()?)?.into();
+        let params: Box<str> = json::canonical(&edits.apply(params).ok()?)?.into();
+        let uri = (what == Cacheable::Resource).then(|| json::get(&params, &["uri"])).flatten();
+        let uri = uri.and_then(json::string).map(Into::into);
         let mut headers = envelope.headers.clone();
         headers.sort_unstable();
-        Some(Self { what, params, headers: headers.into() })
+        Some(Self { what, params, uri, headers: headers.into() })
     }
 
     /// The resource that is asked for.
-    pub(crate) fn uri(&self) -> Option<String> {
-        let uri = (self.what == Cacheable::Resource).then(|| json::get(&self.params, &["uri"]))?;
-        uri.and_then(json::string).map(Into::into)
+    pub(crate) fn uri(&self) -> Option<&str> {
+        self.uri.as_deref()
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.params.len() + self.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+        let uri = self.uri().map_or(0, str::len);
+        self.params.len()
+            + uri
+            + self.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
     }
 }
 
@@ -115,7 +121,7 @@ mod tests {
             "io.modelcontextprotocol/clientInfo":{"name":"c"},"io.modelcontextprotocol/protocolVersion":"2026-07-28"},"uri":"a:1"}"#;
         assert!(read(own).is_some());
         assert_eq!(read(own), read(other));
-        assert_eq!(read(own).unwrap().uri().as_deref(), Some("a:1"));
+        assert_eq!(read(own).unwrap().uri(), Some("a:1"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use shadowcat_protocol::caching::{Cacheable, Keeping, Scope};
+use shadowcat_protocol::caching::{Cacheable, Keeping, Lasting, Scope};
 use shadowcat_protocol::subscription::URI_BYTES_MAX;
 use shadowcat_protocol::{Notification, Response, json};
 use tokio::time::Instant;
@@ -39,7 +39,7 @@ struct Known {
 }
 
 struct Entry {
-    answer: Response,
+    answer: Lasting,
     asked: Instant,
     /// As the server said.
     ttl: Duration,
@@ -60,7 +60,7 @@ pub(crate) struct Asked {
 /// A kept answer, and for how long it still holds.
 #[derive(Debug)]
 pub(crate) struct Found {
-    pub(crate) answer: Response,
+    pub(crate) answer: Lasting,
     pub(crate) ttl_ms: u64,
 }
 
@@ -87,14 +87,13 @@ pub(crate) enum Change {
 impl Change {
     /// What a notification tells of, if anything that could be kept.
     pub(crate) fn told(note: &Notification) -> Option<Self> {
-        let mut kinds = Cacheable::ALL.to_vec();
-        kinds.retain(|what| what.changed_by() == Some(note.method()));
-        let uri = note.params().and_then(|params| json::get(params, &["uri"])).and_then(json::string);
-        match (&*kinds, uri) {
-            ([], _) => None,
-            ([Cacheable::Resource], Some(uri)) => Some(Self::Resource(uri.into_owned())),
-            _ => Some(Self::Kinds(kinds)),
-        }
+        let mut kinds = Cacheable::changed(note.method()).peekable();
+        let is_of_resource = *kinds.peek()? == Cacheable::Resource;
+        let uri = note.params().filter(|_| is_of_resource).and_then(|params| json::get(params, &["uri"]));
+        Some(match uri.and_then(json::string) {
+            Some(uri) => Self::Resource(uri.into_owned()),
+            None => Self::Kinds(kinds.collect()),
+        })
     }
 
     fn is_about(&self, what: Cacheable) -> bool {
@@ -149,10 +148,11 @@ impl Shelf {
             self.remove(key);
             return None;
         }
-        self.uses.remove(&entry.used);
-        entry.used = self.next_use;
-        self.next_use += 1;
-        self.uses.insert(entry.used, key.clone());
+        if let Some(key) = self.uses.remove(&entry.used) {
+            entry.used = self.next_use;
+            self.next_use += 1;
+            self.uses.insert(entry.used, key);
+        }
         Some(Found { answer: entry.answer.clone(), ttl_ms: u64::try_from(left).unwrap_or(u64::MAX) })
     }
 
@@ -161,16 +161,19 @@ impl Shelf {
         let Some(keeping) = answer.result_json().and_then(Keeping::of) else { return Kept::default() };
         let Asked { question, reader, at, changes } = asked;
         let mut kept = Kept::default();
-        let is_private = self.is_private(question.what, keeping.scope);
-        if is_private {
+        let reader = if self.is_private(question.what, keeping.scope) {
             kept.dropped = self.close(&question);
-        }
-        let reader = if is_private { reader } else { Some(Reader::Anybody) };
+            reader
+        } else {
+            Some(Reader::Anybody)
+        };
         // What changed meanwhile may be missing in it.
         let has_changed = changes != self.known(question.what).changes;
-        let (Some(reader), false) = (reader, has_changed) else { return kept };
+        let (Some(reader), Some(answer), false) = (reader, Lasting::of(answer), has_changed) else {
+            return kept;
+        };
         let until = at.checked_add(keeping.ttl.min(self.settings.ttl_max)).filter(|until| *until > now);
-        let bytes = answer.text().len() + question.bytes() + reader.bytes() + OVERHEAD;
+        let bytes = answer.bytes() + question.bytes() + reader.bytes() + OVERHEAD;
         let is_fit = bytes <= self.settings.bytes_max / SHARE
             && question.uri().is_none_or(|uri| uri.len() <= URI_BYTES_MAX);
         let (Some(until), true) = (until, is_fit) else { return kept };
@@ -181,26 +184,28 @@ impl Shelf {
         self.next_use += 1;
         self.bytes += bytes;
         self.uses.insert(used, key.clone());
-        let entry = Entry { answer: answer.clone(), asked: at, ttl: keeping.ttl, until, used, bytes };
+        let entry = Entry { answer, asked: at, ttl: keeping.ttl, until, used, bytes };
         self.entries.insert(key, entry);
         Kept { stored: true, ..kept }
     }
 
     /// Whether an answer is for its reader only: one page of a list that is makes all of them so.
-    fn is_private(&mut self, what: Cacheable, scope: Scope) -> bool {
-        let known = self.known.entry(what).or_default();
-        known.is_private |= scope == Scope::Private && what.has_pages();
-        scope == Scope::Private || known.is_private
+    fn is_private(&self, what: Cacheable, scope: Scope) -> bool {
+        scope == Scope::Private || self.known(what).is_private
     }
 
     /// Nobody else is told any more what turned out to be for its reader only.
-    fn close(&mut self, question: &Question) -> usize {
+    fn close(&mut self, question: &Arc<Question>) -> usize {
         let what = question.what;
-        self.drop_if(|key| {
-            let is_meant =
-                if what.has_pages() { key.question.what == what } else { *key.question == *question };
-            is_meant && key.reader == Reader::Anybody
-        })
+        if !what.has_pages() {
+            return self.remove(&Key { question: Arc::clone(question), reader: Reader::Anybody });
+        }
+        let known = self.known.entry(what).or_default();
+        if std::mem::replace(&mut known.is_private, true) {
+            // Since then none is kept for anybody.
+            return 0;
+        }
+        self.drop_if(|key| key.question.what == what && key.reader == Reader::Anybody)
     }
 
     fn make_room(&mut self, bytes: usize, now: Instant) -> usize {
@@ -237,7 +242,7 @@ impl Shelf {
         }
         let dropped = match change {
             Change::Resource(told) => {
-                self.drop_if(|key| key.question.uri().is_some_and(|uri| are_related(&uri, told)))
+                self.drop_if(|key| key.question.uri().is_some_and(|uri| are_related(uri, told)))
             }
             Change::Everything | Change::Kinds(_) => 0,
         };
@@ -253,17 +258,18 @@ impl Shelf {
         meant.len()
     }
 
-    fn remove(&mut self, key: &Key) {
-        if let Some(entry) = self.entries.remove(key) {
-            self.uses.remove(&entry.used);
-            self.bytes -= entry.bytes;
-        }
+    /// How many that were: one or none.
+    fn remove(&mut self, key: &Key) -> usize {
+        let Some(entry) = self.entries.remove(key) else { return 0 };
+        self.uses.remove(&entry.used);
+        self.bytes -= entry.bytes;
+        1
     }
 
     /// The resources among what is kept; none if nothing is.
     pub(crate) fn resources(&mut self, now: Instant) -> Option<BTreeSet<String>> {
         self.expire(now);
-        let uris = self.entries.keys().filter_map(|key| key.question.uri());
+        let uris = self.entries.keys().filter_map(|key| key.question.uri().map(str::to_owned));
         (!self.entries.is_empty()).then(|| uris.collect())
     }
 

@@ -123,7 +123,8 @@ impl World {
             self.on_the_way.push((self.shelf.asks(question, reader, self.now), number, by, self.now));
             return;
         };
-        let text = std::str::from_utf8(found.answer.text()).unwrap();
+        let told = found.answer.told(&Id::from_u64(1), found.ttl_ms);
+        let text = std::str::from_utf8(told.text()).unwrap();
         let given = self.given[json::get(text, &["result", "given"]).unwrap().parse::<usize>().unwrap()];
         assert_eq!(given.question, number);
         let told = Duration::from_millis(found.ttl_ms);

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::{json, method};
+use crate::span::Span;
+use crate::{Id, Response, json, method};
 
 /// A request whose result may be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,7 +45,7 @@ impl Cacheable {
     }
 
     /// The notification after which it is to be asked for again, if there is one.
-    pub fn changed_by(self) -> Option<&'static str> {
+    fn changed_by(self) -> Option<&'static str> {
         Some(match self {
             Self::Discover => return None,
             Self::Tools => method::TOOLS_CHANGED,
@@ -53,6 +54,11 @@ impl Cacheable {
             Self::Resources | Self::Templates => method::RESOURCES_CHANGED,
             Self::Resource => method::RESOURCE_UPDATED,
         })
+    }
+
+    /// What is to be asked for again after this notification.
+    pub fn changed(notification: &str) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(move |what| what.changed_by() == Some(notification))
     }
 
     /// Whether it comes in pages, all of which are for whom any of them is.
@@ -107,9 +113,45 @@ impl Keeping {
     }
 }
 
+/// A response that says for how long it holds, as it may be told again later.
+#[derive(Clone, Debug)]
+pub struct Lasting {
+    response: Response,
+    ttl: Span,
+}
+
+impl Lasting {
+    /// None if its result does not say it in one place.
+    pub fn of(response: &Response) -> Option<Self> {
+        Some(Self { ttl: response.place_in_result("ttlMs")?, response: response.clone() })
+    }
+
+    /// The bytes of its text.
+    pub fn bytes(&self) -> usize {
+        self.response.text().len()
+    }
+
+    /// The same to another request, which is to hold for so many milliseconds.
+    pub fn told(&self, id: &Id, ttl_ms: u64) -> Response {
+        self.response.edited(self.ttl, &ttl_ms.to_string()).with_id(id)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lasts_is_told_again_with_another_id_and_time_and_all_else_as_it_was() {
+        let lasting = |result| Lasting::of(&Response::result(&Id::from_u64(1), result));
+        let kept = lasting(r#"{ "a":{"ttlMs":7},"ttl\u004ds" : 60000 ,"b":1.0}"#).unwrap();
+        let told = kept.told(&Id::parse_json("\"mine\"").unwrap(), 9);
+        let result = r#"{ "a":{"ttlMs":7},"ttl\u004ds" : 9 ,"b":1.0}"#;
+        assert_eq!((told.id().map(Id::as_json), told.result_json()), (Some("\"mine\""), Some(result)));
+        for result in [r#"{"ttlMs":1,"ttlMs":2}"#, r#"{"a":{"ttlMs":7}}"#, "{}", "[]", "7"] {
+            assert!(lasting(result).is_none(), "{result}");
+        }
+    }
 
     #[test]
     fn what_is_not_said_is_the_careful_choice() {

@@ -67,7 +67,8 @@ impl EitherUpstream {
     }
 
     /// Takes a message of a bridged session over the bridge. The session ends for its client when its server speaks the
-    /// legacy era only by now: a new handshake is what that server would take. The verdict may be wrong, and nothing else would show it to a client that goes on.
+    /// legacy era only by now: a new handshake is what that server would take. The verdict may be wrong, and nothing else
+    /// would show it to a client that goes on.
     async fn bridged(&self, modern: &ToModern, envelope: Envelope) -> Result<Replies, Refusal> {
         if let Some(bridges) = &self.bridges {
             match bridges.needs_legacy(&envelope).await {

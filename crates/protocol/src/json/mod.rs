@@ -105,6 +105,22 @@ pub fn members(raw_object: &str) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
     })
 }
 
+/// Where a member of an object has its value; none where it is missing, or there more than once.
+pub(crate) fn place(raw_object: &str, name: &str) -> Option<Span> {
+    let mut scanner = Scanner::new(raw_object, DEPTH_MAX);
+    scanner.enter(b'{').ok()?;
+    let mut found = None;
+    let mut first = true;
+    while let Some((key, value)) = next_member(&mut scanner, first) {
+        first = false;
+        let is_meant = key_text(key.of(raw_object)).is_some_and(|key| key == name);
+        if is_meant && found.replace(value).is_some() {
+            return None;
+        }
+    }
+    found
+}
+
 fn next_member(scanner: &mut Scanner<'_>, first: bool) -> Option<(Span, Span)> {
     let key = scanner.next_key(first).ok()??;
     let value = scanner.value().ok()?;

@@ -116,7 +116,13 @@ impl Response {
         Self { subscription, ..self.edited(place, result_json) }
     }
 
-    fn edited(&self, place: Span, text: &str) -> Self {
+    /// Where a member of the result has its value; none where it is missing, or there more than once.
+    pub(crate) fn place_in_result(&self, name: &str) -> Option<Span> {
+        let result = self.outcome.ok()?;
+        json::place(self.result_json()?, name).map(|place| place.moved_by(result.start()))
+    }
+
+    pub(crate) fn edited(&self, place: Span, text: &str) -> Self {
         let edit = Edit { place, text };
         Self {
             text: edit.apply(&self.text),
