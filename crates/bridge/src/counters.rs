@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use shadowcat_pipeline::Origin;
 
-/// Characters of a name that are told of what could not be carried: names are as long as their senders like.
-const NAME_MAX: usize = 64;
+/// Of a name that could not be carried so much is told: names are as long as their senders like.
+const NAME_BYTES_MAX: usize = 64;
 
 /// One figure.
 #[derive(Debug, Default)]
@@ -50,7 +50,7 @@ impl Counters {
     /// next message has it on the tape.
     pub(crate) fn lose(&self, what: &str, exchange: Option<&Origin>) {
         self.not_carried.add();
-        let what = what.split_at_checked(NAME_MAX).map_or(what, |(start, _)| start);
+        let (what, _) = what.split_at(what.floor_char_boundary(NAME_BYTES_MAX));
         tracing::debug!(
             exchange = exchange.map(|origin| tracing::field::display(origin.exchange)),
             what,
@@ -58,6 +58,28 @@ impl Counters {
         );
         if let Some(origin) = exchange {
             origin.deeds.add(format!("not carried: {what}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shadowcat_pipeline::{PeerId, Transport};
+    use shadowcat_protocol::Revision;
+
+    use super::*;
+
+    #[test]
+    fn a_name_is_cut_between_characters_and_short_ones_are_told_whole() {
+        let rows = [
+            ("a".repeat(63) + "é and so on", "a".repeat(63)),
+            ("é".repeat(32), "é".repeat(32)),
+            (String::new(), String::new()),
+        ];
+        for (name, told) in rows {
+            let origin = Origin::new(PeerId::next(), Transport::Stdio, Revision::V2026_07_28);
+            Counters::default().lose(&name, Some(&origin));
+            assert_eq!(origin.deeds.take(), [format!("not carried: {told}").into()]);
         }
     }
 }
