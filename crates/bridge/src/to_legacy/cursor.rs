@@ -33,8 +33,8 @@ pub(super) fn seal(
         return Ok(None);
     }
     let Some(cursor) = json::get(result, &[NEXT_CURSOR]).and_then(json::string) else { return Ok(None) };
-    let session = &lease.session;
-    let text = format!("{}:{}:{cursor}", session.number, session.turn());
+    // The session may have been set up again since: the cursor is of the one before then.
+    let text = format!("{}:{}:{cursor}", lease.session.number, lease.turn);
     let owner = owner(round.principal.as_ref());
     let sealed = seal.seal(&purpose(round, &owner), text.as_bytes());
     let sealed = sealed.map_err(|NoKey| Refusal::new(RefusalKind::Internal).with_cause(NoKey))?;

@@ -48,7 +48,7 @@ use shadowcat_protocol::{ErrorObject, Id, Message, Notification, Request, Respon
 use agreed::Agreed;
 use call::{AsTask, Call};
 use inbox::Inbox;
-use parking::{Parking, State};
+use parking::{Parking, State, Visit};
 use pool::{Lease, Pool, Want};
 use round::Round;
 use session::{HEAD_START, Key, Maker, Session};
@@ -200,9 +200,11 @@ impl ToLegacy {
     }
 
     async fn round(&self, round: Round) -> Result<Replies, Refusal> {
-        let Some(state) = round.state() else { return self.begin(round).await };
+        let Some(state) = round.state() else { return self.begin(round, None).await };
         match self.parking.open(&round, &state) {
-            Some(State::Again(visit)) if self.parking.may_repeat(visit) => self.begin(round).await,
+            Some(State::Again(visit)) if self.parking.may_repeat(visit) => {
+                self.begin(round, Some(visit)).await
+            }
             Some(State::Parked(number)) => match self.parking.take(number).await {
                 Some(call) => Ok(call.resume(round).await),
                 None => Ok(unknown_state(&round)),
@@ -211,12 +213,16 @@ impl ToLegacy {
         }
     }
 
-    /// Sends a request to the server for the first time.
-    async fn begin(&self, mut round: Round) -> Result<Replies, Refusal> {
+    /// Sends a request to the server for the first time, or again after a visit.
+    async fn begin(&self, mut round: Round, visit: Option<Visit>) -> Result<Replies, Refusal> {
         let Some(want) = self.aim(&mut round) else { return Ok(unknown_cursor(&round)) };
         let Some((lease, agreed)) = self.find_session(&round, want).await? else {
             return Ok(unknown_cursor(&round));
         };
+        // Only now: a call for which there is no session has not been made.
+        if visit.is_some_and(|visit| !self.parking.repeats(visit)) {
+            return Ok(unknown_state(&round));
+        }
         if let Some(level) = round.level {
             lease.session.speak_up(&agreed, level).await;
         }
@@ -247,7 +253,12 @@ impl ToLegacy {
             // A part of the call: the server may ask before it gives a head, or give none before it has its answer.
             Replies::stream(sending.into_stream().try_flatten()).with_head(FREE)
         } else {
-            sending.await.inspect_err(|refusal| lease.forget_if_lost(refusal))?
+            let sent = sending.await.inspect_err(|refusal| lease.forget_if_lost(refusal))?;
+            if matches!(want, Want::Same { .. }) && lease.session.turn() != lease.turn {
+                // Where it ended up the cursor means nothing, or something else.
+                return Ok(unknown_cursor(&round));
+            }
+            sent
         };
         let is_stream = match &as_task {
             // Somebody waits long for the result of a task, and must not take it for lost.

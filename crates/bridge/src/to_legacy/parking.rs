@@ -67,12 +67,17 @@ struct Used {
 }
 
 impl Used {
-    /// Whether a visit may be used now, for the first time and in time.
+    /// Whether a visit is good now: in time, and not used.
+    fn is_good(&self, visit: Visit, now: Duration) -> bool {
+        visit.until >= now && visit.number > self.forgotten && !self.until.contains_key(&visit.number)
+    }
+
+    /// Uses a visit, if it is good.
     fn take(&mut self, visit: Visit, now: Duration) -> bool {
         while let Some(first) = self.until.first_entry().filter(|first| *first.get() < now) {
             first.remove();
         }
-        if visit.until < now || visit.number <= self.forgotten || self.until.contains_key(&visit.number) {
+        if !self.is_good(visit, now) {
             return false;
         }
         if self.until.len() >= USED_MAX
@@ -198,10 +203,18 @@ impl Parking {
         self.seal_text(round, &format!("a{}.{}", ExchangeId::next().get(), until.as_millis()))
     }
 
+    fn used(&self) -> MutexGuard<'_, Used> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether a call may be made again after this visit: once, and not too late.
     pub(super) fn may_repeat(&self, visit: Visit) -> bool {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        used.take(visit, self.since.elapsed())
+        self.used().is_good(visit, self.since.elapsed())
+    }
+
+    /// Says the same, and that the call is made now.
+    pub(super) fn repeats(&self, visit: Visit) -> bool {
+        self.used().take(visit, self.since.elapsed())
     }
 
     fn seal_text(&self, round: &Round, text: &str) -> Result<String, Refusal> {

@@ -67,6 +67,8 @@ struct Slot {
 /// The right to use a session, until it is dropped.
 pub(super) struct Lease {
     pub(super) session: Arc<Session>,
+    /// How often it had been set up again by then.
+    pub(super) turn: u64,
     pool: Arc<Pool>,
     place: Option<OwnedSemaphorePermit>,
 }
@@ -109,7 +111,7 @@ impl Pool {
         }
         if let Some(session) = table.take(key, want, self.settings.per_request) {
             drop(table);
-            return Ok(Some(Lease { session, pool: Arc::clone(self), place }));
+            return Ok(Some(self.lent(session, want, place)));
         }
         if matches!(want, Want::Same { .. }) {
             return Ok(None);
@@ -125,7 +127,17 @@ impl Pool {
         if let Some(evicted) = evicted.flatten() {
             self.end(evicted);
         }
-        Ok(Some(Lease { session, pool: Arc::clone(self), place }))
+        Ok(Some(self.lent(session, want, place)))
+    }
+
+    fn lent(
+        self: &Arc<Self>,
+        session: Arc<Session>,
+        want: Want,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Lease {
+        let turn = if let Want::Same { turn, .. } = want { turn } else { session.turn() };
+        Lease { session, turn, pool: Arc::clone(self), place }
     }
 
     /// The right to occupy a session of this key, in the order of those who ask for it.

@@ -1,8 +1,8 @@
 //! The server's side of one legacy session: a connection that is opened at the first message, and set up again from
 //! the stored handshake when the server has lost it.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,7 +23,7 @@ pub(crate) struct SessionUpstream {
     counters: Arc<Counters>,
     memory: Arc<Memory>,
     standing: Arc<Standing>,
-    current: Mutex<Option<Arc<dyn Connection>>>,
+    current: Mutex<Current>,
     /// Held while a connection is opened, so that two messages do not open two.
     opening: tokio::sync::Mutex<()>,
     /// The upstream session an earlier process has left, until it is taken up.
@@ -36,8 +36,14 @@ pub(crate) struct SessionUpstream {
     no_stream: AtomicBool,
     /// Something changed that a later process has to know.
     changed: Arc<AtomicBool>,
+}
+
+/// In one value, so that nobody sees a new connection in an old turn.
+#[derive(Default)]
+struct Current {
+    connection: Option<Arc<dyn Connection>>,
     /// How often the session was set up again.
-    turns: AtomicU64,
+    turn: u64,
 }
 
 impl SessionUpstream {
@@ -64,22 +70,21 @@ impl SessionUpstream {
             asleep: AtomicBool::new(false),
             no_stream: AtomicBool::new(false),
             changed: Arc::default(),
-            turns: AtomicU64::new(0),
         }
     }
 
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn current(&self) -> Option<Arc<dyn Connection>> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().connection.clone()
     }
 
     /// How often the session was set up again. One that is lost counts as set up already: so it will be at its next message.
     pub(super) fn turn(&self) -> u64 {
-        let is_lost = self.current().is_some_and(|connection| !connection.is_alive());
-        self.turns.load(Ordering::Relaxed) + u64::from(is_lost)
-    }
-
-    fn set_current(&self, connection: Option<Arc<dyn Connection>>) -> Option<Arc<dyn Connection>> {
-        std::mem::replace(&mut *self.current.lock().unwrap_or_else(PoisonError::into_inner), connection)
+        let current = self.lock();
+        current.turn + u64::from(current.connection.as_ref().is_some_and(|connection| !connection.is_alive()))
     }
 
     /// The connection, opened or set up again if need be.
@@ -139,7 +144,7 @@ impl SessionUpstream {
         let revision =
             said.handshake.as_ref().and_then(|handshake| Revision::of_handshake(handshake.result()));
         let connection = self.open(revision, token).await?;
-        self.set_current(Some(Arc::clone(&connection)));
+        self.lock().connection = Some(Arc::clone(&connection));
         if self.standing.state() == State::New {
             self.standing.step(State::Initializing);
         }
@@ -178,9 +183,12 @@ impl SessionUpstream {
             return Err(refusal);
         }
         self.counters.revived.add();
-        self.turns.fetch_add(1, Ordering::Relaxed);
+        {
+            let mut current = self.lock();
+            current.connection = Some(Arc::clone(&connection));
+            current.turn += 1;
+        }
         self.changed.store(true, Ordering::Release);
-        self.set_current(Some(Arc::clone(&connection)));
         self.standing.step(State::Active);
         if self.listening.load(Ordering::Acquire)
             && let Err(refusal) = connection.listen().await
@@ -273,7 +281,8 @@ impl Upstream for SessionUpstream {
         let closed = if ended { &self.ended } else { &self.asleep };
         closed.store(true, Ordering::Release);
         let _opening = self.opening.lock().await;
-        if let Some(connection) = self.set_current(None) {
+        let current = self.lock().connection.take();
+        if let Some(connection) = current {
             connection.close(if ended { Parting::End } else { Parting::Keep }).await;
         }
     }

@@ -130,6 +130,17 @@ async fn a_connection_that_ended_while_nobody_asked_is_an_error_when_it_is_looke
 }
 
 #[tokio::test]
+async fn a_session_is_in_its_next_turn_from_when_it_is_lost() {
+    let server = FakeServer::default();
+    let upstream = upstream(&server).await;
+    assert_eq!(upstream.turn(), 0);
+    upstream.current().unwrap().close(Parting::Keep).await;
+    assert_eq!(upstream.turn(), 1);
+    upstream.handle(envelope("tools/list")).await.unwrap();
+    assert_eq!((upstream.turn(), server.opened()), (1, 2));
+}
+
+#[tokio::test]
 async fn a_server_that_came_back_as_another_loses_the_session() {
     let server = FakeServer::default();
     let upstream = upstream(&server).await;

@@ -184,6 +184,19 @@ async fn t61_a_url_to_visit_is_a_question_whose_retry_calls_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn t61_a_call_for_which_there_was_no_session_can_be_made_again_after_the_same_visit() {
+    let pair = Pair::new(ToLegacySettings { sessions_max: 1, ..ToLegacySettings::default() });
+    let first = call("visit", &json!({"elicitation": {"url": {}}}));
+    let retry = first.retry(&state_of(&first.answer(&pair).await), &json!({"q1": {"action": "accept"}}));
+    let busy = call("hang", &json!({})).by("bob").send(&pair).await.unwrap();
+    let refusal = retry.send(&pair).await.err().unwrap();
+    assert!(matches!(refusal.kind, RefusalKind::Overloaded { .. }));
+    drop(busy);
+    state_of(&retry.answer(&pair).await);
+    assert_eq!(retry.answer(&pair).await["error"]["code"], -32602);
+}
+
+#[tokio::test(start_paused = true)]
 async fn t61_an_error_that_names_no_url_is_no_question() {
     let answer = call("visit_nothing", &json!({"elicitation": {"url": {}}})).answer(&pair()).await;
     assert_eq!(answer["error"]["code"], -32603, "{answer}");
@@ -367,6 +380,24 @@ async fn a_cursor_leads_back_to_its_session_and_to_no_other() {
     assert!(list(Some(&cursor)).answer(&pair).await.get("result").is_some());
     tokio::time::sleep(ToLegacySettings::default().idle * 2).await;
     assert_eq!(list(Some(&cursor)).answer(&pair).await["error"]["code"], -32602);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cursor_is_of_no_use_in_a_session_that_was_set_up_again_under_the_request_with_it() {
+    let pair = pair();
+    let list = |params: &Value| ask("prompts/list", params, &json!({}));
+    let loses = || pair.script.losses.lock().unwrap().insert("prompts/list", 1);
+    let first = async || list(&json!({})).answer(&pair).await["result"]["nextCursor"].clone();
+    let cursor = first().await;
+    loses();
+    let answer = list(&json!({"cursor": cursor})).answer(&pair).await;
+    assert_eq!(answer["error"]["code"], -32602, "sent with the cursor to another session: {answer}");
+    loses();
+    let cursor = first().await;
+    let answer = list(&json!({"cursor": cursor})).answer(&pair).await;
+    assert_eq!(answer["error"]["code"], -32602, "nobody knows which session it is of: {answer}");
+    let cursor = first().await;
+    assert!(list(&json!({"cursor": cursor})).answer(&pair).await.get("result").is_some());
 }
 
 #[tokio::test(start_paused = true)]

@@ -42,6 +42,8 @@ pub(super) struct Script {
     pub(super) listens: AtomicU64,
     /// How often its sessions were set up again.
     pub(super) turn: AtomicU64,
+    /// How many requests of a method find their session lost, and are sent again in the next.
+    pub(super) losses: Mutex<HashMap<&'static str, usize>>,
     /// How many sessions there is room for.
     pub(super) room: std::sync::atomic::AtomicUsize,
     /// Changed, it ends every call that waits for an answer.
@@ -262,6 +264,9 @@ impl Service for ScriptSession {
         let one = |result: Value| {
             Ok(Replies::one(Message::Response(Response::result(request.id(), &result.to_string()))))
         };
+        if Script::takes(&self.script.losses, request.method()) {
+            self.script.turn.fetch_add(1, Ordering::Relaxed);
+        }
         if Script::takes(&self.script.faults, request.method()) {
             return Err(RefusalKind::UpstreamTimeout.into());
         }
@@ -295,6 +300,7 @@ impl Service for ScriptSession {
                 one(json!({"tools": super::tasks::tools()}))
             }
             "tools/list" => one(json!({"tools": [], "nextCursor": "page two"})),
+            "prompts/list" => one(json!({"prompts": [], "nextCursor": "page two"})),
             "resources/read" => {
                 let message = "no such resource".to_owned();
                 let error = ErrorObject { code: -32002, message, data: Some(r#"{"uri":"a:b"}"#.to_owned()) };
@@ -371,6 +377,7 @@ impl Pair {
             job: watch::Sender::new("working"),
             distinct: false.into(),
             jobs: Mutex::default(),
+            losses: Mutex::default(),
             faults: Mutex::default(),
             hangs: Mutex::default(),
         });
