@@ -33,9 +33,11 @@ impl Reach<'_> {
         audience: Option<&Audience>,
     ) -> Result<Faces, StartError> {
         let shared = Arc::new(SharedUpstream::new(Arc::clone(connector)));
-        let cache = self.plan.cache.clone().map(|settings| {
-            Cache::new(Arc::clone(&shared) as _, side(server), settings, &self.tasks.child())
-        });
+        let cache = self
+            .plan
+            .cache
+            .clone()
+            .map(|settings| Cache::new(Arc::clone(&shared) as _, side(server), settings, self.tasks));
         // Next to the server, so that all that decides over answers decides over these as well.
         let mut service = cache
             .clone()
@@ -43,7 +45,7 @@ impl Reach<'_> {
         let bridges = match &self.plan.bridge {
             Some(rules) => {
                 // What it speaks is asked of the server itself.
-                let eras = Eras::new(Arc::clone(&shared) as _, side(server).transport, self.tasks.child());
+                let eras = Eras::new(Arc::clone(&shared) as _, side(server).transport, self.tasks.clone());
                 let doubted = Arc::new(Doubted { service, eras: Arc::clone(&eras) });
                 service = Arc::clone(&doubted) as _;
                 Some(Arc::new(self.bridges(rules, server, connector, &doubted, wire(audience))?))
@@ -61,7 +63,7 @@ impl Reach<'_> {
         modern: &Arc<Doubted>,
         chain: Chain,
     ) -> Result<Bridges, StartError> {
-        let (figures, tasks) = (Arc::<shadowcat_bridge::Counters>::default(), self.tasks.child());
+        let (figures, tasks) = (Arc::<shadowcat_bridge::Counters>::default(), self.tasks.clone());
         let own = OwnSessions {
             connector: Arc::clone(connector),
             counters: Arc::clone(self.counters),
@@ -112,4 +114,40 @@ fn wire(audience: Option<&Audience>) -> Chain {
     let wire =
         audience.map(|audience| Arc::new(audience.recorder("wire").translated()) as Arc<dyn Interceptor>);
     Chain::new(wire.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use shadowcat_pipeline::task::Tasks;
+    use shadowcat_transports::stdio::Guard;
+
+    use super::*;
+    use crate::proxy::Proxy;
+    use crate::testing::{FakeServer, records};
+
+    #[tokio::test]
+    async fn who_joins_the_tasks_of_the_upstream_joins_those_of_its_faces() {
+        let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let (before, tasks) = (alive(), Tasks::new());
+        let plan = Proxy::before_url("http://127.0.0.1:9/mcp").config("cache: {}\n").plan().unwrap();
+        let (guard, counters, records) = (Guard::none(), Arc::default(), records());
+        let reach = Reach {
+            plan: &plan,
+            environment: &[],
+            guard: &guard,
+            tasks: &tasks,
+            counters: &counters,
+            records: &records,
+            tape: None,
+        };
+        let connector: Arc<dyn Connector> = Arc::new(FakeServer::default());
+        let faces = reach.faces(&plan.upstream, &connector, None).unwrap();
+        assert!(alive() > before && faces.cache.is_some());
+        faces.modern.close().await;
+        tasks.stop();
+        assert!(tasks.join(Duration::from_mins(1)).await);
+        assert_eq!(alive(), before);
+    }
 }

@@ -110,7 +110,7 @@ impl Proxy {
         start(plan, self.host).await
     }
 
-    fn plan(&self) -> Result<Plan, PlanErrors> {
+    pub(crate) fn plan(&self) -> Result<Plan, PlanErrors> {
         let parsed = Loaded::parse(CONFIG_NAME, &self.config);
         let loaded = parsed.map_err(|mistake| PlanErrors(vec![PlanError::from(mistake)]))?;
         let mut flags = self.flags.clone();
