@@ -1,13 +1,13 @@
 //! One request of a legacy client on its way to a modern server: as many legs as the server has rounds of questions,
 //! and one answer.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::unfold;
 use shadowcat_pipeline::task::Tasks;
-use shadowcat_pipeline::{Back, Flight, Form, Head, Origin, Refusal, Replies};
+use shadowcat_pipeline::{Back, Flight, Form, Head, Origin, Refusal, Replies, Transport};
 use shadowcat_protocol::{Id, Message, Request, Response, codes, json, method};
 
 use crate::content::Reader;
@@ -60,15 +60,29 @@ struct Running {
 
 /// One question to the server.
 pub(super) enum Leg {
-    Sending(BoxFuture<'static, Result<Replies, Refusal>>),
+    Sending {
+        /// That of this leg alone.
+        origin: Arc<Origin>,
+        sending: BoxFuture<'static, Result<Replies, Refusal>>,
+    },
     Answered(Replies),
 }
 
 impl Leg {
+    /// Whether the server may know of it. On a pipe it does not before it is sent; over HTTP sending it ends with its answer.
+    pub(super) fn may_have_left(&self) -> bool {
+        match self {
+            Self::Sending { origin, .. } => {
+                origin.upstream.get().is_some_and(|side| side.transport == Transport::Http)
+            }
+            Self::Answered(_) => true,
+        }
+    }
+
     /// The response, past whatever comes before it.
     pub(super) async fn response(self) -> Result<Option<Response>, Refusal> {
         let mut replies = match self {
-            Self::Sending(sending) => sending.await?,
+            Self::Sending { sending, .. } => sending.await?,
             Self::Answered(replies) => replies,
         };
         replies.response().await
@@ -91,7 +105,7 @@ impl Call {
             Running { call: self, leg: None, said: None, rounds: 0, corrected: false, takes_tasks: false };
         let mut form = Form::Free;
         if !waits {
-            let sending = running.call.send(&running.call.params);
+            let sending = running.call.send(&running.call.params, Arc::clone(&running.call.origin));
             let Some(sent) = withdrawn.run_until_cancelled(sending).await else {
                 return Ok(Replies::none());
             };
@@ -115,9 +129,13 @@ impl Call {
     }
 
     /// Sends one leg, under an id that was never used.
-    fn send(&self, said: &str) -> impl Future<Output = Result<Replies, Refusal>> + Send + use<> {
+    fn send(
+        &self,
+        said: &str,
+        origin: Arc<Origin>,
+    ) -> impl Future<Output = Result<Replies, Refusal>> + Send + use<> {
         let request = Request::new(&self.server.next_id(), self.request.method(), Some(said));
-        let (server, origin) = (Arc::clone(&self.server), Arc::clone(&self.origin));
+        let server = Arc::clone(&self.server);
         let needs_tools = self.needs_tools();
         async move {
             if needs_tools {
@@ -175,7 +193,7 @@ impl Call {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(leg) = self.leg.take().filter(|_| self.takes_tasks) {
+        if let Some(leg) = self.leg.take().filter(|leg| self.takes_tasks && leg.may_have_left()) {
             self.call.give_up(leg);
         }
     }
@@ -202,10 +220,14 @@ impl Running {
             let replies = match &mut self.leg {
                 None => {
                     let said = self.said.as_deref().unwrap_or(&self.call.params);
-                    self.leg = Some(Leg::Sending(Box::pin(self.call.send(said))));
+                    // The server side of an earlier leg says nothing of this one.
+                    let origin = Origin { upstream: OnceLock::new(), ..Origin::clone(&self.call.origin) };
+                    let origin = Arc::new(origin);
+                    let sending = Box::pin(self.call.send(said, Arc::clone(&origin)));
+                    self.leg = Some(Leg::Sending { origin, sending });
                     continue;
                 }
-                Some(Leg::Sending(sending)) => {
+                Some(Leg::Sending { sending, .. }) => {
                     let sent = sending.await;
                     self.leg = None;
                     self.leg = Some(Leg::Answered(sent?));

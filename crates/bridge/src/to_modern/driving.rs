@@ -23,9 +23,8 @@ use super::server::ModernServer;
 const LIFE_MAX: Duration = Duration::from_hours(1);
 /// How long the server may take to say how far a task is.
 const LOOK_MAX: Duration = Duration::from_secs(30);
-
-/// How long the server may take to name a task that nobody waits for any more.
-const NAMED_MAX: Duration = Duration::from_secs(5);
+/// How long the server may take to name a task that nobody waits for any more: the end of its session waits for that.
+const NAMED_MAX: Duration = Duration::from_secs(3);
 
 /// A task at the server.
 #[derive(Clone)]

@@ -54,8 +54,8 @@ const EMPTY: &str = "{}";
 
 /// How long those who wait for answers may take to let go of what was withdrawn.
 const WITHDRAWING_MAX: Duration = Duration::from_millis(500);
-/// How long the server may take to hear that nobody wants its tasks any more.
-const CLOSE_MAX: Duration = Duration::from_secs(1);
+/// How long the server may take to name the tasks that nobody wants any more, and to hear that.
+const CLOSE_MAX: Duration = Duration::from_secs(4);
 
 /// What is known of a session that an earlier process began; nothing of a new one.
 #[derive(Clone, Debug, Default)]

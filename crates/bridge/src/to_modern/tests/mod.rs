@@ -62,6 +62,8 @@ struct Peer {
     seen: Mutex<Vec<Value>>,
     script: Mutex<Script>,
     awaited: Arc<AtomicUsize>,
+    /// Which messages wait because the pipe to it is full.
+    full_for: watch::Sender<fn(&Value) -> bool>,
     /// How often it was lost: then what it is silent about ends.
     lost: watch::Sender<usize>,
 }
@@ -72,6 +74,7 @@ impl Peer {
             seen: Mutex::default(),
             script: Mutex::new(Box::new(script)),
             awaited: Arc::default(),
+            full_for: watch::Sender::new(|_| false),
             lost: watch::Sender::default(),
         })
     }
@@ -134,6 +137,13 @@ impl Peer {
 impl Service for Peer {
     async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
         assert!(envelope.origin.revision.is_modern());
+        envelope.origin.upstream.get_or_init(|| UpstreamSide {
+            name: "up".into(),
+            transport: Transport::Stdio,
+            revision: Revision::V2026_07_28,
+        });
+        let sent: Value = serde_json::from_slice(envelope.message.text()).unwrap();
+        self.full_for.subscribe().wait_for(|is_full| !is_full(&sent)).await.unwrap();
         self.take(&envelope.message)
     }
 }

@@ -277,6 +277,41 @@ async fn a_task_that_has_no_name_yet_is_cancelled_when_it_has_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_session_that_ends_waits_for_the_name_of_a_task_that_nobody_wants() {
+    let (answers, receiver) = mpsc::channel(1);
+    let (bench, mut replies) = unanswered(Play::Open(receiver)).await;
+    let mut created = task("working", json!(null));
+    created["resultType"] = json!("task");
+    let id = &bench.server.of("tools/call")[1]["id"];
+    let naming = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        answers.send(json!({"jsonrpc": "2.0", "id": id, "result": created})).await.unwrap();
+    };
+    let closing = async {
+        bench.session.close().await;
+        assert_eq!(bench.server.of("tasks/cancel").len(), 1);
+    };
+    tokio::join!(closing, naming, rest(&mut replies));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_was_withdrawn_before_it_was_sent_again_is_not_sent() {
+    let bench = bench(Vec::new(), unasked).await;
+    bench.server.full_for.send_replace(|sent| sent["method"] == "tools/call" && declares(sent));
+    let mut replies = bench.start("3", "tools/call", &arguments()).await;
+    let refused = until(|| bench.server.of("tools/call").len() == 1 && bench.server.awaited() == 0);
+    tokio::select! {
+        reply = replies.next() => panic!("answered: {reply:?}"),
+        () = refused => {}
+    }
+    bench.note("notifications/cancelled", json!({"requestId": 3})).await;
+    assert!(rest(&mut replies).await.is_empty());
+    bench.server.full_for.send_replace(|_| false);
+    bench.session.close().await;
+    assert_eq!(bench.server.of("tools/call").len(), 1, "only the first");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_names_no_task_is_let_go() {
     let (bench, replies) = unanswered(Play::Silence).await;
     drop(replies);
