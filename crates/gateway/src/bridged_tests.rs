@@ -89,20 +89,22 @@ impl<S: Service> Connection for Lasting<S> {
 fn bridged(connector: Arc<dyn Connector>) -> Gateway {
     let tasks = Tasks::new();
     let shared = Arc::new(SharedUpstream::new(Arc::clone(&connector)));
+    let (chain, figures) = (Chain::default(), Arc::<shadowcat_bridge::Counters>::default());
+    let settings = ToLegacySettings::default();
+    let seal = Arc::new(Seal::new());
+    let eras = Eras::new(Arc::clone(&shared) as _, Transport::Stdio, tasks.clone());
     let own = OwnSessions {
         connector: Arc::clone(&connector),
         counters: Arc::default(),
         records: records(),
         key: Key::new(Namespace::reverse("bridge"), SessionId::generate().unwrap()),
+        eras: Arc::clone(&eras),
     };
-    let (chain, figures) = (Chain::default(), Arc::<shadowcat_bridge::Counters>::default());
-    let settings = ToLegacySettings::default();
-    let seal = Arc::new(Seal::new());
-    let eras = Eras::new(Arc::clone(&shared) as _, Transport::Stdio, tasks.clone());
     let service: Arc<dyn Service> =
         Arc::new(Doubted { service: Arc::clone(&shared) as _, eras: Arc::clone(&eras) });
     let bridges = Arc::new(Bridges {
         eras,
+        shared: Arc::clone(&shared),
         edge: Chain::default(),
         to_legacy: ToLegacy::new(Arc::new(own), chain.clone(), seal, settings, Arc::clone(&figures), &tasks),
         to_modern: ModernServer::new(
@@ -224,7 +226,7 @@ async fn legacy_call(gateway: &Gateway, live: &Arc<Live>) -> Result<Value, Refus
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_legacy_clients_of_a_server_that_was_set_back_begin_again_and_are_not_bridged_any_more() {
+async fn the_legacy_clients_of_a_server_that_was_set_back_go_on_and_are_not_bridged_any_more() {
     let signs: [Refuse; 2] = [
         |id| refused(id, -32000).with_head(Head { form: Form::Whole, status: Some(400) }),
         |_| Replies::stream(futures_util::stream::iter([Err(RefusalKind::UpstreamExited.into())])),
@@ -237,10 +239,51 @@ async fn the_legacy_clients_of_a_server_that_was_set_back_begin_again_and_are_no
         server.is_legacy.store(true, Ordering::Relaxed);
         let first = legacy_call(&gateway, &live).await;
         assert!(!first.is_ok_and(|answer| answer.get("result").is_some()), "this one shows it");
-        let second = legacy_call(&gateway, &live).await;
-        assert_eq!(second.err().map(|refusal| refusal.kind), Some(RefusalKind::SessionUnknown));
+        assert_eq!(legacy_call(&gateway, &live).await.unwrap()["result"]["content"], json!(["done"]));
         let again = tests::open(&gateway, Transport::Http).await;
         assert_eq!(legacy_call(&gateway, &again).await.unwrap()["result"]["content"], json!(["done"]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_legacy_client_begins_again_when_what_looked_set_back_does_not_take_its_session() {
+    let refuse: Refuse = |id| refused(id, -32000).with_head(Head { form: Form::Whole, status: Some(400) });
+    let server = SetBack { is_legacy: Arc::default(), refuse };
+    let gateway = bridged(Arc::new(server.clone()));
+    let live = tests::open(&gateway, Transport::Http).await;
+    server.is_legacy.store(true, Ordering::Relaxed);
+    legacy_call(&gateway, &live).await.ok();
+    let bridges = gateway.bridges.as_ref().unwrap();
+    assert!(bridges.eras.needs_legacy().await);
+    server.is_legacy.store(false, Ordering::Relaxed);
+    let refused = legacy_call(&gateway, &live).await;
+    assert_eq!(refused.err().map(|refusal| refusal.kind), Some(RefusalKind::SessionUnknown));
+    let mut answer = None;
+    for _ in 0..10 {
+        answer = legacy_call(&gateway, &live).await.ok();
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(
+        answer.unwrap()["result"]["content"],
+        json!(["done"]),
+        "the verdict was wrong, and is put right"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_legacy_clients_of_a_server_that_became_a_modern_one_go_on_behind_the_bridge() {
+    let signs: [Refuse; 2] = [
+        |id| refused(id, -32020).with_head(Head { form: Form::Whole, status: Some(400) }),
+        |id| refused(id, -32022).with_head(Head { form: Form::Whole, status: Some(400) }),
+    ];
+    for refuse in signs {
+        let server = SetBack { is_legacy: Arc::new(AtomicBool::new(true)), refuse };
+        let gateway = bridged(Arc::new(server.clone()));
+        let live = tests::open(&gateway, Transport::Http).await;
+        assert_eq!(legacy_call(&gateway, &live).await.unwrap()["result"]["content"], json!(["done"]));
+        server.is_legacy.store(false, Ordering::Relaxed);
+        assert!(legacy_call(&gateway, &live).await.unwrap().get("error").is_some(), "this one shows it");
+        assert_eq!(legacy_call(&gateway, &live).await.unwrap()["result"]["content"], json!(["done"]));
     }
 }
 

@@ -48,7 +48,7 @@ impl Reach<'_> {
                 let eras = Eras::new(Arc::clone(&shared) as _, side(server).transport, self.tasks.clone());
                 let doubted = Arc::new(Doubted { service, eras: Arc::clone(&eras) });
                 service = Arc::clone(&doubted) as _;
-                Some(Arc::new(self.bridges(rules, server, connector, &doubted, wire(audience))?))
+                Some(Arc::new(self.bridges(rules, server, connector, (&shared, &doubted), wire(audience))?))
             }
             None => None,
         };
@@ -60,7 +60,7 @@ impl Reach<'_> {
         rules: &plan::Bridge,
         server: &plan::Upstream,
         connector: &Arc<dyn Connector>,
-        modern: &Arc<Doubted>,
+        (shared, modern): (&Arc<SharedUpstream>, &Arc<Doubted>),
         chain: Chain,
     ) -> Result<Bridges, StartError> {
         let (figures, tasks) = (Arc::<shadowcat_bridge::Counters>::default(), self.tasks.clone());
@@ -69,6 +69,7 @@ impl Reach<'_> {
             counters: Arc::clone(self.counters),
             records: Arc::clone(self.records),
             key: Key::new(Namespace::reverse("bridge"), SessionId::generate()?),
+            eras: Arc::clone(&modern.eras),
         };
         let (seal, settings) = (Arc::new(Seal::new()), to_legacy_settings(rules));
         let to_legacy =
@@ -82,8 +83,8 @@ impl Reach<'_> {
         let is_checked = transport == Transport::Stdio;
         let mirror = (!is_checked).then(|| Arc::new(Mirror::default()) as Arc<dyn Interceptor>);
         let edge = Chain::new(mirror.into_iter().collect());
-        let eras = Arc::clone(&modern.eras);
-        Ok(Bridges { eras, edge, to_legacy, to_modern, figures, waiting: Arc::default() })
+        let (eras, shared) = (Arc::clone(&modern.eras), Arc::clone(shared));
+        Ok(Bridges { eras, shared, edge, to_legacy, to_modern, figures, waiting: Arc::default() })
     }
 }
 

@@ -111,6 +111,22 @@ impl ToModern {
         }
     }
 
+    /// What the handshake of the session would be answered with today.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not say what it is, and when there was no handshake.
+    pub async fn welcome(&self) -> Result<String, Refusal> {
+        let terms = self.terms().ok_or(RefusalKind::SessionUnknown)?;
+        let discovered = self.server.discover().await?;
+        Ok(welcome(&self.server, &terms, &discovered))
+    }
+
+    /// The session goes on elsewhere: the client is told of no more changes, and what is under way ends by itself.
+    pub async fn leave(&self) {
+        self.feed.close().await;
+    }
+
     /// Ends the session: its requests are withdrawn, the tasks they became are cancelled, and nothing is told to the client
     /// any more.
     pub async fn close(&self) {

@@ -1,6 +1,7 @@
 //! Both bridges as the gateway stands on them: what a modern client and a legacy session meet before one upstream.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use shadowcat_bridge::{Eras, LegacyServer, LegacySession, ModernServer, ToLegacy};
@@ -24,6 +25,8 @@ const MODERN_ERRORS: [i64; 5] = [
 /// What joins the eras before one upstream.
 pub(crate) struct Bridges {
     pub(crate) eras: Arc<Eras>,
+    /// What the server is asked on.
+    pub(crate) shared: Arc<SharedUpstream>,
     /// What a modern message passes before it is translated.
     pub(crate) edge: Chain,
     pub(crate) to_legacy: Arc<ToLegacy>,
@@ -40,6 +43,10 @@ impl Bridges {
         let key = |id| (envelope.origin.peer, id);
         match &envelope.message {
             Message::Request(request) => {
+                if self.shared.has_ended() {
+                    // The next child may be another program.
+                    self.eras.doubt_modern();
+                }
                 if let Some(known) = self.eras.remembered() {
                     return Some(known);
                 }
@@ -65,12 +72,15 @@ impl Bridges {
         let handled = self.edge.run(envelope, Arc::clone(&self.to_legacy) as _).await;
         let eras = Arc::clone(&self.eras);
         let handled = seen(handled, move |_, reply| {
-            let is_doubtful = reply.is_err_and(|refusal| match &refusal.kind {
-                RefusalKind::UpstreamProtocol | RefusalKind::UpstreamExited => true,
-                // So some modern servers refuse the handshake.
-                RefusalKind::UpstreamStatus(answer) => is_of_other_era(answer.status),
-                _ => false,
-            });
+            let is_doubtful = match reply {
+                Ok(message) => is_modern_refusal(message),
+                Err(refusal) => match &refusal.kind {
+                    RefusalKind::UpstreamProtocol | RefusalKind::UpstreamExited => true,
+                    // So some modern servers refuse the handshake.
+                    RefusalKind::UpstreamStatus(answer) => is_of_other_era(answer.status),
+                    _ => false,
+                },
+            };
             if is_doubtful {
                 eras.doubt_legacy();
             }
@@ -156,6 +166,12 @@ impl Service for ModernFace {
     }
 }
 
+/// Whether this is an error that only a modern server has: for a header or a version.
+pub(super) fn is_modern_refusal(reply: &Message) -> bool {
+    let codes = [codes::HEADER_MISMATCH, codes::UNSUPPORTED_VERSION];
+    matches!(reply, Message::Response(response) if response.error_code().is_some_and(|code| codes.contains(&code)))
+}
+
 /// Lets `look` see whatever comes back, with the HTTP status of the answer where it had one.
 fn seen(
     handled: Result<Replies, Refusal>,
@@ -202,6 +218,7 @@ pub(crate) struct OwnSessions {
     /// Where they stand is nobody's business: there is no record of any under this key.
     pub(crate) records: Arc<Sessions>,
     pub(crate) key: Key,
+    pub(crate) eras: Arc<Eras>,
 }
 
 impl LegacyServer for OwnSessions {
@@ -215,19 +232,29 @@ impl LegacyServer for OwnSessions {
             Standing::new(Arc::clone(&self.records), self.key.clone(), State::Active),
             None,
         );
-        Arc::new(OwnSession { upstream, memory })
+        let (eras, turn) = (Arc::clone(&self.eras), AtomicU64::new(0));
+        Arc::new(OwnSession { upstream, memory, eras, turn })
     }
 }
 
 struct OwnSession {
     upstream: SessionUpstream,
     memory: Arc<Memory>,
+    eras: Arc<Eras>,
+    /// Which turn of the session was seen last.
+    turn: AtomicU64,
 }
 
 #[async_trait]
 impl Service for OwnSession {
     async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
-        self.upstream.handle(envelope).await
+        let handled = self.upstream.handle(envelope).await;
+        let turn = self.upstream.turn();
+        if self.turn.swap(turn, Ordering::Relaxed) != turn {
+            // The server was started again, and may be another version by now: that is how one is upgraded.
+            self.eras.doubt_legacy();
+        }
+        handled
     }
 }
 

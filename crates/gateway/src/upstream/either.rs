@@ -1,8 +1,8 @@
 //! The server's side of a client's legacy session, whichever era the server speaks: its own first, and the bridge when
-//! the server refuses the handshake and turns out to speak the other.
+//! the server refuses the handshake and turns out to speak the other. A session changes sides with its server.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use shadowcat_bridge::{Resumed, ToModern};
@@ -11,7 +11,8 @@ use shadowcat_pipeline::{Back, Envelope, Head, Refusal, RefusalKind, Replies, Se
 use shadowcat_protocol::{Message, Response, Revision, method};
 use shadowcat_session::{Record, Upstream, UpstreamToken};
 
-use super::handshake::{Memory, is_noted, noting};
+use super::bridged::is_modern_refusal;
+use super::handshake::{Memory, is_noted, noting, still_holds};
 use super::shared::is_fault;
 use super::{Bridges, SessionUpstream};
 
@@ -22,12 +23,20 @@ const BRIDGED: &str = "\u{1}modern";
 /// The server's side of one legacy session.
 pub(crate) struct EitherUpstream {
     native: SessionUpstream,
-    modern: OnceLock<Arc<ToModern>>,
+    /// While it is there, it is used.
+    modern: Mutex<Option<Arc<ToModern>>>,
+    /// The one that was used before the server was set back: what is under way there can still be withdrawn.
+    left: Mutex<Option<Arc<ToModern>>>,
     bridges: Option<Arc<Bridges>>,
     back: Arc<dyn Back>,
     memory: Arc<Memory>,
     tasks: Tasks,
     changed: Arc<AtomicBool>,
+    /// Held while the session changes sides, so that two messages at once do it once.
+    turning: tokio::sync::Mutex<()>,
+    /// The server has refused a message as only one of the other era does.
+    is_doubtful: Arc<AtomicBool>,
+    listening: AtomicBool,
 }
 
 impl EitherUpstream {
@@ -39,8 +48,9 @@ impl EitherUpstream {
         memory: Arc<Memory>,
         tasks: Tasks,
     ) -> Self {
-        let modern = OnceLock::new();
-        Self { native, modern, bridges, back, memory, tasks, changed: Arc::default() }
+        let (modern, left, turning) = Default::default();
+        let (changed, is_doubtful, listening) = Default::default();
+        Self { native, modern, left, bridges, back, memory, tasks, changed, turning, is_doubtful, listening }
     }
 
     /// Whether this token was kept for a bridged session.
@@ -48,42 +58,114 @@ impl EitherUpstream {
         token == Some(BRIDGED)
     }
 
-    /// Goes on with the bridge; `None` if it is switched off.
-    pub(crate) fn bridge(&self) -> Option<Arc<ToModern>> {
-        let bridges = self.bridges.as_ref()?;
-        let modern = self.modern.get_or_init(|| {
-            let said = self.memory.said();
-            let resumed = Resumed {
-                handshake: said
-                    .handshake
-                    .map(|handshake| (handshake.params().to_owned(), handshake.result().to_owned())),
-                log_level: said.level,
-                subscriptions: said.subscriptions.into_iter().collect(),
-            };
-            let server = Arc::clone(&bridges.to_modern);
-            ToModern::new(server, Arc::clone(&self.back), resumed, &self.tasks)
-        });
-        Some(Arc::clone(modern))
+    fn modern(&self) -> Option<Arc<ToModern>> {
+        self.modern.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes a message of a bridged session over the bridge. The session ends for its client when its server speaks the
-    /// legacy era only by now: a new handshake is what that server would take. The verdict may be wrong, and nothing else
-    /// would show it to a client that goes on.
-    async fn bridged(&self, modern: &ToModern, envelope: Envelope) -> Result<Replies, Refusal> {
-        if let Some(bridges) = &self.bridges {
-            match bridges.needs_legacy(&envelope).await {
-                Some(false) => {}
-                Some(true) => {
-                    bridges.eras.doubt_legacy();
-                    return Err(RefusalKind::SessionUnknown.into());
-                }
-                None => return Ok(Replies::none()),
-            }
+    fn left(&self) -> Option<Arc<ToModern>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_modern(&self, modern: Option<Arc<ToModern>>) {
+        *self.modern.lock().unwrap_or_else(PoisonError::into_inner) = modern;
+    }
+
+    /// Goes on with the bridge; `None` if it is switched off.
+    pub(crate) fn bridge(&self) -> Option<Arc<ToModern>> {
+        let modern = self.new_bridge(self.bridges.as_ref()?);
+        self.set_modern(Some(Arc::clone(&modern)));
+        Some(modern)
+    }
+
+    /// A bridge that knows all that was said in this session.
+    fn new_bridge(&self, bridges: &Bridges) -> Arc<ToModern> {
+        let said = self.memory.said();
+        let handshake = said.handshake;
+        let resumed = Resumed {
+            handshake: handshake
+                .map(|handshake| (handshake.params().to_owned(), handshake.result().to_owned())),
+            log_level: said.level,
+            subscriptions: said.subscriptions.into_iter().collect(),
+        };
+        let server = Arc::clone(&bridges.to_modern);
+        ToModern::new(server, Arc::clone(&self.back), resumed, &self.tasks)
+    }
+
+    /// The server of a bridged session speaks the legacy era only by now: the session is set up there from what its client has
+    /// said. If the server does not take it, the client has to begin again. The verdict may be wrong then, and nothing else
+    /// would show it.
+    async fn turn_legacy(&self, bridges: &Bridges) -> Result<(), Refusal> {
+        let _turning = self.turning.lock().await;
+        let Some(modern) = self.modern() else { return Ok(()) };
+        if let Err(refusal) = self.native.ready().await {
+            bridges.eras.doubt_legacy();
+            let is_over = is_refusal(&refusal.kind);
+            return Err(if is_over { begin_again(refusal) } else { refusal });
         }
+        self.set_modern(None);
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&modern));
+        self.changed.store(true, Ordering::Release);
+        modern.leave().await;
+        if self.listening.load(Ordering::Acquire)
+            && let Err(refusal) = self.native.listen().await
+        {
+            tracing::debug!(%refusal, "a session is set up at a legacy server without its standing stream");
+        }
+        Ok(())
+    }
+
+    /// The server refuses a session that it had agreed to: goes on with the bridge if it speaks the modern era only by now.
+    async fn turn_modern(&self, bridges: &Bridges) -> Result<Option<Arc<ToModern>>, Refusal> {
+        let _turning = self.turning.lock().await;
+        if let Some(modern) = self.modern() {
+            return Ok(Some(modern));
+        }
+        let Some(agreed) = self.memory.said().handshake else { return Ok(None) };
+        if !bridges.eras.has_become_modern().await {
+            return Ok(None);
+        }
+        let modern = self.new_bridge(bridges);
+        if !still_holds(agreed.result(), &modern.welcome().await?) {
+            return Err(begin_again(RefusalKind::SessionLost.into()));
+        }
+        self.native.let_go().await;
+        if self.listening.load(Ordering::Acquire) {
+            modern.listen();
+        }
+        self.set_modern(Some(Arc::clone(&modern)));
+        self.changed.store(true, Ordering::Release);
+        Ok(Some(modern))
+    }
+
+    async fn bridged(&self, modern: &ToModern, envelope: Envelope) -> Result<Replies, Refusal> {
         let noted = is_noted(&envelope.message).then(|| envelope.message.clone());
-        let replies = modern.handle(envelope).await?;
+        let handled = modern.handle(envelope).await;
+        self.native.reached(&handled);
+        let replies = handled?;
         let Some(Message::Request(request)) = noted else { return Ok(replies) };
         Ok(noting(replies, request, Arc::clone(&self.memory), Arc::clone(&self.changed)))
+    }
+
+    /// Takes a request to the server as it is, until the server refuses what it had agreed to.
+    async fn unbridged(&self, envelope: Envelope, bridges: &Bridges) -> Result<Replies, Refusal> {
+        let handled = self.native.handle(envelope.clone()).await;
+        match handled {
+            // Refused unread, so that saying it to the bridge is no second execution.
+            Err(refusal) if is_refusal(&refusal.kind) => match Box::pin(self.turn_modern(bridges)).await? {
+                Some(modern) => self.bridged(&modern, envelope).await,
+                None => Err(refusal),
+            },
+            // Few answers are looked at.
+            Ok(replies) if replies.head().status == Some(400) => {
+                let is_doubtful = Arc::clone(&self.is_doubtful);
+                Ok(replies.inspect(move |reply| {
+                    if reply.as_ref().is_ok_and(is_modern_refusal) {
+                        is_doubtful.store(true, Ordering::Release);
+                    }
+                }))
+            }
+            handled => handled,
+        }
     }
 
     /// The handshake decides: what the server makes of it as it is, and the bridge if it refuses and is a modern one.
@@ -93,13 +175,27 @@ impl EitherUpstream {
             if !answered.is_refused(&envelope.message) || !bridges.eras.needs_modern().await {
                 return answered.replies();
             }
-            self.native.close(true).await;
+            self.native.let_go().await;
         }
         match self.bridge() {
             Some(modern) => modern.handle(envelope).await,
             None => Err(RefusalKind::Internal.into()),
         }
     }
+}
+
+/// Whether the server does not take what it was sent, because it does not know the session or will not set it up again.
+fn is_refusal(kind: &RefusalKind) -> bool {
+    match kind {
+        RefusalKind::SessionLost => true,
+        RefusalKind::UpstreamStatus(answer) => matches!(answer.status, 400 | 404 | 405),
+        _ => false,
+    }
+}
+
+/// What a client is told whose session no side of the server takes.
+fn begin_again(cause: Refusal) -> Refusal {
+    Refusal::new(RefusalKind::SessionUnknown).with_cause(cause)
 }
 
 /// What a server made of a handshake.
@@ -158,11 +254,33 @@ fn asks_for_modern(asked: &Message) -> bool {
 #[async_trait]
 impl Service for EitherUpstream {
     async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
-        if let Some(modern) = self.modern.get() {
-            return self.bridged(modern, envelope).await;
+        let Some(bridges) = &self.bridges else { return self.native.handle(envelope).await };
+        // Only requests change sides: behind anything else a pipe would not be read meanwhile.
+        let is_request = matches!(envelope.message, Message::Request(_));
+        match self.modern() {
+            Some(modern) => match bridges.needs_legacy(&envelope).await {
+                Some(true) if is_request => Box::pin(self.turn_legacy(bridges)).await?,
+                Some(_) => return self.bridged(&modern, envelope).await,
+                None => return Ok(Replies::none()),
+            },
+            None if is_request && self.is_doubtful.load(Ordering::Acquire) => {
+                let turned = Box::pin(self.turn_modern(bridges)).await?;
+                self.is_doubtful.store(false, Ordering::Release);
+                if let Some(modern) = turned {
+                    return self.bridged(&modern, envelope).await;
+                }
+            }
+            None => {}
         }
-        match (&self.bridges, envelope.message.method()) {
-            (Some(bridges), Some(method::INITIALIZE)) => Box::pin(self.initialize(envelope, bridges)).await,
+        match envelope.message.method() {
+            Some(method::INITIALIZE) => Box::pin(self.initialize(envelope, bridges)).await,
+            Some(method::CANCELLED) => {
+                if let Some(left) = self.left() {
+                    left.handle(envelope.clone()).await?;
+                }
+                self.native.handle(envelope).await
+            }
+            _ if is_request => self.unbridged(envelope, bridges).await,
             _ => self.native.handle(envelope).await,
         }
     }
@@ -171,7 +289,8 @@ impl Service for EitherUpstream {
 #[async_trait]
 impl Upstream for EitherUpstream {
     async fn listen(&self) -> Result<(), Refusal> {
-        match self.modern.get() {
+        self.listening.store(true, Ordering::Release);
+        match self.modern() {
             Some(modern) => modern.listen(),
             None => self.native.listen().await?,
         }
@@ -180,7 +299,7 @@ impl Upstream for EitherUpstream {
 
     fn keep(&self, record: &mut Record) {
         self.native.keep(record);
-        if self.modern.get().is_some() {
+        if self.modern().is_some() {
             record.upstream_token = Some(UpstreamToken::new(BRIDGED));
         }
     }
@@ -190,13 +309,13 @@ impl Upstream for EitherUpstream {
     }
 
     fn look(&self) {
-        if self.modern.get().is_none() {
+        if self.modern().is_none() {
             self.native.look();
         }
     }
 
     async fn close(&self, ended: bool) {
-        if let Some(modern) = self.modern.get() {
+        for modern in [self.modern(), self.left()].into_iter().flatten() {
             modern.close().await;
         }
         self.native.close(ended).await;

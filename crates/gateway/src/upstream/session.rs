@@ -103,6 +103,20 @@ impl SessionUpstream {
         self.lost_unless(connected)
     }
 
+    /// Sees to it that there is a connection which knows the session.
+    pub(super) async fn ready(&self) -> Result<(), Refusal> {
+        self.connection().await.map(drop)
+    }
+
+    /// Gives the connection up; the next message opens another.
+    pub(super) async fn let_go(&self) {
+        let _opening = self.opening.lock().await;
+        let current = self.lock().connection.take();
+        if let Some(connection) = current {
+            connection.close(Parting::End).await;
+        }
+    }
+
     /// Notes that without a connection the server's side is lost for now.
     fn lost_unless<T>(&self, connected: Result<T, Refusal>) -> Result<T, Refusal> {
         connected.inspect_err(|_| {
@@ -111,7 +125,7 @@ impl SessionUpstream {
     }
 
     /// Notes whether the server is in reach. A child that is gone shows in its connection instead.
-    fn reached(&self, handled: &Result<Replies, Refusal>) {
+    pub(super) fn reached(&self, handled: &Result<Replies, Refusal>) {
         match handled {
             Ok(_) if self.standing.state() == State::Error => {
                 self.standing.step(State::Active);

@@ -41,6 +41,11 @@ impl SharedUpstream {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether there was a connection, and its server is gone.
+    pub(super) fn has_ended(&self) -> bool {
+        self.current().is_some_and(|connection| !connection.is_alive())
+    }
+
     async fn connection(&self) -> Result<Arc<dyn Connection>, Refusal> {
         if let Some(connection) = self.current().filter(|connection| connection.is_alive()) {
             return Ok(connection);
