@@ -10,7 +10,7 @@ use shadowcat_tests::wait::{found, within};
 use tempfile::TempDir;
 use tokio::process::Child;
 
-use crate::bridged::{FORMS, Round, call_of, code, kind, modern, subscription};
+use crate::bridged::{FORMS, Round, call_of, code, kill_servers, kind, modern, subscription};
 use crate::edge::session;
 use crate::peers::{START, node, serve, source};
 
@@ -274,4 +274,20 @@ async fn b5_a_legacy_client_waits_for_a_modern_task_on_a_stream_that_lives() {
         }
     });
     join_all(both).await;
+}
+
+#[tokio::test]
+async fn b5_a_task_whose_server_is_gone_is_unknown_and_names_no_other_servers_task() {
+    let before = before_legacy("--stdio").await;
+    let task = before.task("forever", "{}").await;
+    kill_servers(&before.proxy.process, &node()).await;
+    // This one may still meet its end.
+    before.ask(call_of("3", "at_once", "{}", &taking())).await;
+    let other = before.task("forever", "{}").await;
+    assert_ne!(task, other);
+    let lost = before.about("tasks/get", &task, "").await;
+    assert_eq!(code(&lost), Some(-32602), "{lost}");
+    let cancelled = before.about("tasks/cancel", &task, "").await;
+    assert_eq!(code(&cancelled), Some(-32602), "{cancelled}");
+    before.has_become(&other, "working").await;
 }

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::process::Command;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::value::RawValue;
-use shadowcat_tests::proxy::{Proxy, Reverse, before_command, before_url, configured};
+use shadowcat_tests::client::Client;
+use shadowcat_tests::process::{Process, gone};
+use shadowcat_tests::proxy::{Proxy, Reverse, before_command, before_url, configured, program};
 use shadowcat_tests::raw::{Ask, Events};
 use shadowcat_tests::server::{HttpServer, HttpSettings, Speaks, SseServer, member, path};
 use shadowcat_tests::wait::{found, soon};
@@ -61,7 +65,8 @@ impl Server {
             }
             On::Stdio => {
                 let directory = tempfile::tempdir().unwrap();
-                let reverse = before_command(&command(&directory, speaks));
+                write_era(&directory, speaks);
+                let reverse = before_command(&command(&directory));
                 (Self::Child(directory), reverse)
             }
         }
@@ -70,9 +75,43 @@ impl Server {
     /// A legacy server on stdio, of which so many may run.
     pub(crate) fn start_children(children_max: usize) -> (Self, Reverse) {
         let directory = tempfile::tempdir().unwrap();
-        let words = serde_json::to_string(&command(&directory, Speaks::Legacy)).unwrap();
+        write_era(&directory, Speaks::Legacy);
+        let words = serde_json::to_string(&command(&directory)).unwrap();
         let yaml = format!("upstream:\n  command: {words}\n  children_max: {children_max}\n");
         (Self::Child(directory), configured(&yaml))
+    }
+
+    /// A client on standard input and output of `shadowcat forward`, before this server.
+    pub(crate) fn forwarded(&self) -> Client {
+        let mut forward = Command::new(program());
+        forward.arg("forward");
+        match self {
+            Self::Http(server) => forward.arg(server.url()),
+            Self::Sse(server) => forward.arg(server.url()),
+            Self::Child(directory) => forward.arg("--").args(command(directory)),
+        };
+        Client::stdio(forward)
+    }
+
+    /// Puts a version of it in its place that speaks these eras. Of the old one, behind this process, nothing is left.
+    pub(crate) async fn becomes(&self, speaks: Speaks, behind: &Process) {
+        match self {
+            Self::Http(server) => server.becomes(speaks),
+            Self::Sse(_) => panic!("this transport is a legacy one"),
+            Self::Child(directory) => {
+                write_era(directory, speaks);
+                kill_servers(behind, &child()).await;
+            }
+        }
+    }
+
+    /// Starts it anew: it knows nothing of its sessions.
+    pub(crate) async fn restarts(&self, behind: &Process) {
+        match self {
+            Self::Http(server) => server.forget(),
+            Self::Sse(server) => server.upstream.cut_all(),
+            Self::Child(_) => kill_servers(behind, &child()).await,
+        }
     }
 
     /// The messages that have reached it, in their order.
@@ -106,10 +145,36 @@ impl Server {
 }
 
 /// A server on stdio that writes down what reaches it.
-fn command(directory: &TempDir, speaks: Speaks) -> [String; 5] {
-    let word = if speaks == Speaks::Legacy { "legacy" } else { "modern" };
-    let log = log(directory).display().to_string();
-    [child(), "--speaks".into(), word.into(), "--log".into(), log]
+fn command(directory: &TempDir) -> [String; 5] {
+    let [era, log] = [era(directory), log(directory)].map(|path| path.display().to_string());
+    [child(), "--speaks-as".into(), era, "--log".into(), log]
+}
+
+/// Kills the children of a process that run this program.
+pub(crate) async fn kill_servers(behind: &Process, program: &str) {
+    let is_server = |pid: &u32| {
+        std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(program.as_bytes()))
+    };
+    let mut servers = behind.children();
+    servers.retain(is_server);
+    for pid in &servers {
+        // One that ends at this moment is as good as killed.
+        kill_process(Pid::from_raw((*pid).try_into().unwrap()).unwrap(), Signal::KILL).ok();
+    }
+    gone(&servers).await;
+}
+
+fn write_era(directory: &TempDir, speaks: Speaks) {
+    let word = match speaks {
+        Speaks::Both => "both",
+        Speaks::Legacy => "legacy",
+        Speaks::Modern => "modern",
+    };
+    std::fs::write(era(directory), word).unwrap();
+}
+
+fn era(directory: &TempDir) -> PathBuf {
+    directory.path().join("era")
 }
 
 fn log(directory: &TempDir) -> PathBuf {

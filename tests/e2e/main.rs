@@ -21,6 +21,7 @@ mod bridge_peers;
 mod bridge_tasks;
 mod bridge_to_legacy;
 mod bridge_to_modern;
+mod bridge_turns;
 mod bridged;
 mod broken;
 mod cached;

@@ -134,6 +134,12 @@ impl Reply {
         reply
     }
 
+    /// A page of this status, as something in front of a server shows it.
+    pub fn page(status: u16) -> Self {
+        let body = ReplyBody::Whole(Some(Bytes::from_static(b"<html>not here</html>")));
+        Self { status, headers: vec![("content-type".into(), "text/html".into())], body }
+    }
+
     /// Adds a header.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.into(), value.into()));

@@ -41,6 +41,20 @@ pub struct HttpServer {
     /// Its HTTP side.
     pub upstream: Upstream,
     sessions: Arc<Sessions>,
+    program: Arc<Mutex<Program>>,
+}
+
+/// What runs behind the address.
+#[derive(Clone)]
+struct Program {
+    fake: Arc<Fake>,
+    settings: HttpSettings,
+}
+
+impl Program {
+    fn new(settings: HttpSettings) -> Self {
+        Self { fake: Arc::new(Fake::new(settings.speaks, None)), settings }
+    }
 }
 
 #[derive(Default)]
@@ -58,15 +72,21 @@ struct Session {
 impl HttpServer {
     /// Starts it.
     pub async fn start(settings: HttpSettings) -> Self {
-        let sessions = Arc::default();
-        Self { upstream: Upstream::start(answering(&sessions, settings)).await, sessions }
+        let (sessions, program) = Self::parts(settings);
+        let upstream = Upstream::start(answering(&sessions, &program)).await;
+        Self { upstream, sessions, program }
     }
 
     /// Starts it behind TLS.
     pub async fn start_secure(settings: HttpSettings, authority: &Authority, identity: &Identity) -> Self {
-        let sessions = Arc::default();
-        let answer = answering(&sessions, settings);
-        Self { upstream: Upstream::start_secure(authority, identity, answer).await, sessions }
+        let (sessions, program) = Self::parts(settings);
+        let answer = answering(&sessions, &program);
+        let upstream = Upstream::start_secure(authority, identity, answer).await;
+        Self { upstream, sessions, program }
+    }
+
+    fn parts(settings: HttpSettings) -> (Arc<Sessions>, Arc<Mutex<Program>>) {
+        (Arc::default(), Arc::new(Mutex::new(Program::new(settings))))
     }
 
     /// Its URL.
@@ -77,6 +97,14 @@ impl HttpServer {
     /// Forgets every session, as after a restart.
     pub fn forget(&self) {
         self.sessions.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Puts another version of it in its place, which speaks these eras: it knows nothing of the first one's sessions.
+    pub fn becomes(&self, speaks: Speaks) {
+        let mut program = self.program.lock().unwrap_or_else(PoisonError::into_inner);
+        *program = Program::new(HttpSettings { speaks, ..program.settings });
+        self.forget();
+        self.upstream.cut_all();
     }
 
     /// The ids of its sessions.
@@ -110,11 +138,12 @@ type Answering = Pin<Box<dyn Future<Output = Reply> + Send>>;
 
 fn answering(
     sessions: &Arc<Sessions>,
-    settings: HttpSettings,
+    program: &Arc<Mutex<Program>>,
 ) -> impl Fn(Seen) -> Answering + Send + Sync + 'static {
-    let (fake, sessions) = (Arc::new(Fake::new(settings.speaks, None)), Arc::clone(sessions));
+    let (sessions, program) = (Arc::clone(sessions), Arc::clone(program));
     move |seen| {
-        let (fake, sessions) = (Arc::clone(&fake), Arc::clone(&sessions));
+        let Program { fake, settings } = program.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let sessions = Arc::clone(&sessions);
         Box::pin(async move { answer(seen, fake, &sessions, settings).await })
     }
 }

@@ -28,7 +28,7 @@ pub struct StdioScript {
     pub exit: Option<u8>,
     /// `--exit-on METHOD`: the end when this method arrives, with ten lines on stderr.
     pub exit_on: Option<String>,
-    /// `--speaks legacy|modern`: the only era it speaks.
+    /// `--speaks legacy|modern`: the only era it speaks; `--speaks-as FILE`: as this file says when it starts.
     pub speaks: Speaks,
     /// `--discover CODE`: the error to `server/discover` of a server of the legacy eras; else -32601.
     pub discover: Option<i32>,
@@ -42,6 +42,8 @@ pub struct StdioScript {
     pub flood: bool,
     /// `--gate FILE`: nothing is read until this file is there.
     pub gate: Option<PathBuf>,
+    /// `--dumb-until FILE`: everything is read, and nothing answered until this file is there.
+    pub dumb_until: Option<PathBuf>,
     /// `--stubborn`: neither the end of stdin nor SIGTERM ends it.
     pub stubborn: bool,
     /// `--child FILE`: starts a child of its own and writes its process id to this file.
@@ -60,12 +62,19 @@ impl StdioScript {
                 "--exit" => script.exit = Some(value().parse().expect("an exit code")),
                 "--exit-on" => script.exit_on = Some(value()),
                 "--speaks" => script.speaks = Speaks::parse(&value()),
+                "--speaks-as" => {
+                    let file = value();
+                    let word =
+                        std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
+                    script.speaks = Speaks::parse(&word);
+                }
                 "--discover" => script.discover = Some(value().parse().expect("an error code")),
                 "--silent-on" => script.silent_on = Some(value()),
                 "--deaf" => script.deaf = true,
                 "--mute" => script.mute = true,
                 "--flood" => script.flood = true,
                 "--gate" => script.gate = Some(value().into()),
+                "--dumb-until" => script.dumb_until = Some(value().into()),
                 "--stubborn" => script.stubborn = true,
                 "--child" => script.child = Some(value().into()),
                 other => panic!("unknown argument {other}"),
@@ -130,9 +139,7 @@ async fn serve(script: &StdioScript) -> u8 {
             }
         }
     });
-    while script.gate.as_ref().is_some_and(|gate| !gate.exists()) {
-        tokio::time::sleep(GATE_PACE).await;
-    }
+    opened(script.gate.as_ref()).await;
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         if let Some(file) = &script.log {
@@ -149,7 +156,9 @@ async fn serve(script: &StdioScript) -> u8 {
             continue;
         }
         let (fake, connection) = (Arc::clone(&fake), connection.clone());
+        let gate = script.dumb_until.clone();
         tasks.spawn(async move {
+            opened(gate.as_ref()).await;
             let out = connection.standing.clone();
             fake.take(&line, &connection, &out).await;
         });
@@ -163,6 +172,13 @@ async fn serve(script: &StdioScript) -> u8 {
         .await,
     );
     0
+}
+
+/// Waits until this file is there, if one is waited for.
+async fn opened(gate: Option<&PathBuf>) {
+    while gate.is_some_and(|gate| !gate.exists()) {
+        tokio::time::sleep(GATE_PACE).await;
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "the last words are the point")]

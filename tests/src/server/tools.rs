@@ -65,6 +65,7 @@ impl Call<'_> {
                 self.result("{}").await;
             }
             "ping" | "resources/subscribe" | "resources/unsubscribe" => self.result("{}").await,
+            "resources/list" => self.page().await,
             "resources/read" if self.param("uri") == MISSING => self.missing().await,
             "resources/read" if self.param("uri") == CHANGES => {
                 self.tell_changes().await;
@@ -243,6 +244,17 @@ impl Call<'_> {
             r#"{{"resultType":"complete",{listed},{caching},"x-unknown":9007199254740993}}"#
         ))
         .await;
+    }
+
+    /// The second page says of which connection it is, and what it was asked by.
+    async fn page(&self) {
+        let (name, cursor) = (&self.connection.name, self.param("cursor"));
+        let told = if cursor.is_empty() {
+            r#""nextCursor":"2""#.to_owned()
+        } else {
+            format!(r#""cursor":{cursor},"connection":"{name}""#)
+        };
+        self.result(&format!(r#"{{"resources":[],{told}}}"#)).await;
     }
 
     async fn missing(&self) {
