@@ -203,7 +203,8 @@ async fn t17_t18_t19_mirrored_arguments_are_compared_with_the_body() {
 async fn t17_what_the_proxy_asks_to_know_what_is_mirrored_passes_rules_and_is_held_by_nobody() {
     let config = "rules:\n  - {name: rename, when: {on: answer, method: tools/list}, do: [{set: {'$.tools[2].name': place}}]}\n  \
                   - {name: look, when: {method: tools/list}, do: [{pause: {for: 1h}}]}\n\
-                  pause: {breakpoints: [{filter: '~m tools/list'}]}\n";
+                  pause: {breakpoints: [{filter: '~m tools/list'}]}\n\
+                  approvals: [{name: lists, when: {method: tools/list}, deadline: 1h}]\n";
     let (proxy, operator) = paused(before_command(&[child()]), config).await;
     let called = |region| {
         let asked = envelope("tools/call", Some("place"), &call("place", r#"{"loc":{"region":"eu"}}"#));

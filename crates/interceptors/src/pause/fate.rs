@@ -21,8 +21,8 @@ pub(crate) struct Exchange<'e> {
 }
 
 impl Lot {
-    /// Holds a message of this exchange, and says what is to become of it. One that nobody sent goes on: a person could not know
-    /// what for, and a call is waiting for it.
+    /// Holds a message of this exchange, and says what is to become of it. One that nobody sent goes on, also past the pause of a
+    /// rule: a person could not know what for, and a call is waiting for it.
     pub(crate) async fn stop(
         &self,
         exchange: &Exchange<'_>,
