@@ -289,6 +289,20 @@ async fn the_claims_of_the_token_that_came_with_a_message_count() {
     }
 }
 
+/// T17 where rules show a tool only to some: the list that the proxy looks at is that of the caller.
+#[tokio::test]
+async fn mirrored_arguments_are_checked_by_the_list_that_the_caller_is_shown() {
+    let issuer = Issuer::start().await;
+    let rules = "rules:\n  - name: hidden\n    when: {on: answer, method: tools/list, not: {claims: {$.role: admin}}}\n    \
+                 do: [{remove: \"$.tools[?@.name == 'where']\"}]\n";
+    let proxy = trusting(before_command(&[child()]), &issuer.url(), "").config(rules).start().await;
+    let asked = call_of("1", "where", r#"{"loc":{"region":"eu"}}"#, "{}").header("Mcp-Param-Region", "us");
+    for (role, status) in [("guest", 200), ("admin", 400), ("guest", 200)] {
+        let token = issuer.token(&with("role", json!(role)));
+        assert_eq!(asked.clone().bearer(&token).send(proxy.address).await.status, status, "{role}");
+    }
+}
+
 #[tokio::test]
 async fn t78_official_clients_find_their_way_to_a_token_by_themselves() {
     let issuer = Issuer::start().await;

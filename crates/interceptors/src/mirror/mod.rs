@@ -1,26 +1,26 @@
 //! Checks mirrored arguments for servers that cannot: a child sees no headers, so what an HTTP client says in
-//! `Mcp-Param-*` has to be held against the message here (2026-07-28 streamable-http, custom headers).
+//! `Mcp-Param-*` has to be held against the message here (2026-07-28 streamable-http, custom headers). What lists of tools have
+//! told of them is in `tools.rs`.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod tools;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use shadowcat_pipeline::{
     Direction, Envelope, Interceptor, Next, Origin, PeerId, Refusal, RefusalKind, Replies, Transport,
 };
-use shadowcat_protocol::headers::{ParamHeader, check_params, param_headers};
+use shadowcat_protocol::headers::check_params;
 use shadowcat_protocol::{Id, Message, Pages, Request, Response, json, method};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-/// Tools whose annotations are remembered.
-const TOOLS_MAX: usize = 10_000;
+use tools::Tools;
+
 /// Pages of a tool list that are read in search of a tool.
 const PAGES_MAX: usize = 20;
 /// How long all pages may take.
 const LIST_MAX: Duration = Duration::from_secs(10);
-/// The time for which it is not asked for again, unless it changes.
-const LISTED_FOR: Duration = Duration::from_mins(1);
 const META: &str = "_meta";
 
 /// The interceptor that checks mirrored arguments. It learns which arguments are mirrored from each tool list that
@@ -31,89 +31,22 @@ pub struct Mirror {
     tools: Arc<Tools>,
 }
 
-/// What tool lists have taught.
-#[derive(Default)]
-struct Tools {
-    /// Held while we ask for the list, so that many calls ask for it once.
-    asking: tokio::sync::Mutex<()>,
-    learned: Mutex<Learned>,
-}
-
-#[derive(Default)]
-struct Learned {
-    /// The mirrored arguments of the tools seen so far.
-    mirrored: HashMap<String, Arc<[ParamHeader]>>,
-    /// How often the list was told to have changed.
-    changes: u64,
-    /// Calls do without asking for the list until then.
-    asked_until: Option<Instant>,
-}
-
-impl Tools {
-    fn learned(&self) -> MutexGuard<'_, Learned> {
-        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn known(&self, tool: &str) -> Option<Arc<[ParamHeader]>> {
-        self.learned().mirrored.get(tool).cloned()
-    }
-
-    /// Whether asking for the list could tell more of this tool than is known.
-    fn is_open(&self, tool: &str) -> bool {
-        let learned = self.learned();
-        let is_asked = learned.asked_until.is_some_and(|until| until > Instant::now());
-        !is_asked && !learned.mirrored.contains_key(tool)
-    }
-
-    /// The list was asked for, when it had changed so often.
-    fn asked(&self, changes: u64) {
-        let mut learned = self.learned();
-        if learned.changes == changes {
-            learned.asked_until = Some(Instant::now() + LISTED_FOR);
-        }
-    }
-
-    /// Looks for news of the list.
-    fn hear(&self, message: &Message) {
-        if message.method() == Some(method::TOOLS_CHANGED) {
-            let mut learned = self.learned();
-            learned.changes += 1;
-            learned.asked_until = None;
-        }
-    }
-
-    /// Reads one page of a tool list.
-    fn learn(&self, result: &str) {
-        let tools = &mut self.learned().mirrored;
-        for tool in json::get(result, &["tools"]).into_iter().flat_map(json::elements) {
-            let Some(name) = json::get(tool, &["name"]).and_then(json::string) else { continue };
-            let schema = json::get(tool, &["inputSchema"]).unwrap_or("{}");
-            // An annotation that is wrong mirrors nothing; it is for the client to leave such a tool alone.
-            let params = param_headers(schema).unwrap_or_default();
-            if tools.len() < TOOLS_MAX || tools.contains_key(&*name) {
-                tools.insert(name.into_owned(), params.into());
-            }
-        }
-    }
-}
-
 impl Mirror {
     /// Asks for the list if that could tell more of a tool. A call does not fail because the list does: it may need nothing of it.
     async fn look_up(&self, tool: &str, call: &Request, origin: &Origin, next: Next<'_>) {
-        if !self.tools.is_open(tool) {
+        let asker = origin.principal.as_ref();
+        let Some(asking) = self.tools.open(asker, tool) else { return };
+        let _asking = asking.lock().await;
+        if self.tools.open(asker, tool).is_none() {
             return;
         }
-        let _asking = self.tools.asking.lock().await;
-        if !self.tools.is_open(tool) {
-            return;
-        }
-        let changes = self.tools.learned().changes;
+        let changes = self.tools.changes();
         match timeout(LIST_MAX, self.ask(call, origin, next)).await {
             Ok(Ok(())) => {}
             Ok(Err(refusal)) => tracing::debug!(%refusal, "mirrored arguments are not known"),
             Err(_) => tracing::debug!("mirrored arguments are not known: the tools were not listed in time"),
         }
-        self.tools.asked(changes);
+        self.tools.asked(asker, changes);
     }
 
     /// Asks the server for its tools, in the name and with the metadata of the call that needs them. Rules see the question and
@@ -126,11 +59,12 @@ impl Mirror {
             let params = format!(r#"{{"_meta":{meta}{at}}}"#);
             let request = Request::new(&Id::from_u64(1), method::TOOLS_LIST, Some(&params));
             let asking = Origin::new(PeerId::next(), origin.transport, origin.revision);
-            let asking = Origin { is_own: true, ..asking };
+            // Rules may show each caller other tools.
+            let asking = Origin { is_own: true, principal: origin.principal.clone(), ..asking };
             let envelope = Envelope::to_server(Message::Request(request), Arc::new(asking));
             let mut replies = next.run(envelope).await?;
             if let Some(result) = replies.response().await?.as_ref().and_then(Response::result_json) {
-                self.tools.learn(result);
+                self.tools.learn(origin.principal.as_ref(), result);
                 pages.read(result);
             }
         }
@@ -140,7 +74,8 @@ impl Mirror {
     async fn check(&self, call: &Request, envelope: &Envelope, next: Next<'_>) -> Result<(), Refusal> {
         let Some(name) = call.name() else { return Ok(()) };
         self.look_up(&name, call, &envelope.origin, next).await;
-        let Some(params) = self.tools.known(&name).filter(|params| !params.is_empty()) else { return Ok(()) };
+        let known = self.tools.known(envelope.origin.principal.as_ref(), &name);
+        let Some(params) = known.filter(|params| !params.is_empty()) else { return Ok(()) };
         let arguments = call.params().and_then(|params| json::get(params, &["arguments"])).unwrap_or("{}");
         let lookup = |wanted: &str| {
             let same = envelope.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
@@ -179,7 +114,7 @@ impl Interceptor for Mirror {
                     if let Ok(Message::Response(response)) = reply
                         && let Some(result) = response.result_json()
                     {
-                        tools.learn(result);
+                        tools.learn(origin.principal.as_ref(), result);
                     }
                 }))
             }
@@ -201,8 +136,9 @@ impl Interceptor for Mirror {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use super::tools::LISTED_FOR;
     use super::*;
-    use shadowcat_pipeline::{Chain, Service};
+    use shadowcat_pipeline::{Chain, Principal, Service};
     use shadowcat_protocol::{Notification, Revision, codes};
 
     const TOOLS: &str = r#"{"resultType":"complete","tools":[{"name":"go","inputSchema":{"type":"object","properties":{"region":{"type":"string","x-mcp-header":"Region"}}}}]}"#;
@@ -214,6 +150,8 @@ mod tests {
         /// What it does then, if it does not list them.
         refuses: bool,
         hangs: bool,
+        /// Who alone is shown the tool, by the role that the credential names.
+        shown_to: Option<&'static str>,
     }
 
     #[async_trait]
@@ -231,6 +169,10 @@ mod tests {
             self.listed.fetch_add(1, Ordering::Relaxed);
             if self.refuses {
                 return Err(RefusalKind::PolicyDenied.into());
+            }
+            let role = envelope.origin.principal.as_ref().and_then(|asker| asker.claims()["role"].as_str());
+            if self.shown_to.is_some_and(|wanted| role != Some(wanted)) {
+                return Ok(Replies::one(answer(r#"{"tools":[]}"#)));
             }
             let silence = futures_util::stream::pending();
             Ok(if self.hangs { Replies::stream(silence) } else { Replies::one(answer(TOOLS)) })
@@ -253,6 +195,10 @@ mod tests {
 
         async fn run(&self, method: &str, transport: Transport, tool: &str, region: Option<&str>) -> Outcome {
             let origin = Origin::new(PeerId::next(), transport, Revision::V2026_07_28);
+            self.run_from(origin, method, tool, region).await
+        }
+
+        async fn run_from(&self, origin: Origin, method: &str, tool: &str, region: Option<&str>) -> Outcome {
             let params = format!(r#"{{"name":"{tool}","arguments":{{"region":"eu"}}}}"#);
             let request = Request::new(&Id::from_u64(1), method, Some(&params));
             let mut envelope = Envelope::to_server(Message::Request(request), Arc::new(origin));
@@ -263,6 +209,14 @@ mod tests {
                 Err(refusal) => Err(refusal),
             }
             .map_err(|refusal| refusal.error_object().code)
+        }
+
+        /// Calls the tool with the wrong header, in the name of one whose credential names this role.
+        async fn call_as(&self, role: &str) -> Outcome {
+            let claims = [("role".to_owned(), role.into())].into_iter().collect();
+            let origin = Origin::new(PeerId::next(), Transport::Http, Revision::V2026_07_28);
+            let origin = Origin { principal: Some(Principal::new("ann", claims, None)), ..origin };
+            self.run_from(origin, method::TOOLS_CALL, "go", Some("us")).await
         }
 
         async fn call(&self, tool: &str) -> Outcome {
@@ -286,6 +240,16 @@ mod tests {
     #[tokio::test]
     async fn a_client_without_headers_mirrors_nothing() {
         assert_eq!(call(Transport::Stdio, None).await, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_is_checked_by_the_list_that_its_caller_is_shown() {
+        let case = Case::new(Child { shown_to: Some("admin"), ..Child::default() });
+        for _ in 0..2 {
+            assert_eq!(case.call_as("guest").await, Ok(()), "a tool that he is not shown");
+            assert_eq!(case.call_as("admin").await, Err(codes::HEADER_MISMATCH));
+        }
+        assert_eq!(case.listed(), 2, "once for each");
     }
 
     #[tokio::test(start_paused = true)]
