@@ -14,17 +14,22 @@ struct Metadata {
 
 /// Asks the issuer at each of its well-known places in turn.
 pub(crate) async fn keys_of(issuer: &Url, fetch: &dyn Fetch) -> Result<Url, KeyFault> {
-    let mut last = None;
+    let mut fault = None;
     for place in well_known(issuer) {
         let url = Url::parse(&place).map_err(|_| KeyFault::Metadata("has no well-known address".into()))?;
         match fetch.fetch(&Place::Url(url)).await {
-            Ok(document) => return read(issuer, &document),
-            Err(status @ FetchError::Status(_)) => last = Some(status),
+            // Some servers have a page for whatever is asked for.
+            Ok(document) => match read(issuer, &document) {
+                Ok(keys) => return Ok(keys),
+                Err(useless) => fault = Some(useless),
+            },
+            // What is wrong with a document says more than that elsewhere there is none.
+            Err(status @ FetchError::Status(_)) => fault = fault.or(Some(status.into())),
             // Nobody is there; the other places are on the same server.
             Err(failed @ FetchError::Failed(_)) => return Err(KeyFault::Fetch(failed)),
         }
     }
-    Err(last.map_or(KeyFault::Metadata("is nowhere".into()), KeyFault::Fetch))
+    Err(fault.unwrap_or_else(|| KeyFault::Metadata("is nowhere".into())))
 }
 
 /// The order of 2026-07-28 authorization, with the path inserted before it is appended.
@@ -60,6 +65,7 @@ fn read(issuer: &Url, document: &[u8]) -> Result<Url, KeyFault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Documents;
 
     fn url(text: &str) -> Url {
         Url::parse(text).unwrap()
@@ -82,6 +88,23 @@ mod tests {
                 "https://a.example/.well-known/openid-configuration",
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn an_issuer_is_asked_at_its_next_place_where_one_has_something_else() {
+        let issuer = url("https://a.example/t");
+        let documents = Documents::new(
+            "https://a.example/.well-known/oauth-authorization-server/t",
+            "<!doctype html><title>App</title>",
+        );
+        let fault = keys_of(&issuer, &*documents).await.unwrap_err().to_string();
+        assert!(fault.contains("is no JSON object"), "{fault}");
+        let good = r#"{"issuer":"https://a.example/t","jwks_uri":"https://a.example/k"}"#;
+        documents.put("https://a.example/t/.well-known/openid-configuration", good);
+        assert_eq!(keys_of(&issuer, &*documents).await, Ok(url("https://a.example/k")));
+        documents.put("https://a.example/t/.well-known/openid-configuration", &good.replace("/t", "/u"));
+        let fault = keys_of(&issuer, &*documents).await.unwrap_err().to_string();
+        assert!(fault.contains("names another issuer"), "{fault}");
     }
 
     #[test]

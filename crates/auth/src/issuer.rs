@@ -63,8 +63,8 @@ pub struct IssuerSettings {
 /// An issuer whose tokens are accepted.
 pub struct Issuer {
     keys: Arc<KeyCache>,
-    audience: Vec<String>,
-    algorithms: Vec<Jwa>,
+    /// What is asked of a token, for each algorithm that it may be signed with.
+    validations: Vec<(Jwa, Validation)>,
 }
 
 /// What a token says of itself, which proves nothing.
@@ -95,8 +95,17 @@ impl Unproven {
 impl Issuer {
     /// An issuer with these keys.
     pub fn new(keys: Arc<KeyCache>, settings: IssuerSettings) -> Self {
-        let IssuerSettings { audience, algorithms } = settings;
-        Self { keys, audience, algorithms: algorithms.into_iter().map(Algorithm::jwa).collect() }
+        let validation = |algorithm: Algorithm| {
+            let mut validation = Validation::new(algorithm.jwa());
+            validation.leeway = LEEWAY.as_secs();
+            validation.validate_nbf = true;
+            validation.set_issuer(&[keys.issuer().as_str()]);
+            validation.set_audience(&settings.audience);
+            validation.set_required_spec_claims(&["iss", "sub", "aud", "exp"]);
+            (algorithm.jwa(), validation)
+        };
+        let validations = settings.algorithms.into_iter().map(validation).collect();
+        Self { keys, validations }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -112,18 +121,19 @@ impl Issuer {
     ) -> Result<Principal, Denial> {
         let header = &unproven.header;
         // RFC 7515, 4.1.11: an extension that is not understood must not be passed over, and none is.
-        if header.crit.is_some() || !is_access_token(header) || !self.algorithms.contains(&header.alg) {
+        if header.crit.is_some() || !is_access_token(header) {
             return Err(Flaw::Header.into());
         }
+        let accepted = self.validations.iter().find(|(algorithm, _)| *algorithm == header.alg);
+        let (_, validation) = accepted.ok_or(Flaw::Header)?;
         let keys = match self.keys.find(header.kid.as_deref(), header.alg).await {
             Found::Keys(keys) => keys,
             Found::NoKey => return Err(Flaw::Key.into()),
             Found::Nothing => return Err(Denial::Unavailable(self.name().into())),
         };
-        let validation = self.validation(header.alg);
         let mut outcome = Err(Flaw::Key);
         for key in keys.fitting(header.kid.as_deref(), header.alg) {
-            outcome = jsonwebtoken::decode::<Map<String, Value>>(token, &key.decoding, &validation)
+            outcome = jsonwebtoken::decode::<Map<String, Value>>(token, &key.decoding, validation)
                 .map(|proven| proven.claims)
                 .map_err(|error| flaw(error.kind()));
             if outcome.as_ref().err() != Some(&Flaw::Signature) {
@@ -134,16 +144,6 @@ impl Issuer {
         let principal = self.principal(claims)?;
         let has_all = scopes.iter().all(|scope| has_scope(principal.claims(), scope));
         if has_all { Ok(principal) } else { Err(Denial::Scope(principal.name().into())) }
-    }
-
-    fn validation(&self, algorithm: Jwa) -> Validation {
-        let mut validation = Validation::new(algorithm);
-        validation.leeway = LEEWAY.as_secs();
-        validation.validate_nbf = true;
-        validation.set_issuer(&[self.name()]);
-        validation.set_audience(&self.audience);
-        validation.set_required_spec_claims(&["iss", "sub", "aud", "exp"]);
-        validation
     }
 
     /// Whom these claims are of: the issuer, who it says they are, and the program that they use. A name that is the same

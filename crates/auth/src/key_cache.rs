@@ -64,7 +64,7 @@ pub(crate) enum Found {
     Keys(Arc<Keys>),
     /// None fits.
     NoKey,
-    /// No keys were had yet.
+    /// It cannot be told: there are no keys, or none that fits and the newest could not be had.
     Nothing,
 }
 
@@ -85,16 +85,23 @@ impl KeyCache {
         self.state.borrow().fault.as_ref().map(ToString::to_string)
     }
 
-    /// Keeps the keys fresh, for ever. Without it there are none.
+    /// Keeps the keys fresh, for ever. Without it there are none but those that [`KeyCache::load`] has got.
     pub async fn follow(self: Arc<Self>) {
-        loop {
-            let begun = Instant::now();
+        if self.state.borrow().rounds == 0 {
             self.load().await;
-            let rest = if self.state.borrow().fault.is_none() { REFRESH_EVERY } else { FETCH_PAUSE };
+        }
+        loop {
+            let (earliest, is_well) = {
+                let state = self.state.borrow();
+                (state.next, state.fault.is_none())
+            };
+            let latest =
+                if is_well { earliest + REFRESH_EVERY.saturating_sub(FETCH_PAUSE) } else { earliest };
             tokio::select! {
-                () = tokio::time::sleep_until(begun + rest) => {}
-                () = self.until_wanted(begun + FETCH_PAUSE) => {}
+                () = tokio::time::sleep_until(latest) => {}
+                () = self.until_wanted(earliest) => {}
             }
+            self.load().await;
         }
     }
 
@@ -107,7 +114,6 @@ impl KeyCache {
         let keys = self.ask().await;
         let issuer = &self.issuer;
         match &keys {
-            Ok(keys) if keys.len() == 0 => tracing::warn!(%issuer, "an issuer has no key that can be used"),
             Ok(keys) => tracing::debug!(%issuer, keys = keys.len(), "the keys of an issuer are here"),
             Err(fault) => tracing::warn!(%issuer, %fault, "the keys of an issuer cannot be had"),
         }
@@ -115,8 +121,11 @@ impl KeyCache {
             state.is_asking = false;
             state.rounds += 1;
             state.fault = keys.as_ref().err().cloned();
-            if let Ok(keys) = keys {
-                state.keys = Some(Arc::new(keys));
+            match keys {
+                Ok(keys) => state.keys = Some(Arc::new(keys)),
+                // An issuer that can be asked and names none of them has withdrawn those from before.
+                Err(KeyFault::Keys(KeysError::None)) => state.keys = None,
+                Err(_) => {}
             }
         });
     }
@@ -161,10 +170,11 @@ impl KeyCache {
     }
 
     fn look(&self, id: Option<&str>, algorithm: Jwa) -> Found {
-        match &self.state.borrow().keys {
+        let state = self.state.borrow();
+        match &state.keys {
             Some(keys) if keys.fitting(id, algorithm).next().is_some() => Found::Keys(Arc::clone(keys)),
-            Some(_) => Found::NoKey,
-            None => Found::Nothing,
+            Some(_) if state.fault.is_none() && !state.is_asking => Found::NoKey,
+            _ => Found::Nothing,
         }
     }
 }
@@ -231,6 +241,65 @@ mod tests {
             tokio::time::sleep(FETCH_PAUSE + Duration::from_secs(1)).await;
             assert!(has(&cache, "c").await);
             assert_eq!(cache.fault(), None);
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_may_be_among_those_that_cannot_be_had_is_not_called_unknown() {
+        let documents = Documents::new("keys", &set(&["a"]));
+        let cache = cache(&documents);
+        let found = async |id| cache.find(Some(id), Jwa::RS256).await;
+        beside(&cache, async {
+            assert!(matches!(found("a").await, Found::Keys(_)));
+            assert!(matches!(found("guessed").await, Found::NoKey));
+            documents.put("keys", "<html>");
+            tokio::time::sleep(FETCH_PAUSE).await;
+            for _ in 0..2 {
+                assert!(
+                    matches!(found("b").await, Found::Nothing),
+                    "neither behind a failure nor soon after"
+                );
+            }
+            assert!(matches!(found("a").await, Found::Keys(_)), "and those from before are good");
+            documents.put("keys", &set(&["a", "b"]));
+            documents.takes(FETCH_MAX * 2);
+            tokio::time::sleep(FETCH_PAUSE).await;
+            assert!(matches!(found("b").await, Found::Nothing), "they are still under way");
+            tokio::time::sleep(FETCH_MAX).await;
+            assert!(matches!(found("b").await, Found::Keys(_)));
+            assert!(matches!(found("guessed").await, Found::NoKey));
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_set_without_a_key_of_use_is_a_fault_and_takes_those_from_before_away() {
+        let documents = Documents::new("keys", &set(&["a"]));
+        let cache = cache(&documents);
+        cache.load().await;
+        for useless in [r#"{"keys":[]}"#, r#"{"keys":[{"kty":"oct","kid":"a","k":"c2VjcmV0"}]}"#] {
+            documents.put("keys", useless);
+            cache.load().await;
+            assert!(cache.fault().unwrap().contains("no key that can be used"), "{useless}");
+            assert!(matches!(cache.find(Some("a"), Jwa::RS256).await, Found::Nothing), "{useless}");
+        }
+        documents.put("keys", &set(&["a"]));
+        cache.load().await;
+        assert_eq!(cache.fault(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_that_are_there_are_not_asked_for_at_once() {
+        let documents = Documents::new("keys", &set(&["a"]));
+        let cache = cache(&documents);
+        cache.load().await;
+        beside(&cache, async {
+            assert!(has(&cache, "a").await);
+            tokio::time::sleep(REFRESH_EVERY.saturating_sub(Duration::from_secs(1))).await;
+            assert_eq!(documents.asked(), 1);
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            assert_eq!(documents.asked(), 2);
         })
         .await;
     }

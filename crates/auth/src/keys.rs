@@ -29,6 +29,9 @@ pub(crate) enum KeysError {
     /// There are more than anybody needs.
     #[error("it holds more than {KEYS_MAX} keys")]
     TooMany,
+    /// There is none, or each is for something else.
+    #[error("it holds no key that can be used here")]
+    None,
 }
 
 #[derive(Deserialize)]
@@ -43,7 +46,8 @@ impl Keys {
         if keys.len() > KEYS_MAX {
             return Err(KeysError::TooMany);
         }
-        Ok(Self(keys.into_iter().filter_map(Key::of).collect()))
+        let keys: Vec<Key> = keys.into_iter().filter_map(Key::of).collect();
+        if keys.is_empty() { Err(KeysError::None) } else { Ok(Self(keys)) }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -144,7 +148,7 @@ mod tests {
             json!("text"),
         ] {
             let set = json!({ "keys": [key] }).to_string();
-            assert_eq!(Keys::parse(set.as_bytes()).unwrap().len(), 0, "{key}");
+            assert_eq!(Keys::parse(set.as_bytes()).err(), Some(KeysError::None), "{key}");
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_lc_rs::rsa::KeySize;
@@ -21,16 +22,22 @@ use crate::fetch::{Fetch, FetchError, Place};
 pub(crate) struct Documents {
     texts: Mutex<HashMap<String, String>>,
     asked: AtomicUsize,
+    takes: Mutex<Duration>,
 }
 
 impl Documents {
     pub(crate) fn new(name: &str, text: &str) -> Arc<Self> {
         let texts = HashMap::from([(name.to_owned(), text.to_owned())]);
-        Arc::new(Self { texts: Mutex::new(texts), asked: AtomicUsize::new(0) })
+        Arc::new(Self { texts: Mutex::new(texts), asked: AtomicUsize::new(0), takes: Mutex::default() })
     }
 
     pub(crate) fn put(&self, name: &str, text: &str) {
         self.texts.lock().unwrap().insert(name.to_owned(), text.to_owned());
+    }
+
+    /// From now on each comes after so long.
+    pub(crate) fn takes(&self, time: Duration) {
+        *self.takes.lock().unwrap() = time;
     }
 
     /// How many were asked for.
@@ -47,6 +54,8 @@ impl Fetch for Documents {
             Place::Url(url) => url.to_string(),
             Place::File(path) => path.display().to_string(),
         };
+        let takes = *self.takes.lock().unwrap();
+        tokio::time::sleep(takes).await;
         let text = self.texts.lock().unwrap().get(&name).cloned();
         text.map(Bytes::from).ok_or(FetchError::Status(404))
     }
