@@ -63,6 +63,14 @@ impl Telemetry {
     }
 }
 
+impl Drop for Telemetry {
+    /// A proxy that does not start ends nothing in order.
+    fn drop(&mut self) {
+        self.tasks.stop();
+        self.connections.stop();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use async_trait::async_trait;
