@@ -1,17 +1,17 @@
 //! Reading `shadowcat.yaml` from the disk: how long it may be, and whose it must be to name a program.
 
-use std::fs::{File, Metadata};
-use std::io::Read as _;
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use shadowcat_gateway::config::{Interceptor, Loaded};
+use shadowcat_gateway::read_once;
 
 use crate::failure::Failure;
 
 /// The variable that names the file.
 pub(crate) const VARIABLE: &str = "SHADOWCAT_CONFIG";
-const BYTES_MAX: u64 = 1024 * 1024;
+const BYTES_MAX: usize = 1024 * 1024;
 /// Writable by the group or by everybody.
 const OTHERS_WRITE: u32 = 0o022;
 
@@ -20,13 +20,7 @@ pub(crate) fn read(path: &Path) -> Result<Loaded, Failure> {
     let name = path.display().to_string();
     let failed =
         |cause| Failure::caused(format!("cannot read the configuration file {name}"), cause).into_usage();
-    let file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    let mut text = String::new();
-    file.take(BYTES_MAX + 1).read_to_string(&mut text).map_err(failed)?;
-    if text.len() as u64 > BYTES_MAX {
-        return Err(Failure::usage(format!("{name}: longer than {BYTES_MAX} bytes")));
-    }
+    let (text, metadata) = read_once(path, BYTES_MAX).map_err(failed)?;
     let loaded = Loaded::parse(&name, &text).map_err(|mistake| Failure::usage(mistake.to_string()))?;
     if let Some(key) = program(&loaded)
         && let Some(sentence) = distrust(&metadata, rustix::process::geteuid().as_raw())

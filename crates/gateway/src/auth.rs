@@ -1,7 +1,5 @@
 //! Who is let in: what the plan says, put together with the client that gets the keys of issuers.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,6 +23,7 @@ use shadowcat_transports::http_client::{self, Client, Target};
 use shadowcat_transports::server::Protection;
 
 use crate::build::StartError;
+use crate::files;
 use crate::plan::{self, Listen, Plan};
 
 /// The end of the main endpoint's URL, and what it has in its place for HTTP+SSE.
@@ -217,17 +216,7 @@ impl Fetch for Documents {
 }
 
 fn read(path: &Path) -> Result<Bytes, FetchError> {
-    // Whoever opens a pipe waits until somebody writes into it.
-    if !std::fs::metadata(path).map_err(|error| failed(&error))?.is_file() {
-        return Err(FetchError::Failed("it is no regular file".to_owned()));
-    }
-    let mut text = Vec::new();
-    let file = File::open(path).map_err(|error| failed(&error))?;
-    file.take(FETCH_BYTES_MAX as u64 + 1).read_to_end(&mut text).map_err(|error| failed(&error))?;
-    if text.len() > FETCH_BYTES_MAX {
-        return Err(FetchError::Failed(format!("it has more than {FETCH_BYTES_MAX} bytes")));
-    }
-    Ok(text.into())
+    files::read_again(path, FETCH_BYTES_MAX).map(Bytes::from).map_err(|error| failed(&error))
 }
 
 fn failed(error: &dyn std::error::Error) -> FetchError {

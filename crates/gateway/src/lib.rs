@@ -10,6 +10,7 @@
 //! | `endpoint.rs` | the way to what is asked or told over HTTP and is no server of MCP |
 //! | `external` | programs outside the proxy that are asked about messages, and how they are reached |
 //! | `faces.rs` | what clients of either era meet |
+//! | `files.rs` | files that are read whole |
 //! | `rule_files.rs` | rules in files of their own, and their changes |
 //! | `proxy.rs` | a proxy within another program |
 //! | `reach.rs` | how the server is reached: a child, a URL, tapes in its place |
@@ -30,6 +31,7 @@ mod endpoint;
 mod entry;
 mod external;
 mod faces;
+mod files;
 mod gateway;
 mod life;
 mod metrics;
@@ -48,6 +50,7 @@ mod upstream;
 pub use admin::AdminError;
 pub use auth::AuthError;
 pub use build::{Host, Pipe, StartError, start};
+pub use files::read_once;
 pub use plan::{
     Admin, Approver, Auth, Face, HookSecret, HookSecretError, Interceptor, InterceptorServer,
     InterceptorTarget, Issuer, KeyError, Keys, Level, Limits, Listen, Log, LogFormat, MainFile, Overrides,

@@ -5,8 +5,7 @@
 //! mounted volume does to a file (renaming another one over it, moving a link), on every file system, and costs two looks a
 //! second at a few names.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,15 +15,19 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use shadowcat_interceptors::rules::{Book, RuleMetrics};
 use shadowcat_rules::{Rules, written};
+use tokio::task::JoinError;
 
 use crate::config::{Loaded, Mistake, RuleFile};
+use crate::files;
 use crate::plan::{self, MainFile, PlanError, PlanErrors};
 
 /// How often files are looked at. A change is read at the look behind the one that has seen it, when whoever writes the
 /// file has come to an end.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// How long a disk may take before that is told.
+const DISK_MAX: Duration = Duration::from_secs(10);
 /// The largest file that is read.
-const FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+const FILE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The rules in force, and where they come from.
 pub(crate) struct RuleFiles {
@@ -56,6 +59,10 @@ impl Reloads {
         if fault.is_some() {
             self.refused.inc();
         }
+        self.set(fault);
+    }
+
+    fn set(&self, fault: Option<String>) {
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }
 }
@@ -92,11 +99,12 @@ impl RuleFiles {
         if files.is_empty() {
             return;
         }
-        let mut known = looks(&files);
+        let files: Arc<[PathBuf]> = files.into();
+        let mut known = self.looks(&files).await;
         let mut seen = known.clone();
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let now = looks(&files);
+            let now = self.looks(&files).await;
             let has_settled = now == seen;
             seen.clone_from(&now);
             if has_settled && now != known {
@@ -106,11 +114,34 @@ impl RuleFiles {
         }
     }
 
+    async fn looks(&self, files: &Arc<[PathBuf]>) -> Vec<Look> {
+        let files = Arc::clone(files);
+        // A look that failed is one at files that are not there.
+        self.beside(move || looks(&files)).await.unwrap_or_default()
+    }
+
+    /// Does off the workers what may wait for a disk, and may take its time. A disk that does not answer is told of and waited for:
+    /// each further question would take one more thread.
+    async fn beside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        let mut working = tokio::task::spawn_blocking(work);
+        if let Ok(done) = tokio::time::timeout(DISK_MAX, &mut working).await {
+            return done;
+        }
+        let fault = format!("the files of rules gave no answer for {}", humantime::format_duration(DISK_MAX));
+        tracing::error!("{fault}; the rules from before stay in force");
+        let before = self.reloads.fault();
+        self.reloads.note(Some(fault));
+        let done = working.await;
+        self.reloads.set(before);
+        done
+    }
+
     async fn reload(&mut self) {
         let sources = self.sources.clone();
-        // Off the workers: many rules take their time.
-        let read = tokio::task::spawn_blocking(move || read_again(&sources)).await;
-        match read {
+        match self.beside(move || read_again(&sources)).await {
             Ok(Ok((read, others))) => {
                 self.tell(others);
                 self.publish(read);
@@ -222,20 +253,12 @@ fn read_file<F>(
 ) -> Result<Loaded<F>, PlanError> {
     let name = path.display().to_string();
     let fault = |sentence: String| PlanError { place: name.clone(), sentence };
-    let text = text(path).map_err(|error| fault(format!("cannot be read: {error}")))?;
-    if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(fault(format!("longer than {FILE_BYTES_MAX} bytes")));
-    }
+    let text = files::read_again(path, FILE_BYTES_MAX);
+    let text = text.map_err(|error| fault(format!("cannot be read: {error}")))?;
     if text.trim().is_empty() {
         return Err(fault("the file is empty; `rules: []` says that there are none".to_owned()));
     }
     parse(&name, &text).map_err(PlanError::from)
-}
-
-fn text(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
-    Ok(text)
 }
 
 /// Where the fault of a rule is that was found among the rules of all files, as `rules[number]…`.
@@ -296,6 +319,33 @@ mod tests {
     fn a_file_that_is_not_there_is_named() {
         let told = read(Loaded::default(), &["/nowhere/r.yaml".into()]).err().unwrap().to_string();
         assert!(told.starts_with("/nowhere/r.yaml: cannot be read: No such file"), "{told}");
+    }
+
+    #[test]
+    fn a_pipe_is_no_file_of_rules() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("r.yaml");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let told = read(Loaded::default(), &[pipe]).err().unwrap().to_string();
+        assert!(told.contains("r.yaml: cannot be read: it is no regular file"), "{told}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_does_not_answer_is_told_of_until_it_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r.yaml");
+        fs::write(&path, ONE).unwrap();
+        let sources = plan::Rules { written: Vec::new(), main: None, files: vec![path] };
+        let files = RuleFiles::open(&sources, &mut Registry::default()).unwrap().unwrap();
+        let (answer, asked) = std::sync::mpsc::sync_channel::<()>(1);
+        let mut work = Box::pin(files.beside(move || asked.recv().is_ok()));
+        assert!(futures_util::poll!(&mut work).is_pending());
+        tokio::time::advance(DISK_MAX).await;
+        assert!(futures_util::poll!(&mut work).is_pending());
+        assert!(files.reloads().fault().unwrap().contains("no answer for 10s"));
+        answer.send(()).unwrap();
+        assert!(work.await.unwrap());
+        assert_eq!(files.reloads().fault(), None);
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Recording: where tapes go, what is on them, and what becomes of them.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +12,7 @@ use super::problems::Problems;
 use super::resolve::TAPES_DIR;
 use super::{Record, TapeKey};
 use crate::config::{self, ByteSize, Loaded, Span, Variables, expand};
+use crate::files;
 
 pub(super) fn resolve(
     said: Option<Said<PathBuf>>,
@@ -158,7 +158,7 @@ impl TapeKey {
         match self {
             Self::Given(key) => Ok(key.clone()),
             Self::File(path) => {
-                let text = fs::read_to_string(path)
+                let (text, _) = files::read_once(path, files::SECRET_BYTES_MAX)
                     .map_err(|source| KeyError::File { path: path.clone(), source })?;
                 Key::parse(&text).map_err(|source| KeyError::Bad { path: path.clone(), source })
             }
@@ -169,6 +169,7 @@ impl TapeKey {
 #[cfg(test)]
 mod tests {
     use std::ffi::OsString;
+    use std::fs;
     use std::time::Duration;
 
     use super::*;

@@ -1,8 +1,8 @@
 //! HTTP endpoints that are asked about messages: where they are, what proves to them who asks, and how much they are asked.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
-use std::{fs, io};
 
 use shadowcat_interceptors::external::webhook::{BadSecret, Secret};
 use shadowcat_interceptors::external::{BreakerPolicy, Limits};
@@ -12,6 +12,7 @@ use super::problems::Problems;
 use super::upstream::target;
 use super::{Remote, UpstreamTarget};
 use crate::config::{self, Loaded, Variables, expand};
+use crate::files;
 
 const CONCURRENCY_MAX: usize = 64;
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -66,7 +67,7 @@ impl HookSecret {
         match self {
             Self::Given(secret) => Ok(secret.clone()),
             Self::File(path) => {
-                let text = fs::read_to_string(path)
+                let (text, _) = files::read_once(path, files::SECRET_BYTES_MAX)
                     .map_err(|source| HookSecretError::File { path: path.clone(), source })?;
                 Secret::parse(&text).map_err(|source| HookSecretError::Bad { path: path.clone(), source })
             }
@@ -157,6 +158,8 @@ pub(super) struct Written<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
