@@ -17,7 +17,7 @@ use tempfile::TempPath;
 use crate::index;
 use crate::keys::{Key, Keys};
 use crate::list::{COMPRESSED, ENCRYPTED, SUFFIX, files};
-use crate::open::{ZSTD_MAGIC, unsealed};
+use crate::open::{ZSTD_MAGIC, source};
 use crate::reel::{is_being_written, is_own_name};
 use crate::sealed::{self, SealedWriter};
 
@@ -125,7 +125,7 @@ impl Rounds {
     /// By a new name: whenever this is cut short, a whole tape is there.
     fn compress_one(&self, path: &Path, target: &Path) -> io::Result<()> {
         let keys: Keys = self.key.clone().into_iter().collect();
-        let mut source = unsealed(path, &keys).map_err(io::Error::other)?;
+        let (mut source, _) = source(path, &keys).map_err(io::Error::other)?;
         let (file, part) = self.part()?;
         let key = self.key.as_ref().filter(|_| is_sealed_name(path));
         let file = match key {

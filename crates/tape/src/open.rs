@@ -16,7 +16,7 @@ use crate::sealed::{self, Unsealing};
 pub(crate) const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 /// What decompressing may take in memory, as a power of two. Ours takes 2 MiB, `zstd -19` takes 8.
 const WINDOW_LOG_MAX: u32 = 23;
-/// A tape is encrypted after it was compressed, and each at most once.
+/// A tape may be compressed and encrypted, in either order, and each at most once.
 const LAYERS_MAX: usize = 2;
 
 /// The bytes of a tape, whatever it is wrapped in.
@@ -128,40 +128,37 @@ fn plain(path: &Path) -> io::Result<Option<Reader<BufReader<File>>>> {
     Ok(matches!(reader.next(), Some(Ok(Record::Header(_)))).then_some(reader))
 }
 
-/// The key that a tape is encrypted with; none if it is not.
+/// The key that a tape is encrypted with, in whichever of its layers; none if it is not.
 ///
 /// # Errors
 /// When the file cannot be read, or its key is not among `keys`.
 pub fn key_of<'k>(path: &Path, keys: &'k Keys) -> Result<Option<&'k Key>, OpenError> {
-    let mut source = buffered(File::open(path)?);
-    let is_sealed = source.fill_buf()?.starts_with(sealed::MAGIC);
-    if is_sealed { sealed::begin(&mut source, keys).map(|(_, _, key)| Some(key)) } else { Ok(None) }
-}
-
-/// The bytes of a tape that may be encrypted, and is not compressed.
-pub(crate) fn unsealed(path: &Path, keys: &Keys) -> Result<Source, OpenError> {
-    let mut source: Source = Box::new(buffered(File::open(path)?));
-    let is_sealed = source.fill_buf()?.starts_with(sealed::MAGIC);
-    Ok(if is_sealed { Box::new(Unsealing::new(source, keys)?) } else { source })
+    peel(Box::new(buffered(File::open(path)?)), keys).map(|(_, key)| key)
 }
 
 /// The bytes of the records of a tape, and a count of the bytes of its file that have been read for them.
 pub(crate) fn source(path: &Path, keys: &Keys) -> Result<(Source, Arc<AtomicU64>), OpenError> {
     let passed = Arc::new(AtomicU64::new(0));
     let file = Counted { file: File::open(path)?, passed: Arc::clone(&passed) };
-    let mut source: Source = Box::new(buffered(file));
+    peel(Box::new(buffered(file)), keys).map(|(source, _)| (source, passed))
+}
+
+/// What the layers of a tape are around, and the key that one of them took.
+fn peel(mut source: Source, keys: &Keys) -> Result<(Source, Option<&Key>), OpenError> {
+    let mut key = None;
     for _ in 0..LAYERS_MAX {
         // A fault is told by the reader, who meets it again and knows the place.
         let Ok(begin) = source.fill_buf() else { break };
         if begin.starts_with(sealed::MAGIC) {
-            source = Box::new(Unsealing::new(source, keys)?);
+            let (unsealing, with) = Unsealing::new(source, keys)?;
+            (source, key) = (Box::new(unsealing), Some(with));
         } else if begin.starts_with(ZSTD_MAGIC) {
             source = Box::new(buffered(Inflating::new(source)?));
         } else {
             break;
         }
     }
-    Ok((source, passed))
+    Ok((source, key))
 }
 
 /// A file that says how much of it has been read.

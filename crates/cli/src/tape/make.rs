@@ -75,7 +75,7 @@ struct Output {
     /// The new tape; a file that is there is never replaced
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     path: PathBuf,
-    /// Write it unencrypted; otherwise what is made of an encrypted tape is encrypted with its key
+    /// Write it unencrypted; otherwise it is encrypted with the key of the first tape that is
     #[arg(long)]
     plain: bool,
 }

@@ -210,6 +210,14 @@ fn what_is_made_with_a_key_is_encrypted_and_holds_the_same() {
         let read: Vec<_> = open(tape, &keys).unwrap().filter_map(|found| record(found.unwrap())).collect();
         assert_eq!(read.len(), conversation().len(), "{tape:?}");
     }
+    // An encrypted tape that somebody compressed is one as well.
+    let zipped = zstd::encode_all(std::fs::read(&a).unwrap().as_slice(), 0).unwrap();
+    std::fs::write(&a, zipped).unwrap();
+    assert_eq!(key_of(&a, &keys).unwrap(), None);
+    let zipped = zstd::encode_all(std::fs::read(&d).unwrap().as_slice(), 0).unwrap();
+    std::fs::write(&d, zipped).unwrap();
+    assert_eq!(key_of(&d, &keys).unwrap(), Some(&key));
+    assert!(key_of(&d, &Keys::default()).is_err());
     cut(&d, &keys, &everything, &dir.path("plain"), None, &mut |_| ()).unwrap();
     assert_eq!(frames(&dir.path("plain")).len(), conversation().len());
 }

@@ -17,7 +17,7 @@ use sha2::Sha256;
 use crate::keys::Key;
 
 pub(crate) use disk::{SealedWriter, disk};
-pub(crate) use read::{Unsealing, begin};
+pub(crate) use read::Unsealing;
 pub(crate) use write::Sealing;
 
 /// How an encrypted tape begins, and no other.

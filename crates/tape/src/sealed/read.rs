@@ -12,10 +12,7 @@ use crate::open::OpenError;
 const FIRST_LINE_BYTES_MAX: u64 = 4096;
 
 /// The first line, its salt, and the key that it names.
-pub(crate) fn begin<'k>(
-    source: &mut impl BufRead,
-    keys: &'k Keys,
-) -> Result<(Vec<u8>, String, &'k Key), OpenError> {
+fn begin<'k>(source: &mut impl BufRead, keys: &'k Keys) -> Result<(Vec<u8>, String, &'k Key), OpenError> {
     let mut line = Vec::new();
     source.take(FIRST_LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
     if !line.ends_with(b"\n") {
@@ -40,11 +37,11 @@ pub(crate) struct Unsealing<R> {
 }
 
 impl<R: BufRead> Unsealing<R> {
-    /// Reads the first line and finds the key.
-    pub(crate) fn new(mut source: R, keys: &Keys) -> Result<Self, OpenError> {
-        let (line, salt, key) = begin(&mut source, keys)?;
-        let key = FileKey::derive(key, salt.as_bytes(), line).ok_or(OpenError::FirstLine)?;
-        Ok(Self { source, key, blocks: 0, block: Vec::new(), at: 0 })
+    /// Reads the first line and finds the key, which it gives too.
+    pub(crate) fn new(mut source: R, keys: &Keys) -> Result<(Self, &Key), OpenError> {
+        let (line, salt, named) = begin(&mut source, keys)?;
+        let key = FileKey::derive(named, salt.as_bytes(), line).ok_or(OpenError::FirstLine)?;
+        Ok((Self { source, key, blocks: 0, block: Vec::new(), at: 0 }, named))
     }
 
     /// The next block into `block`; false at the end of the file.

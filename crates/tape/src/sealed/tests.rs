@@ -23,7 +23,8 @@ fn sealed(pieces: &[&[u8]]) -> Vec<u8> {
 }
 
 fn opened(bytes: &[u8]) -> Result<(Vec<u8>, Option<std::io::ErrorKind>), OpenError> {
-    let mut unsealing = Unsealing::new(bytes, &keys(&key("ab")))?;
+    let keys = keys(&key("ab"));
+    let (mut unsealing, _) = Unsealing::new(bytes, &keys)?;
     let mut text = Vec::new();
     let fault = unsealing.read_to_end(&mut text).err().map(|cause| cause.kind());
     Ok((text, fault))
