@@ -12,7 +12,7 @@ pub struct Pages {
 #[derive(Debug)]
 enum Next {
     Page(Option<String>),
-    /// It is being asked for.
+    /// It is being asked for, or named by what is no cursor.
     Unknown,
     None,
 }
@@ -24,7 +24,7 @@ impl Pages {
     }
 
     /// The cursor of the page that is to be asked for, as raw JSON, and none for the first; nothing when the list is whole, when
-    /// there are too many pages, or when the last one was not read.
+    /// there are too many pages, when the last one was not read, or when it named the next by what is no cursor.
     pub fn ask(&mut self) -> Option<Option<String>> {
         let Next::Page(cursor) = &mut self.next else { return None };
         self.left = self.left.checked_sub(1)?;
@@ -33,10 +33,13 @@ impl Pages {
         Some(cursor)
     }
 
-    /// Reads in a result which page comes next. A cursor that is no string names none: servers write `null`.
+    /// Reads in a result which page comes next. None does if there is no cursor; servers write `null`, too.
     pub fn read(&mut self, result: &str) {
-        let cursor = json::get(result, &["nextCursor"]).filter(|raw| raw.starts_with('"'));
-        self.next = cursor.map_or(Next::None, |raw| Next::Page(Some(raw.to_owned())));
+        self.next = match json::get(result, &["nextCursor"]) {
+            None | Some("null") => Next::None,
+            Some(cursor) if cursor.starts_with('"') => Next::Page(Some(cursor.to_owned())),
+            Some(_) => Next::Unknown,
+        };
     }
 
     /// Whether all of it was read.
@@ -68,8 +71,14 @@ mod tests {
         let first = String::new();
         let second = r#""\u0061\/""#.to_owned();
         assert_eq!(walk(9, &[next, "{}"]), (vec![first.clone(), second.clone()], true));
-        for last in ["{}", r#"{"nextCursor":null}"#, r#"{"nextCursor":7}"#, "[]"] {
-            assert_eq!(walk(9, &[last]), (vec![first.clone()], true), "{last}");
+        for (last, is_whole) in [
+            ("{}", true),
+            (r#"{"nextCursor":null}"#, true),
+            (r#"{"nextCursor": null }"#, true),
+            (r#"{"nextCursor":7}"#, false),
+            (r#"{"nextCursor":{}}"#, false),
+        ] {
+            assert_eq!(walk(9, &[last]), (vec![first.clone()], is_whole), "{last}");
         }
         assert_eq!(walk(2, &[next, next, next]), (vec![first.clone(), second.clone()], false), "a bound");
         assert_eq!(walk(9, &[next]), (vec![first, second], false), "one that is not read");

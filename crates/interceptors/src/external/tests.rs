@@ -414,6 +414,8 @@ async fn a_question_has_what_is_known_and_is_signed() {
 #[derive(Default)]
 struct FakeLink {
     list: String,
+    /// What names the next page, if not a cursor.
+    next: Option<&'static str>,
     conversations: AtomicUsize,
     asked: Mutex<Vec<String>>,
 }
@@ -427,7 +429,7 @@ impl Link for FakeLink {
         self.asked.lock().unwrap().push(name.clone());
         if method == "interceptors/list" {
             let next = match params["cursor"].as_str() {
-                None => r#","nextCursor":"2""#,
+                None => self.next.unwrap_or(r#","nextCursor":"2""#),
                 Some(_) => "",
             };
             let list = if next.is_empty() { "[]" } else { &self.list };
@@ -518,6 +520,15 @@ async fn a_failing_interceptor_costs_what_it_says_of_itself_unless_the_operator_
             assert_eq!(replies.len() == 2, passes, "{name} {open} {fail:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_list_of_which_a_part_may_be_missing_is_none() {
+    let link = FakeLink { list: "[]".to_owned(), next: Some(r#","nextCursor":7"#), ..FakeLink::default() };
+    let mcp_settings = mcp::Settings { fail: None, config: BTreeMap::new(), limits: Limits::default() };
+    let mcp = Mcp::new(Arc::new(link), mcp_settings, Telling::start());
+    let failure = mcp.prepare(Duration::from_mins(1)).await.unwrap_err();
+    assert!(failure.sentence.contains("`nextCursor`"), "{failure}");
 }
 
 #[tokio::test]

@@ -118,7 +118,7 @@ impl Mcp {
         }
         if !pages.is_whole() {
             return Err(Failure::nonsense(format!(
-                "the list of interceptors has more than {PAGES_MAX} pages"
+                "the list of interceptors has no end: more than {PAGES_MAX} pages, or a `nextCursor` that is no string"
             )));
         }
         let catalog = Arc::new(catalog);
