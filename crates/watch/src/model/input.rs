@@ -16,7 +16,7 @@ pub(crate) enum Edit {
     End,
 }
 
-/// Longer lines take no more characters; a filter may not be longer either.
+/// Longer lines take no more characters. One that is longer from the start, as a filter of the command line may be, keeps them.
 const CHARS_MAX: usize = 4_096;
 
 /// The text and the place of the cursor in it, in characters.
@@ -68,7 +68,8 @@ impl Line {
     pub(crate) fn paste(&mut self, text: &str) -> bool {
         let one_line = text.trim_end().replace("\r\n", "\n");
         let blank = |c: char| if c.is_control() { ' ' } else { c };
-        let pasted: Vec<char> = one_line.chars().map(blank).take(CHARS_MAX - self.chars.len()).collect();
+        let pasted: Vec<char> =
+            one_line.chars().map(blank).take(CHARS_MAX.saturating_sub(self.chars.len())).collect();
         let (count, wanted) = (pasted.len(), one_line.chars().count());
         self.chars.splice(self.at..self.at, pasted);
         self.at += count;
@@ -128,5 +129,9 @@ mod tests {
         let mut line = Line::new(&"x".repeat(CHARS_MAX));
         line.edit(Edit::Insert('y'));
         assert_eq!(line.text().len(), CHARS_MAX);
+        let mut longer = Line::new(&"x".repeat(CHARS_MAX + 1));
+        longer.edit(Edit::Insert('y'));
+        assert!(!longer.paste("y"));
+        assert_eq!(longer.text().len(), CHARS_MAX + 1);
     }
 }
