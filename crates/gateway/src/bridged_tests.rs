@@ -287,6 +287,37 @@ async fn the_legacy_clients_of_a_server_that_became_a_modern_one_go_on_behind_th
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_legacy_client_on_a_pipe_begins_again_on_the_same_pipe() {
+    let refuse: Refuse = |id| refused(id, -32000).with_head(Head { form: Form::Whole, status: Some(400) });
+    let server = SetBack { is_legacy: Arc::default(), refuse };
+    let gateway = bridged(Arc::new(server.clone()));
+    let outlet = gateway.outlet();
+    let open = async || {
+        let (request, outlet) = (crate::testing::request(method::INITIALIZE), Some(Arc::clone(&outlet)));
+        let transport = Transport::Stdio;
+        let opening = Opening { request, transport, principal: None, http_trace: None, outlet };
+        gateway.open(opening).await.unwrap().0
+    };
+    let live = open().await;
+    assert_eq!(legacy_call(&gateway, &live).await.unwrap()["result"]["content"], json!(["done"]));
+    server.is_legacy.store(true, Ordering::Relaxed);
+    let eras = &gateway.bridges.as_ref().unwrap().eras;
+    eras.doubt_modern();
+    assert!(eras.needs_legacy().await);
+    // So that the session cannot be set up there.
+    server.is_legacy.store(false, Ordering::Relaxed);
+    let unknown = legacy_call(&gateway, &live).await.unwrap_err();
+    assert_eq!(unknown.kind, RefusalKind::SessionUnknown);
+    gateway.forget(&live).await;
+    server.is_legacy.store(true, Ordering::Relaxed);
+    let again = open().await;
+    assert_eq!(legacy_call(&gateway, &again).await.unwrap()["result"]["content"], json!(["done"]));
+    assert!(outlet.standing().1.push("{}".into()).await.is_ok(), "the pipe is open");
+    assert!(gateway.tasks.join(Duration::from_mins(1)).await);
+    assert_eq!((live.standing.state(), gateway.table.all().len()), (State::Closed, 1));
+}
+
 /// A modern server that refuses the handshake by a status. A page of something in front of it answers the first question.
 #[derive(Clone, Default)]
 struct Hidden(Arc<AtomicBool>);

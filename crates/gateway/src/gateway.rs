@@ -258,6 +258,15 @@ impl Front for Gateway {
 
     async fn end(&self, live: &Arc<Live>) {
         if self.table.remove(live) {
+            self.lot.leave(live.peer);
+            live.outlet.close();
+            self.finish(live).await;
+        }
+    }
+
+    async fn forget(&self, live: &Arc<Live>) {
+        if self.table.remove(live) {
+            self.lot.leave(live.peer);
             self.finish(live).await;
         }
     }

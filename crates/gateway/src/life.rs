@@ -135,18 +135,11 @@ impl Gateway {
 
     /// Ends a session that was taken out of the table, so that this happens once.
     pub(crate) async fn finish(&self, live: &Arc<Live>) {
-        self.tear_down(live);
+        self.let_go(live);
         if !self.save(live).await {
             // Its record may not have heard of the end. Without one it is over, too.
             self.records.remove(live.standing.key()).await;
         }
-    }
-
-    /// Closes what an ended session has open.
-    pub(crate) fn tear_down(&self, live: &Arc<Live>) {
-        self.lot.leave(live.peer);
-        live.outlet.close();
-        self.let_go(live);
     }
 
     /// Closes the server's side of a session: a task, so that it happens even if nobody waits for it.

@@ -29,6 +29,9 @@ pub trait Front: Send + Sync {
 
     /// Ends a session at its client's wish.
     async fn end(&self, live: &Arc<Live>);
+
+    /// Ends a session that cannot go on, and leaves the pipe open that it came by: its client may open another there.
+    async fn forget(&self, live: &Arc<Live>);
 }
 
 /// What opens a legacy session.

@@ -144,6 +144,17 @@ impl PipeClient {
         }
     }
 
+    /// A session that is unknown by now can only be followed by another, for which this is still the pipe.
+    async fn forget_if_unknown(&self, live: &Arc<Live>, refusal: Option<&Refusal>) {
+        if refusal.is_none_or(|refusal| refusal.kind != RefusalKind::SessionUnknown) {
+            return;
+        }
+        let own = self.session().live.take_if(|own| Arc::ptr_eq(own, live));
+        if own.is_some() {
+            self.front.forget(live).await;
+        }
+    }
+
     /// Takes one text from the client, and who sent it by the credential that came with it. Resolves when the message is on
     /// its way and the next one may follow.
     pub(crate) async fn take(self: &Arc<Self>, text: Bytes, asker: Option<Principal>) {
@@ -256,6 +267,7 @@ impl PipeClient {
                 let origin = Arc::new(live.origin_by(asker.as_ref()));
                 let envelope = Envelope::to_server(Message::Request(request), origin);
                 let handled = self.front.handle(&live, envelope).await;
+                self.forget_if_unknown(&live, handled.as_ref().err()).await;
                 self.drain(handled).await
             }
             None if request.method() == method::PING => Some(Ok(Response::result(request.id(), "{}"))),
@@ -345,6 +357,7 @@ impl PipeClient {
             let origin = Arc::new(live.origin_by(asker.as_ref()));
             let envelope = Envelope::to_server(text, origin);
             let handled = self.front.handle(&live, envelope).await;
+            self.forget_if_unknown(&live, handled.as_ref().err()).await;
             if settled {
                 self.listen(live);
             }
@@ -408,8 +421,8 @@ mod tests {
 
     const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize"}"#;
 
-    fn client(front: FakeFront, tasks: &Tasks) -> Arc<PipeClient> {
-        let (front, stop) = (Arc::new(front), CancellationToken::new());
+    fn client(front: impl Into<Arc<FakeFront>>, tasks: &Tasks) -> Arc<PipeClient> {
+        let (front, stop) = (front.into(), CancellationToken::new());
         let bounds = PipeBounds { message: Limits::default(), in_flight_max: 2, stream: limits() };
         PipeClient::new(front, Transport::Stdio, bounds, None, tasks.clone(), stop)
     }
@@ -431,6 +444,28 @@ mod tests {
         client.take(r#"{"jsonrpc":"2.0","id":"p","method":"ping"}"#.into(), None).await;
         let (_, told) = soon(reader.next()).await.unwrap();
         assert_eq!(told, r#"{"jsonrpc":"2.0","id":"p","result":{}}"#);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_whose_session_is_unknown_by_now_can_open_another_on_the_same_pipe() {
+        let front = FakeFront::answering(|_| std::future::ready(Err(RefusalKind::SessionUnknown.into())));
+        front.openings.add_permits(3);
+        let front = Arc::new(front);
+        let client = client(Arc::clone(&front), &Tasks::new());
+        let mut reader = client.stream().read();
+        let by_call = call(1);
+        let by_note = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7}}"#;
+        for found_out in [&by_call, by_note] {
+            client.take(INITIALIZE.into(), None).await;
+            client.take(Bytes::copy_from_slice(found_out.as_bytes()), None).await;
+        }
+        client.take(INITIALIZE.into(), None).await;
+        let mut agreed = 0;
+        for _ in 0..4 {
+            let (_, told) = soon(reader.next()).await.unwrap();
+            agreed += usize::from(String::from_utf8_lossy(&told).contains("result"));
+        }
+        assert_eq!((agreed, front.sessions()), (3, (3, 2)));
     }
 
     #[tokio::test(start_paused = true)]

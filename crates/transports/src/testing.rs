@@ -123,6 +123,10 @@ impl Front for FakeFront {
     async fn end(&self, _: &Arc<Live>) {
         self.ended.fetch_add(1, Ordering::SeqCst);
     }
+
+    async fn forget(&self, live: &Arc<Live>) {
+        self.end(live).await;
+    }
 }
 
 /// A stream that keeps next to nothing for a client that comes back.
