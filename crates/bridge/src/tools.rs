@@ -109,7 +109,8 @@ impl Tools {
         }
     }
 
-    /// Asks for all pages; says whether the server gave them.
+    /// Asks for all pages; says whether the server gave them. Tools behind so many pages are taken for ordinary ones: to walk
+    /// through them again would find no more.
     async fn pages(&self, server: &impl Lister) -> Result<bool, Refusal> {
         let mut pages = Pages::up_to(PAGES_MAX);
         while let Some(cursor) = pages.ask() {

@@ -7,9 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use shadowcat_pipeline::task::Tasks;
-use shadowcat_pipeline::{
-    Envelope, ExchangeId, Origin, PeerId, Refusal, Replies, Service, Transport, UpstreamSide,
-};
+use shadowcat_pipeline::{Envelope, Origin, PeerId, Refusal, Replies, Service, UpstreamSide};
 use shadowcat_protocol::caching::Cacheable;
 use shadowcat_protocol::{Id, Message, Request, Response, Revision, codes};
 use tokio::sync::Notify;
@@ -215,11 +213,7 @@ impl Inside {
     pub(crate) async fn ask(&self, asked: &str, params: &str) -> Result<Replies, Refusal> {
         let id = Id::from_u64(self.ids.fetch_add(1, Ordering::Relaxed));
         let request = Message::Request(Request::new(&id, asked, Some(params)));
-        // Like that of a client on a pipe, which mirrors nothing in headers: whoever sends it over HTTP writes them.
-        let origin = Origin {
-            exchange: ExchangeId::next(),
-            ..Origin::new(self.peer, Transport::Stdio, Revision::V2026_07_28)
-        };
+        let origin = Origin::own(self.peer, Revision::V2026_07_28);
         self.server.handle(Envelope::to_server(request, Arc::new(origin))).await
     }
 }

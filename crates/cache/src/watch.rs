@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use shadowcat_pipeline::subscription::{Pauses, Subscribed, is_unknown};
 use shadowcat_pipeline::{Refusal, RefusalKind, Replies};
+use shadowcat_protocol::capabilities::offers;
 use shadowcat_protocol::subscription::{Filter, RESOURCES_MAX, URIS_BYTES_MAX};
-use shadowcat_protocol::{Message, json, meta, method};
+use shadowcat_protocol::{Message, json, method, own};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::cache::Inside;
@@ -51,7 +52,7 @@ pub(crate) async fn run(cache: Arc<Inside>) {
 
 /// Hears of changes until nothing is kept any more, or the server ends it.
 async fn follow(cache: &Arc<Inside>, has_missed: &mut bool) -> Result<(), Refusal> {
-    let mut following = Following::begin(cache, offers(cache).await?);
+    let mut following = Following::begin(cache, offered(cache).await?);
     let until = Instant::now() + TELLS_NOTHING_FOR;
     let mut look = true;
     loop {
@@ -85,8 +86,8 @@ async fn follow(cache: &Arc<Inside>, has_missed: &mut bool) -> Result<(), Refusa
 }
 
 /// What the server offers, as JSON.
-async fn offers(cache: &Inside) -> Result<String, Refusal> {
-    let params = format!(r#"{{"_meta":{}}}"#, meta::own());
+async fn offered(cache: &Inside) -> Result<String, Refusal> {
+    let params = format!(r#"{{"_meta":{}}}"#, own::meta("{}"));
     let asking = async { cache.ask(method::DISCOVER, &params).await?.response().await };
     let answer = timeout(DISCOVER_MAX, asking).await;
     let answer = answer.unwrap_or_else(|_| Err(RefusalKind::UpstreamTimeout.into()))?;
@@ -141,9 +142,7 @@ impl<'c> Following<'c> {
 
     /// These resources are among what is kept.
     fn want(&mut self, uris: BTreeSet<String>) {
-        let has = |path: &[&str]| {
-            json::get(&self.offers, path).is_some_and(|raw| raw == "true" || raw.starts_with('{'))
-        };
+        let has = |path: &[&str]| offers(&self.offers, path);
         let mut wanted = Filter::lists(has);
         self.no_resources.take_if(|until| *until <= Instant::now());
         if has(&["resources", "subscribe"]) && self.no_resources.is_none() {
@@ -175,7 +174,7 @@ impl<'c> Following<'c> {
         let is_quiet = now >= self.next_at + WIDEN_MAX;
         self.pause = if is_quiet { WIDEN_MIN } else { (self.pause * 2).min(WIDEN_MAX) };
         self.next_at = now + self.pause;
-        let params = format!(r#"{{"notifications":{},"_meta":{}}}"#, self.wanted.to_json(), meta::own());
+        let params = format!(r#"{{"notifications":{},"_meta":{}}}"#, self.wanted.to_json(), own::meta("{}"));
         let cache = Arc::clone(self.cache);
         let opening = async move { Subscribed::open(cache.ask(method::LISTEN, &params)).await };
         self.opening = Some((self.wanted.clone(), Box::pin(opening)));

@@ -105,6 +105,12 @@ impl Origin {
         }
     }
 
+    /// The origin of what the proxy asks in its own name. Like that of a client on a pipe, which mirrors nothing in headers:
+    /// whoever sends it over HTTP writes them.
+    pub fn own(peer: PeerId, revision: Revision) -> Self {
+        Self { is_own: true, ..Self::new(peer, Transport::Stdio, revision) }
+    }
+
     /// The span that whoever gets this request is told of. Where the message said so, it is asked as it leaves: a rule may have
     /// kept it from the receiver.
     pub fn told_span(&self, request: &Request) -> Option<TraceContext> {

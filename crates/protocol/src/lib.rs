@@ -11,7 +11,8 @@
 //! | `id`, `method`, `meta`, `codes`, `limits`, `direction` | the small words of JSON-RPC and MCP |
 //! | `revision` | what each revision of the protocol can do; the only file that compares revisions |
 //! | `headers` | the HTTP header rules of both eras, without an HTTP library |
-//! | `subscription` | what a subscription is for |
+//! | `capabilities`, `subscription` | what a server offers, and what a subscription is for |
+//! | `own` | what the proxy says of itself where it asks |
 //! | `caching` | what a result says of being kept |
 //! | `pages` | which page of a list is asked for next |
 //! | `trace` | W3C trace context in headers and in `_meta` |
@@ -20,6 +21,7 @@
 //! What a message means for a session, and where it goes, is for the crates above.
 
 pub mod caching;
+pub mod capabilities;
 pub mod codes;
 mod direction;
 pub mod headers;
@@ -30,6 +32,7 @@ pub mod lines;
 pub mod message;
 pub mod meta;
 pub mod method;
+pub mod own;
 mod pages;
 mod revision;
 mod span;

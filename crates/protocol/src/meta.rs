@@ -1,7 +1,5 @@
 //! The members of `_meta` that the revisions keep for themselves, and the extension that both eras know in a form.
 
-use crate::{Revision, json};
-
 /// The revision a request speaks.
 pub const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 /// Who asks.
@@ -18,10 +16,3 @@ pub const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 pub const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
 /// The extension of the modern revision for tasks, as capabilities name it.
 pub const TASKS: &str = "io.modelcontextprotocol/tasks";
-
-/// The metadata of a request in the proxy's own name, as JSON: it can be asked for nothing.
-pub fn own() -> String {
-    let (revision, version) = (Revision::V2026_07_28.as_str(), json::quote(env!("CARGO_PKG_VERSION")));
-    let info = format!(r#"{{"name":"shadowcat","version":{version}}}"#);
-    format!(r#"{{"{VERSION}":"{revision}","{CLIENT_INFO}":{info},"{CAPABILITIES}":{{}}}}"#)
-}

@@ -1,6 +1,7 @@
 //! What a handshake agreed on, and the answers of the modern revision that follow from it.
 
 use shadowcat_pipeline::{Refusal, RefusalKind};
+use shadowcat_protocol::capabilities::offers;
 use shadowcat_protocol::{ErrorObject, Id, Response, Revision, codes, json, method};
 
 use super::round::Round;
@@ -40,10 +41,10 @@ impl Agreed {
         Ok(Self { runs_tasks, ..agreed })
     }
 
-    /// Whether the server declared this capability: an object, or `true`.
+    /// Whether the server declared this capability.
     pub(super) fn can(&self, capability: &[&str]) -> bool {
         let all = json::get(&self.result, &["capabilities"]).unwrap_or_default();
-        json::get(all, capability).is_some_and(|raw| raw.starts_with('{') || raw == "true")
+        offers(all, capability)
     }
 
     /// Whether a tool of the server can run as a task.

@@ -8,7 +8,7 @@ use shadowcat_pipeline::{
     Chain, Envelope, ExchangeId, Origin, PeerId, Principal, Refusal, RefusalKind, Replies, SessionTag,
     Transport,
 };
-use shadowcat_protocol::{Id, Message, Notification, Request, Response, Revision, json, method};
+use shadowcat_protocol::{Id, Message, Notification, Request, Response, Revision, json, method, own};
 use tokio::sync::{oneshot, watch};
 
 use super::agreed::Agreed;
@@ -132,12 +132,7 @@ impl Session {
     }
 
     async fn shake_hands(&self) -> Result<Agreed, Refusal> {
-        let client = format!(r#"{{"name":"shadowcat","version":"{}"}}"#, env!("CARGO_PKG_VERSION"));
-        let params = Object::default()
-            .with("protocolVersion", json::quote(Revision::NEWEST_LEGACY.as_str()))
-            .with("capabilities", self.key.declared.to_json())
-            .with("clientInfo", client)
-            .to_json();
+        let params = own::handshake(&self.key.declared.to_json());
         let response = self.exchange(method::INITIALIZE, &params).await?;
         let agreed = Agreed::read(&response)?;
         self.legacy.agreed(&params, &agreed.result);

@@ -1,15 +1,15 @@
 //! The modern server behind all legacy sessions of one upstream, and what it says of itself.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{
-    Chain, Envelope, ExchangeId, Origin, PeerId, Refusal, RefusalKind, Replies, Service, Transport,
-    UpstreamSide,
+    Chain, Envelope, ExchangeId, Origin, PeerId, Refusal, RefusalKind, Replies, Service, UpstreamSide,
 };
-use shadowcat_protocol::{Id, Message, Request, Response, Revision, json, method};
+use shadowcat_protocol::capabilities::offers;
+use shadowcat_protocol::{Id, Message, Request, Response, Revision, json, method, own};
 use tokio::time::Instant;
 
 use crate::Counters;
@@ -82,9 +82,9 @@ impl Discovered {
         }
     }
 
-    /// Whether a capability is offered: an object, or a member of one that is true.
+    /// Whether a capability is offered.
     pub(super) fn offers(&self, path: &[&str]) -> bool {
-        json::get(&self.capabilities, path).is_some_and(|raw| raw == "true" || raw.starts_with('{'))
+        offers(&self.capabilities, path)
     }
 }
 
@@ -153,7 +153,7 @@ impl ModernServer {
 
     /// Asks the server something in the proxy's own name. The caller sets the deadline.
     pub(super) async fn ask(&self, asked: &str, params: Object<'_>) -> Result<Response, Refusal> {
-        let params = params.with("_meta", meta::own()).to_json();
+        let params = params.with("_meta", own::meta("{}")).to_json();
         let request = Request::new(&self.next_id(), asked, Some(&params));
         self.response(request, Arc::new(self.own_origin())).await
     }
@@ -166,7 +166,7 @@ impl ModernServer {
 
     /// The origin of a request of ours.
     pub(super) fn own_origin(&self) -> Origin {
-        inner(ExchangeId::next(), self.peer)
+        Origin::own(self.peer, Revision::V2026_07_28)
     }
 
     /// An answer was no answer.
@@ -186,14 +186,9 @@ impl Lister for ModernServer {
     }
 }
 
-/// The origin of a message to the server. Like that of a client on a pipe, which mirrors nothing in headers: whoever
-/// sends it over HTTP writes them.
+/// The origin of a message to the server in the name of a client. It leaves like one of ours.
 pub(super) fn inner(exchange: ExchangeId, peer: PeerId) -> Origin {
-    Origin {
-        exchange,
-        upstream: OnceLock::new(),
-        ..Origin::new(peer, Transport::Stdio, Revision::V2026_07_28)
-    }
+    Origin { exchange, is_own: false, ..Origin::own(peer, Revision::V2026_07_28) }
 }
 
 fn speaks_modern(result: &str) -> bool {

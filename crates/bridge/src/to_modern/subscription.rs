@@ -6,7 +6,7 @@ use std::sync::Arc;
 use shadowcat_pipeline::subscription::{Pauses, Subscribed, is_unknown};
 use shadowcat_pipeline::{Back, ExchangeId, Origin, PeerId, Refusal, Replies};
 use shadowcat_protocol::subscription::{Filter, is_of_list};
-use shadowcat_protocol::{Message, Notification, Request, method};
+use shadowcat_protocol::{Message, Notification, Request, method, own};
 use tokio::time::Instant;
 
 use crate::meta;
@@ -143,7 +143,7 @@ impl Subscriber {
     fn params(&self, filter: &Filter) -> String {
         let params = Object::default().with("notifications", filter.to_json());
         match self {
-            Self::All => params.with("_meta", meta::own()).to_json(),
+            Self::All => params.with("_meta", own::meta("{}")).to_json(),
             Self::One { terms, .. } => terms.stamped(Some(&params.to_json()), None, None),
         }
     }

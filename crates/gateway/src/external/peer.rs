@@ -2,7 +2,7 @@
 //! no handshake is asked in the modern era.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,27 +12,17 @@ use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{
     Back, Envelope, ExchangeId, Origin, PeerId, Refusal, RefusalKind, Replies, Transport, UpstreamSide,
 };
-use shadowcat_protocol::{Era, Id, Message, Notification, Request, Response, Revision, codes, method};
+use shadowcat_protocol::{Era, Id, Message, Notification, Request, Response, Revision, codes, method, own};
 use shadowcat_transports::{Connection, Connector, OpenConnection, Parting};
 use tokio::sync::watch;
 
 /// How long a conversation may take to begin: a child has to start in it.
 const OPEN_MAX: Duration = Duration::from_secs(30);
 
-/// What the proxy says of itself in a handshake.
-const INITIALIZE_PARAMS: &str = concat!(
-    r#"{"protocolVersion":"2025-11-25","capabilities":{"extensions":{"io.modelcontextprotocol/interceptors":{}}},"#,
-    r#""clientInfo":{"name":"shadowcat","version":""#,
-    env!("CARGO_PKG_VERSION"),
-    r#""}}"#
-);
-/// What it says of itself with each request where there is none.
-const META: &str = concat!(
-    r#"{"io.modelcontextprotocol/protocolVersion":"2026-07-28","#,
-    r#""io.modelcontextprotocol/clientInfo":{"name":"shadowcat","version":""#,
-    env!("CARGO_PKG_VERSION"),
-    r#""},"io.modelcontextprotocol/clientCapabilities":{"extensions":{"io.modelcontextprotocol/interceptors":{}}}}"#
-);
+/// What the proxy can do as a client of such a server.
+const CAPABILITIES: &str = r#"{"extensions":{"io.modelcontextprotocol/interceptors":{}}}"#;
+/// What it says of itself with each request where there is no handshake.
+static META: LazyLock<String> = LazyLock::new(|| own::meta(CAPABILITIES));
 
 /// A server, and the conversation with it.
 pub(super) struct Peer {
@@ -156,7 +146,7 @@ impl Peer {
     /// None if the server refuses the handshake as one that knows none does.
     async fn open_legacy(&self) -> Result<Option<Arc<Conversation>>, Refusal> {
         let conversation = self.connect(Era::Legacy).await?;
-        let answer = conversation.ask(method::INITIALIZE, INITIALIZE_PARAMS).await;
+        let answer = conversation.ask(method::INITIALIZE, &own::handshake(CAPABILITIES)).await;
         let is_refused = match &answer {
             Ok(response) => response.result_json().is_none(),
             Err(refusal) => matches!(
@@ -226,8 +216,8 @@ impl Conversation {
 
     fn params(&self, params: &str) -> String {
         match (self.era, params.strip_prefix('{')) {
-            (Era::Modern, Some("}")) => format!(r#"{{"_meta":{META}}}"#),
-            (Era::Modern, Some(members)) => format!(r#"{{"_meta":{META},{members}"#),
+            (Era::Modern, Some("}")) => format!(r#"{{"_meta":{}}}"#, *META),
+            (Era::Modern, Some(members)) => format!(r#"{{"_meta":{},{members}"#, *META),
             _ => params.to_owned(),
         }
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shadowcat_pipeline::Replies;
+use shadowcat_protocol::capabilities::offers;
 use shadowcat_protocol::{Message, Request, Revision, json, method};
 use shadowcat_session::{Handshake, Record};
 
@@ -136,16 +137,14 @@ pub(crate) fn noting(
 /// Whether what was agreed on is still so by another handshake: its revision, and everything the server has offered. What
 /// it offers beyond that nobody has counted on.
 pub(crate) fn still_holds(agreed: &str, again: &str) -> bool {
-    let offered = |result, path: &[&str]| {
-        json::get(result, path).is_some_and(|raw| raw == "true" || raw.starts_with('{'))
-    };
-    let capabilities = json::get(agreed, &["capabilities"]).unwrap_or("{}");
+    let [capabilities, now] =
+        [agreed, again].map(|result| json::get(result, &["capabilities"]).unwrap_or("{}"));
     Revision::of_handshake(agreed) == Revision::of_handshake(again)
         && json::members(capabilities).filter(|(_, raw)| raw.starts_with('{')).all(|(name, raw)| {
-            offered(again, &["capabilities", &name])
+            offers(now, &[&*name])
                 && json::members(raw)
                     .filter(|(_, raw)| *raw == "true")
-                    .all(|(part, _)| offered(again, &["capabilities", &name, &part]))
+                    .all(|(part, _)| offers(now, &[&*name, &*part]))
         })
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use shadowcat_pipeline::{Back, Envelope, Origin, PeerId, Refusal, RefusalKind, Replies, Service, Transport};
+use shadowcat_pipeline::{Back, Envelope, Origin, PeerId, Refusal, RefusalKind, Replies, Service};
 use shadowcat_protocol::{Era, Id, Message, Notification, Request, Response, Revision, json, method};
 use shadowcat_session::{Record, Standing, State, Upstream, UpstreamToken};
 use shadowcat_transports::{Connection, Connector, Counters, OpenConnection, Parting};
@@ -363,7 +363,7 @@ async fn ask(
 
 /// A message of the proxy's own, in the name of no client.
 fn envelope(peer: PeerId, message: Message) -> Envelope {
-    let origin = Origin::new(peer, Transport::Stdio, Revision::NEWEST_LEGACY);
+    let origin = Origin::own(peer, Revision::NEWEST_LEGACY);
     Envelope::to_server(message, Arc::new(origin))
 }
 

@@ -10,11 +10,11 @@ use bytes::Bytes;
 use shadowcat_bridge::Probe;
 use shadowcat_cache::Server;
 use shadowcat_pipeline::{
-    Back, Envelope, ExchangeId, Origin, PeerId, Refusal, RefusalKind, Replies, Service, Transport,
-    UpstreamAnswer, UpstreamSide,
+    Back, Envelope, ExchangeId, Origin, PeerId, Refusal, RefusalKind, Replies, Service, UpstreamAnswer,
+    UpstreamSide,
 };
 use shadowcat_protocol::caching::Cacheable;
-use shadowcat_protocol::{Era, Id, Message, Request, Response, Revision, meta, method};
+use shadowcat_protocol::{Era, Id, Message, Request, Response, Revision, method, own};
 use shadowcat_transports::{Connection, Connector, OpenConnection, Parting};
 
 /// Whether an HTTP status is none of those that a server of one era has for a message of the other.
@@ -71,7 +71,7 @@ impl SharedUpstream {
 
     /// Asks the server something in the proxy's own name.
     async fn ask(&self, asked: &str, params: &str, revision: Revision) -> Result<Response, Refusal> {
-        let origin = Origin::new(PeerId::next(), Transport::Http, revision);
+        let origin = Origin::own(PeerId::next(), revision);
         let request = Message::Request(Request::new(&Id::from_u64(1), asked, Some(params)));
         let mut replies = self.handle(Envelope::to_server(request, Arc::new(origin))).await?;
         // A fault stays one when it is told in JSON.
@@ -93,18 +93,12 @@ impl SharedUpstream {
 #[async_trait]
 impl Probe for SharedUpstream {
     async fn discover(&self) -> Result<Response, Refusal> {
-        let params = format!(r#"{{"_meta":{}}}"#, meta::own());
+        let params = format!(r#"{{"_meta":{}}}"#, own::meta("{}"));
         self.ask(method::DISCOVER, &params, Revision::V2026_07_28).await
     }
 
     async fn shake_hands(&self) -> Result<Response, Refusal> {
-        let (revision, version) = (Revision::NEWEST_LEGACY, env!("CARGO_PKG_VERSION"));
-        let client = format!(r#"{{"name":"shadowcat","version":"{version}"}}"#);
-        let params = format!(
-            r#"{{"protocolVersion":"{}","capabilities":{{}},"clientInfo":{client}}}"#,
-            revision.as_str()
-        );
-        self.ask(method::INITIALIZE, &params, revision).await
+        self.ask(method::INITIALIZE, &own::handshake("{}"), Revision::NEWEST_LEGACY).await
     }
 
     async fn give_up(&self) {
