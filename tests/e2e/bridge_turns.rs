@@ -439,6 +439,30 @@ async fn b6_what_is_sealed_for_a_session_means_nothing_when_its_server_has_lost_
 }
 
 #[tokio::test]
+async fn t58_what_another_process_has_sealed_is_refused_and_no_tool_runs_again() {
+    for on in LEGACY {
+        let before = before_legacy(on, "").await;
+        let first = before.ask(page(None)).await;
+        let cursor = path(&first, &["result", "nextCursor"]).unwrap();
+        let parked = Round::of(&before.ask(call_of("1", "ask", "{}", FORMS)).await);
+        let visit = Round::of(&before.ask(call_of("2", "url", "{}", ALL)).await);
+        let Bridged { proxy, server } = before;
+        let after = Bridged { proxy: proxy.crash_and_restart().await, server };
+        let calls = after.server.calls("tools/call").len();
+        for asked in [
+            page(Some(&cursor)),
+            parked.retry("3", "ask", "{}", FORMS, r#"{"action":"accept"}"#),
+            visit.retry("4", "url", "{}", ALL, r#"{"action":"accept"}"#),
+        ] {
+            let refused = after.ask(asked).await;
+            assert_eq!(code(&refused), Some(-32602), "{on:?}: {refused}");
+        }
+        assert_eq!(after.server.calls("tools/call").len(), calls, "{on:?}");
+        assert_eq!(after.server.calls("resources/list").len(), 1, "{on:?}");
+    }
+}
+
+#[tokio::test]
 async fn t61_of_many_uses_of_one_state_at_once_one_makes_the_call() {
     for on in LEGACY {
         let bridged = before_legacy(on, "").await;
