@@ -449,6 +449,9 @@ impl Service for Lingering {
                 let told = r#"{"supportedVersions":["2026-07-28"],"capabilities":{}}"#;
                 Ok(Replies::one(Message::Response(Response::result(request.id(), told))))
             }
+            method::INITIALIZE if self.0.is_legacy.load(Ordering::Relaxed) => {
+                Ok(Replies::one(Message::Response(Response::result(request.id(), HANDSHAKE))))
+            }
             method::PROMPTS_GET => {
                 self.0.calls.fetch_add(1, Ordering::Relaxed);
                 Ok(Replies::stream(futures_util::stream::pending()))
@@ -526,5 +529,20 @@ async fn a_call_under_way_can_be_withdrawn_also_when_its_server_is_taken_for_a_l
         assert!(client.eras().needs_legacy().await);
         assert!(client.withdraws());
     }
+    assert!(bridged.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_under_way_can_be_withdrawn_also_when_its_session_has_changed_sides() {
+    let server = Lingering::default();
+    let [_, legacy] = OnPipe::all(&server).await;
+    let mut bridged = legacy.call().await.unwrap();
+    server.0.is_legacy.store(true, Ordering::Relaxed);
+    legacy.eras().doubt_modern();
+    let other = Message::Request(Request::new(&Id::from_u64(8), method::TOOLS_LIST, None));
+    let answer = legacy.send(other).await.unwrap().response().await.unwrap();
+    assert_eq!(answer.unwrap().error_code(), Some(-32601), "from the server as it is");
+    assert!((&mut Box::pin(bridged.next())).now_or_never().is_none(), "it goes on");
+    assert!(legacy.withdraws());
     assert!(bridged.next().await.is_none());
 }
