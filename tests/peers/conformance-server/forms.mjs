@@ -54,5 +54,6 @@ export const ENUMS = form(
 export const NAME = form({ name: { type: 'string' } });
 export const COLOR = form({ color: { type: 'string' } });
 export const CONFIRM = form({ ok: { type: 'boolean' } });
+export const CONFIRMED = form({ confirm: { type: 'boolean' } });
 export const CONTEXT = form({ context: { type: 'string' } });
 export const RESPONSE = form({ response: { type: 'string' } });

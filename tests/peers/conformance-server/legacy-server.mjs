@@ -9,6 +9,7 @@ import { StdioServerTransport } from '@modelcontextprotocol/sdk/server/stdio.js'
 import { WebStandardStreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/webStandardStreamableHttp.js';
 import { toNodeHandler } from '@modelcontextprotocol/node';
 import { CAPABILITIES, equip, INFO } from './offer.mjs';
+import { JOBS } from './jobs.mjs';
 import { LegacyServer } from './sdk-1.mjs';
 import { httpWithSse, listen, sessions } from './serve.mjs';
 
@@ -17,8 +18,12 @@ const asksStanding = words[0] === '--standing';
 const [mode, port] = asksStanding ? words.slice(1) : words;
 
 function offer() {
-    const server = new LegacyServer(INFO, { capabilities: CAPABILITIES, asksStanding });
+    const tasks = { cancel: {}, list: {}, requests: { tools: { call: {} } } };
+    const server = new LegacyServer(INFO, { capabilities: { ...CAPABILITIES, tasks }, asksStanding });
     equip(server, 'legacy');
+    for (const [name, job] of Object.entries(JOBS)) {
+        server.registerJob(name, job);
+    }
     return server;
 }
 

@@ -3,6 +3,7 @@
 import { McpServer } from '@modelcontextprotocol/server';
 import { tools } from './tools.mjs';
 import { legacyTools } from './legacy-tools.mjs';
+import { modernTasks, TASKS } from './modern-tasks.mjs';
 import { modernTools, requestState } from './modern-tools.mjs';
 import { prompts } from './prompts.mjs';
 import { resources } from './resources.mjs';
@@ -24,6 +25,7 @@ export function equip(server, era, notify) {
     prompts(server, era);
     if (era === 'modern') {
         modernTools(server, notify);
+        modernTasks(server);
     } else {
         legacyTools(server);
     }
@@ -34,8 +36,9 @@ export function equip(server, era, notify) {
  * `notify` reaches the open subscriptions of a server whose requests share no connection.
  */
 export function offer(era, notify) {
+    const extensions = era === 'modern' && { extensions: { [TASKS]: {} } };
     const server = new McpServer(INFO, {
-        capabilities: CAPABILITIES,
+        capabilities: { ...CAPABILITIES, ...extensions },
         requestState: { verify: requestState.verify }
     });
     equip(server, era, notify);

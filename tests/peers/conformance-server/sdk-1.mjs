@@ -1,8 +1,10 @@
 // The TypeScript SDK 1.x behind the few calls of 2.x that the tools, prompts and resources here are written against.
 
+import { InMemoryTaskMessageQueue, InMemoryTaskStore } from '@modelcontextprotocol/sdk/experimental/tasks';
 import { McpServer, ResourceTemplate } from '@modelcontextprotocol/sdk/server/mcp.js';
 import {
     CallToolRequestSchema,
+    ElicitResultSchema,
     ErrorCode,
     ListRootsResultSchema,
     ListToolsRequestSchema,
@@ -11,8 +13,12 @@ import {
     UnsubscribeRequestSchema
 } from '@modelcontextprotocol/sdk/types.js';
 import { text } from './content.mjs';
+import { POLL_MS } from './jobs.mjs';
 
 const REQUESTS = { 'resources/subscribe': SubscribeRequestSchema, 'resources/unsubscribe': UnsubscribeRequestSchema };
+
+/** Longer than any client thinks. */
+const ANSWER_MS = 3_600_000;
 
 const failure = message => ({ content: [text(message)], isError: true });
 
@@ -23,13 +29,15 @@ export class LegacyServer {
     #asksStanding;
 
     constructor(info, { capabilities, asksStanding }) {
-        this.#inner = new McpServer(info, { capabilities });
+        const [taskStore, taskMessageQueue] = [new InMemoryTaskStore(), new InMemoryTaskMessageQueue()];
+        this.#inner = new McpServer(info, { capabilities, taskStore, taskMessageQueue });
         this.#asksStanding = asksStanding;
         // The tools' schemas are JSON Schema already, which McpServer of 1.x does not take.
         this.server.setRequestHandler(ListToolsRequestSchema, async () => ({
-            tools: [...this.#tools].map(([name, { description, inputSchema }]) => ({
+            tools: [...this.#tools].map(([name, { description, inputSchema, execution }]) => ({
                 name,
                 description,
+                execution,
                 inputSchema: inputSchema?.['~standard'].jsonSchema.input() ?? { type: 'object' }
             }))
         }));
@@ -50,6 +58,11 @@ export class LegacyServer {
 
     registerTool(name, { description, inputSchema }, run) {
         this.#tools.set(name, { description, inputSchema, run });
+    }
+
+    /** A tool that runs as a task only. */
+    registerJob(name, job) {
+        this.#tools.set(name, { ...job, execution: { taskSupport: 'required' }, run: (args, context) => this.#begin(job, args, context) });
     }
 
     registerResource(name, where, metadata, read) {
@@ -80,6 +93,9 @@ export class LegacyServer {
             return failure(issues.map(issue => issue.message).join('; '));
         }
         const context = this.#context(extra);
+        if (tool.execution && context.taskRequestedTtl === undefined) {
+            throw new McpError(ErrorCode.MethodNotFound, `${name} runs as a task only`);
+        }
         try {
             return await (tool.inputSchema ? tool.run(given, context) : tool.run(context));
         } catch (error) {
@@ -87,10 +103,47 @@ export class LegacyServer {
         }
     }
 
+    async #begin(job, args, { taskStore, taskRequestedTtl, mcpReq }) {
+        const { message, form } = job.asksFirst ?? {};
+        const { name } = job.asksFirst ? (await mcpReq.elicitInput({ mode: 'form', message, requestedSchema: form })).content : {};
+        const task = await taskStore.createTask({ ttl: taskRequestedTtl, pollInterval: POLL_MS });
+        // Behind the answer that makes the task known.
+        setTimeout(() => this.#carryOut(job, { ...args, name }, task.taskId, taskStore).catch(() => {}), POLL_MS).unref();
+        return { task };
+    }
+
+    /** To its end; storing what comes of it fails where it was cancelled. */
+    async #carryOut(job, args, taskId, store) {
+        const options = { relatedTask: { taskId }, timeout: ANSWER_MS };
+        let open = 0;
+        const ask = async (message, requestedSchema) => {
+            open += 1;
+            await store.updateTaskStatus(taskId, 'input_required');
+            const params = { mode: 'form', message, requestedSchema };
+            const request = this.#inner.server.request({ method: 'elicitation/create', params }, ElicitResultSchema, options);
+            const answer = await request;
+            open -= 1;
+            if (open === 0) {
+                await store.updateTaskStatus(taskId, 'working');
+            }
+            return answer;
+        };
+        let result;
+        try {
+            result = await job.run(args, { ask });
+        } catch (error) {
+            await store.updateTaskStatus(taskId, 'failed', error.message);
+            return;
+        }
+        await store.storeTaskResult(taskId, result.isError ? 'failed' : 'completed', result);
+    }
+
     #context(extra) {
         const { server } = this.#inner;
         const options = this.#asksStanding ? {} : { relatedRequestId: extra.requestId };
         return {
+            taskStore: extra.taskStore,
+            taskRequestedTtl: extra.taskRequestedTtl,
             mcpReq: {
                 _meta: extra._meta,
                 notify: notification => extra.sendNotification(notification),

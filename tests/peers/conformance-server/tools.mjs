@@ -2,6 +2,7 @@
 
 import { fromJsonSchema } from '@modelcontextprotocol/server';
 import { audio, image, pause, resource, result, text } from './content.mjs';
+import { argument } from './forms.mjs';
 
 const PROGRESS_TOTAL = 100;
 
@@ -93,6 +94,11 @@ export function tools(server) {
         return result(text('Reconnection test completed'));
     });
     simple('test_counter', 'Counts its calls on this connection', async () => result(text(String(++count))));
+    server.registerTool(
+        'greet',
+        { description: 'Says hello, at once', inputSchema: argument('name') },
+        async ({ name }) => result(text(`Hello, ${name}!`))
+    );
     server.registerTool(
         'json_schema_2020_12_tool',
         { description: 'Takes arguments described with JSON Schema 2020-12', inputSchema: fromJsonSchema(RICH_SCHEMA) },
