@@ -20,7 +20,7 @@ impl Server {
 }
 
 /// Speaks whatever its client does.
-pub(super) const BOTH_ERAS: Server = Server { script: "server.mjs", flags: &[] };
+const BOTH_ERAS: Server = Server { script: "server.mjs", flags: &[] };
 
 /// Refuses the legacy eras.
 const MODERN: Server = Server { script: "server.mjs", flags: &["--modern"] };
@@ -69,25 +69,32 @@ pub(super) struct ClientColumn {
     pub(super) flags: &'static [&'static str],
 }
 
-/// Each requirement set of server mode, which is what the client speaks, and the servers it is taken to.
-pub(super) const SERVER_MODE: [(&str, &[ServerColumn]); 2] = [
+/// Each requirement set of server mode, which is what the client speaks, the server it is taken to directly, and those it is
+/// taken to through shadowcat.
+pub(super) const SERVER_MODE: [(&str, Server, &[ServerColumn]); 2] = [
     (
         "2025-11-25",
+        LEGACY,
         &[
-            ServerColumn::new("via http", Part::Http, BOTH_ERAS, Upstream::Http),
-            ServerColumn::new("via stdio", Part::Stdio, BOTH_ERAS, Upstream::Stdio),
-            ServerColumn::new("via sse", Part::Sse, BOTH_ERAS, Upstream::Sse),
-            ServerColumn::new("from tape", Part::Tape, BOTH_ERAS, Upstream::Tape),
+            ServerColumn::new("via http", Part::Http, LEGACY, Upstream::Http),
+            ServerColumn::new("via stdio", Part::Stdio, LEGACY, Upstream::Stdio),
+            ServerColumn::new("via sse", Part::Sse, LEGACY, Upstream::Sse),
+            ServerColumn::new("both eras via http", Part::Http, BOTH_ERAS, Upstream::Http),
+            ServerColumn::new("both eras via stdio", Part::Stdio, BOTH_ERAS, Upstream::Stdio),
+            ServerColumn::new("from tape", Part::Tape, LEGACY, Upstream::Tape),
             ServerColumn::new("modern via http", Part::Bridge, MODERN, Upstream::Http),
             ServerColumn::new("modern via stdio", Part::Bridge, MODERN, Upstream::Stdio),
         ],
     ),
     (
         "2026-07-28",
+        MODERN,
         &[
-            ServerColumn::new("via http", Part::Http, BOTH_ERAS, Upstream::Http),
-            ServerColumn::new("via stdio", Part::Stdio, BOTH_ERAS, Upstream::Stdio),
-            ServerColumn::new("from tape", Part::Tape, BOTH_ERAS, Upstream::Tape),
+            ServerColumn::new("via http", Part::Http, MODERN, Upstream::Http),
+            ServerColumn::new("via stdio", Part::Stdio, MODERN, Upstream::Stdio),
+            ServerColumn::new("both eras via http", Part::Http, BOTH_ERAS, Upstream::Http),
+            ServerColumn::new("both eras via stdio", Part::Stdio, BOTH_ERAS, Upstream::Stdio),
+            ServerColumn::new("from tape", Part::Tape, MODERN, Upstream::Tape),
             ServerColumn::new("legacy via http", Part::Bridge, LEGACY, Upstream::Http),
             ServerColumn::new("legacy via http, standing", Part::Bridge, STANDING, Upstream::Http),
             ServerColumn::new("legacy via stdio", Part::Bridge, LEGACY, Upstream::Stdio),

@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use self::columns::{CLIENT_MODE, ClientColumn, SERVER_MODE, ServerColumn, Upstream};
+use self::columns::{CLIENT_MODE, ClientColumn, SERVER_MODE, Server, ServerColumn, Upstream};
 use self::suite::Verdicts;
 use self::table::Table;
 use crate::failure::Failure;
@@ -93,10 +93,10 @@ pub(crate) fn run(options: &Options) -> Result<Tally, Failure> {
     let binary = options.binary.clone().map_or_else(program::build, Ok)?;
     let bench = Bench::new(binary)?;
     let mut tables = Vec::new();
-    for (revision, columns) in SERVER_MODE {
+    for (revision, server, columns) in SERVER_MODE {
         let columns: Vec<_> = columns.iter().filter(|column| options.wants(column.part)).collect();
         if !columns.is_empty() {
-            tables.push(bench.server_mode(revision, &columns)?);
+            tables.push(bench.server_mode(revision, &server, &columns)?);
         }
     }
     for (revision, scenarios, columns) in CLIENT_MODE {
@@ -135,10 +135,15 @@ impl Bench {
     }
 
     /// The suite as the client of our servers: directly, and through `shadowcat reverse` in each way.
-    fn server_mode(&self, revision: &str, columns: &[&ServerColumn]) -> Result<Table, Failure> {
+    fn server_mode(
+        &self,
+        revision: &str,
+        server: &Server,
+        columns: &[&ServerColumn],
+    ) -> Result<Table, Failure> {
         println!("conformance: server mode, {revision}, directly");
         let folder = self.folder(&format!("server-{revision}-direct"))?;
-        let (server, url) = serve(&columns::BOTH_ERAS, Upstream::Http, &folder)?;
+        let (server, url) = serve(server, Upstream::Http, &folder)?;
         let direct = suite::test_server(&url, revision, &folder)?;
         server.end()?;
         direct.require_success()?;
@@ -244,7 +249,7 @@ fn through(shadowcat: &mut Command, revision: &str, folder: &Path) -> Result<Ver
 }
 
 /// Starts a server of ours on a free port and gives back its address, as shadowcat is told it.
-fn serve(server: &columns::Server, upstream: Upstream, folder: &Path) -> Result<(Running, String), Failure> {
+fn serve(server: &Server, upstream: Upstream, folder: &Path) -> Result<(Running, String), Failure> {
     let (flag, scheme, path) = match upstream {
         Upstream::Sse => ("--sse", "sse+http", "sse"),
         Upstream::Http | Upstream::Stdio | Upstream::Tape => ("--http", "http", "mcp"),

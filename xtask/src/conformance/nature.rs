@@ -16,7 +16,7 @@ struct ByNature {
 /// A sentence of the specification.
 struct Sentence {
     text: &'static str,
-    /// The page it is on, below `https://modelcontextprotocol.io/specification/`.
+    /// The page it is on, below `https://modelcontextprotocol.io/specification/`; for a proposal, below `https://modelcontextprotocol.io/`.
     page: &'static str,
 }
 
@@ -47,6 +47,13 @@ const NEGOTIATED: Sentence = Sentence {
     page: "2025-11-25/basic/lifecycle",
 };
 
+const UNABLE_WITHOUT_TASK: Sentence = Sentence {
+    text: "If a server is unable to service a request to a client that does not declare this extension capability \
+           without returning `CreateTaskResult`, the server MUST return an error with the code `-32021` (Missing Required \
+           Client Capability), indicating the required extension in the error response.",
+    page: "seps/2663-tasks-extension",
+};
+
 const LEGACY_SERVERS: &[&str] =
     &["legacy via http", "legacy via http, standing", "legacy via stdio", "legacy via sse"];
 const KEY_OF_ITS_OWN: &str = "the suite looks for a key of its own, and the question of a legacy server has none: the bridge gives it one";
@@ -59,7 +66,7 @@ const FORM_NOT_ON_TAPE: &str = "a tape holds messages and not the form they came
 /// Every difference that is no fault of the proxy.
 const BY_NATURE: &[ByNature] = &[
     ByNature {
-        columns: &["via stdio", "via sse"],
+        columns: &["via stdio", "both eras via stdio", "via sse"],
         scenario: "server-sse-polling",
         checks: &[("server-sse-disconnect-resume ServerDisconnectResume", NO_VERDICT)],
         reason: "the upstream has no stream for one request that it could close in the middle of the call",
@@ -125,6 +132,23 @@ const BY_NATURE: &[ByNature] = &[
         says: Some(&KEYS),
     },
     ByNature {
+        columns: LEGACY_SERVERS,
+        scenario: "tasks-required-task-error",
+        checks: &[
+            (
+                "sep-2663-server-returns-missing-capability-when-required Sep2663ServerReturnsMissingCapabilityWhenRequired",
+                "FAILURE",
+            ),
+            (
+                "sep-2663-server-returns-missing-capability-data-shape Sep2663ServerReturnsMissingCapabilityDataShape",
+                NO_VERDICT,
+            ),
+        ],
+        reason: "the bridge is able to: it runs the legacy server's task to its end inside the call, and answers with its \
+                 outcome",
+        says: Some(&UNABLE_WITHOUT_TASK),
+    },
+    ByNature {
         columns: &["legacy via forward"],
         scenario: "http-standard-headers",
         checks: &[("sep-2243-client-includes-standard-headers ClientMcpMethodHeader_initialize", "FAILURE")],
@@ -174,7 +198,7 @@ mod tests {
 
     #[test]
     fn what_differs_between_the_eras_has_its_sentence() {
-        let servers = SERVER_MODE.iter().flat_map(|(_, columns)| *columns);
+        let servers = SERVER_MODE.iter().flat_map(|(.., columns)| *columns);
         let clients = CLIENT_MODE.iter().flat_map(|(.., columns)| *columns);
         let bridged: Vec<&str> = servers
             .map(|column| (column.part, column.title))

@@ -130,11 +130,11 @@ The official suite, npm `@modelcontextprotocol/conformance`, run directly and th
 change the verdict on a single check. A table has the requirements of one revision; a column is a way to meet them, and
 each is compared with the first one.
 
-Server mode: the suite is the client, and speaks the revision of the table. `direct` is a server that speaks both eras,
-built on the official TypeScript SDK 2.x, over Streamable HTTP. The other columns go through `shadowcat reverse`: to the
-same server behind Streamable HTTP, stdio and HTTP+SSE, and across the eras to a server that speaks the other one only:
-`modern` is the same server refusing everything before 2026-07-28, `legacy` one on SDK 1.x that knows nothing of it.
-The legacy one asks its client on the stream of the call; in the column `standing`, on the standing stream.
+Server mode: the suite is the client, and speaks the revision of the table. `direct` is a server of that era only, over
+Streamable HTTP: for 2025-11-25 one on the official TypeScript SDK 1.x, which knows nothing of 2026-07-28, for 2026-07-28 one on
+SDK 2.x that refuses everything before it. The other columns go through `shadowcat reverse`: to the same server behind Streamable
+HTTP, stdio and HTTP+SSE, to one of `both eras`, and across the eras: `modern` and `legacy` are those two servers again, each before
+a client of the other era. The legacy one asks its client on the stream of the call; in the column `standing`, on the standing stream.
 `from tape` is the suite recorded once before the first server, and then run against `shadowcat mock` of that tape alone.
 
 Client mode: the suite's mock server speaks the revision of the table. A client on the same SDK calls it directly over
@@ -143,8 +143,9 @@ era. The `auth/` scenarios are left out, because their metadata binds a client t
 
 A cell counts the checks that passed. ≠ marks what differs by nature; the reasons are at the end, for what lies between
 the eras with the sentence of the specification that makes it so. Anything else that differs is marked FAIL, and fails
-the command. What fails in every column is the tasks extension, which those servers do not offer and the suite does not
-score; the rest was skipped, being about what that client need not do. `cargo xtask conformance` writes this page.
+the command. What passes in no column the suite has skipped: `tasks-status-notifications` is not written yet, by its own word
+(\u{201c}pending subscriptions/listen rewrite\u{201d}), and the rest is about what that client need not do. `cargo xtask conformance` writes
+this page.
 ";
 
 /// What a cell with these differences is marked with.
