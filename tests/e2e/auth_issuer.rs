@@ -12,6 +12,7 @@ use shadowcat_tests::tls::Authority;
 use shadowcat_tests::upstream::{Reply, Upstream};
 use shadowcat_tests::wait::within;
 
+use crate::auth::{challenge, pipe, session};
 use crate::bridged::{call_of, modern};
 use crate::harness::child;
 use crate::peers::{node, source};
@@ -51,10 +52,6 @@ async fn is_let_in(proxy: &Proxy, token: &str) {
         }
     })
     .await;
-}
-
-fn challenge(answer: &Answer) -> String {
-    answer.header("www-authenticate").unwrap_or_default().to_owned()
 }
 
 #[tokio::test]
@@ -176,17 +173,6 @@ async fn keys_may_be_in_a_file_and_one_that_is_of_no_use_ends_the_start() {
     assert_eq!(process.ended().await.code(), Some(1));
 }
 
-/// A session of whoever has this token.
-async fn session(proxy: &Proxy, token: &str) -> String {
-    let answer = post("/mcp", &initialize("0", "2025-11-25")).bearer(token).send(proxy.address).await;
-    assert_eq!(answer.status, 200);
-    let id = answer.header("mcp-session-id").unwrap().to_owned();
-    answer.message().await;
-    let done = post("/mcp", INITIALIZED).header("Mcp-Session-Id", &id).bearer(token);
-    assert_eq!(done.send(proxy.address).await.status, 202);
-    id
-}
-
 async fn ends(what: &str, mut events: Events) -> Vec<String> {
     within(PATIENCE, format!("{what} ends"), async {
         let mut told = Vec::new();
@@ -203,8 +189,9 @@ async fn sec07_streams_end_with_their_token_and_a_newer_one_goes_on_with_them() 
     let issuer = Issuer::start().await;
     let proxy = trusting(before_command(&[child()]), &issuer.url(), "").start().await;
     is_let_in(&proxy, &issuer.token(&claims())).await;
-    let short = issuer.token(&with("exp", json!(now() - LEEWAY + 20)));
-    let id = session(&proxy, &short).await;
+    // Long enough for all that is opened with it.
+    let short = issuer.token(&with("exp", json!(now() - LEEWAY + 60)));
+    let id = session(&proxy, &short, "2025-11-25").await;
     let in_session = |body: &str| post("/mcp", body).header("Mcp-Session-Id", &id);
     let standing = || get("/mcp").headers(&[("Accept", "text/event-stream"), ("Mcp-Session-Id", &id)]);
     let stream = standing().bearer(&short).send(proxy.address).await.events();
@@ -219,9 +206,7 @@ async fn sec07_streams_end_with_their_token_and_a_newer_one_goes_on_with_them() 
     let filter = r#""notifications":{"toolsListChanged":true},"#;
     let listening = modern("\"l\"", "subscriptions/listen", None, filter, "{}", "").bearer(&short);
     let listening = listening.send(proxy.address).await.events();
-    let pipe = get("/sse").header("Accept", "text/event-stream").bearer(&short);
-    let mut pipe = pipe.send(proxy.address).await.events();
-    let endpoint = pipe.next().await.unwrap().data;
+    let (pipe, endpoint) = pipe(&proxy, &short).await;
 
     let ((_, _), (told, _)) = tokio::join!(
         async { tokio::join!(ends("the standing stream", stream), ends("the answer", held)) },
@@ -263,7 +248,7 @@ async fn the_claims_of_the_token_that_came_with_a_message_count() {
     let guest = issuer.token(&with("role", json!("guest")));
     let admin = issuer.token(&with("role", json!("admin")));
     is_let_in(&proxy, &guest).await;
-    let id = session(&proxy, &guest).await;
+    let id = session(&proxy, &guest, "2025-11-25").await;
     for (token, is_admin) in [(&guest, false), (&admin, true), (&guest, false)] {
         let legacy = post("/mcp", &call("1", "echo", "{}", "")).header("Mcp-Session-Id", &id);
         for asked in [legacy, call_of("1", "echo", "{}", "{}")] {
@@ -271,9 +256,7 @@ async fn the_claims_of_the_token_that_came_with_a_message_count() {
             assert_eq!(member(&answer, "result").is_some(), is_admin, "{answer}");
         }
     }
-    let pipe = get("/sse").header("Accept", "text/event-stream").bearer(&guest).send(proxy.address).await;
-    let mut events = pipe.events();
-    let endpoint = events.next().await.unwrap().data;
+    let (mut events, endpoint) = pipe(&proxy, &guest).await;
     for (token, message) in [
         (&guest, initialize("0", "2024-11-05")),
         (&guest, INITIALIZED.to_owned()),

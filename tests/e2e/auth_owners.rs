@@ -12,7 +12,7 @@ use shadowcat_tests::upstream::{Reply, Seen, Upstream};
 use shadowcat_tests::wait::{until, within};
 use tokio::task::JoinSet;
 
-use crate::auth::{ANN, BOB, asking};
+use crate::auth::{ANN, BOB, asking, pipe, session};
 use crate::bridge_tasks::{before, legacy_server, taking};
 use crate::bridged::{FORMS, LEGACY, On, Round, Server, call_of, code, kind, modern};
 use crate::faults::courtesy;
@@ -22,17 +22,6 @@ use crate::sessions::written;
 
 const NEWEST: &str = "2025-11-25";
 const ACCEPT: &str = r#"{"action":"accept"}"#;
-
-/// A session of this principal.
-async fn session(proxy: &Proxy, token: &str, revision: &str) -> String {
-    let answer = post("/mcp", &initialize("0", revision)).bearer(token).send(proxy.address).await;
-    assert_eq!(answer.status, 200);
-    let id = answer.header("mcp-session-id").expect("a session id").to_owned();
-    answer.message().await;
-    let done = post("/mcp", INITIALIZED).header("Mcp-Session-Id", &id).bearer(token);
-    assert_eq!(done.send(proxy.address).await.status, 202);
-    id
-}
 
 /// Everything that can be asked of a session.
 fn ways(id: &str) -> Vec<(&'static str, Ask)> {
@@ -104,9 +93,7 @@ async fn sec12_a_session_from_before_anybody_was_asked_is_nobodys_who_is() {
 #[tokio::test]
 async fn sec12_the_pipe_of_an_sse_client_is_its_own() {
     let proxy = asking(before_command(&[child()])).start().await;
-    let opened = get("/sse").header("Accept", "text/event-stream").bearer(ANN).send(proxy.address).await;
-    let mut events = opened.events();
-    let endpoint = events.next().await.unwrap().data;
+    let (mut events, endpoint) = pipe(&proxy, ANN).await;
     let message = initialize("1", "2024-11-05");
     let theirs = post(&endpoint, &message).bearer(BOB).send(proxy.address).await;
     let unknown = post("/messages?session_id=00112233445566778899aabbccddeeff", &message).bearer(BOB);

@@ -29,6 +29,13 @@ fn watch_with(variables: &str, width: u16, height: u16, arguments: &str) -> Term
     Terminal::start(width, height, &format!("{variables} {} watch {arguments}", program().display()))
 }
 
+/// A view of these tapes, once it is there.
+async fn live(tapes: &Path) -> Terminal {
+    let terminal = watch(80, 24, &tapes.display().to_string());
+    terminal.shows(&["live"]).await;
+    terminal
+}
+
 #[tokio::test]
 async fn i1_messages_are_seen_filtered_and_opened_while_they_are_recorded() {
     let directory = tempfile::tempdir().unwrap();
@@ -72,8 +79,7 @@ async fn i1_the_terminal_is_given_back_by_whatever_ends_the_view() {
     let directory = tempfile::tempdir().unwrap();
     let (_proxy, _client) = recording(directory.path()).await;
     for end in ["TERM", "INT", "C-c"] {
-        let terminal = watch(80, 24, &directory.path().display().to_string());
-        terminal.shows(&["live"]).await;
+        let terminal = live(directory.path()).await;
         let process = Pid::from_raw(terminal.program().await).unwrap();
         match end {
             "TERM" => kill_process(process, Signal::TERM).unwrap(),
@@ -148,14 +154,18 @@ async fn i1_tapes_are_shown_where_no_proxy_runs_and_not_where_one_cannot_be_aske
     watch(200, 24, &arguments).shows(&["does not say where a proxy is", "code 1"]).await;
 }
 
+/// Begins to type a filter.
+async fn begin_filter(terminal: &Terminal) {
+    terminal.press(&["/"]);
+    terminal.shows(&["Enter take it"]).await;
+}
+
 #[tokio::test]
 async fn i1_a_long_filter_that_is_pasted_is_there_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let (_proxy, _client) = recording(directory.path()).await;
-    let terminal = watch(80, 24, &directory.path().display().to_string());
-    terminal.shows(&["live"]).await;
-    terminal.press(&["/"]);
-    terminal.shows(&["Enter take it"]).await;
+    let terminal = live(directory.path()).await;
+    begin_filter(&terminal).await;
     // A key at each of ten looks a second would be there after longer than any screen is waited for.
     let names = vec!["~t echo"; 250].join(" | ");
     terminal.write(&format!("{names} | ~t the_last_one"));
@@ -170,13 +180,11 @@ async fn i1_a_long_filter_that_is_pasted_is_there_at_once() {
 async fn i1_what_is_pasted_in_several_lines_is_one_line_of_text() {
     let directory = tempfile::tempdir().unwrap();
     let (_proxy, _client) = recording(directory.path()).await;
-    let terminal = watch(80, 24, &directory.path().display().to_string());
-    terminal.shows(&["live"]).await;
+    let terminal = live(directory.path()).await;
     // Among its letters are keys that end the view.
     terminal.paste("quit\nq\n");
     terminal.shows(&["nowhere to paste"]).await;
-    terminal.press(&["/"]);
-    terminal.shows(&["Enter take it"]).await;
+    begin_filter(&terminal).await;
     let names = vec!["~t echo"; 300].join("\n| ");
     terminal.paste(&format!("{names}\n| ~m ping\n"));
     terminal.shows(&["| ~m ping", "Enter take it"]).await;
@@ -192,8 +200,7 @@ async fn i1_what_is_pasted_in_several_lines_is_one_line_of_text() {
 async fn i1_a_view_whose_terminal_is_gone_ends() {
     let directory = tempfile::tempdir().unwrap();
     let (_proxy, _client) = recording(directory.path()).await;
-    let terminal = watch(80, 24, &directory.path().display().to_string());
-    terminal.shows(&["live"]).await;
+    let terminal = live(directory.path()).await;
     let process = terminal.program().await;
     drop(terminal);
     let is_gone = || !Path::new(&format!("/proc/{process}")).exists();
