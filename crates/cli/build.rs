@@ -1,7 +1,7 @@
 //! Hands the linker the layout of the program, where it is known to understand it.
 //!
 //! `layout.ld` names the functions that run when a proxy starts and carries its first messages. Side by side they take fewer
-//! pages, a fifth of what an idle proxy has in memory. A program without it is the same program; so whatever speaks
+//! pages; ARCHITECTURE.md says what that saves. A program without it is the same program; so whatever speaks
 //! against it is no error.
 #![expect(
     clippy::disallowed_methods,
