@@ -23,6 +23,7 @@ use shadowcat_transports::http_client::{self, Client, Target};
 use shadowcat_transports::server::Protection;
 
 use crate::build::StartError;
+use crate::endpoint::AGENT;
 use crate::files;
 use crate::plan::{self, Listen, Plan};
 
@@ -30,7 +31,6 @@ use crate::plan::{self, Listen, Plan};
 const ENDPOINT: &str = "/mcp";
 const STREAM: &str = "/sse";
 const MESSAGES: &str = "/messages";
-const AGENT: HeaderValue = HeaderValue::from_static(concat!("shadowcat/", env!("CARGO_PKG_VERSION")));
 
 /// Why nobody could be let in.
 #[derive(Debug, thiserror::Error)]

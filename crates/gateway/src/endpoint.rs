@@ -15,7 +15,9 @@ use std::time::Duration;
 use crate::build::StartError;
 use crate::plan::{Plan, Remote};
 
-const AGENT: HeaderValue = HeaderValue::from_static(concat!("shadowcat/", env!("CARGO_PKG_VERSION")));
+/// What endpoints are told of who asks.
+pub(crate) const AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("shadowcat/", env!("CARGO_PKG_VERSION")));
 
 /// How much of an endpoint is waited for.
 #[derive(Clone, Copy)]
