@@ -108,7 +108,8 @@ fn patterns(profile: &str, program: &Path) -> BTreeSet<String> {
     ran.iter().filter_map(|number| pattern(names.get(number)?)).collect()
 }
 
-/// A name without what differs from build to build: the hash at its end. None for what is no name.
+/// A name without what differs from build to build: the hash at its end, or in the newer form the hash of each crate in it. None
+/// for what is no name.
 fn pattern(name: &str) -> Option<String> {
     // Callgrind counts how deep a function is in itself.
     let name = name.split('\'').next().unwrap_or(name);
@@ -118,7 +119,19 @@ fn pattern(name: &str) -> Option<String> {
     }
     Some(match name.rfind("17h") {
         Some(hash) if name.starts_with("_ZN") => format!("{}17h*", name.get(..hash)?),
+        _ if name.starts_with("_R") => without_crate_hashes(name),
         _ => name.to_owned(),
+    })
+}
+
+/// A crate is `C`, its hash `s…_`, and its name (the v0 form of names). Where `Cs` stands in a name of its own the pattern fits
+/// a little more.
+fn without_crate_hashes(name: &str) -> String {
+    let mut parts = name.split("Cs");
+    let begin = parts.next().unwrap_or_default().to_owned();
+    parts.fold(begin, |pattern, part| match part.split_once('_') {
+        Some((_, rest)) => format!("{pattern}Cs*_{rest}"),
+        None => format!("{pattern}Cs{part}"),
     })
 }
 
@@ -146,11 +159,21 @@ mod tests {
     fn what_ran_of_the_program_is_told_without_hashes() {
         let profile = "ob=(1) /lib/libc.so.6\nfl=(1) ???\nfn=(1) memcpy\n12 3\ncob=(2) /p/shadowcat\ncfn=(8) main\nob=(2)\n\
             fn=(2) _ZN5tokio7runtime4poll17h0123456789abcdefE\n\
+            fn=(9) _RINvMNtCsgEmfK2I1SDS_4core3stre4trimECsjrHSEGnQ3l9_3std\nfn=(10) _RNvCs_3Cs\n\
             fn=(3) _ZN5tokio7runtime4poll17h1123456789abcdefE'2\nfn=(2)\nfn=(8)\nfn=(4) sqlite3Step\nfn=(5) 0x0000123\n\
             ob=(1)\nfn=(6) strlen\nob=(2)\nfn=(7) (below main)\n";
         let found = patterns(profile, Path::new("/p/shadowcat"));
         let names: Vec<_> = found.iter().map(String::as_str).collect();
-        assert_eq!(names, ["_ZN5tokio7runtime4poll17h*", "main", "sqlite3Step"]);
+        assert_eq!(
+            names,
+            [
+                "_RINvMNtCs*_4core3stre4trimECs*_3std",
+                "_RNvCs*_3Cs",
+                "_ZN5tokio7runtime4poll17h*",
+                "main",
+                "sqlite3Step"
+            ]
+        );
         let script = script(&found);
         assert!(script.contains("*(.text.sqlite3Step .text.unlikely.sqlite3Step)\n"), "{script}");
         assert!(script.ends_with("INSERT AFTER .eh_frame;\n"));
