@@ -1,6 +1,6 @@
 //! Places in a message's text, and how they move when the text is edited.
 
-use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
 
 /// A place in a text. A JSON value has at least one byte, so that the empty span can mean "not there".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,10 +35,9 @@ impl Span {
         text.get(self.start()..self.end()).unwrap_or_default()
     }
 
-    /// The text at this place of bytes that were found to be UTF-8 when the message was made.
-    pub(crate) fn of_bytes(self, text: &Bytes) -> Option<&str> {
-        let bytes = text.get(self.start()..self.end()).filter(|bytes| !bytes.is_empty())?;
-        std::str::from_utf8(bytes).ok()
+    /// The text at this place, if there is any.
+    pub(crate) fn found_in(self, text: &str) -> Option<&str> {
+        text.get(self.start()..self.end()).filter(|found| !found.is_empty())
     }
 
     /// The same place counted from the start of a text that this one is a part of, from `offset` on.
@@ -77,13 +76,13 @@ pub(crate) struct Edit<'a> {
 
 impl Edit<'_> {
     /// The edited copy of a text.
-    pub(crate) fn apply(&self, text: &Bytes) -> Bytes {
+    pub(crate) fn apply(&self, text: &str) -> ByteString {
         let head = text.get(..self.place.start()).unwrap_or_default();
         let tail = text.get(self.place.end()..).unwrap_or_default();
-        let mut edited = BytesMut::with_capacity(head.len() + self.text.len() + tail.len());
-        edited.extend_from_slice(head);
-        edited.extend_from_slice(self.text.as_bytes());
-        edited.extend_from_slice(tail);
-        edited.freeze()
+        let mut edited = String::with_capacity(head.len() + self.text.len() + tail.len());
+        edited.push_str(head);
+        edited.push_str(self.text);
+        edited.push_str(tail);
+        edited.into()
     }
 }

@@ -125,7 +125,7 @@ impl Held {
     /// With its text, and that of the request it answers.
     pub(crate) fn whole(held: &pause::Held) -> Self {
         let raw = |text: &str| RawValue::from_string(text.to_owned()).ok();
-        let asked = held.stopped.asked.as_ref().and_then(|asked| str::from_utf8(asked.text()).ok());
+        let asked = held.stopped.asked.as_ref().map(shadowcat_protocol::Request::as_str);
         Self { message: raw(held.text()), asked: asked.and_then(raw), ..Self::summary(held) }
     }
 }

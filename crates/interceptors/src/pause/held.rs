@@ -158,6 +158,6 @@ impl Held {
 
     /// The text of the message.
     pub fn text(&self) -> &str {
-        std::str::from_utf8(self.stopped.message.text()).unwrap_or_default()
+        self.stopped.message.as_str()
     }
 }

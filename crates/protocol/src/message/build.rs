@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
+use bytestring::ByteString;
 
 use super::MethodName;
 use super::outline::Params;
@@ -47,7 +47,7 @@ impl Draft {
         (place, Params::read(params).moved_by(place.start()))
     }
 
-    pub(super) fn finish(mut self) -> Bytes {
+    pub(super) fn finish(mut self) -> ByteString {
         self.text.push('}');
         self.text.into()
     }

@@ -1,6 +1,7 @@
 //! Why a text is not a message, and the error object that a peer is told with.
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use thiserror::Error;
 
 use crate::json::{self, Fault};
@@ -151,10 +152,10 @@ impl ParseErrorKind {
 }
 
 /// The text as UTF-8, if it is not too long to be read.
-pub(super) fn readable<'a>(text: &'a Bytes, limits: &Limits) -> Result<&'a str, ParseErrorKind> {
+pub(super) fn readable(text: Bytes, limits: &Limits) -> Result<ByteString, ParseErrorKind> {
     // Spans count in 32 bits.
     if text.len() > limits.message_bytes_max || u32::try_from(text.len()).is_err() {
         return Err(ParseErrorKind::TooLarge { limit: limits.message_bytes_max });
     }
-    std::str::from_utf8(text).map_err(|fault| ParseErrorKind::NotJson { offset: fault.valid_up_to() })
+    ByteString::try_from(text).map_err(|fault| ParseErrorKind::NotJson { offset: fault.valid_up_to() })
 }

@@ -68,6 +68,15 @@ impl Message {
         }
     }
 
+    /// The same as characters.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Request(request) => request.as_str(),
+            Self::Notification(notification) => notification.as_str(),
+            Self::Response(response) => response.as_str(),
+        }
+    }
+
     /// The text as one line, without a line end. Line ends between tokens are the only bytes that are left out:
     /// JSON has none inside strings.
     pub fn to_line(&self) -> Bytes {
@@ -109,9 +118,9 @@ pub fn split_batch(text: &Bytes, limits: &Limits) -> Result<Vec<Bytes>, ParseErr
 }
 
 fn batch_elements(text: &Bytes, limits: &Limits) -> Result<Vec<Span>, ParseErrorKind> {
-    let text = error::readable(text, limits)?;
+    let readable = error::readable(text.clone(), limits)?;
     // The array is the transport's, not a level of the messages inside.
-    let mut scanner = Scanner::new(text, limits.depth_max.saturating_add(1));
+    let mut scanner = Scanner::new(&readable, limits.depth_max.saturating_add(1));
     if scanner.peek() != Some(b'[') {
         return Err(ParseErrorKind::NotBatch);
     }
@@ -141,12 +150,10 @@ impl MethodName {
         Self { place: self.place.after(edit), decoded: self.decoded.clone() }
     }
 
-    fn get<'a>(&'a self, text: &'a Bytes) -> &'a str {
+    fn get<'a>(&'a self, text: &'a str) -> &'a str {
         match &self.decoded {
             Some(decoded) => decoded,
-            None => {
-                Span::new(self.place.start() + 1, self.place.end() - 1).of_bytes(text).unwrap_or_default()
-            }
+            None => Span::new(self.place.start() + 1, self.place.end() - 1).of(text),
         }
     }
 }

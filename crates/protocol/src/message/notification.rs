@@ -1,6 +1,7 @@
 //! Notifications.
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use super::MethodName;
 use super::build::{Draft, ParamsChange, is_token};
@@ -11,7 +12,7 @@ use crate::{Id, json, method};
 /// A message that asks for no answer.
 #[derive(Clone, Debug)]
 pub struct Notification {
-    text: Bytes,
+    text: ByteString,
     method: MethodName,
     params: Span,
     request_id: Span,
@@ -34,7 +35,7 @@ impl Notification {
         Self::new(method::CANCELLED, Some(&format!(r#"{{"requestId":{}{reason}}}"#, id.as_json())))
     }
 
-    pub(super) fn found(text: Bytes, method: MethodName, params: Span, inner: &Params) -> Self {
+    pub(super) fn found(text: ByteString, method: MethodName, params: Span, inner: &Params) -> Self {
         Self {
             text,
             method,
@@ -52,27 +53,32 @@ impl Notification {
 
     /// The raw params, an object; `null` counts as none.
     pub fn params(&self) -> Option<&str> {
-        self.params.of_bytes(&self.text).filter(|params| params.starts_with('{'))
+        self.params.found_in(&self.text).filter(|params| params.starts_with('{'))
     }
 
     /// The text as its sender wrote it.
     pub fn text(&self) -> &Bytes {
+        self.text.as_bytes()
+    }
+
+    /// The same as characters.
+    pub fn as_str(&self) -> &str {
         &self.text
     }
 
     /// `params.requestId`: the request that a cancellation is about.
     pub fn request_id(&self) -> Option<Id> {
-        Id::parse_json(self.request_id.of_bytes(&self.text)?)
+        Id::parse_json(self.request_id.found_in(&self.text)?)
     }
 
     /// The raw `params.progressToken`, a string or a number: the request that progress is about.
     pub fn progress_token(&self) -> Option<&str> {
-        self.token.of_bytes(&self.text).filter(|raw| is_token(raw))
+        self.token.found_in(&self.text).filter(|raw| is_token(raw))
     }
 
     /// The raw id of the `subscriptions/listen` request that this was sent for.
     pub fn subscription_id(&self) -> Option<&str> {
-        self.subscription.of_bytes(&self.text)
+        self.subscription.found_in(&self.text)
     }
 
     /// The same notification about another request. All other bytes stay, as in the other edits; without the member

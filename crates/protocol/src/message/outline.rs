@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use super::error::readable;
 use super::{Message, MethodName, Notification, ParseError, ParseErrorKind, Request, Response};
@@ -133,9 +134,9 @@ impl Params {
 impl Outline {
     pub(super) fn parse(text: Bytes, limits: &Limits) -> Result<Message, ParseError> {
         let mut outline = Self::default();
-        let read = readable(&text, limits)?;
-        let scanned = outline.scan(read, limits);
-        let id = Some(outline.id.of(read)).filter(|raw| raw.len() <= limits.id_bytes_max);
+        let text = readable(text, limits)?;
+        let scanned = outline.scan(&text, limits);
+        let id = Some(outline.id.of(&text)).filter(|raw| raw.len() <= limits.id_bytes_max);
         let id = id.and_then(Id::parse_json);
         if let Err(kind) = scanned {
             // Of a repeated id neither can be trusted to be the one that the sender waits for.
@@ -192,7 +193,7 @@ impl Outline {
         Ok(())
     }
 
-    fn classify(self, text: Bytes, id: Option<Id>) -> Result<Message, ParseErrorKind> {
+    fn classify(self, text: ByteString, id: Option<Id>) -> Result<Message, ParseErrorKind> {
         let kinds = [self.method, self.result, self.error].iter().filter(|span| !span.is_absent()).count();
         match kinds {
             0 => Err(ParseErrorKind::NoMethod),
@@ -202,14 +203,14 @@ impl Outline {
         }
     }
 
-    fn into_call(self, text: Bytes, id: Option<Id>) -> Result<Message, ParseErrorKind> {
-        let raw = self.method.of_bytes(&text).unwrap_or_default();
+    fn into_call(self, text: ByteString, id: Option<Id>) -> Result<Message, ParseErrorKind> {
+        let raw = self.method.of(&text);
         let decoded = match json::string(raw).ok_or(ParseErrorKind::BadMethod)? {
             Cow::Borrowed(name) => method::usual(name).map(Cow::Borrowed),
             Cow::Owned(decoded) => Some(Cow::Owned(decoded)),
         };
         if !matches!(
-            self.params.of_bytes(&text).map(|raw| raw.as_bytes().first()),
+            self.params.found_in(&text).map(|raw| raw.as_bytes().first()),
             None | Some(Some(b'{' | b'n'))
         ) {
             return Err(ParseErrorKind::BadParams);
@@ -222,8 +223,8 @@ impl Outline {
         Ok(Message::Request(Request::found(text, (id, self.id), method, self.params, &self.inner)))
     }
 
-    fn into_response(self, text: Bytes, id: Option<Id>) -> Result<Message, ParseErrorKind> {
-        let raw = |span: Span| span.of_bytes(&text).unwrap_or_default();
+    fn into_response(self, text: ByteString, id: Option<Id>) -> Result<Message, ParseErrorKind> {
+        let raw = |span: Span| span.of(&text);
         // Whoever could not read a request cannot know its id, and says so with an error for none.
         let may_lack_id = !self.error.is_absent() && matches!(raw(self.id), "" | "null");
         if id.is_none() && !may_lack_id {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use super::MethodName;
 use super::build::{Draft, ParamsChange, is_token};
@@ -13,7 +14,7 @@ use crate::{Id, json};
 /// A message that asks for an answer.
 #[derive(Clone, Debug)]
 pub struct Request {
-    text: Bytes,
+    text: ByteString,
     id: Id,
     id_place: Span,
     method: MethodName,
@@ -34,7 +35,7 @@ impl Request {
     }
 
     pub(super) fn found(
-        text: Bytes,
+        text: ByteString,
         (id, id_place): (Id, Span),
         method: MethodName,
         params: Span,
@@ -56,27 +57,32 @@ impl Request {
 
     /// The raw params, an object; `null` counts as none.
     pub fn params(&self) -> Option<&str> {
-        self.params.of_bytes(&self.text).filter(|params| params.starts_with('{'))
+        self.params.found_in(&self.text).filter(|params| params.starts_with('{'))
     }
 
     /// The text as its sender wrote it.
     pub fn text(&self) -> &Bytes {
+        self.text.as_bytes()
+    }
+
+    /// The same as characters.
+    pub fn as_str(&self) -> &str {
         &self.text
     }
 
     /// The raw progress token, a string or a number, that the sender wants progress to be told with.
     pub fn progress_token(&self) -> Option<&str> {
-        self.token.of_bytes(&self.text).filter(|raw| is_token(raw))
+        self.token.found_in(&self.text).filter(|raw| is_token(raw))
     }
 
     /// The raw value of a member of `params._meta`.
     pub fn meta(&self, key: &str) -> Option<&str> {
-        json::get(self.meta.of_bytes(&self.text)?, &[key])
+        json::get(self.meta.found_in(&self.text)?, &[key])
     }
 
     /// What the method works on: the tool, prompt, resource or task. None for other methods, or if it is no string.
     pub fn name(&self) -> Option<Cow<'_, str>> {
-        json::string(self.name.of_bytes(&self.text)?)
+        json::string(self.name.found_in(&self.text)?)
     }
 
     /// The same request under another id and, where it has a progress token, another token. All other bytes stay.

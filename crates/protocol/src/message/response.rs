@@ -1,6 +1,7 @@
 //! Responses.
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use super::ErrorObject;
 use super::build::Draft;
@@ -12,7 +13,7 @@ use crate::span::{Edit, Span};
 /// A message that answers.
 #[derive(Clone, Debug)]
 pub struct Response {
-    text: Bytes,
+    text: ByteString,
     id: Option<Id>,
     id_place: Span,
     /// Where the result is, or the error.
@@ -40,7 +41,7 @@ impl Response {
     }
 
     pub(super) fn found(
-        text: Bytes,
+        text: ByteString,
         (id, id_place): (Option<Id>, Span),
         outcome: Result<Span, Span>,
         subscription: Span,
@@ -65,12 +66,12 @@ impl Response {
 
     /// The raw result.
     pub fn result_json(&self) -> Option<&str> {
-        self.outcome.ok()?.of_bytes(&self.text)
+        self.outcome.ok()?.found_in(&self.text)
     }
 
     /// The raw error.
     pub fn error_json(&self) -> Option<&str> {
-        self.outcome.err()?.of_bytes(&self.text)
+        self.outcome.err()?.found_in(&self.text)
     }
 
     /// The error's code, where it is an integer.
@@ -80,19 +81,24 @@ impl Response {
 
     /// The text as its sender wrote it.
     pub fn text(&self) -> &Bytes {
+        self.text.as_bytes()
+    }
+
+    /// The same as characters.
+    pub fn as_str(&self) -> &str {
         &self.text
     }
 
     /// The raw id of the `subscriptions/listen` request that this result ends.
     pub fn subscription_id(&self) -> Option<&str> {
-        self.subscription.of_bytes(&self.text)
+        self.subscription.found_in(&self.text)
     }
 
     /// The same response to another request. All other bytes stay, as in the other edits.
     pub fn with_id(&self, id: &Id) -> Self {
         let edited = if self.id_place.is_absent() {
             // Behind the opening brace: the only place that is certain in a message without an id.
-            let brace = self.text.iter().position(|byte| *byte == b'{').map_or(0, |at| at + 1);
+            let brace = self.text.find('{').map_or(0, |at| at + 1);
             let key = r#""id":"#;
             let edited = self.edited(Span::new(brace, brace), &format!("{key}{},", id.as_json()));
             let start = brace + key.len();

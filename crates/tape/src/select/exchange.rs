@@ -23,7 +23,7 @@ impl Captured {
 
     /// A message that was parsed is UTF-8.
     fn text(&self) -> &str {
-        str::from_utf8(self.message.text()).unwrap_or_default()
+        self.message.as_str()
     }
 
     fn is_answer(&self) -> bool {

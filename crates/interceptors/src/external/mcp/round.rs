@@ -56,8 +56,7 @@ pub(super) async fn go(
 
 fn modified(mcp: &Mcp, matter: &Matter, payload: &str) -> Result<Verdict, Failure> {
     let changed = words::with_payload(&matter.message, payload);
-    let text = std::str::from_utf8(changed.text()).map_err(|error| Failure::nonsense(error.to_string()))?;
-    edited(&matter.message, text, &mcp.settings.limits).map(Verdict::Modify)
+    edited(&matter.message, changed.as_str(), &mcp.settings.limits).map(Verdict::Modify)
 }
 
 impl Round<'_> {
