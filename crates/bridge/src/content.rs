@@ -102,12 +102,13 @@ impl Interceptor for Readable {
         "readable"
     }
 
+    fn concerns(&self, envelope: &Envelope) -> bool {
+        !envelope.origin.revision.has_all_content()
+    }
+
     async fn intercept(&self, envelope: Envelope, next: Next<'_>) -> Result<Replies, Refusal> {
         let revision = envelope.origin.revision;
         let Message::Request(request) = &envelope.message else { return next.run(envelope).await };
-        if revision.has_all_content() {
-            return next.run(envelope).await;
-        }
         let asked = match (envelope.direction, request.method()) {
             (Direction::ToServer, method::TOOLS_CALL) => method::TOOLS_CALL,
             (Direction::ToServer, method::PROMPTS_GET) => method::PROMPTS_GET,

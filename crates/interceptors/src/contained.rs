@@ -26,8 +26,15 @@ impl Interceptor for Contained {
     }
 
     async fn intercept(&self, envelope: Envelope, next: Next<'_>) -> Result<Replies, Refusal> {
+        let step = async {
+            if self.0.concerns(&envelope) {
+                self.0.intercept(envelope, next).await
+            } else {
+                next.run(envelope).await
+            }
+        };
         // What a panic leaves half-done is the interceptor's own, and it is told to expect that.
-        let intercepted = AssertUnwindSafe(self.0.intercept(envelope, next)).catch_unwind().await;
+        let intercepted = AssertUnwindSafe(step).catch_unwind().await;
         let replies = intercepted.unwrap_or_else(|_| Err(panicked(self.name())))?;
         // What is whole has passed all that it put around it.
         Ok(if replies.is_whole() { replies } else { replies.through(Watched(self.name())).await })
@@ -70,6 +77,7 @@ mod tests {
 
     #[derive(Clone, Copy, PartialEq)]
     enum At {
+        Concern,
         Message,
         Answer,
         Nowhere,
@@ -81,6 +89,11 @@ mod tests {
     impl Interceptor for Faulty {
         fn name(&self) -> &'static str {
             "faulty"
+        }
+
+        fn concerns(&self, _: &Envelope) -> bool {
+            assert!(self.0 != At::Concern, "on purpose");
+            true
         }
 
         async fn intercept(&self, envelope: Envelope, next: Next<'_>) -> Result<Replies, Refusal> {
@@ -116,6 +129,7 @@ mod tests {
     async fn a_panic_ends_its_exchange_with_an_error() {
         assert_eq!(said(At::Nowhere).await, ["note", "answer"]);
         for _ in 0..1_000 {
+            assert_eq!(said(At::Concern).await, ["internal"]);
             assert_eq!(said(At::Message).await, ["internal"]);
             assert_eq!(said(At::Answer).await, ["note", "internal"]);
         }

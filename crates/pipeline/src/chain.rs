@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 
 use crate::{Envelope, Refusal, Replies, Service};
 
@@ -20,7 +21,13 @@ pub trait Interceptor: Send + Sync {
     /// The name in logs and in the printed chain.
     fn name(&self) -> &'static str;
 
-    /// Takes one envelope; `next` is the rest of the path.
+    /// Whether it has anything to do with this envelope or with what comes back for it. One that has not is passed over, which
+    /// costs next to nothing.
+    fn concerns(&self, _: &Envelope) -> bool {
+        true
+    }
+
+    /// Takes one envelope that concerns it; `next` is the rest of the path.
     ///
     /// # Cancel safety
     /// The future, and the replies, are dropped when the client is gone or a deadline has passed, at any point at which they
@@ -57,13 +64,16 @@ pub struct Next<'a> {
     end: &'a Arc<dyn Service>,
 }
 
-impl Next<'_> {
-    /// Passes the envelope on.
-    pub async fn run(self, envelope: Envelope) -> Result<Replies, Refusal> {
-        match self.chain.0.get(self.at) {
-            Some(step) => step.intercept(envelope, Next { at: self.at + 1, ..self }).await,
-            None => self.end.handle(envelope).await,
+impl<'a> Next<'a> {
+    /// Passes the envelope on. The future is that of the next step itself: one around it would hold the envelope once more.
+    pub fn run(mut self, envelope: Envelope) -> BoxFuture<'a, Result<Replies, Refusal>> {
+        while let Some(step) = self.chain.0.get(self.at) {
+            self.at += 1;
+            if step.concerns(&envelope) {
+                return step.intercept(envelope, self);
+            }
         }
+        self.end.handle(envelope)
     }
 
     /// The same for longer than `intercept` lasts: for a step that lets those behind go ahead while its envelope waits.
@@ -82,8 +92,8 @@ pub struct Rest {
 
 impl Rest {
     /// Passes the envelope on.
-    pub async fn run(&self, envelope: Envelope) -> Result<Replies, Refusal> {
-        Next { chain: &self.chain, at: self.at, end: &self.end }.run(envelope).await
+    pub fn run(&self, envelope: Envelope) -> BoxFuture<'_, Result<Replies, Refusal>> {
+        Next { chain: &self.chain, at: self.at, end: &self.end }.run(envelope)
     }
 }
 
@@ -136,6 +146,31 @@ mod tests {
         let note = Notification::new("notifications/initialized", None);
         let mut replies = chain.run(envelope(Message::Notification(note)), Arc::new(Echo)).await.unwrap();
         assert!(replies.next().await.is_none());
+    }
+
+    /// Concerned with nothing.
+    struct Bystander;
+
+    #[async_trait]
+    impl Interceptor for Bystander {
+        fn name(&self) -> &'static str {
+            "bystander"
+        }
+        fn concerns(&self, _: &Envelope) -> bool {
+            false
+        }
+        async fn intercept(&self, _: Envelope, _: Next<'_>) -> Result<Replies, Refusal> {
+            Err(RefusalKind::Internal.into())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_step_that_is_not_concerned_is_passed_over() {
+        let request = || envelope(Message::Request(Request::new(&Id::from_u64(1), "tools/call", None)));
+        let run = async |steps| Chain::new(steps).run(request(), Arc::new(Echo)).await;
+        assert!(run(vec![Arc::new(Bystander), Arc::new(Bystander)]).await.is_ok());
+        let refusal = run(vec![Arc::new(Bystander), Arc::new(Deny("deny"))]).await.err().unwrap();
+        assert_eq!(refusal.kind, RefusalKind::PolicyDenied);
     }
 
     #[tokio::test]
