@@ -4,6 +4,8 @@ use std::fmt;
 
 use regex::{Regex, RegexBuilder};
 
+const WILDCARDS: [char; 2] = ['*', '?'];
+
 /// The compiled form of one pattern, and of what its search may keep.
 const REGEX_BYTES_MAX: usize = 256 * 1024;
 
@@ -20,8 +22,15 @@ pub struct Pattern {
 #[derive(Clone, Debug)]
 enum Form {
     Text,
-    Wildcards(Regex),
-    Regex { regex: Regex, ignore_case: bool },
+    /// What fits begins with the head, which is looked at first: nearly all that does not fit differs there.
+    Wildcards {
+        head: Box<str>,
+        regex: Regex,
+    },
+    Regex {
+        regex: Regex,
+        ignore_case: bool,
+    },
 }
 
 impl Pattern {
@@ -66,7 +75,8 @@ impl Pattern {
         }
         let whole = if within { inside } else { format!("^{inside}$") };
         let regex = regex(&format!("(?s){whole}"), false)?;
-        Ok(Self { form: Form::Wildcards(regex), source: source.to_owned(), within })
+        let head = source.split(WILDCARDS).next().filter(|_| !within).unwrap_or_default().into();
+        Ok(Self { form: Form::Wildcards { head, regex }, source: source.to_owned(), within })
     }
 
     /// What is looked for anywhere in a text.
@@ -83,7 +93,8 @@ impl Pattern {
         match &self.form {
             Form::Text if self.within => text.contains(&self.source),
             Form::Text => text == self.source,
-            Form::Wildcards(regex) | Form::Regex { regex, .. } => regex.is_match(text),
+            Form::Wildcards { head, regex } => text.starts_with(&**head) && regex.is_match(text),
+            Form::Regex { regex, .. } => regex.is_match(text),
         }
     }
 
@@ -115,7 +126,7 @@ pub fn regex(source: &str, ignore_case: bool) -> Result<Regex, String> {
 }
 
 fn has_wildcard(word: &str) -> bool {
-    word.contains(['*', '?'])
+    word.contains(WILDCARDS)
 }
 
 /// Whether a text needs no quotes: it is read as a word, and as nothing else.
@@ -135,7 +146,7 @@ pub(crate) fn ends_word(c: char) -> bool {
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
         let same_form = match (&self.form, &other.form) {
-            (Form::Text, Form::Text) | (Form::Wildcards(_), Form::Wildcards(_)) => true,
+            (Form::Text, Form::Text) | (Form::Wildcards { .. }, Form::Wildcards { .. }) => true,
             (Form::Regex { ignore_case: one, .. }, Form::Regex { ignore_case: other, .. }) => one == other,
             _ => false,
         };
@@ -151,7 +162,7 @@ impl fmt::Display for Pattern {
             Form::Text if !is_plain(&self.source) => {
                 write!(f, "\"{}\"", self.source.replace('\\', "\\\\").replace('"', "\\\""))
             }
-            Form::Text | Form::Wildcards(_) => f.write_str(&self.source),
+            Form::Text | Form::Wildcards { .. } => f.write_str(&self.source),
             Form::Regex { ignore_case, .. } => {
                 let flag = if *ignore_case { "i" } else { "" };
                 write!(f, "/{}/{flag}", self.source.replace('/', "\\/"))

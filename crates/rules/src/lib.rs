@@ -38,7 +38,7 @@ pub mod written;
 
 pub use action::{Outcome, Pause, Step};
 pub use fault::Fault;
-pub use judgement::{Fired, Judgement};
+pub use judgement::{Fired, Found, Judgement};
 pub use meant::Meant;
 pub use rules::Rules;
 pub use scene::{Asked, Facts, Kind, Scene, Speech};

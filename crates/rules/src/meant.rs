@@ -50,7 +50,7 @@ impl Meant {
     pub fn holds(&self, message: &Message, scene: &Scene<'_>, world: &dyn World) -> Result<bool, String> {
         let body = Body::default();
         let view = View::new(message, scene, scene.facts.headers, &body, world);
-        self.0.holds(&view).map_err(|unreadable| unreadable.to_string())
+        self.0.holds(&view).map_err(ToString::to_string)
     }
 }
 

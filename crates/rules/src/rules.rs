@@ -11,8 +11,9 @@ use crate::condition::{self, Chance, Condition, Known, Shape};
 use crate::counting::Counting;
 use crate::fault::{Fault, Faults, Place};
 use crate::index::{DIRECTIONS, Index};
-use crate::judgement::Judgement;
+use crate::judgement::{Found, Judgement};
 use crate::scene::{Kind, Scene};
+use crate::world::World;
 use crate::written;
 
 /// Rules at most; each costs memory in every list that it could be in.
@@ -31,6 +32,7 @@ pub struct Rules {
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) name: String,
+    /// Without what the index knows.
     pub(crate) condition: Condition,
     pub(crate) counting: Option<Counting>,
     pub(crate) actions: Vec<Action>,
@@ -72,6 +74,8 @@ impl Rules {
         let changing =
             Cacheable::ALL.into_iter().filter(|what| rules.iter().any(|rule| rule.may_change(*what)));
         let changing = changing.collect();
+        let beyond_shape = |rule: Rule| Rule { condition: rule.condition.beyond_shape(), ..rule };
+        let rules = rules.into_iter().map(beyond_shape).collect();
         faults.or(Self { list: rules, index, templates, changing })
     }
 
@@ -120,6 +124,16 @@ impl Rules {
     /// Begins to judge a message.
     pub fn judge<'r>(&'r self, message: Message, scene: Scene<'r>) -> Judgement<'r> {
         Judgement::new(self, message, scene)
+    }
+
+    /// Looks at a message without taking it: none if it goes on as it is, which is what becomes of nearly every one.
+    pub fn look(&self, message: &Message, scene: &Scene<'_>, world: &dyn World) -> Option<Found> {
+        Found::of(self, message, scene, world)
+    }
+
+    /// Judges a message of which this was found, in the same scene.
+    pub fn judge_on<'r>(&'r self, found: Found, message: Message, scene: Scene<'r>) -> Judgement<'r> {
+        Judgement::on(self, found, message, scene)
     }
 }
 

@@ -41,8 +41,8 @@ impl<'v> Content<'v> {
 
     /// # Errors
     /// It can be read in more than one way.
-    pub(crate) fn value(self) -> Result<&'v Value, Unreadable> {
-        self.read.get_or_init(|| parse(self.text)).as_ref().map_err(Clone::clone)
+    pub(crate) fn value(self) -> Result<&'v Value, &'v Unreadable> {
+        self.read.get_or_init(|| parse(self.text)).as_ref()
     }
 
     pub(crate) fn text(self) -> &'v str {

@@ -27,10 +27,9 @@ pub(crate) struct View<'a> {
     pub(crate) kind: Kind,
     /// The method; an answer has that of its request.
     pub(crate) method: Option<&'a str>,
-    /// The tool, prompt, resource or task that it is about; replies have that of their request.
-    pub(crate) name: Option<Cow<'a, str>>,
     pub(crate) body: &'a Body,
-    /// The raw content, found when it is asked for.
+    /// These are found when they are asked for: what it is about, and the raw content.
+    name: OnceCell<Option<Cow<'a, str>>>,
     raw: OnceCell<&'a str>,
 }
 
@@ -42,14 +41,7 @@ impl<'a> View<'a> {
         body: &'a Body,
         world: &'a dyn World,
     ) -> Self {
-        let asked = scene.asked.map(Asked::request);
-        let (method, name) = match message {
-            Message::Request(request) => (Some(request.method()), request.name().or_else(|| uri(message))),
-            Message::Notification(notification) => {
-                (Some(notification.method()), asked.and_then(Request::name).or_else(|| uri(message)))
-            }
-            Message::Response(_) => (asked.map(Request::method), asked.and_then(Request::name)),
-        };
+        let method = message.method().or_else(|| scene.asked.map(|asked| asked.request().method()));
         Self {
             message,
             scene,
@@ -57,21 +49,27 @@ impl<'a> View<'a> {
             world,
             kind: Kind::of(message),
             method,
-            name,
             body,
+            name: OnceCell::new(),
             raw: OnceCell::new(),
         }
+    }
+
+    /// The tool, prompt, resource or task that it is about; replies have that of their request.
+    pub(crate) fn name(&self) -> Option<&str> {
+        let name = || self.request().and_then(Request::name).or_else(|| uri(self.message));
+        self.name.get_or_init(name).as_deref()
     }
 
     /// The name, where it is that of what this method works on.
     pub(crate) fn name_of(&self, kind: Named) -> Option<&str> {
         let asked = self.scene.asked.map(|asked| asked.request().method());
         let about = if self.kind == Kind::Notification { asked.or(self.method) } else { self.method };
-        self.name.as_deref().filter(|_| about.is_some_and(|method| kind.is_of(method)))
+        self.name().filter(|_| about.is_some_and(|method| kind.is_of(method)))
     }
 
     /// The request: the message itself, or the one that it answers or is among the replies of.
-    pub(crate) fn request(&self) -> Option<&Request> {
+    pub(crate) fn request(&self) -> Option<&'a Request> {
         match self.message {
             Message::Request(request) => Some(request),
             _ => self.scene.asked.map(Asked::request),
@@ -117,14 +115,12 @@ impl<'a> View<'a> {
     }
 
     fn text(&self) -> &str {
-        std::str::from_utf8(self.message.text()).unwrap_or_default()
+        self.message.as_str()
     }
 
     fn asked_text(&self) -> Option<&str> {
         match self.kind {
-            Kind::Answer => {
-                self.scene.asked.and_then(|asked| std::str::from_utf8(asked.request().text()).ok())
-            }
+            Kind::Answer => self.scene.asked.map(|asked| asked.request().as_str()),
             _ => Some(self.text()),
         }
     }
@@ -200,7 +196,7 @@ impl Subject for View<'_> {
         let facts = self.scene.facts;
         match field {
             Field::Method => self.method.is_some_and(test),
-            Field::Name => self.name.as_deref().is_some_and(test),
+            Field::Name => self.name().is_some_and(test),
             Field::Code => self.failure().as_deref().is_some_and(test),
             Field::Text => test(self.text()),
             Field::AskedText => self.asked_text().is_some_and(test),

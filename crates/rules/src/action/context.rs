@@ -33,7 +33,7 @@ pub(crate) const VARIABLES: [&str; 13] = [
 pub(super) fn of(names: &[&str], view: &View<'_>) -> Result<Value, String> {
     let mut context = BTreeMap::new();
     for name in names {
-        if let Some(value) = variable(name, view).map_err(|unreadable| unreadable.to_string())? {
+        if let Some(value) = variable(name, view).map_err(ToString::to_string)? {
             context.insert((*name).to_owned(), value);
         }
     }
@@ -41,7 +41,7 @@ pub(super) fn of(names: &[&str], view: &View<'_>) -> Result<Value, String> {
 }
 
 /// One of them; none where there is no such thing, as no response is to a request that just came.
-fn variable(name: &str, view: &View<'_>) -> Result<Option<Value>, Unreadable> {
+fn variable<'v>(name: &str, view: &'v View<'_>) -> Result<Option<Value>, &'v Unreadable> {
     let facts = view.scene.facts;
     let text = |text: &str| Some(Value::from(text));
     Ok(match name {
@@ -68,7 +68,7 @@ fn variable(name: &str, view: &View<'_>) -> Result<Option<Value>, Unreadable> {
     })
 }
 
-fn request(view: &View<'_>) -> Result<Option<Value>, Unreadable> {
+fn request<'v>(view: &'v View<'_>) -> Result<Option<Value>, &'v Unreadable> {
     let Some(request) = view.request() else { return Ok(None) };
     let params = read(view.request_params())?.unwrap_or(&Json::Null);
     Ok(Some(object([
@@ -79,7 +79,7 @@ fn request(view: &View<'_>) -> Result<Option<Value>, Unreadable> {
     ])))
 }
 
-fn response(view: &View<'_>) -> Result<Option<Value>, Unreadable> {
+fn response<'v>(view: &'v View<'_>) -> Result<Option<Value>, &'v Unreadable> {
     if view.response().is_none() {
         return Ok(None);
     }
@@ -88,13 +88,13 @@ fn response(view: &View<'_>) -> Result<Option<Value>, Unreadable> {
     Ok(Some(object(result.into_iter().chain(error))))
 }
 
-fn notification(view: &View<'_>) -> Result<Option<Value>, Unreadable> {
+fn notification<'v>(view: &'v View<'_>) -> Result<Option<Value>, &'v Unreadable> {
     let Some(notification) = view.notification() else { return Ok(None) };
     let params = read(view.params())?.unwrap_or(&Json::Null);
     Ok(Some(object([("method", Value::from(notification.method())), ("params", Value::from(Serde(params)))])))
 }
 
-fn read(content: Option<Content<'_>>) -> Result<Option<&Json>, Unreadable> {
+fn read(content: Option<Content<'_>>) -> Result<Option<&Json>, &Unreadable> {
     content.map(Content::value).transpose()
 }
 

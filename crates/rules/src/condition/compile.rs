@@ -75,14 +75,7 @@ impl Compiler<'_> {
         if let Some(inner) = &when.not {
             parts.push(Condition::Not(Box::new(self.nested(inner, &place.key("not"), depth))));
         }
-        let mut parts = sorted(parts);
-        match parts.pop() {
-            Some(only) if parts.is_empty() => only,
-            last => {
-                parts.extend(last);
-                Condition::All(parts)
-            }
-        }
+        Condition::all(sorted(parts))
     }
 
     fn nested(&mut self, when: &When, place: &Place<'_>, depth: usize) -> Condition {

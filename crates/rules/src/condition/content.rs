@@ -29,7 +29,7 @@ impl Root {
 }
 
 /// Whether what this path finds meets the demand. What is not there needs no reading, and cannot be read in two ways.
-pub(super) fn holds(content: Content<'_>, path: &Path, demand: &Demand) -> Result<bool, Unreadable> {
+pub(super) fn holds<'v>(content: Content<'v>, path: &Path, demand: &Demand) -> Result<bool, &'v Unreadable> {
     let untouched = |text: &str| {
         if path.finds_nothing_in(text) {
             Some(demand.is_met(&[]))

@@ -64,9 +64,19 @@ impl Patterns {
 }
 
 impl Condition {
+    pub(crate) fn all(mut parts: Vec<Self>) -> Self {
+        match parts.pop() {
+            Some(only) if parts.is_empty() => only,
+            last => {
+                parts.extend(last);
+                Self::All(parts)
+            }
+        }
+    }
+
     /// # Errors
     /// It depends on content that two parsers could read differently.
-    pub(crate) fn holds(&self, view: &View<'_>) -> Result<bool, Unreadable> {
+    pub(crate) fn holds<'v>(&self, view: &'v View<'_>) -> Result<bool, &'v Unreadable> {
         let facts = view.scene.facts;
         Ok(match self {
             Self::All(parts) => {
@@ -119,6 +129,13 @@ impl Condition {
             },
             Self::Filter(filter) => filter.matches(view),
         })
+    }
+
+    /// What is left to be asked of a message that was found by its kind and its direction.
+    pub(crate) fn beyond_shape(self) -> Self {
+        let Self::All(mut parts) = self else { return self };
+        parts.retain(|part| !matches!(part, Self::Kind(_) | Self::Goes(_)));
+        Self::all(parts)
     }
 
     /// How much it costs, roughly: cheap ones are asked first.

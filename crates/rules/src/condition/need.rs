@@ -1,6 +1,7 @@
 //! What a message needs to have in its content to fit a condition, told before any message is looked at.
 
 use aho_corasick::AhoCorasick;
+use memchr::memmem::Finder;
 use regex_syntax::hir::literal::{ExtractKind, Extractor};
 
 use super::{Condition, Path, Root};
@@ -36,7 +37,10 @@ impl Condition {
 
 /// Pieces that are looked for in what nobody has read yet.
 #[derive(Debug)]
-pub(super) struct Pieces(AhoCorasick);
+pub(super) enum Pieces {
+    One(Box<Finder<'static>>),
+    Many(AhoCorasick),
+}
 
 impl Pieces {
     /// None where they cannot be searched for in JSON: it has another form for what is in them.
@@ -45,13 +49,20 @@ impl Pieces {
         if pieces.iter().flatten().any(is_escaped) {
             return None;
         }
-        AhoCorasick::new(pieces).ok().map(Self)
+        if let [piece] = pieces {
+            return Some(Self::One(Box::new(Finder::new(piece).into_owned())));
+        }
+        AhoCorasick::new(pieces).ok().map(Self::Many)
     }
 
     /// Whether none of them is in any string of this JSON text.
     pub(super) fn are_missing_in(&self, text: &str) -> bool {
+        let are_there = match self {
+            Self::One(piece) => piece.find(text.as_bytes()).is_some(),
+            Self::Many(pieces) => pieces.is_match(text),
+        };
         // Anything can also be written with `\u`, and `/` as `\/`.
-        !self.0.is_match(text) && !has_escapes(text, &[r"\u", r"\/"])
+        !are_there && !has_escapes(text, &[r"\u", r"\/"])
     }
 }
 
@@ -92,6 +103,8 @@ mod tests {
         for there in [r#"["/etc/x"]"#, r#"["\/etc\/x"]"#, r#"["\u002fetc/x"]"#] {
             assert!(!pieces.are_missing_in(there), "{there}");
         }
+        let many = Pieces::new(&["/etc/".into(), "/root/".into()]).unwrap();
+        assert!(many.are_missing_in(r#"["/home/"]"#) && !many.are_missing_in(r#"["/root/"]"#));
         for piece in ["a\nb", "\"", "\\"] {
             assert!(Pieces::new(&[piece.into()]).is_none(), "{piece}");
         }

@@ -104,8 +104,11 @@ impl Index {
     }
 
     /// The rules of a list that the content of this message allows, of those that are found by it.
-    pub(crate) fn placed(&self, list: &List, view: &View<'_>) -> Vec<u32> {
-        self.places.found(&list.placed, view)
+    pub(crate) fn placed<'v>(&self, list: &List, view: &'v View<'_>) -> &'v [u32] {
+        if list.placed.is_empty() {
+            return &[];
+        }
+        view.body.placed.get_or_init(|| self.places.found(&list.placed, view))
     }
 
     /// Whether any message of this kind could fit a rule.
@@ -145,16 +148,15 @@ impl List {
 
     /// Whether a message of this name could fit any of them; the name is asked for only if it matters.
     pub(crate) fn has<'n>(&self, name: impl FnOnce() -> Option<Cow<'n, str>>) -> bool {
-        !self.general.is_empty()
-            || !self.placed.is_empty()
-            || !self.named.is_empty() && !self.named(name().as_deref()).is_empty()
+        let is_named = || name().is_some_and(|name| self.named.contains_key(&*name));
+        !self.general.is_empty() || !self.placed.is_empty() || !self.named.is_empty() && is_named()
     }
 
-    fn named(&self, name: Option<&str>) -> &[u32] {
+    fn named<'n>(&self, name: impl FnOnce() -> Option<&'n str>) -> &[u32] {
         if self.named.is_empty() {
             return &[];
         }
-        name.and_then(|name| self.named.get(name)).map_or(&[], Vec::as_slice)
+        name().and_then(|name| self.named.get(name)).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -166,8 +168,14 @@ pub(crate) struct Candidates<'i> {
 }
 
 impl<'i> Candidates<'i> {
-    /// Those of a list for a message of this name; `placed` are those that its content allows.
-    pub(crate) fn of(list: &'i List, name: Option<&str>, placed: &'i [u32], from: u32) -> Self {
+    /// Those of a list for a message of this name, which is asked for only if it matters; `placed` are those that its content
+    /// allows.
+    pub(crate) fn of<'n>(
+        list: &'i List,
+        name: impl FnOnce() -> Option<&'n str>,
+        placed: &'i [u32],
+        from: u32,
+    ) -> Self {
         let mut sources = [&*list.general, list.named(name), placed];
         for source in &mut sources {
             *source = source.split_at(source.partition_point(|number| *number < from)).1;
@@ -180,12 +188,10 @@ impl Iterator for Candidates<'_> {
     type Item = u32;
 
     fn next(&mut self) -> Option<u32> {
-        let (number, source) = self
-            .sources
-            .iter_mut()
-            .filter_map(|source| Some((*source.first()?, source)))
-            .min_by_key(|(number, _)| *number)?;
-        *source = source.split_at(1).1;
+        let number = self.sources.iter().filter_map(|source| source.first()).min().copied()?;
+        for source in &mut self.sources {
+            *source = source.strip_prefix(&[number]).unwrap_or(source);
+        }
         Some(number)
     }
 }
@@ -199,7 +205,7 @@ mod tests {
     fn shown(rules: &str, tool: &str) -> Vec<u32> {
         let rules = compile(rules).unwrap();
         let list = rules.index.list(Kind::Request, Direction::ToServer, Some("tools/call")).unwrap();
-        Candidates::of(list, Some(tool), &[], 0).collect()
+        Candidates::of(list, || Some(tool), &[], 0).collect()
     }
 
     fn thousand(when: &str) -> String {
@@ -228,7 +234,7 @@ mod tests {
         assert_eq!(shown(rules, "t"), [0, 1, 3]);
         let rules = compile(rules).unwrap();
         let list = rules.index.list(Kind::Request, Direction::ToServer, Some("tools/call")).unwrap();
-        assert_eq!(Candidates::of(list, Some("t"), &[2], 1).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(Candidates::of(list, || Some("t"), &[2], 1).collect::<Vec<_>>(), [1, 2, 3]);
     }
 
     #[test]
@@ -237,7 +243,7 @@ mod tests {
         for number in [0, 63, 64, 999] {
             let method = format!("m/{number}");
             let list = rules.index.list(Kind::Request, Direction::ToServer, Some(&method)).unwrap();
-            assert!(Candidates::of(list, None, &[], 0).any(|found| found == number), "{method}");
+            assert!(Candidates::of(list, || None, &[], 0).any(|found| found == number), "{method}");
         }
     }
 }
