@@ -102,6 +102,14 @@ impl Replies {
         matches!(self.body, Body::One(_))
     }
 
+    /// The one reply that there will be, if any, where it is here already.
+    pub fn whole(&self) -> Option<Option<&Result<Message, Refusal>>> {
+        match &self.body {
+            Body::One(reply) => Some(reply.as_ref()),
+            Body::Stream(..) => None,
+        }
+    }
+
     /// Keeps `guard` until the replies have ended or are dropped: "done" is the end of the replies.
     #[must_use]
     pub fn hold(mut self, guard: impl Any + Send) -> Self {

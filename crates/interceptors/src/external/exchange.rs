@@ -24,7 +24,13 @@ pub(super) struct Exchange {
 }
 
 impl Judge for Exchange {
-    async fn judge(&self, mut message: Message, direction: Direction) -> Fate {
+    type Found = ();
+
+    fn look(&self, message: &Message, direction: Direction) -> Option<()> {
+        self.hooks.iter().any(|hook| self.could_concern(hook, message, direction)).then_some(())
+    }
+
+    async fn judge(&self, mut message: Message, direction: Direction, (): ()) -> Fate {
         let mut is_any = false;
         for hook in self.hooks.iter() {
             if !self.could_concern(hook, &message, direction) {

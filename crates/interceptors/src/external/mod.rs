@@ -81,14 +81,15 @@ impl Interceptor for Externals {
         "external"
     }
 
+    fn concerns(&self, envelope: &Envelope) -> bool {
+        self.hooks.iter().any(|hook| hook.could_concern(&envelope.message, envelope.direction))
+            || judged::withdraws(envelope)
+    }
+
     async fn intercept(&self, envelope: Envelope, next: Next<'_>) -> Result<Replies, Refusal> {
         judged::hear(&self.waiting, &envelope);
-        if !self.hooks.iter().any(|hook| hook.could_concern(&envelope.message, envelope.direction)) {
-            return next.run(envelope).await;
-        }
         let exchange = Exchange::new(&self.hooks, &envelope, &self.server, &self.waiting);
-        // Boxed, so that it is no part of the future of every exchange.
-        Box::pin(judged::pass(exchange, envelope, next)).await
+        judged::pass(Box::new(exchange), envelope, next).await
     }
 }
 

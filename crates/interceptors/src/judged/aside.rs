@@ -19,57 +19,62 @@ const TELL_STEP: f64 = 1e-6;
 
 type Work = BoxFuture<'static, Result<Replies, Refusal>>;
 
-/// Whoever sent an envelope, as far as telling it of a wait goes.
-pub(super) struct Sender {
-    origin: Arc<Origin>,
+/// What `work` gives. As soon as it waits because its message is held this resolves all the same: a request to replies
+/// that begin with the wait, so that dropping them ends it; anything else goes on as a task, as nobody looks at what
+/// comes of it.
+pub(super) async fn go_aside(
+    mut work: Work,
+    origin: &Origin,
     is_request: bool,
-    /// The progress token that a client gave, if telling it is left to us.
-    token: Option<Box<str>>,
+    tasks: &Tasks,
+) -> Result<Replies, Refusal> {
+    let first = std::future::poll_fn(|context| match work.poll_unpin(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending if origin.waits.is_open() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    });
+    match first.await {
+        Some(done) => done,
+        None if is_request => Ok(held(work)),
+        None => {
+            tasks.spawn_until_stop(async move {
+                if let Err(refusal) = work.await {
+                    tracing::debug!(%refusal, "a held message was not passed on");
+                }
+            });
+            Ok(Replies::none())
+        }
+    }
 }
 
-impl Sender {
-    pub(super) fn of(envelope: &Envelope) -> Self {
-        let origin = Arc::clone(&envelope.origin);
-        let (is_request, token) = match &envelope.message {
-            Message::Request(request) => (true, request.progress_token()),
-            Message::Notification(_) | Message::Response(_) => (false, None),
-        };
+/// Tells the client of a request that it waits.
+pub(super) struct Teller {
+    origin: Arc<Origin>,
+    /// The progress token that the client gave.
+    token: Box<str>,
+}
+
+impl Teller {
+    /// None if the client does not want to hear of it, or hears it from somebody else.
+    pub(super) fn of(envelope: &Envelope) -> Option<Self> {
+        let Message::Request(request) = &envelope.message else { return None };
         // What a server asks belongs to a call whose client hears of that; the first thing a server is told is the answer.
-        let is_client = envelope.direction == Direction::ToServer;
-        let token = token.filter(|_| is_client && origin.waits.is_mine_to_tell()).map(Into::into);
-        Self { origin, is_request, token }
+        if envelope.direction != Direction::ToServer {
+            return None;
+        }
+        let token = request.progress_token()?;
+        let origin = &envelope.origin;
+        origin.waits.is_mine_to_tell().then(|| Self { origin: Arc::clone(origin), token: token.into() })
     }
 
-    /// What `work` gives. As soon as it waits because its message is held this resolves all the same: a request to replies
-    /// that begin with the wait, so that dropping them ends it; anything else goes on as a task, as nobody looks at what
-    /// comes of it.
-    pub(super) async fn go_aside(self, mut work: Work, tasks: &Tasks) -> Result<Replies, Refusal> {
-        let origin = &self.origin;
-        let first = std::future::poll_fn(|context| match work.poll_unpin(context) {
-            Poll::Ready(done) => Poll::Ready(Some(done)),
-            Poll::Pending if origin.waits.is_open() => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        });
-        let replies = match first.await {
-            Some(done) => done?,
-            None if self.is_request => held(work),
-            None => {
-                tasks.spawn_until_stop(async move {
-                    if let Err(refusal) = work.await {
-                        tracing::debug!(%refusal, "a held message was not passed on");
-                    }
-                });
-                return Ok(Replies::none());
-            }
-        };
-        match self.token {
-            Some(token) if !replies.is_whole() => {
-                let head = replies.head();
-                let told = Told { replies, origin: self.origin, token, last: 0.0, timer: None };
-                Ok(Replies::stream(told).with_head(head))
-            }
-            _ => Ok(replies),
+    /// The same replies with word of ours among them while they wait.
+    pub(super) fn told(self, replies: Replies) -> Replies {
+        if replies.is_whole() {
+            return replies;
         }
+        let Self { origin, token } = self;
+        let head = replies.head();
+        Replies::stream(Told { replies, origin, token, last: 0.0, timer: None }).with_head(head)
     }
 }
 

@@ -13,23 +13,36 @@ mod replies;
 mod scope;
 mod withdrawn;
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use futures_util::future::{BoxFuture, Either, ready};
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Direction, Envelope, Next, Origin, Principal, Refusal, Replies, Rest};
 use shadowcat_protocol::caching::Cacheable;
 use shadowcat_protocol::{Message, Request};
 use shadowcat_rules::{Facts, Speech, World};
 
-use aside::Sender;
+use aside::{Teller, go_aside};
 use replies::{Judged, Silent};
 use scope::Scoped;
-pub(crate) use withdrawn::{Waiter, Waiting, hear};
+pub(crate) use withdrawn::{Waiter, Waiting, hear, withdraws};
 
-/// Decides over the messages of one exchange.
+/// Decides over the messages of one exchange. It is in a box, because it goes from hand to hand.
 pub(crate) trait Judge: Send + Sync + 'static {
-    /// What is to become of a message; what takes time is waited for.
-    fn judge(&self, message: Message, direction: Direction) -> impl Future<Output = Fate> + Send;
+    /// What is found of a message that is to be judged.
+    type Found: Send + 'static;
+
+    /// Looks at a message, at once; none if it goes on as it is, which is what becomes of nearly every one.
+    fn look(&self, message: &Message, direction: Direction) -> Option<Self::Found>;
+
+    /// What is to become of a message of which this was found; what takes time is waited for.
+    fn judge(
+        &self,
+        message: Message,
+        direction: Direction,
+        found: Self::Found,
+    ) -> impl Future<Output = Fate> + Send;
 
     /// Whether anything that comes back for this request could be of concern.
     fn concerns_replies(&self, request: &Request, direction: Direction) -> bool;
@@ -68,51 +81,133 @@ pub(crate) struct Changed {
 }
 
 /// Judges a message, and what comes back for it.
-pub(crate) async fn pass<J: Judge>(judge: J, envelope: Envelope, next: Next<'_>) -> Result<Replies, Refusal> {
-    way(judge, envelope, next.keep()).await
+pub(crate) async fn pass<J: Judge>(
+    judge: Box<J>,
+    envelope: Envelope,
+    next: Next<'_>,
+) -> Result<Replies, Refusal> {
+    match Way::of(judge, envelope, next) {
+        Way::Open(back, dispatched) => Ok(back.judged(dispatched.await?, false).await),
+        Way::Judged(work) => work.await,
+    }
 }
 
 /// The same for a judge that may hold messages for long: those behind one that is held go ahead meanwhile, and who asked
 /// is told from time to time that it waits; `tasks` take what nobody waits for.
-pub(crate) async fn pass_aside<J: Judge>(
-    judge: J,
+pub(crate) fn pass_aside<J: Judge>(
+    judge: Box<J>,
     envelope: Envelope,
     next: Next<'_>,
     tasks: &Tasks,
-) -> Result<Replies, Refusal> {
-    let sender = Sender::of(&envelope);
-    sender.go_aside(Box::pin(way(judge, envelope, next.keep())), tasks).await
+) -> impl Future<Output = Result<Replies, Refusal>> + Send {
+    let teller = Teller::of(&envelope);
+    let (origin, is_request) = (Arc::clone(&envelope.origin), envelope.request_id().is_some());
+    // Not in the future, which would hold the envelope once more.
+    let way = Way::of(judge, envelope, next);
+    async move {
+        let replies = match way {
+            Way::Open(back, dispatched) => back.judged(dispatched.await?, false).await,
+            Way::Judged(work) => go_aside(work, &origin, is_request, tasks).await?,
+        };
+        Ok(match teller {
+            Some(teller) => teller.told(replies),
+            None => replies,
+        })
+    }
 }
 
-async fn way<J: Judge>(mut judge: J, envelope: Envelope, rest: Rest) -> Result<Replies, Refusal> {
-    let request = match &envelope.message {
-        Message::Request(request) => Some(request.clone()),
-        Message::Notification(_) | Message::Response(_) => None,
-    };
-    let scoped = Scoped::of(&envelope);
+type Dispatched<'n> = BoxFuture<'n, Result<Replies, Refusal>>;
+
+/// The way of a message.
+enum Way<'n, J> {
+    /// It goes on as it is.
+    Open(Back<J>, Dispatched<'n>),
+    /// Something was found of it.
+    Judged(Dispatched<'static>),
+}
+
+impl<'n, J: Judge> Way<'n, J> {
+    fn of(judge: Box<J>, envelope: Envelope, next: Next<'n>) -> Self {
+        match judge.look(&envelope.message, envelope.direction) {
+            None => Self::Open(Back::of(judge, &envelope), next.run(envelope)),
+            Some(found) => Self::Judged(Box::pin(judged(judge, envelope, found, next.keep()))),
+        }
+    }
+}
+
+/// The way of a message of which something was found.
+async fn judged<J: Judge>(
+    judge: Box<J>,
+    envelope: Envelope,
+    found: J::Found,
+    rest: Rest,
+) -> Result<Replies, Refusal> {
+    let came = envelope.clone();
     let Envelope { message, direction, origin, headers, is_changed } = envelope;
-    let (message, changed) = match judge.judge(message, direction).await {
+    let (message, changed) = match judge.judge(message, direction, found).await {
         Fate::GoesOn(message, changed) => (message, changed),
         Fate::Refused(refusal) => return Err(refusal),
         Fate::Answered(message) => return Ok(Replies::one(message)),
         // It has its place in the order of messages: those behind it are not held up.
-        Fate::Silent | Fate::Gone if request.is_some() => {
+        Fate::Silent | Fate::Gone if came.request_id().is_some() => {
             return Ok(Replies::none().through(Silent::new(judge)).await);
         }
         Fate::Silent | Fate::Gone | Fate::Withdrawn => return Ok(Replies::none()),
     };
+    let back = Back::of(judge, &came);
+    drop(came);
     let headers = changed.headers.unwrap_or(headers);
     let is_changed = is_changed || changed.is_any;
-    let envelope = Envelope { message, direction, origin, headers, is_changed };
-    let request = request.filter(|request| judge.concerns_replies(request, direction));
-    let mut replies = rest.run(envelope).await?;
-    if let Some(scoped) = scoped.clone().filter(|scoped| changed.is_any || judge.may_change(scoped.what)) {
-        // Before it is judged, so that whoever says himself whom it may be told has his way.
-        replies = replies.map(move |reply| reply.map(|message| scoped.narrowed(message)));
+    let replies = rest.run(Envelope { message, direction, origin, headers, is_changed }).await?;
+    Ok(back.judged(replies, changed.is_any).await)
+}
+
+/// The way back, of the replies to a message that went on.
+struct Back<J> {
+    judge: Box<J>,
+    /// Whether any of them could be of concern.
+    is_judged: bool,
+    scoped: Option<Scoped>,
+    /// Which way they travel.
+    direction: Direction,
+}
+
+impl<J: Judge> Back<J> {
+    /// The envelope is the one that came.
+    fn of(mut judge: Box<J>, envelope: &Envelope) -> Self {
+        let is_judged = match &envelope.message {
+            Message::Request(request) if judge.concerns_replies(request, envelope.direction) => {
+                judge.asks(request.clone());
+                true
+            }
+            _ => false,
+        };
+        Self { judge, is_judged, scoped: Scoped::of(envelope), direction: envelope.direction.back() }
     }
-    let Some(request) = request else { return Ok(replies) };
-    judge.asks(request);
-    Ok(replies.through(Judged::new(judge, direction.back(), scoped)).await)
+
+    /// The replies to a message that went on changed or not.
+    fn judged(self, mut replies: Replies, is_changed: bool) -> impl Future<Output = Replies> + Send {
+        let scoped = self.scoped.clone().filter(|scoped| is_changed || self.judge.may_change(scoped.what));
+        if let Some(scoped) = scoped {
+            // Before it is judged, so that whoever says himself whom it may be told has his way.
+            replies = replies.map(move |reply| reply.map(|message| scoped.narrowed(message)));
+        }
+        match self.gate(&replies) {
+            Some(gate) => Either::Left(Box::pin(replies.through(gate))),
+            None => Either::Right(ready(replies)),
+        }
+    }
+
+    /// What the replies have to pass; none if none could be of concern, or all there will be is here and goes on as it is.
+    fn gate(self, replies: &Replies) -> Option<Judged<J>> {
+        let Self { judge, is_judged, scoped, direction } = self;
+        let found = match replies.whole() {
+            _ if !is_judged => return None,
+            Some(whole) => Some(judge.look(whole?.as_ref().ok()?, direction)?),
+            None => None,
+        };
+        Some(Judged::new(judge, direction, scoped, found))
+    }
 }
 
 /// What conditions of rules are asked about an exchange.

@@ -8,19 +8,26 @@ use super::scope::{Scoped, is_public};
 use super::{Fate, Judge};
 
 /// Judges the replies to one request.
-pub(super) struct Judged<J> {
-    judge: J,
+pub(super) struct Judged<J: Judge> {
+    judge: Box<J>,
     direction: Direction,
     scoped: Option<Scoped>,
+    /// What was found already of the reply that is drawn first.
+    found: Option<J::Found>,
 }
 
 impl<J: Judge> Judged<J> {
-    pub(super) fn new(judge: J, direction: Direction, scoped: Option<Scoped>) -> Self {
-        Self { judge, direction, scoped }
+    pub(super) fn new(
+        judge: Box<J>,
+        direction: Direction,
+        scoped: Option<Scoped>,
+        found: Option<J::Found>,
+    ) -> Self {
+        Self { judge, direction, scoped, found }
     }
 
     /// Nothing comes any more, and nothing ends: whoever set a limit for the exchange ends it.
-    async fn silence(&self, behind: &mut Replies) -> Option<Result<Message, Refusal>> {
+    async fn silence(&mut self, behind: &mut Replies) -> Option<Result<Message, Refusal>> {
         *behind = Replies::none();
         self.judge.waiter().silence().await
     }
@@ -34,9 +41,12 @@ impl<J: Judge> Gate for Judged<J> {
                 Ok(message) => message,
                 Err(refusal) => return Some(Err(refusal)),
             };
+            let found = self.found.take().or_else(|| self.judge.look(&message, self.direction));
+            let Some(found) = found else { return Some(Ok(message)) };
             let is_answer = matches!(message, Message::Response(_));
             let was_public = self.scoped.is_some() && is_answer && is_public(&message);
-            match self.judge.judge(message, self.direction).await {
+            // Boxed, so that it is no part of the future of every reply.
+            match Box::pin(self.judge.judge(message, self.direction, found)).await {
                 Fate::GoesOn(message, changed) => {
                     let narrowing = self.scoped.as_ref().filter(|_| was_public && changed.is_any);
                     return Some(Ok(match narrowing {
@@ -61,10 +71,10 @@ fn is_broken(refusal: &Refusal) -> bool {
 }
 
 /// No answer at all, to a request that went nowhere.
-pub(super) struct Silent<J>(J);
+pub(super) struct Silent<J>(Box<J>);
 
 impl<J: Judge> Silent<J> {
-    pub(super) fn new(judge: J) -> Self {
+    pub(super) fn new(judge: Box<J>) -> Self {
         Self(judge)
     }
 }

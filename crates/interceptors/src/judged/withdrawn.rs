@@ -9,11 +9,16 @@ use shadowcat_protocol::{Id, Message, method};
 /// The requests of clients that wait here.
 pub(crate) type Waiting = InFlight<(PeerId, Id)>;
 
+/// Whether a client withdraws a request by this message.
+pub(crate) fn withdraws(envelope: &Envelope) -> bool {
+    matches!(&envelope.message, Message::Notification(note) if note.method() == method::CANCELLED)
+        && envelope.direction == Direction::ToServer
+}
+
 /// Tells the request that a client withdraws by this message, if it waits here.
 pub(crate) fn hear(waiting: &Waiting, envelope: &Envelope) {
-    if let Message::Notification(note) = &envelope.message
-        && note.method() == method::CANCELLED
-        && envelope.direction == Direction::ToServer
+    if withdraws(envelope)
+        && let Message::Notification(note) = &envelope.message
         && let Some(id) = note.request_id()
     {
         waiting.withdraw(&(envelope.origin.peer, id));

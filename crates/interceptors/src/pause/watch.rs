@@ -39,8 +39,13 @@ impl Pause {
         Self { is_recorded: true, ..self }
     }
 
-    fn is_watched(&self, envelope: &Envelope) -> bool {
-        self.lot.is_watched() && (!self.is_recorded || envelope.origin.deeds.are_seen_twice())
+    /// Whether a message may be stopped, or a reply to it.
+    fn may_stop(&self, envelope: &Envelope) -> bool {
+        let is_watched =
+            self.lot.is_watched() && (!self.is_recorded || envelope.origin.deeds.are_seen_twice());
+        let needs_approval = envelope.direction == Direction::ToServer && self.lot.approves();
+        // What nobody sent is not held, and uses no approval up that a client was given.
+        !envelope.origin.is_own && (is_watched || needs_approval)
     }
 }
 
@@ -50,11 +55,13 @@ impl Interceptor for Pause {
         "pause"
     }
 
+    fn concerns(&self, envelope: &Envelope) -> bool {
+        self.may_stop(envelope) || judged::withdraws(envelope)
+    }
+
     async fn intercept(&self, envelope: Envelope, next: Next<'_>) -> Result<Replies, Refusal> {
         judged::hear(&self.waiting, &envelope);
-        let needs_approval = envelope.direction == Direction::ToServer && self.lot.approves();
-        // What nobody sent is not held, and uses no approval up that a client was given.
-        if envelope.origin.is_own || (!self.is_watched(&envelope) && !needs_approval) {
+        if !self.may_stop(&envelope) {
             return next.run(envelope).await;
         }
         let watched = Watched {
@@ -67,7 +74,7 @@ impl Interceptor for Pause {
             approved: OnceLock::new(),
             begun: Instant::now(),
         };
-        judged::pass_aside(watched, envelope, next, &self.tasks).await
+        judged::pass_aside(Box::new(watched), envelope, next, &self.tasks).await
     }
 }
 
@@ -91,7 +98,13 @@ struct Approved {
 }
 
 impl Judge for Watched {
-    async fn judge(&self, message: Message, direction: Direction) -> Fate {
+    type Found = ();
+
+    fn look(&self, _: &Message, _: Direction) -> Option<()> {
+        Some(())
+    }
+
+    async fn judge(&self, message: Message, direction: Direction, (): ()) -> Fate {
         let facts = facts(&self.origin, &self.server, &self.headers);
         let took = self.asked.is_some().then(|| self.begun.elapsed());
         let scene = Scene { direction, facts: &facts, asked: self.asked.as_ref(), took };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use shadowcat_pipeline::{Broken, Direction, Envelope, Origin, Refusal, RefusalKind};
 use shadowcat_protocol::caching::Cacheable;
 use shadowcat_protocol::{Message, Request};
-use shadowcat_rules::{self as rules, Asked, Fired, Pause, Scene, Step};
+use shadowcat_rules::{self as rules, Asked, Facts, Fired, Found, Pause, Scene, Step};
 use tokio::time::Instant;
 
 use super::book::Edition;
@@ -25,11 +25,16 @@ pub(super) struct Exchange {
 }
 
 impl Judge for Exchange {
-    async fn judge(&self, message: Message, direction: Direction) -> Fate {
+    type Found = Found;
+
+    fn look(&self, message: &Message, direction: Direction) -> Option<Found> {
         let facts = facts(&self.origin, &self.server, &self.headers);
-        let took = self.asked.is_some().then(|| self.begun.elapsed());
-        let scene = Scene { direction, facts: &facts, asked: self.asked.as_ref(), took };
-        let mut judgement = self.edition.rules.judge(message, scene);
+        self.edition.rules.look(message, &self.scene(direction, &facts), &Surroundings)
+    }
+
+    async fn judge(&self, message: Message, direction: Direction, found: Found) -> Fate {
+        let facts = facts(&self.origin, &self.server, &self.headers);
+        let mut judgement = self.edition.rules.judge_on(found, message, self.scene(direction, &facts));
         let mut is_changed = false;
         while let Some(fired) = judgement.next(&Surroundings) {
             self.note(&fired);
@@ -96,6 +101,11 @@ impl Exchange {
             asked: None,
             begun: Instant::now(),
         }
+    }
+
+    fn scene<'a>(&'a self, direction: Direction, facts: &'a Facts<'a>) -> Scene<'a> {
+        let took = self.asked.is_some().then(|| self.begun.elapsed());
+        Scene { direction, facts, asked: self.asked.as_ref(), took }
     }
 
     /// Holds a message until somebody decides about it.

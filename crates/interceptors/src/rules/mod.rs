@@ -51,17 +51,18 @@ impl Interceptor for Rules {
         "rules"
     }
 
+    fn concerns(&self, envelope: &Envelope) -> bool {
+        let (message, direction) = (&envelope.message, envelope.direction);
+        let rules = &self.book.current().rules;
+        rules.concerns(Kind::of(message), direction, message.method())
+            || matches!(message, Message::Request(request) if rules.concerns_replies(request, direction))
+            || judged::withdraws(envelope)
+    }
+
     async fn intercept(&self, envelope: Envelope, next: Next<'_>) -> Result<Replies, Refusal> {
         judged::hear(&self.waiting, &envelope);
-        let edition = self.book.current();
-        let (message, direction) = (&envelope.message, envelope.direction);
-        let is_concerned = edition.rules.concerns(Kind::of(message), direction, message.method())
-            || matches!(message, Message::Request(request) if edition.rules.concerns_replies(request, direction));
-        if !is_concerned {
-            return next.run(envelope).await;
-        }
-        let exchange = Exchange::new(edition, &envelope, &self.server, &self.waiting, &self.lot);
         // It keeps the rules that it began with.
-        judged::pass_aside(exchange, envelope, next, &self.tasks).await
+        let exchange = Exchange::new(self.book.current(), &envelope, &self.server, &self.waiting, &self.lot);
+        judged::pass_aside(Box::new(exchange), envelope, next, &self.tasks).await
     }
 }
