@@ -141,9 +141,11 @@ async fn assemble(plan: Plan, mut host: Host) -> Result<Running, StartError> {
 /// Puts everything together that stands behind the way in.
 async fn build(plan: &Plan, host: Host, ground: Ground) -> Result<(Running, Inside), StartError> {
     let mut registry = Registry::with_prefix("shadowcat");
+    // Who is let in.
+    let auth = Auth::open(plan, &ground.back, &mut registry).await?;
+
     // Who is told of what passes.
     let (telemetry, trace) = Telemetry::open(plan, &mut registry)?.unzip();
-    let auth = Auth::open(plan, &ground.back, &mut registry).await?;
     let Told { tape, desk, audience, beyond } = Told::open(plan, host.tap).await?;
 
     // What operators want done with messages, and where those wait about which somebody decides.
@@ -154,15 +156,7 @@ async fn build(plan: &Plan, host: Host, ground: Ground) -> Result<(Running, Insi
 
     // Where it goes: the one upstream. Who else is asked what is done with messages is reached as it is.
     let guard = guard(host.guard_program);
-    let reach = Reach {
-        plan,
-        environment: &host.environment,
-        guard: &guard,
-        tasks: &ground.back,
-        counters: &ground.counters,
-        records: &ground.records,
-        tape: beyond.as_ref(),
-    };
+    let reach = ground.reach(plan, &host.environment, &guard, beyond.as_ref());
     let upstream = reach.connect(&plan.upstream)?;
     let externals = Externals::open(&reach, &asked).await?;
     // What passes there is on the tape a second time, as the server saw it.
@@ -219,6 +213,24 @@ impl Ground {
         let records = sessions(plan, &storing)?;
         let (signals, counters) = (Signals::default(), Arc::default());
         Ok(Self { signals, front: Tasks::new(), back: Tasks::new(), storing, counters, records })
+    }
+
+    fn reach<'a>(
+        &'a self,
+        plan: &'a Plan,
+        environment: &'a [(OsString, OsString)],
+        guard: &'a Guard,
+        tape: Option<&'a Audience>,
+    ) -> Reach<'a> {
+        Reach {
+            plan,
+            environment,
+            guard,
+            tasks: &self.back,
+            counters: &self.counters,
+            records: &self.records,
+            tape,
+        }
     }
 
     fn gateway(
