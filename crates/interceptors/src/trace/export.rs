@@ -148,6 +148,8 @@ impl Exporter {
         batch.clear();
         let (lost, why) = match self.send(body, stop).await {
             Ok(answer) => (otlp::rejected(&answer).min(sent), "the collector rejects them".to_owned()),
+            // Some collectors, and gateways in front of them, take it with another status than 200.
+            Err(Failure { status: Some(200..300), .. }) => (0, String::new()),
             Err(failure) => (sent, failure.sentence),
         };
         self.metrics.exported.inc_by(sent - lost);

@@ -364,6 +364,17 @@ async fn a_batch_is_sent_again_only_if_that_can_help() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_batch_is_taken_whatever_the_word_for_that_is() {
+    let case = Case::with(1.0, Collector { status: Some(202), ..Collector::default() });
+    *case.collector.failures.lock().unwrap() = u32::MAX;
+    let Case { trace, exporter, registry, collector } = case;
+    make(&trace, 1).await;
+    run_for(exporter, Duration::from_mins(1)).await;
+    assert_eq!(collector.asked.load(Ordering::Relaxed), 1);
+    assert_eq!(["exported", "not_taken"].map(|word| figure(&registry, word)), [1, 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_batch_that_waits_for_its_next_try_has_it_at_the_end() {
     let case = Case::new(1.0);
     *case.collector.failures.lock().unwrap() = 1;
