@@ -6,9 +6,8 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use http::HeaderValue;
-use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq as _;
+use http::HeaderMap;
+use shadowcat_auth::{Digest, bearer, is_token};
 
 /// Bytes of a token that is made here.
 const MADE_BYTES: usize = 32;
@@ -39,7 +38,7 @@ pub enum TokenError {
     Open(PathBuf),
     /// What is in the file is no token.
     #[error(
-        "{0}: expected one line of {LENGTH_MIN} to {LENGTH_MAX} visible characters, such as `openssl rand -hex 32` makes"
+        "{0}: expected one line of {LENGTH_MIN} to {LENGTH_MAX} letters, digits or `-._~+/`, such as `openssl rand -hex 32` makes"
     )]
     NoToken(PathBuf),
     /// The system gives no random numbers.
@@ -82,8 +81,7 @@ impl Token {
     /// What a person or a file says.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim_end_matches(['\n', '\r']);
-        let is_one = (LENGTH_MIN..=LENGTH_MAX).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let is_one = (LENGTH_MIN..=LENGTH_MAX).contains(&text.len()) && is_token(text);
         is_one.then(|| Self(text.to_owned()))
     }
 
@@ -92,16 +90,9 @@ impl Token {
         &self.0
     }
 
-    /// Whether the header carries it. How long that takes says nothing about the token.
-    pub(crate) fn opens(&self, authorization: Option<&HeaderValue>) -> bool {
-        let Some((scheme, given)) = authorization
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.trim().split_once(' '))
-        else {
-            return false;
-        };
-        let is_same = Sha256::digest(given.trim()).ct_eq(&Sha256::digest(&self.0));
-        scheme.eq_ignore_ascii_case("bearer") && bool::from(is_same)
+    /// Whether a request with these headers carries it.
+    pub(crate) fn opens(&self, headers: &HeaderMap) -> bool {
+        bearer(headers).is_ok_and(|given| Digest::of(&self.0).is_of(given))
     }
 }
 
@@ -113,13 +104,20 @@ impl fmt::Debug for Token {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::os::unix::fs::PermissionsExt as _;
+
+    use http::HeaderValue;
+    use http::header::AUTHORIZATION;
+
+    use super::*;
 
     #[test]
     fn only_the_token_itself_opens() {
         let token = Token::parse("0123456789abcdef").unwrap();
-        let opens = |header: &str| token.opens(Some(&HeaderValue::from_str(header).unwrap()));
+        let opens = |header: &str| {
+            let value = HeaderValue::from_str(header).unwrap();
+            token.opens(&HeaderMap::from_iter([(AUTHORIZATION, value)]))
+        };
         assert!(opens("Bearer 0123456789abcdef") && opens("bearer  0123456789abcdef "));
         for header in ["", "Bearer", "Bearer ", "0123456789abcdef", "Basic 0123456789abcdef"] {
             assert!(!opens(header), "{header}");
@@ -127,7 +125,7 @@ mod tests {
         for header in ["Bearer 0123456789abcdeF", "Bearer 0123456789abcde", "Bearer 0123456789abcdef0"] {
             assert!(!opens(header), "{header}");
         }
-        assert!(!token.opens(None));
+        assert!(!token.opens(&HeaderMap::new()));
     }
 
     #[test]
@@ -147,7 +145,14 @@ mod tests {
         };
         assert_eq!(said("0123456789abcdef\n", 0o600).as_deref(), Ok("0123456789abcdef"));
         assert!(said("0123456789abcdef\n", 0o640).unwrap_err().contains("chmod 600"));
-        for text in ["", "short\n", "0123456789 abcdef\n", "0123456789abcdef\nmore\n", &"x".repeat(5000)] {
+        for text in [
+            "",
+            "short\n",
+            "0123456789 abcdef\n",
+            "0123456789!abcdef\n",
+            "0123456789abcdef\nmore\n",
+            &"x".repeat(5000),
+        ] {
             assert!(said(text, 0o600).unwrap_err().contains("expected one line"), "{text}");
         }
         let told = Token::read(Path::new("/nowhere/token")).unwrap_err().to_string();

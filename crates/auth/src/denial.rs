@@ -1,5 +1,13 @@
 //! Why somebody is turned away, and the little of it that they are told.
 
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::json;
+
+/// When a client should try again whose token could not be checked.
+const UNAVAILABLE_RETRY: Duration = Duration::from_secs(5);
+
 /// Why a request was turned away. What it says is for the log; the client gets [`Denial::sentence`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denial {
@@ -84,6 +92,20 @@ impl Denial {
             Self::Scope(_) => "the token lacks a scope",
             Self::Unavailable(_) => "tokens cannot be checked at the moment",
         }
+    }
+
+    /// What the client is told, in the form of OAuth's errors.
+    pub fn told(&self) -> Bytes {
+        let code = self.code().unwrap_or(match self {
+            Self::Unavailable(_) => "temporarily_unavailable",
+            _ => "unauthorized",
+        });
+        json!({ "error": code, "error_description": self.sentence() }).to_string().into()
+    }
+
+    /// When the client should try again, where another token would not help.
+    pub fn retry_after(&self) -> Option<Duration> {
+        matches!(self, Self::Unavailable(_)).then_some(UNAVAILABLE_RETRY)
     }
 
     /// One word for what it is, for counters.

@@ -9,9 +9,11 @@ use crate::denial::Denial;
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
 const SCHEME: &str = "bearer";
 
+/// The token that came with a request.
+///
 /// # Errors
 /// [`Denial::Missing`] if there is none, [`Denial::Malformed`] if there is no telling which one is meant.
-pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Denial> {
+pub fn bearer(headers: &HeaderMap) -> Result<&str, Denial> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let first = values.next().ok_or(Denial::Missing)?;
     if values.next().is_some() {

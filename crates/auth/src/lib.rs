@@ -14,6 +14,7 @@
 //! | `keys.rs`, `key_cache.rs` | an issuer's keys; keeping them fresh |
 //! | `discovery.rs` | where an issuer says its keys are |
 //! | `fetch.rs` | how documents are had |
+//! | `loopback.rs` | what other machines cannot reach |
 //! | `url.rs` | URLs that are trusted to say who somebody is |
 //! | `resource.rs` | what is told of the protected endpoint |
 
@@ -25,6 +26,7 @@ mod header;
 mod issuer;
 mod key_cache;
 mod keys;
+mod loopback;
 mod resource;
 #[cfg(test)]
 mod testing;
@@ -38,10 +40,11 @@ use shadowcat_pipeline::Principal;
 pub use bearer::Bearer;
 pub use denial::{Denial, Flaw};
 pub use fetch::{FETCH_BYTES_MAX, FETCH_MAX, Fetch, FetchError, Place};
-pub use header::is_token;
+pub use header::{bearer, is_token};
 pub use issuer::{Algorithm, Issuer, IssuerSettings};
 pub use key_cache::{KeyCache, KeySource};
-pub use resource::{BadResource, Resource};
+pub use loopback::{is_loopback, is_loopback_name};
+pub use resource::{BadResource, Resource, WELL_KNOWN};
 pub use tokens::{BadDigest, Digest, Tokens};
 pub use url::{BadUrl, Url};
 

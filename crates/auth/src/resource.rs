@@ -6,7 +6,8 @@ use serde_json::json;
 
 use crate::denial::Denial;
 
-const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
+/// What the paths of all metadata begin with (RFC 9728, 3).
+pub const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
 /// A protected endpoint, by the URL that its clients know.
 #[derive(Clone, Debug)]
@@ -71,10 +72,10 @@ impl Resource {
 
     /// What a client is told in `WWW-Authenticate`; nothing where another token would not help.
     pub fn challenge(&self, denial: &Denial) -> Option<HeaderValue> {
-        let text = match (denial, denial.code()) {
-            (Denial::Unavailable(_), _) => return None,
-            (_, None) => self.challenge.to_string(),
-            (_, Some(code)) => {
+        let text = match denial.code() {
+            None if denial.retry_after().is_some() => return None,
+            None => self.challenge.to_string(),
+            Some(code) => {
                 format!(r#"{}, error="{code}", error_description="{}""#, self.challenge, denial.sentence())
             }
         };

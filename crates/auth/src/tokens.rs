@@ -19,6 +19,11 @@ impl Digest {
         Self(Sha256::digest(token.as_bytes()).into())
     }
 
+    /// Whether it is that of this token. How long that takes says nothing about the token.
+    pub fn is_of(&self, token: &str) -> bool {
+        self.0.ct_eq(&Self::of(token).0).into()
+    }
+
     /// Reads 64 hexadecimal digits.
     ///
     /// # Errors

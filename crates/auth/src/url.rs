@@ -4,6 +4,8 @@ use std::fmt;
 
 use http::Uri;
 
+use crate::loopback::is_loopback_name;
+
 /// A URL that a key, or word of one, may come from: `https`, or `http` on the loopback address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
@@ -38,7 +40,7 @@ impl Url {
         match (uri.scheme_str(), uri.host()) {
             (None, _) | (_, None | Some("")) => Err(BadUrl::NotUrl),
             (Some("https"), _) => Ok(Self { text: text.into(), uri }),
-            (Some("http"), Some(host)) if is_loopback(host) => Ok(Self { text: text.into(), uri }),
+            (Some("http"), Some(host)) if is_loopback_name(host) => Ok(Self { text: text.into(), uri }),
             (Some(_), _) => Err(BadUrl::Scheme),
         }
     }
@@ -73,11 +75,6 @@ impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

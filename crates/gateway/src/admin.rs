@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use shadowcat_admin::forms::{Rule, Rules, Session, Sessions, Status, TapeStatus};
 use shadowcat_admin::{AdminApi, Bounds, Notice, NoticeError, Token, TokenError, Views};
+use shadowcat_auth::is_loopback;
 use shadowcat_interceptors::pause::Lot;
 use shadowcat_interceptors::rules::Book;
 use shadowcat_pipeline::task::Tasks;
@@ -15,6 +16,7 @@ use shadowcat_tape::{Feed, Monitor, RedactorError};
 use shadowcat_transports::server::{Gate, HttpServer, ServeError, ServerSettings};
 use tokio_util::sync::CancellationToken;
 
+use crate::entry::ENDPOINT;
 use crate::pages::StatusPages;
 use crate::plan::{self, Plan};
 use crate::rule_files::Reloads;
@@ -144,7 +146,7 @@ fn settings(plan: &Plan, admin: &plan::Admin) -> Result<ServerSettings, AdminErr
         header_bytes_max: plan.limits.header_bytes_max,
         header_read_max: plan.timeouts.header_read,
         write_stall_max: plan.timeouts.write_stall,
-        gate: Gate::new(&hosts, &[], ip.is_loopback())?,
+        gate: Gate::new(&hosts, &[], is_loopback(ip))?,
     })
 }
 
@@ -174,7 +176,7 @@ impl Views for View {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             started: humantime::format_rfc3339_millis(self.started).to_string(),
-            listen: self.seen.listen.map(|address| format!("http://{address}/mcp")),
+            listen: self.seen.listen.map(|address| format!("http://{address}{ENDPOINT}")),
             upstream: pages.gateway.upstream_name.to_string(),
             sessions: pages.gateway.table.len(),
             held: self.lot.list().len(),

@@ -8,29 +8,24 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{ACCEPT, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::Full;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use shadowcat_auth::{
     Authenticator, Bearer, Denial, FETCH_BYTES_MAX, FETCH_MAX, Fetch, FetchError, Issuer, IssuerSettings,
-    KeyCache, KeySource, Place, Resource, Tokens,
+    KeyCache, KeySource, Place, Resource, Tokens, is_loopback,
 };
 use shadowcat_pipeline::Principal;
 use shadowcat_pipeline::task::Tasks;
-use shadowcat_transports::http_client::{self, Client, Target};
+use shadowcat_transports::http_client::{Client, Target};
 use shadowcat_transports::server::Protection;
 
 use crate::build::StartError;
-use crate::endpoint::AGENT;
-use crate::files;
+use crate::entry::{ENDPOINT, MESSAGES, STREAM};
 use crate::plan::{self, Listen, Plan};
-
-/// The end of the main endpoint's URL, and what it has in its place for HTTP+SSE.
-const ENDPOINT: &str = "/mcp";
-const STREAM: &str = "/sse";
-const MESSAGES: &str = "/messages";
+use crate::{endpoint, files};
 
 /// Why nobody could be let in.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +87,7 @@ impl Auth {
     pub(crate) fn protection(self, bound: SocketAddr) -> Result<Protection, StartError> {
         let Self { plan, keys, denials } = self;
         let main = plan.resource.unwrap_or_else(|| format!("http://{bound}{ENDPOINT}"));
-        if main.starts_with("http://") && !bound.ip().to_canonical().is_loopback() {
+        if main.starts_with("http://") && !is_loopback(bound.ip()) {
             tracing::warn!(
                 resource = main,
                 "tokens of clients pass unencrypted; put TLS in front, and its URL into `auth.resource`"
@@ -165,19 +160,14 @@ struct Documents {
 
 impl Documents {
     fn new(plan: &Plan, issuer: &plan::Issuer, tasks: &Tasks) -> Result<Self, StartError> {
-        let settings = http_client::Settings {
-            connect_timeout: plan.timeouts.connect.min(FETCH_MAX),
-            ca_file: issuer.ca_file.clone(),
-            ..http_client::Settings::default()
-        };
-        Ok(Self { client: Client::new(settings, tasks.clone())? })
+        Ok(Self { client: endpoint::client(plan, FETCH_MAX, issuer.ca_file.as_deref(), tasks)? })
     }
 
     async fn get(&self, url: &str) -> Result<Bytes, FetchError> {
         let target = Target::parse(url).map_err(|error| FetchError::Failed(error.to_string()))?;
         let mut request = Request::new(Full::new(Bytes::new()));
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
-        request.headers_mut().insert(USER_AGENT, AGENT);
+        request.headers_mut().insert(USER_AGENT, endpoint::AGENT);
         let sent = self.client.send(request, &target, FETCH_MAX).await;
         // Whoever looks at the health of the proxy sees it.
         let response = sent.map_err(|error| FetchError::Failed(error.safe_sentence()))?;
@@ -185,10 +175,8 @@ impl Documents {
             StatusCode::OK => {}
             other => return Err(FetchError::Status(other.as_u16())),
         }
-        let collected = Limited::new(response.into_body(), FETCH_BYTES_MAX).collect().await;
-        collected
-            .map(http_body_util::Collected::to_bytes)
-            .map_err(|error| FetchError::Failed(error.to_string()))
+        let whole = endpoint::whole(response.into_body(), FETCH_BYTES_MAX).await;
+        whole.map_err(|unread| FetchError::Failed(unread.to_string()))
     }
 }
 
@@ -221,4 +209,39 @@ fn read(path: &Path) -> Result<Bytes, FetchError> {
 
 fn failed(error: &dyn std::error::Error) -> FetchError {
     FetchError::Failed(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use shadowcat_auth::Url;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::proxy::Proxy;
+
+    #[tokio::test]
+    async fn the_limit_of_headers_holds_for_issuers_too() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let config = format!("limits: {{headers: 16KiB}}\nauth: {{issuers: [{{issuer: '{url}'}}]}}\n");
+        let plan = Proxy::before_url("http://127.0.0.1:9/mcp").config(config).plan().unwrap();
+        let issuer = &plan.auth.as_ref().unwrap().issuers[0];
+        let documents = Documents::new(&plan, issuer, &Tasks::new()).unwrap();
+        let place = Place::Url(Url::parse(&url).unwrap());
+        for (header_bytes, is_taken) in [(1_000, true), (20_000, false)] {
+            let filler = "x".repeat(header_bytes);
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nx-long: {filler}\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}"
+            );
+            let serving = async {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let _asked = socket.read(&mut [0; 1_024]).await.unwrap();
+                // Whoever has read enough may be gone.
+                socket.write_all(answer.as_bytes()).await.ok();
+            };
+            let (fetched, ()) = tokio::join!(documents.fetch(&place), serving);
+            assert_eq!(fetched.is_ok(), is_taken, "{header_bytes}: {fetched:?}");
+        }
+    }
 }

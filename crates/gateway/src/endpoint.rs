@@ -1,16 +1,18 @@
 //! The way to an HTTP endpoint that is no server of MCP, a webhook or a collector of spans: the client that carries messages to
 //! servers, with its pool and its verification.
 
+use std::path::Path;
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Collected, Full, LengthLimitError, Limited};
 use shadowcat_interceptors::external::webhook::Post;
 use shadowcat_interceptors::external::{Failure, Reason};
 use shadowcat_pipeline::task::Tasks;
-use shadowcat_transports::http_client::{self, Client, ClientError, Target};
-use std::time::Duration;
+use shadowcat_transports::http_client::{Client, ClientError, Settings, SetupError, Target};
 
 use crate::build::StartError;
 use crate::plan::{Plan, Remote};
@@ -18,6 +20,8 @@ use crate::plan::{Plan, Remote};
 /// What endpoints are told of who asks.
 pub(crate) const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("shadowcat/", env!("CARGO_PKG_VERSION")));
+
+type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How much of an endpoint is waited for.
 #[derive(Clone, Copy)]
@@ -45,18 +49,12 @@ impl Endpoint {
         bounds: Bounds,
         tasks: &Tasks,
     ) -> Result<Self, StartError> {
-        let client = http_client::Settings {
-            connect_timeout: plan.timeouts.connect.min(bounds.timeout),
-            header_bytes_max: plan.limits.header_bytes_max,
-            ca_file: remote.ca_file.clone(),
-            ..http_client::Settings::default()
-        };
         let mut headers = remote.headers.clone();
         headers.insert(CONTENT_TYPE, content.clone());
         headers.insert(ACCEPT, content);
         headers.entry(USER_AGENT).or_insert(AGENT);
         Ok(Self {
-            client: Client::new(client, tasks.clone())?,
+            client: client(plan, bounds.timeout, remote.ca_file.as_deref(), tasks)?,
             target: Target::parse(&remote.url.to_string())?,
             headers,
             bounds,
@@ -87,18 +85,51 @@ impl Post for Endpoint {
                 return Err(Failure { status: Some(status.as_u16()), ..failure });
             }
         }
-        let collected = Limited::new(response.into_body(), self.bounds.body_bytes_max).collect().await;
-        collected.map(http_body_util::Collected::to_bytes).map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                let max = self.bounds.body_bytes_max;
-                return Failure::new(
-                    Reason::TooLarge,
-                    format!("its answer is over the limit of {max} bytes"),
-                );
-            }
-            broken(format!("its answer was cut: {error}"))
+        whole(response.into_body(), self.bounds.body_bytes_max).await.map_err(|unread| {
+            let reason = match &unread {
+                Unread::TooLarge(_) => Reason::TooLarge,
+                Unread::Cut(_) => Reason::Nonsense,
+            };
+            Failure::new(reason, unread.to_string())
         })
     }
+}
+
+/// The client of one remote, within the plan's limits; a connection may take `connect_max` at most. `tasks` get those of its
+/// connections.
+pub(crate) fn client(
+    plan: &Plan,
+    connect_max: Duration,
+    ca_file: Option<&Path>,
+    tasks: &Tasks,
+) -> Result<Client, SetupError> {
+    let settings = Settings {
+        connect_timeout: plan.timeouts.connect.min(connect_max),
+        header_bytes_max: plan.limits.header_bytes_max,
+        ca_file: ca_file.map(Path::to_owned),
+        ..Settings::default()
+    };
+    Client::new(settings, tasks.clone())
+}
+
+/// Why the body of an answer was not had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unread {
+    #[error("its answer is over the limit of {0} bytes")]
+    TooLarge(usize),
+    #[error("its answer was cut: {0}")]
+    Cut(BodyError),
+}
+
+/// The whole body of an answer.
+pub(crate) async fn whole(
+    body: impl BodyExt<Data = Bytes, Error: Into<BodyError>>,
+    bytes_max: usize,
+) -> Result<Bytes, Unread> {
+    let collected = Limited::new(body, bytes_max).collect().await;
+    collected.map(Collected::to_bytes).map_err(|error| {
+        if error.is::<LengthLimitError>() { Unread::TooLarge(bytes_max) } else { Unread::Cut(error) }
+    })
 }
 
 fn broken(sentence: impl Into<String>) -> Failure {

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use shadowcat_auth::is_loopback;
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_transports::Front;
-use shadowcat_transports::http::{EndpointSettings, HttpListener};
+use shadowcat_transports::http::{self, EndpointSettings, HttpListener};
 use shadowcat_transports::server::{Gate, HttpServer, ServerSettings};
 use shadowcat_transports::sse::{SseListener, SseSettings};
 use shadowcat_transports::stdio::StdioListener;
@@ -17,6 +18,12 @@ use crate::gateway::Gateway;
 use crate::pages::StatusPages;
 use crate::plan::{Listen, Plan};
 use crate::running::Signals;
+
+/// Where MCP is served.
+pub(crate) const ENDPOINT: &str = http::PATH;
+/// The two endpoints of HTTP+SSE: where the stream is opened, and where messages are POSTed to.
+pub(crate) const STREAM: &str = "/sse";
+pub(crate) const MESSAGES: &str = "/messages";
 
 /// Begins to listen; none is the address of standard input and output.
 pub(crate) async fn listen(
@@ -50,7 +57,7 @@ pub(crate) async fn listen(
             Ok(None)
         }
         Listen::Http { address, allowed_hosts, allowed_origins, keep_alive, .. } => {
-            let gate = Gate::new(allowed_hosts, allowed_origins, address.ip().is_loopback())?;
+            let gate = Gate::new(allowed_hosts, allowed_origins, is_loopback(address.ip()))?;
             let server = HttpServer::bind(*address, server_settings(plan, gate)).await?;
             let bound = server.address();
             let streamable = HttpListener::new(
@@ -85,7 +92,7 @@ fn server_settings(plan: &Plan, gate: Gate) -> ServerSettings {
 
 fn endpoint_settings(plan: &Plan, keep_alive: Duration) -> EndpointSettings {
     EndpointSettings {
-        path: "/mcp".to_owned(),
+        path: ENDPOINT.to_owned(),
         body_bytes_max: plan.limits.body_bytes_max,
         body_read_max: plan.timeouts.body_read,
         limits: message_limits(&plan.limits),
@@ -97,8 +104,8 @@ fn endpoint_settings(plan: &Plan, keep_alive: Duration) -> EndpointSettings {
 
 fn sse_settings(plan: &Plan, keep_alive: Duration) -> SseSettings {
     SseSettings {
-        stream_path: "/sse".to_owned(),
-        message_path: "/messages".to_owned(),
+        stream_path: STREAM.to_owned(),
+        message_path: MESSAGES.to_owned(),
         body_bytes_max: plan.limits.body_bytes_max,
         body_read_max: plan.timeouts.body_read,
         limits: message_limits(&plan.limits),

@@ -9,12 +9,13 @@ use shadowcat_pipeline::{Chain, Interceptor};
 use shadowcat_session::{Key, Namespace, SessionId, Sessions};
 use shadowcat_tape::Audience;
 use shadowcat_transports::http::HttpConnector;
-use shadowcat_transports::http_client::{self, Client, Target};
+use shadowcat_transports::http_client::{self, Target};
 use shadowcat_transports::sse::SseConnector;
 use shadowcat_transports::stdio::{self, Command, Environment, Guard, Launcher, StdioConnector};
 use shadowcat_transports::{Connector, Counters};
 
 use crate::build::{StartError, message_limits};
+use crate::endpoint;
 use crate::plan::{self, Plan, Playing, Program, Remote, UpstreamTarget};
 use crate::upstream::{Beyond, TapeConnector};
 
@@ -125,16 +126,12 @@ impl Reach<'_> {
     }
 
     fn remote(&self, name: &Arc<str>, remote: &Remote) -> Result<shadowcat_transports::Remote, StartError> {
-        let settings = http_client::Settings {
-            connect_timeout: self.plan.timeouts.connect,
-            header_bytes_max: self.plan.limits.header_bytes_max,
-            ca_file: remote.ca_file.clone(),
-            ..http_client::Settings::default()
-        };
+        let connect_max = self.plan.timeouts.connect;
+        let client = endpoint::client(self.plan, connect_max, remote.ca_file.as_deref(), self.tasks)?;
         Ok(shadowcat_transports::Remote {
             name: Arc::clone(name),
             target: Target::parse(&remote.url.to_string())?,
-            client: Arc::new(Client::new(settings, self.tasks.clone())?),
+            client: Arc::new(client),
             headers: remote.headers.clone(),
             limits: message_limits(&self.plan.limits),
             first_byte_max: self.plan.timeouts.request_max,

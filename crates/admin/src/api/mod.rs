@@ -9,7 +9,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::AUTHORIZATION;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shadowcat_filter::Filter;
@@ -61,10 +60,8 @@ impl AdminApi {
         let path = std::mem::take(&mut request.path);
         let found = routes::find(&request.method, &path);
         let is_open = found.as_ref().is_ok_and(|(operation, _)| operation.is_open());
-        // Before anything is told, and before a body is read. What is there twice is nothing that opens.
-        let mut given = request.headers.get_all(AUTHORIZATION).iter();
-        let (first, more) = (given.next(), given.next());
-        if !is_open && (more.is_some() || !self.token.opens(first)) {
+        // Before anything is told, and before a body is read.
+        if !is_open && !self.token.opens(&request.headers) {
             return Err(Problem::unauthorized());
         }
         let (operation, id) = found?;

@@ -34,7 +34,7 @@ pub(super) fn resolve(
     let token_file = written.and_then(|written| written.token_file.clone());
     let accepts = written.is_some_and(|written| written.i_accept_plain_http_from_other_machines);
     let may_be_remote = accepts && token_file.is_some();
-    if !listen::is_loopback(address) && !may_be_remote {
+    if !shadowcat_auth::is_loopback(address.ip()) && !may_be_remote {
         problems.add(place, refusal(address));
         return None;
     }

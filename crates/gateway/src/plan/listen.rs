@@ -23,11 +23,6 @@ fn sentence(text: &str) -> String {
     "expected an IP address and a port, such as 127.0.0.1:8080; host names are not resolved".to_owned()
 }
 
-/// Whether only programs of this machine can reach the address, also when IPv6 wraps an IPv4 one.
-pub(super) fn is_loopback(address: SocketAddr) -> bool {
-    address.ip().to_canonical().is_loopback()
-}
-
 /// Looks whether each of these can be the value of a `Host` header.
 pub(super) fn check_hosts(hosts: &[String], place: &str, problems: &mut Problems) {
     for host in hosts {

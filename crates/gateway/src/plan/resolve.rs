@@ -149,7 +149,7 @@ impl<'a> Sources<'a> {
         let Said { value, place } = said.or_else(written).unwrap_or_else(default);
         let address = self.problems.take(&place, listen::parse(&value))?;
         let http = &self.file().http;
-        let is_remote = !listen::is_loopback(address);
+        let is_remote = !shadowcat_auth::is_loopback(address.ip());
         let unauthenticated_remote = is_remote && self.file().auth.is_none();
         if unauthenticated_remote && !http.i_accept_unauthenticated_remote_clients {
             self.problems.add(place, listen::refusal(address));

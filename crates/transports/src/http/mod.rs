@@ -11,3 +11,6 @@ mod stamp;
 
 pub use connector::HttpConnector;
 pub use listener::{EndpointSettings, HttpListener};
+
+/// Where MCP is served.
+pub const PATH: &str = "/mcp";

@@ -25,7 +25,7 @@ use super::gate::TurnedAway;
 use super::protection::{Protection, without_foreign_challenge};
 use super::stall::Stall;
 use super::{Api, Body, Endpoint, Gate, Incomer, Pages, PagesEndpoint, plain};
-use crate::http::HttpListener;
+use crate::http::{HttpListener, PATH};
 use crate::sse::SseListener;
 use crate::tcp;
 
@@ -212,7 +212,7 @@ impl Site {
                     }
                     _ => endpoint.answer(incomer).await,
                 },
-                None => plain(404, "nothing is served at this path; MCP is at /mcp\n"),
+                None => plain(404, format!("nothing is served at this path; MCP is at {PATH}\n")),
             }
         };
         match origin {

@@ -5,6 +5,7 @@
 
 use http::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
 use http::uri::Authority;
+use shadowcat_auth::is_loopback_name;
 
 /// The hosts and origins that are served.
 #[derive(Clone, Debug)]
@@ -98,11 +99,6 @@ fn is_plain_loopback(text: &str) -> bool {
     }
 }
 
-fn is_loopback_name(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 impl Origin {
     fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
@@ -144,7 +140,9 @@ mod tests {
     #[test]
     fn a_loopback_server_serves_its_own_names_only() {
         let gate = Gate::new(&[], &[], true).unwrap();
-        for host in ["localhost", "localhost:8080", "127.0.0.1:1", "[::1]:80", "LOCALHOST"] {
+        for host in
+            ["localhost", "localhost:8080", "127.0.0.1:1", "[::1]:80", "LOCALHOST", "[::ffff:127.0.0.1]:80"]
+        {
             assert_eq!(verdict(&gate, host, None), Ok(()), "{host}");
         }
         for host in [

@@ -4,13 +4,9 @@ use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Method, Response, StatusCode};
-use shadowcat_auth::{Authenticator, Denial, Resource};
+use shadowcat_auth::{Authenticator, Denial, Resource, WELL_KNOWN};
 
 use super::{Body, Incomer, json, plain, with_header};
-
-const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
-/// When a client should try again whose token could not be checked, in seconds.
-const UNAVAILABLE_RETRY: &str = "5";
 
 /// The protection of a server's endpoints.
 pub struct Protection {
@@ -54,19 +50,16 @@ impl Protection {
     }
 
     fn turned_away(&self, path: &str, denial: &Denial) -> Response<Body> {
-        let code = denial.code().unwrap_or(match denial {
-            Denial::Unavailable(_) => "temporarily_unavailable",
-            _ => "unauthorized",
-        });
-        let told = serde_json::json!({ "error": code, "error_description": denial.sentence() });
-        let mut response = json(denial.status(), told.to_string().into());
+        let mut response = json(denial.status(), denial.told());
         let route = self.routes.iter().find(|(known, _)| known == path).map(|(_, resource)| resource);
-        let challenge = route.or_else(|| self.main()).and_then(|resource| resource.challenge(denial));
-        match challenge {
-            Some(challenge) => drop(response.headers_mut().insert(WWW_AUTHENTICATE, challenge)),
-            None => response = with_header(response, RETRY_AFTER.as_str(), UNAVAILABLE_RETRY),
+        if let Some(challenge) = route.or_else(|| self.main()).and_then(|resource| resource.challenge(denial))
+        {
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
-        response
+        match denial.retry_after() {
+            Some(after) => with_header(response, RETRY_AFTER.as_str(), &after.as_secs().to_string()),
+            None => response,
+        }
     }
 
     fn main(&self) -> Option<&Resource> {
