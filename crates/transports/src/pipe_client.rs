@@ -54,6 +54,8 @@ pub(crate) struct PipeBounds {
 #[derive(Default)]
 struct Session {
     live: Option<Arc<Live>>,
+    /// It was unknown to the gateway when it was last asked for. It may go on all the same, or be followed by another.
+    is_unknown: bool,
     /// The pipe has ended: none is to be opened any more.
     ended: bool,
 }
@@ -128,6 +130,7 @@ impl PipeClient {
         let mut session = self.session();
         if !session.ended {
             session.live = Some(Arc::clone(live));
+            session.is_unknown = false;
         }
         !session.ended
     }
@@ -144,14 +147,22 @@ impl PipeClient {
         }
     }
 
-    /// A session that is unknown by now can only be followed by another, for which this is still the pipe.
-    async fn forget_if_unknown(&self, live: &Arc<Live>, refusal: Option<&Refusal>) {
-        if refusal.is_none_or(|refusal| refusal.kind != RefusalKind::SessionUnknown) {
-            return;
+    /// Notes whether the session is known still.
+    fn note_if_unknown(&self, live: &Arc<Live>, refusal: Option<&Refusal>) {
+        let mut session = self.session();
+        if session.live.as_ref().is_some_and(|own| Arc::ptr_eq(own, live)) {
+            session.is_unknown = refusal.is_some_and(|refusal| refusal.kind == RefusalKind::SessionUnknown);
         }
-        let own = self.session().live.take_if(|own| Arc::ptr_eq(own, live));
-        if own.is_some() {
-            self.front.forget(live).await;
+    }
+
+    /// Lets another session follow one that is unknown by now.
+    async fn forget_if_unknown(&self) {
+        let unknown = {
+            let mut session = self.session();
+            if session.is_unknown { session.live.take() } else { None }
+        };
+        if let Some(live) = unknown {
+            self.front.forget(&live).await;
         }
     }
 
@@ -267,7 +278,7 @@ impl PipeClient {
                 let origin = Arc::new(live.origin_by(asker.as_ref()));
                 let envelope = Envelope::to_server(Message::Request(request), origin);
                 let handled = self.front.handle(&live, envelope).await;
-                self.forget_if_unknown(&live, handled.as_ref().err()).await;
+                self.note_if_unknown(&live, handled.as_ref().err());
                 self.drain(handled).await
             }
             None if request.method() == method::PING => Some(Ok(Response::result(request.id(), "{}"))),
@@ -315,6 +326,7 @@ impl PipeClient {
     }
 
     async fn initialize(&self, request: Request, asker: Option<Principal>) -> Result<Response, Refusal> {
+        self.forget_if_unknown().await;
         if self.live().is_some() {
             return Err(Refusal::bad_message(codes::INVALID_REQUEST, "the session is initialized already"));
         }
@@ -357,7 +369,7 @@ impl PipeClient {
             let origin = Arc::new(live.origin_by(asker.as_ref()));
             let envelope = Envelope::to_server(text, origin);
             let handled = self.front.handle(&live, envelope).await;
-            self.forget_if_unknown(&live, handled.as_ref().err()).await;
+            self.note_if_unknown(&live, handled.as_ref().err());
             if settled {
                 self.listen(live);
             }
