@@ -301,6 +301,7 @@ async fn b7_the_legacy_clients_of_a_modern_server_outlive_pages_of_somebody_else
                 if pages.load(Ordering::SeqCst) == 0 && answer.contains("native") {
                     return;
                 }
+                assert!(!answer.contains("session_unknown"), "it is the same session: {answer}");
                 tokio::time::sleep(PACE).await;
             }
         })

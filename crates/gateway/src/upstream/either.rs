@@ -92,15 +92,18 @@ impl EitherUpstream {
     }
 
     /// The server of a bridged session speaks the legacy era only by now: the session is set up there from what its client has
-    /// said. If the server does not take it, the client has to begin again. The verdict may be wrong then, and nothing else
-    /// would show it.
-    async fn turn_legacy(&self, bridges: &Bridges) -> Result<(), Refusal> {
+    /// said. If the server does not take it, it is asked once more, for the verdict may be wrong, and nothing else would show
+    /// it: then the session stays behind the bridge, else its client has to begin again.
+    async fn turn_legacy(&self, bridges: &Bridges) -> Result<Option<Arc<ToModern>>, Refusal> {
         let _turning = self.turning.lock().await;
-        let Some(modern) = self.modern() else { return Ok(()) };
+        let Some(modern) = self.modern() else { return Ok(None) };
         if let Err(refusal) = self.native.ready().await {
-            bridges.eras.doubt_legacy();
-            let is_over = is_refusal(&refusal.kind);
-            return Err(if is_over { begin_again(refusal) } else { refusal });
+            if !is_refusal(&refusal.kind) {
+                bridges.eras.doubt_legacy();
+                return Err(refusal);
+            }
+            let was_wrong = bridges.eras.has_become_modern().await;
+            return if was_wrong { Ok(Some(modern)) } else { Err(begin_again(refusal)) };
         }
         self.set_modern(None);
         *self.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&modern));
@@ -111,7 +114,7 @@ impl EitherUpstream {
         {
             tracing::debug!(%refusal, "a session is set up at a legacy server without its standing stream");
         }
-        Ok(())
+        Ok(None)
     }
 
     /// The server refuses a session that it had agreed to: goes on with the bridge if it speaks the modern era only by now.
@@ -259,7 +262,11 @@ impl Service for EitherUpstream {
         let is_request = matches!(envelope.message, Message::Request(_));
         match self.modern() {
             Some(modern) => match bridges.needs_legacy(&envelope).await {
-                Some(true) if is_request => Box::pin(self.turn_legacy(bridges)).await?,
+                Some(true) if is_request => {
+                    if let Some(modern) = Box::pin(self.turn_legacy(bridges)).await? {
+                        return self.bridged(&modern, envelope).await;
+                    }
+                }
                 Some(_) => return self.bridged(&modern, envelope).await,
                 None => return Ok(Replies::none()),
             },
