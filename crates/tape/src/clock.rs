@@ -14,12 +14,12 @@ pub(crate) struct Moment {
 
 impl Moment {
     pub(crate) fn now() -> Self {
-        Self::at(Instant::now())
+        Self { steady: Instant::now(), wall: SystemTime::now() }
     }
 
-    /// This moment, read off the steady clock just now.
-    pub(crate) fn at(steady: Instant) -> Self {
-        Self { steady, wall: SystemTime::now() }
+    /// What the wall clock showed at an earlier moment, as far as it has not been set since.
+    pub(crate) fn wall_at(&self, earlier: Instant) -> SystemTime {
+        self.wall.checked_sub(self.steady.saturating_duration_since(earlier)).unwrap_or(self.wall)
     }
 }
 

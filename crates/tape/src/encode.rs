@@ -1,11 +1,9 @@
 //! A message that was noted, as a frame: redacted, and in the words of the format.
 
-use std::borrow::Cow;
-
 use shadowcat_pipeline::ExchangeId;
 
 use crate::clock::{Moment, micros};
-use crate::line::{FrameLine, SideLine};
+use crate::line::{FrameLine, SideLine, Word};
 use crate::record::Kind;
 use crate::recorder::{Captured, Passed};
 use crate::redact::Redactor;
@@ -19,13 +17,17 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
-    /// Hands the frame of this message to `write`.
-    pub(crate) fn frame(&self, seq: u64, captured: &Captured, write: impl FnOnce(&FrameLine<'_>)) {
+    /// Hands the frame of this message, which passed not long before `now`, to `write`.
+    pub(crate) fn frame(
+        &self,
+        seq: u64,
+        captured: &Captured,
+        now: Moment,
+        write: impl FnOnce(&FrameLine<'_>),
+    ) {
         let text = captured.message.to_line();
-        // Checked first: the lossy way goes character by character, and a parsed message never needs it.
-        let message = str::from_utf8(&text).map_or_else(|_| String::from_utf8_lossy(&text), Cow::Borrowed);
+        let redacted = self.redactor.as_ref().and_then(|redactor| redactor.line(&text));
         let method = captured.message.method();
-        let redacted = self.redactor.as_ref().map(|redactor| redactor.json(&message));
         let safe_method = method.map(|method| match &self.redactor {
             Some(redactor) => redactor.text(method).text,
             None => method.into(),
@@ -33,9 +35,9 @@ impl Encoder {
         let origin = &captured.origin;
         write(&FrameLine {
             seq,
-            at_us: micros(captured.moment.steady.saturating_duration_since(self.begun.steady)),
-            time: captured.moment.wall.into(),
-            hop: captured.hop,
+            at_us: micros(captured.passed_at.saturating_duration_since(self.begun.steady)),
+            time: now.wall_at(captured.passed_at).into(),
+            hop: Word::Own(captured.hop),
             direction: captured.direction,
             exchange: origin.exchange.get(),
             related: origin.related.map(ExchangeId::get),
@@ -47,13 +49,13 @@ impl Encoder {
                 .map(|side| (&*side.name, SideLine::new(side.transport, side.revision))),
             kind: Kind::of(&captured.message),
             method: safe_method.as_deref(),
-            action: action(captured),
+            action: Word::Own(action(captured)),
             reason: captured.refused,
             rules: captured.rules.iter().map(|rule| &**rule).collect(),
-            took_us: captured.asked.map(|asked| micros(captured.moment.steady.duration_since(asked))),
+            took_us: captured.asked.map(|asked| micros(captured.passed_at.duration_since(asked))),
             redactions: redacted.as_ref().map_or(0, |redacted| redacted.count),
             unfolded: text.len() != captured.message.text().len(),
-            message: redacted.as_ref().map_or(message.as_bytes(), |redacted| redacted.text.as_bytes()),
+            message: redacted.as_ref().map_or(&text, |redacted| redacted.text.as_bytes()),
         });
     }
 }

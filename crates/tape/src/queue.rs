@@ -30,7 +30,7 @@ pub(crate) const REASON: &str = "queue";
     reason = "nearly all are frames, and a box would be one allocation each"
 )]
 pub(crate) enum Entry {
-    Frame { seq: u64, captured: Captured },
+    Frame(Captured),
     Lost(Lost),
 }
 
@@ -64,6 +64,8 @@ pub(crate) struct Queue {
     room: Notify,
     /// The last wait for room was in vain.
     stuck: AtomicBool,
+    /// Three quarters of a bound are reached. Written under the lock, read with each message.
+    crowded: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -88,6 +90,7 @@ impl Queue {
             work: Condvar::new(),
             room: Notify::new(),
             stuck: AtomicBool::new(false),
+            crowded: AtomicBool::new(false),
         }
     }
 
@@ -108,8 +111,11 @@ impl Queue {
         if let Some(missing) = state.missing.take() {
             state.entries.push_back(Entry::Lost(missing));
         }
-        state.entries.push_back(Entry::Frame { seq, captured });
+        state.entries.push_back(Entry::Frame(captured));
         state.bytes += bytes;
+        if self.is_filled_by(&state) {
+            self.crowded.store(true, Ordering::Relaxed);
+        }
         if std::mem::take(&mut state.idle) {
             drop(state);
             self.work.notify_one();
@@ -135,9 +141,9 @@ impl Queue {
         }
     }
 
-    /// Moves the next entries to `taken`, waiting for the first at most for `patience`. False when the queue is
+    /// Moves the next entries to `taken`, which is empty, waiting for the first at most for `patience`. False when the queue is
     /// closed and empty.
-    pub(crate) fn take(&self, taken: &mut Vec<Entry>, patience: Duration) -> bool {
+    pub(crate) fn take(&self, taken: &mut VecDeque<Entry>, patience: Duration) -> bool {
         let mut state = self.lock();
         if state.is_empty() && !state.closed {
             state = self.wait(state, LINGER.min(patience));
@@ -147,15 +153,17 @@ impl Queue {
             state = self.wait(state, patience);
             state.idle = false;
         }
-        let count = state.entries.len().min(TAKE_MAX);
-        taken.extend(state.entries.drain(..count));
-        if state.entries.is_empty()
-            && let Some(missing) = state.missing.take()
-        {
-            taken.push(Entry::Lost(missing));
+        if state.entries.len() <= TAKE_MAX {
+            // The data path goes on in memory that was used a moment ago, and not once around a ring that is out of the caches.
+            taken.shrink_to(TAKE_MAX);
+            std::mem::swap(&mut state.entries, taken);
+            taken.extend(state.missing.take().map(Entry::Lost));
+        } else {
+            taken.extend(state.entries.drain(..TAKE_MAX));
         }
         let freed: usize = taken.iter().map(Entry::bytes).sum();
         state.bytes = state.bytes.saturating_sub(freed);
+        self.crowded.store(self.is_filled_by(&state), Ordering::Relaxed);
         let more = !(state.closed && taken.is_empty());
         drop(state);
         self.stuck.store(false, Ordering::Relaxed);
@@ -188,7 +196,10 @@ impl Queue {
     }
 
     fn is_crowded(&self) -> bool {
-        let state = self.lock();
+        self.crowded.load(Ordering::Relaxed)
+    }
+
+    fn is_filled_by(&self, state: &State) -> bool {
         state.entries.len() >= three_quarters(self.bounds.frames_max)
             || state.bytes >= three_quarters(self.bounds.bytes_max)
     }
@@ -218,7 +229,7 @@ impl State {
 impl Entry {
     fn bytes(&self) -> usize {
         match self {
-            Self::Frame { captured, .. } => captured.bytes(),
+            Self::Frame(captured) => captured.bytes(),
             Self::Lost(_) => 0,
         }
     }
@@ -237,13 +248,14 @@ mod tests {
         Queue::new(Bounds { frames_max, bytes_max })
     }
 
+    /// What comes out, a letter for a frame.
     fn taken(queue: &Queue) -> Vec<String> {
-        let mut taken = Vec::new();
+        let mut taken = VecDeque::new();
         queue.take(&mut taken, Duration::ZERO);
         taken
             .iter()
             .map(|entry| match entry {
-                Entry::Frame { seq, .. } => format!("{seq}"),
+                Entry::Frame(_) => "f".to_owned(),
                 Entry::Lost(lost) => format!("lost {} from {}", lost.count, lost.since),
             })
             .collect()
@@ -256,9 +268,9 @@ mod tests {
             queue.push(captured());
         }
         assert_eq!(queue.depth().lost, 3);
-        assert_eq!(taken(&queue), ["1", "2", "lost 3 from 3"]);
+        assert_eq!(taken(&queue), ["f", "f", "lost 3 from 3"]);
         queue.push(captured());
-        assert_eq!(taken(&queue), ["6"]);
+        assert_eq!(taken(&queue), ["f"]);
     }
 
     #[test]
@@ -269,7 +281,7 @@ mod tests {
             queue.push(captured());
         }
         assert_eq!(queue.depth(), Depth { frames: 2, bytes: 2 * one, lost: 1, offered: 3, full: true });
-        assert_eq!(taken(&queue), ["1", "2", "lost 1 from 3"]);
+        assert_eq!(taken(&queue), ["f", "f", "lost 1 from 3"]);
         assert_eq!(queue.depth().bytes, 0);
     }
 
@@ -278,7 +290,7 @@ mod tests {
         let queue = queue(100, 1);
         queue.push(captured());
         queue.push(captured());
-        assert_eq!(taken(&queue), ["1", "lost 1 from 2"]);
+        assert_eq!(taken(&queue), ["f", "lost 1 from 2"]);
     }
 
     #[test]
@@ -287,7 +299,7 @@ mod tests {
         queue.push(captured());
         queue.close();
         queue.push(captured());
-        let mut entries = Vec::new();
+        let mut entries = VecDeque::new();
         assert!(queue.take(&mut entries, Duration::ZERO));
         assert_eq!(entries.len(), 2, "the frame, and what came after the close as lost");
         entries.clear();
@@ -305,7 +317,7 @@ mod tests {
             queue.room().await;
         }
         assert_eq!(start.elapsed(), WAIT_MAX);
-        assert_eq!(taken(&queue), ["1", "2", "3", "4"]);
+        assert_eq!(taken(&queue), ["f"; 4]);
         queue.room().await;
         assert_eq!(start.elapsed(), WAIT_MAX);
     }

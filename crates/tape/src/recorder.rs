@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use shadowcat_pipeline::{Direction, Envelope, Interceptor, Next, Origin, Refusal, Replies};
 use shadowcat_protocol::Message;
 
-use crate::clock::Moment;
 use crate::feed::Audience;
 
 /// What a frame costs in memory besides its message; the queue's bound in bytes counts it.
@@ -66,7 +65,7 @@ pub(crate) enum Passed {
 /// A message as the data path hands it over: shared bytes and a shared origin, nothing copied.
 #[derive(Clone, Debug)]
 pub(crate) struct Captured {
-    pub(crate) moment: Moment,
+    pub(crate) passed_at: Instant,
     pub(crate) hop: &'static str,
     pub(crate) direction: Direction,
     pub(crate) origin: Arc<Origin>,
@@ -199,7 +198,7 @@ impl Exchange {
         let asked = Instant::now();
         let (hop, before) = recorder.hops(envelope);
         recorder.audience.tell(|| Captured {
-            moment: Moment::at(asked),
+            passed_at: asked,
             hop,
             direction: envelope.direction,
             origin: Arc::clone(&envelope.origin),
@@ -252,7 +251,7 @@ impl Exchange {
     ) -> Captured {
         let answers = matches!(message, Message::Response(_));
         Captured {
-            moment: Moment::now(),
+            passed_at: Instant::now(),
             hop,
             direction: self.back,
             origin: Arc::clone(&self.origin),
@@ -286,7 +285,7 @@ pub(crate) mod testing {
 
     pub(crate) fn capture(text: &str) -> Captured {
         Captured {
-            moment: Moment::now(),
+            passed_at: Instant::now(),
             hop: "edge",
             direction: Direction::ToServer,
             origin: origin(),

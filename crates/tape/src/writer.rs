@@ -1,5 +1,6 @@
 //! The writer thread of a tape: redacts, writes lines, and tells what it has done.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use crate::clock::Moment;
 use crate::encode::Encoder;
 use crate::keeper::Keeper;
 use crate::line;
@@ -101,14 +103,14 @@ impl Told {
 impl Writer {
     /// Runs until the queue is closed and empty.
     pub(crate) fn run(mut self) {
-        let mut taken = Vec::new();
+        let mut taken = VecDeque::new();
         let mut line = Vec::new();
         while self.queue.take(&mut taken, self.patience()) {
-            let now = Instant::now();
+            let now = Moment::now();
             for entry in taken.drain(..) {
                 self.entry(entry, &mut line, now);
             }
-            self.current.spool.tick(self.queue.depth().frames == 0, now);
+            self.current.spool.tick(self.queue.depth().frames == 0, now.steady);
             self.tell();
         }
         self.rest(&mut line);
@@ -149,7 +151,7 @@ impl Writer {
         }
     }
 
-    fn entry(&mut self, entry: Entry, line: &mut Vec<u8>, now: Instant) {
+    fn entry(&mut self, entry: Entry, line: &mut Vec<u8>, now: Moment) {
         match entry {
             Entry::Lost(lost) => {
                 self.taken_seq = lost.since + lost.count - 1;
@@ -157,14 +159,14 @@ impl Writer {
                 self.current.seq += lost.count;
                 self.current.spool.lose(&Lost { since, ..lost });
             }
-            Entry::Frame { seq, captured } => {
-                self.taken_seq = seq;
+            Entry::Frame(captured) => {
+                self.taken_seq += 1;
                 self.select(captured, line, now);
             }
         }
     }
 
-    fn select(&mut self, captured: Captured, line: &mut Vec<u8>, now: Instant) {
+    fn select(&mut self, captured: Captured, line: &mut Vec<u8>, now: Moment) {
         let Some(select) = &mut self.select else {
             self.frame(&captured, line, now);
             return;
@@ -177,33 +179,29 @@ impl Writer {
     }
 
     fn rest(&mut self, line: &mut Vec<u8>) {
-        let mut chosen = Vec::new();
+        let (mut chosen, now) = (Vec::new(), Moment::now());
         if let Some(select) = &mut self.select {
             select.rest(&mut chosen);
         }
         for captured in &chosen {
-            self.frame(captured, line, Instant::now());
+            self.frame(captured, line, now);
         }
     }
 
-    fn frame(&mut self, captured: &Captured, line: &mut Vec<u8>, now: Instant) {
-        self.turn(now);
+    fn frame(&mut self, captured: &Captured, line: &mut Vec<u8>, now: Moment) {
+        self.turn(now.steady);
         self.current.seq += 1;
+        let seq = self.current.seq;
+        let Some(tap) = &self.tap else {
+            let write = |out: &mut _| self.encoder.frame(seq, captured, now, |frame| line::frame(frame, out));
+            self.current.spool.write_frame(seq, write, now.steady);
+            return;
+        };
         line.clear();
-        self.encoder.frame(self.current.seq, captured, |frame| line::frame(frame, line));
-        self.show(line);
-        self.current.spool.frame(self.current.seq, line, now);
+        self.encoder.frame(seq, captured, now, |frame| line::frame(frame, line));
+        show(tap, line);
+        self.current.spool.frame(seq, line, now.steady);
         line.shrink_to(LINE_BYTES_KEPT);
-    }
-
-    /// The tap is given what a reader of the file will see, by the reader's own code.
-    fn show(&self, line: &[u8]) {
-        let Some(tap) = &self.tap else { return };
-        match line::record(line.strip_suffix(b"\n").unwrap_or(line)) {
-            Ok(Some(Record::Frame(frame))) => tap.show(&frame),
-            Ok(_) => {}
-            Err(fault) => tracing::error!(%fault, "a frame was written that cannot be read back"),
-        }
     }
 
     fn tell(&self) {
@@ -236,6 +234,15 @@ impl Writer {
             _ => {}
         }
         *told = now;
+    }
+}
+
+/// A tap is given what a reader of the file will see, by the reader's own code.
+fn show(tap: &Tap, line: &[u8]) {
+    match line::record(line.strip_suffix(b"\n").unwrap_or(line)) {
+        Ok(Some(Record::Frame(frame))) => tap.show(&frame),
+        Ok(_) => {}
+        Err(fault) => tracing::error!(%fault, "a frame was written that cannot be read back"),
     }
 }
 

@@ -7,6 +7,7 @@
 mod seat;
 
 use std::cell::LazyCell;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -72,12 +73,13 @@ impl Feed {
 
     /// Makes frames of what passes until the feed is closed. It blocks, and is to have a thread of its own.
     pub fn run(&self) {
-        let mut taken = Vec::new();
+        let mut taken = VecDeque::new();
         while self.0.queue.take(&mut taken, SLEEP_MAX) {
             let seats: Vec<Arc<Seat>> =
                 self.0.seats().taken.iter().map(|(_, seat)| Arc::clone(seat)).collect();
+            let now = Moment::now();
             for entry in taken.drain(..) {
-                self.0.give(&seats, &entry);
+                self.0.give(&seats, &entry, now);
             }
         }
         let mut seats = self.0.seats();
@@ -133,25 +135,25 @@ impl Shared {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn give(&self, seats: &[Arc<Seat>], entry: &Entry) {
+    fn give(&self, seats: &[Arc<Seat>], entry: &Entry, now: Moment) {
         let captured = match entry {
             Entry::Lost(lost) => return seats.iter().for_each(|seat| seat.lose(lost.count)),
-            Entry::Frame { captured, .. } => captured,
+            Entry::Frame(captured) => captured,
         };
         // Redaction is most of the work, and the same for all who see everything.
-        let frame = LazyCell::new(|| self.frame(captured));
+        let frame = LazyCell::new(|| self.frame(captured, now));
         for seat in seats {
             match seat.choose(captured) {
                 None => seat.push(&frame),
-                Some(chosen) => chosen.iter().for_each(|captured| seat.push(&self.frame(captured))),
+                Some(chosen) => chosen.iter().for_each(|captured| seat.push(&self.frame(captured, now))),
             }
         }
     }
 
     /// Without its number, which each seat gives it.
-    fn frame(&self, captured: &Captured) -> Vec<u8> {
+    fn frame(&self, captured: &Captured, now: Moment) -> Vec<u8> {
         let mut frame = Vec::new();
-        self.encoder.frame(0, captured, |line| line::unnumbered(line, &mut frame));
+        self.encoder.frame(0, captured, now, |line| line::unnumbered(line, &mut frame));
         frame
     }
 }

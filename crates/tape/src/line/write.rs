@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use super::{BODY, CLOSE, DIGITS, MAJOR, MINOR, OPEN};
 use crate::clock::push_rfc3339;
-use crate::record::{Action, ClientSide, End, Frame, Header, Kind, Lost, UpstreamSide};
+use crate::record::{Action, End, Frame, Header, Kind, Lost};
 
 /// What a frame has in front of its other members, and a brace at its end.
 const NUMBER_BYTES_MAX: usize = 48;
@@ -16,7 +16,7 @@ pub(crate) struct FrameLine<'a> {
     pub(crate) seq: u64,
     pub(crate) at_us: u64,
     pub(crate) time: OffsetDateTime,
-    pub(crate) hop: &'a str,
+    pub(crate) hop: Word<'a>,
     pub(crate) direction: Direction,
     pub(crate) exchange: u64,
     pub(crate) related: Option<u64>,
@@ -26,7 +26,7 @@ pub(crate) struct FrameLine<'a> {
     pub(crate) upstream: Option<(&'a str, SideLine<'a>)>,
     pub(crate) kind: Kind,
     pub(crate) method: Option<&'a str>,
-    pub(crate) action: &'a str,
+    pub(crate) action: Word<'a>,
     pub(crate) reason: Option<&'a str>,
     pub(crate) rules: Vec<&'a str>,
     pub(crate) took_us: Option<u64>,
@@ -36,23 +36,35 @@ pub(crate) struct FrameLine<'a> {
     pub(crate) message: &'a [u8],
 }
 
-/// How one side speaks.
-pub(crate) struct SideLine<'a> {
-    pub(crate) transport: &'a str,
-    pub(crate) revision: &'a str,
-    pub(crate) era: &'a str,
+/// A word of the format. Those of this program need no escapes.
+#[derive(Clone, Copy)]
+pub(crate) enum Word<'a> {
+    Own(&'static str),
+    Read(&'a str),
 }
+
+impl<'a> Word<'a> {
+    fn text(self) -> &'a str {
+        match self {
+            Self::Own(word) => word,
+            Self::Read(word) => word,
+        }
+    }
+}
+
+/// How one side speaks: transport, revision and era.
+pub(crate) struct SideLine<'a>([Word<'a>; 3]);
 
 impl SideLine<'static> {
     pub(crate) fn new(transport: Transport, revision: Revision) -> Self {
-        Self { transport: transport.as_str(), revision: revision.as_str(), era: revision.era().as_str() }
+        Self([transport.as_str(), revision.as_str(), revision.era().as_str()].map(Word::Own))
     }
 }
 
 impl<'a> SideLine<'a> {
     /// All that it says.
     pub(crate) fn words(&self) -> [&'a str; 3] {
-        [self.transport, self.revision, self.era]
+        self.0.map(Word::text)
     }
 }
 
@@ -65,24 +77,24 @@ impl<'a> FrameLine<'a> {
             Action::Refused { reason } => ("refused", Some(reason.as_str())),
             Action::Other(word) => (word.as_str(), None),
         };
-        let ClientSide { transport, revision, era } = &frame.client;
+        let client = &frame.client;
         Self {
             seq: frame.seq,
             at_us: frame.at_us,
             time: frame.time,
-            hop: &frame.hop,
+            hop: Word::Read(&frame.hop),
             direction: frame.direction,
             exchange: frame.exchange,
             related: frame.related,
             session: frame.session.as_deref(),
-            client: SideLine { transport, revision, era },
+            client: SideLine([&client.transport, &client.revision, &client.era].map(|word| Word::Read(word))),
             upstream: frame.upstream.as_ref().map(|side| {
-                let UpstreamSide { name, transport, revision, era } = side;
-                (name.as_str(), SideLine { transport, revision, era })
+                let words = [&side.transport, &side.revision, &side.era];
+                (side.name.as_str(), SideLine(words.map(|word| Word::Read(word))))
             }),
             kind: frame.kind,
             method: frame.method.as_deref(),
-            action,
+            action: Word::Read(action),
             reason,
             rules: frame.rules.iter().map(String::as_str).collect(),
             took_us: frame.took_us,
@@ -148,10 +160,10 @@ pub(crate) fn unnumbered(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
     number(out, r#","at_us":"#, frame.at_us);
     out.extend_from_slice(br#","time":""#);
     push_rfc3339(frame.time, out);
-    text(out, r#"","hop":""#, frame.hop);
-    text(out, r#","direction":""#, frame.direction.as_str());
+    word(out, r#"","hop":""#, frame.hop);
+    word(out, r#","direction":""#, Word::Own(frame.direction.as_str()));
     sides(frame, out);
-    text(out, r#","kind":""#, frame.kind.as_str());
+    word(out, r#","kind":""#, Word::Own(frame.kind.as_str()));
     if let Some(method) = frame.method {
         text(out, r#","method":""#, method);
     }
@@ -198,15 +210,15 @@ fn sides(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn side(before: &str, side: &SideLine<'_>, out: &mut Vec<u8>) {
-    text(out, before, side.transport);
-    text(out, r#","revision":""#, side.revision);
-    text(out, r#","era":""#, side.era);
+fn side(before: &str, SideLine([transport, revision, era]): &SideLine<'_>, out: &mut Vec<u8>) {
+    word(out, before, *transport);
+    word(out, r#","revision":""#, *revision);
+    word(out, r#","era":""#, *era);
     out.push(b'}');
 }
 
 fn action(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
-    text(out, r#","action":""#, frame.action);
+    word(out, r#","action":""#, frame.action);
     if let Some(reason) = frame.reason {
         text(out, r#","reason":""#, reason);
     }
@@ -255,6 +267,19 @@ fn digits(crc: u32) -> [u8; DIGITS] {
 fn number(out: &mut Vec<u8>, before: &str, number: impl itoa::Integer) {
     out.extend_from_slice(before.as_bytes());
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// A word behind what stands before it, which ends with its opening quote.
+#[inline]
+fn word(out: &mut Vec<u8>, before: &str, word: Word<'_>) {
+    match word {
+        Word::Own(word) => {
+            out.extend_from_slice(before.as_bytes());
+            out.extend_from_slice(word.as_bytes());
+            out.push(b'"');
+        }
+        Word::Read(word) => text(out, before, word),
+    }
 }
 
 /// A string behind what stands before it, which ends with its opening quote. Few need an escape, and nothing is allocated

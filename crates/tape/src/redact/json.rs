@@ -176,7 +176,7 @@ impl Walk<'_, '_> {
     fn decoded<'t>(&self, text: &'t str) -> Redacted<'t> {
         let is_json = text.trim_start().starts_with(['{', '[', '"'])
             && self.nesting < NESTING_MAX
-            && self.redactor.shapes.is_suspect(text)
+            && self.redactor.shapes.is_suspect(text.as_bytes())
             && json::is_value(text);
         if is_json { nested(self.redactor, text, self.nesting + 1) } else { self.redactor.text(text) }
     }

@@ -76,7 +76,7 @@ impl Redactor {
     /// Redacts one line of valid JSON; what comes back is valid JSON again.
     pub fn json<'a>(&self, text: &'a str) -> Redacted<'a> {
         let placed = places::replace(self, &self.places, text);
-        if !self.shapes.is_suspect(&placed.text) {
+        if !self.shapes.is_suspect(placed.text.as_bytes()) {
             return placed;
         }
         match placed.text {
@@ -88,8 +88,20 @@ impl Redactor {
         }
     }
 
+    /// The line of a message, redacted; none if it stays as it is, as most do. They are not even looked at as text.
+    pub(crate) fn line<'a>(&self, line: &'a [u8]) -> Option<Redacted<'a>> {
+        if self.places.is_empty() && !self.shapes.is_suspect(line) {
+            return None;
+        }
+        // What was read as a message is UTF-8.
+        str::from_utf8(line).ok().map(|text| self.json(text))
+    }
+
     /// Redacts a piece of plain text.
     pub fn text<'a>(&self, text: &'a str) -> Redacted<'a> {
+        if !self.shapes.is_suspect(text.as_bytes()) {
+            return Redacted { text: Cow::Borrowed(text), count: 0 };
+        }
         let mut count = 0;
         let text = self.shapes.replace(text, &mut |secret| {
             count += 1;

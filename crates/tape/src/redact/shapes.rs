@@ -119,7 +119,7 @@ impl Shapes {
     }
 
     /// Whether the text is worth a closer look. One pass, for every message of the proxy.
-    pub(super) fn is_suspect(&self, text: &str) -> bool {
+    pub(super) fn is_suspect(&self, text: &[u8]) -> bool {
         self.own_named.is_some() || !self.own.is_empty() || self.words.are_in(text)
     }
 

@@ -114,12 +114,13 @@ impl Words {
     }
 
     /// Whether the text is worth a closer look.
-    pub(super) fn are_in(&self, text: &str) -> bool {
+    pub(super) fn are_in(&self, text: &[u8]) -> bool {
         self.find(text, |hit| if is_harmless(text, &hit) { Continue(()) } else { Break(()) }).is_break()
     }
 
     /// What the closer look is for. Overlaps count: `key://` is a name and an address.
     pub(super) fn suspicion(&self, text: &str) -> Suspicion {
+        let text = text.as_bytes();
         let mut suspicion = Suspicion::default();
         let _all: ControlFlow<()> = self.find(text, |hit| {
             if hit.number < self.kinds.shapes.start {
@@ -137,8 +138,7 @@ impl Words {
     }
 
     /// Every word at every place, whatever its case. Loops and not iterators, which take twice as long for it.
-    fn find(&self, text: &str, mut found: impl FnMut(Hit) -> ControlFlow<()>) -> ControlFlow<()> {
-        let text = text.as_bytes();
+    fn find(&self, text: &[u8], mut found: impl FnMut(Hit) -> ControlFlow<()>) -> ControlFlow<()> {
         let (mut start, mut near) = self.next_near(text, 0);
         while near != 0 {
             let first = start + 2 * near.trailing_zeros() as usize;
@@ -239,17 +239,17 @@ fn is_in_any_case(piece: &[u8], word: &[u8]) -> bool {
     piece.iter().zip(word).all(|(byte, letter)| (byte ^ letter) & !CASE == 0)
 }
 
-fn is_harmless(text: &str, hit: &Hit) -> bool {
+fn is_harmless(text: &[u8], hit: &Hit) -> bool {
     match hit.number {
         TOKEN => {
-            let before = text.as_bytes().get(..hit.at.start).unwrap_or_default();
+            let before = text.get(..hit.at.start).unwrap_or_default();
             HARMLESS_BEFORE_TOKEN.iter().any(|word| {
                 let start = before.len().wrapping_sub(word.len());
                 before.get(start..).is_some_and(|end| end.eq_ignore_ascii_case(word.as_bytes()))
             })
         }
         CONNECTION => {
-            let behind = text.as_bytes().get(hit.at.end..).unwrap_or_default();
+            let behind = text.get(hit.at.end..).unwrap_or_default();
             let mut letters = behind.iter().skip_while(|byte| !byte.is_ascii_alphanumeric());
             !STRING.iter().all(|letter| letters.next().is_some_and(|byte| byte.eq_ignore_ascii_case(letter)))
         }
@@ -265,7 +265,7 @@ mod tests {
 
     fn found(words: &Words, text: &str) -> Vec<(usize, usize)> {
         let mut found = Vec::new();
-        let _all: ControlFlow<()> = words.find(text, |hit| {
+        let _all: ControlFlow<()> = words.find(text.as_bytes(), |hit| {
             found.push((hit.at.start, hit.number));
             Continue(())
         });
@@ -312,18 +312,18 @@ mod tests {
         for harmless in
             ["progressToken", "maxTokens", "connection 1, connection: a string", "all is well", ""]
         {
-            assert!(!words.are_in(harmless), "{harmless}");
+            assert!(!words.are_in(harmless.as_bytes()), "{harmless}");
             assert_eq!(words.suspicion(harmless), Suspicion::default());
         }
-        assert!(words.are_in("progressToken and token"));
+        assert!(words.are_in(b"progressToken and token"));
         let all = [NAMES, SHAPES, SCHEMES].into_iter().flat_map(str::split_ascii_whitespace).chain(ADDRESSES);
         for word in all.filter(|word| *word != "connection") {
             for text in [format!("a {word} b"), word.to_ascii_uppercase(), format!("\u{e9}{word}")] {
-                assert!(words.are_in(&text), "{text}");
+                assert!(words.are_in(text.as_bytes()), "{text}");
             }
         }
         for name in ["connectionString", "CONNECTION_STRING", "connection-string", "Connection String"] {
-            assert!(words.are_in(name), "{name}");
+            assert!(words.are_in(name.as_bytes()), "{name}");
         }
     }
 }

@@ -6,6 +6,7 @@ use shadowcat_filter::{Field, Flag, Quantity, Subject};
 use shadowcat_pipeline::Direction;
 use shadowcat_protocol::Message;
 
+use crate::clock::Moment;
 use crate::line::SideLine;
 use crate::outcome::Outcome;
 use crate::record::{Kind, name};
@@ -92,12 +93,13 @@ impl Subject for Exchange<'_> {
         match quantity {
             Quantity::Took => {
                 let answer = self.answers().last()?;
-                let took = answer.moment.steady.saturating_duration_since(answer.asked?);
+                let took = answer.passed_at.saturating_duration_since(answer.asked?);
                 u64::try_from(took.as_micros()).ok()
             }
             Quantity::Size => Some(self.all().map(|captured| captured.message.text().len() as u64).sum()),
             Quantity::Time => {
-                let since = self.all().next()?.moment.wall.duration_since(UNIX_EPOCH).ok()?;
+                let since =
+                    Moment::now().wall_at(self.all().next()?.passed_at).duration_since(UNIX_EPOCH).ok()?;
                 u64::try_from(since.as_micros()).ok()
             }
         }

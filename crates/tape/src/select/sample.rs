@@ -43,7 +43,7 @@ impl Sample {
 
     /// Whether this message brings its exchange in.
     pub(super) fn always_takes(self, captured: &Captured) -> bool {
-        let took = captured.asked.map(|asked| captured.moment.steady.saturating_duration_since(asked));
+        let took = captured.asked.map(|asked| captured.passed_at.saturating_duration_since(asked));
         let is_slow = self.slower_than.zip(took).is_some_and(|(max, took)| took > max);
         is_slow || self.errors && captured.outcome().is_some_and(|outcome| outcome.is_failure())
     }

@@ -1,12 +1,12 @@
 //! What is on the tape and what is not.
 
 use super::*;
-use crate::clock::Moment;
+
 use crate::recorder::testing::{CALL, captured, message, origin};
 use shadowcat_pipeline::Direction;
 use shadowcat_pipeline::Origin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const FINE: &str = r#"{"jsonrpc":"2.0","id":3,"result":{}}"#;
 const FAILED: &str = r#"{"jsonrpc":"2.0","id":3,"error":{"code":-32602,"message":"no"}}"#;
@@ -19,20 +19,14 @@ fn call(ask: &str, answer: &str, took_ms: u64) -> Vec<Captured> {
 }
 
 fn call_of(origin: &Arc<Origin>, ask: &str, answer: &str, took_ms: u64) -> Vec<Captured> {
-    let asked = Moment::now();
-    let later = Moment { steady: asked.steady + Duration::from_millis(took_ms), ..asked };
+    let asked = Instant::now();
+    let later = asked + Duration::from_millis(took_ms);
     let back = Direction::ToClient;
     let base = Captured { origin: Arc::clone(origin), ..captured() };
     vec![
-        Captured { message: message(ask), moment: asked, ..base.clone() },
+        Captured { message: message(ask), passed_at: asked, ..base.clone() },
         Captured { message: message(PROGRESS), direction: back, ..base.clone() },
-        Captured {
-            message: message(answer),
-            moment: later,
-            direction: back,
-            asked: Some(asked.steady),
-            ..base
-        },
+        Captured { message: message(answer), passed_at: later, direction: back, asked: Some(asked), ..base },
     ]
 }
 

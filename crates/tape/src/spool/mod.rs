@@ -14,6 +14,8 @@ use crate::record::{End, Lost};
 
 /// More is written at once, less waits until the queue is empty or [`FLUSH_EVERY`] has passed.
 const BUFFER_BYTES: usize = 256 * 1024;
+/// With the line that makes it enough, unless that is very long.
+const BUFFER_CAPACITY: usize = BUFFER_BYTES + 64 * 1024;
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
@@ -82,7 +84,7 @@ impl Spool {
         Self {
             disk,
             sync_every,
-            buffer: Vec::with_capacity(BUFFER_BYTES),
+            buffer: Vec::with_capacity(BUFFER_CAPACITY),
             buffered_frames: 0,
             written: Written { bytes, ..Written::default() },
             flushed_at: now,
@@ -97,12 +99,17 @@ impl Spool {
 
     /// Takes the line of a frame.
     pub(crate) fn frame(&mut self, seq: u64, line: &[u8], now: Instant) {
+        self.write_frame(seq, |out| out.extend_from_slice(line), now);
+    }
+
+    /// Takes a frame whose line `write` appends to what is there, if it can be taken.
+    pub(crate) fn write_frame(&mut self, seq: u64, write: impl FnOnce(&mut Vec<u8>), now: Instant) {
         if self.fault.is_some() {
             self.untaken += 1;
             self.lose(&Lost { since: seq, count: 1, reason: REASON.to_owned() });
             return;
         }
-        self.buffer.extend_from_slice(line);
+        write(&mut self.buffer);
         self.buffered_frames += 1;
         if self.buffer.len() >= BUFFER_BYTES {
             self.flush(now);
@@ -227,7 +234,7 @@ impl Spool {
                 self.written.bytes += self.buffer.len() as u64;
                 self.written.frames += std::mem::take(&mut self.buffered_frames);
                 self.buffer.clear();
-                self.buffer.shrink_to(BUFFER_BYTES);
+                self.buffer.shrink_to(BUFFER_CAPACITY);
                 self.unsynced = true;
             }
             Err(cause) => self.fail(cause, now),
