@@ -22,7 +22,7 @@ const MODERN_CONNECTIONS: usize = 64;
 /// Connections at which recording is compared with none.
 const RECORDED_CONNECTIONS: usize = 64;
 /// Pairs of runs there at least: throughput varies more than CPU time.
-const RECORDED_PAIRS_MIN: usize = 3;
+const RECORDED_PAIRS_MIN: usize = 7;
 
 /// What distinguishes a group of cells that are compared with each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,12 +127,20 @@ pub(super) async fn recorded(bench: &Bench, scale: Scale) -> Vec<[Cell; 2]> {
 }
 
 async fn alternate(bench: &Bench, mut pair: [Cell; 2], scale: Scale, repetitions: usize) -> [Cell; 2] {
-    for _ in 0..repetitions {
-        for cell in &mut pair {
-            cell.repeat(bench, scale.requests).await;
+    turns(bench, &mut pair, scale.requests, repetitions).await;
+    pair
+}
+
+/// Each cell once a turn; who was first is last in the next one, so that no place among them is an advantage.
+async fn turns(bench: &Bench, cells: &mut [Cell], requests: usize, repetitions: usize) {
+    for turn in 0..repetitions {
+        for place in 0..cells.len() {
+            let place = if turn % 2 == 0 { place } else { cells.len() - 1 - place };
+            if let Some(cell) = cells.get_mut(place) {
+                cell.repeat(bench, requests).await;
+            }
         }
     }
-    pair
 }
 
 fn traffics(scale: Scale) -> Vec<Traffic> {
@@ -219,11 +227,7 @@ async fn compare(
     let suited = systems.iter().filter(|system| traffic.suits(**system));
     let mut cells: Vec<Cell> =
         suited.map(|system| Cell { system: *system, traffic: traffic.clone(), runs: Vec::new() }).collect();
-    for _ in 0..repetitions {
-        for cell in &mut cells {
-            cell.repeat(bench, requests).await;
-        }
-    }
+    turns(bench, &mut cells, requests, repetitions).await;
     cells
 }
 
@@ -274,6 +278,14 @@ impl Run {
         let report = Report { lost: requests as u64, faults: vec![error.to_string()], ..Report::default() };
         Self { report, cpu: None, rss: None }
     }
+
+    fn per_second(&self) -> f64 {
+        self.report.right as f64 / self.report.seconds.max(1e-9)
+    }
+
+    fn cpu_ms(&self) -> Option<f64> {
+        Some(self.cpu?.as_secs_f64() * 1e6 / self.report.right.max(1) as f64)
+    }
 }
 
 impl Cell {
@@ -286,14 +298,24 @@ impl Cell {
 
     /// Median requests a second.
     pub(super) fn per_second(&self) -> f64 {
-        self.median(|run| Some(run.report.right as f64 / run.report.seconds.max(1e-9))).unwrap_or_default()
+        self.median(|run| Some(run.per_second())).unwrap_or_default()
     }
 
     /// Median of what share of the requests of `other` are missing here in a second, run by run.
     pub(super) fn cost_beside(&self, other: &Self) -> Option<f64> {
-        let rate = |run: &Run| run.report.right as f64 / run.report.seconds.max(1e-9);
-        let pairs = self.runs.iter().zip(&other.runs).filter(|(_, other)| other.report.right > 0);
-        middle(pairs.map(|(run, other)| 1.0 - rate(run) / rate(other)).collect())
+        self.beside(other, |run| Some(run.per_second())).map(|ratio| 1.0 - ratio)
+    }
+
+    /// Median of the CPU time of a request as a multiple of that of `other`, run by run: what the machine does beside falls on
+    /// one pair and not on the median.
+    pub(super) fn cpu_beside(&self, other: &Self) -> Option<f64> {
+        self.beside(other, Run::cpu_ms)
+    }
+
+    fn beside(&self, other: &Self, value: impl Fn(&Run) -> Option<f64>) -> Option<f64> {
+        let pairs = self.runs.iter().zip(&other.runs);
+        let ratio = |(run, other)| Some(value(run)? / value(other).filter(|value| *value > 0.0)?);
+        middle(pairs.filter_map(ratio).collect())
     }
 
     /// Median of the p50 and p99 in milliseconds.
@@ -304,7 +326,7 @@ impl Cell {
 
     /// Median CPU time of the proxy for 1,000 requests, in milliseconds.
     pub(super) fn cpu_ms(&self) -> Option<f64> {
-        self.median(|run| Some(run.cpu?.as_secs_f64() * 1e6 / run.report.right.max(1) as f64))
+        self.median(Run::cpu_ms)
     }
 
     /// Median resident memory of the proxy at the end of a run, in megabytes.

@@ -19,7 +19,7 @@ use rig::System;
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Settings {
-    /// Fewer connections, requests and repetitions: some three minutes, good for a look only.
+    /// Fewer connections, requests and repetitions: some ten minutes.
     #[arg(long)]
     quick: bool,
     /// Shadowcat's binary.
@@ -91,7 +91,7 @@ const FULL: Scale = Scale {
     connections: &[1, 16, 64, 256],
     requests_alone: 15_000,
     requests: 40_000,
-    repetitions: 3,
+    repetitions: 5,
     streams: &[100, 1_000, 5_000],
     settle_seconds: 15,
     correctness_requests: 50_000,
@@ -101,7 +101,7 @@ const QUICK: Scale = Scale {
     connections: &[1, 64],
     requests_alone: 4_000,
     requests: 15_000,
-    repetitions: 1,
+    repetitions: 3,
     streams: &[100, 1_000],
     // Freed memory goes back within five seconds, not at once.
     settle_seconds: 10,

@@ -40,7 +40,8 @@ pub(super) fn heading(cores: &Cores, scale: Scale) -> String {
         "# Shadowcat beside a bare relay\n\nProcesses: {placed}. Each cell has fresh processes, {} requests ({} with one \
          connection) after a warm-up, \
          median of {} run(s). CPU is the user and system time of the proxy process for 1,000 requests. \"x relay\" is that \
-         time against the bare relay's for the same calls over HTTP.\n",
+         time against the bare relay's for the same calls over HTTP. Each ratio is the median of the ratios of neighbouring runs, \
+         not that of the medians.\n",
         scale.requests, scale.requests_alone, scale.repetitions
     )
 }
@@ -110,15 +111,14 @@ fn number(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
 }
 
-/// CPU time of a cell against the relay's for the same calls.
+/// CPU time of a cell against the relay's for the same calls, turn by turn.
 fn ratio(cell: &Cell, cells: &[Cell]) -> Option<f64> {
     let relay = cells.iter().find(|other| {
         other.system == System::Relay
             && other.traffic.upstream == Upstream::Http
             && other.traffic.is_like(&cell.traffic)
     })?;
-    let floor = relay.cpu_ms().filter(|cpu| *cpu > 0.0)?;
-    Some(cell.cpu_ms()? / floor)
+    cell.cpu_beside(relay)
 }
 
 fn cpu_bars(cells: &[Cell]) -> String {
@@ -141,7 +141,7 @@ pub(super) fn bridged(pairs: &[[Cell; 2]]) -> String {
         .to_owned();
     let mut worst: Option<f64> = None;
     for [same, bridged] in pairs {
-        let ratio = same.cpu_ms().filter(|cpu| *cpu > 0.0).and_then(|cpu| Some(bridged.cpu_ms()? / cpu));
+        let ratio = bridged.cpu_beside(same);
         let [_, wrong, lost] = bridged.counts();
         let _ = writeln!(
             text,
