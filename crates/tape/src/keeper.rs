@@ -12,22 +12,17 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use tempfile::TempPath;
-
 use crate::index;
 use crate::keys::{Key, Keys};
 use crate::list::{COMPRESSED, ENCRYPTED, SUFFIX, files};
 use crate::open::{ZSTD_MAGIC, source};
-use crate::reel::{is_being_written, is_own_name};
+use crate::reel::{is_being_written, is_own_name, is_part_name, part};
 use crate::sealed::{self, SealedWriter};
 
 /// How often it looks without being told to: for tapes that grow too old.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
 /// What compressing costs in time is bounded by this level, and it gives nearly all there is to have.
 const LEVEL: i32 = 3;
-/// A file that is being made; one of a killed program is removed.
-const PART_PREFIX: &str = ".tape-";
-const PART_SUFFIX: &str = ".part";
 
 /// What becomes of closed tapes. The tape that is being written counts, and is never removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -126,7 +121,7 @@ impl Rounds {
     fn compress_one(&self, path: &Path, target: &Path) -> io::Result<()> {
         let keys: Keys = self.key.clone().into_iter().collect();
         let (mut source, _) = source(path, &keys).map_err(io::Error::other)?;
-        let (file, part) = self.part()?;
+        let (file, part) = part(&self.dir)?;
         let key = self.key.as_ref().filter(|_| is_sealed_name(path));
         let file = match key {
             Some(key) => zip(&mut source, SealedWriter::begin(file, key)?)?.finish()?,
@@ -142,22 +137,12 @@ impl Rounds {
         Ok(())
     }
 
-    fn part(&self) -> io::Result<(File, TempPath)> {
-        // The library's files have mode 0600.
-        let part = tempfile::Builder::new().prefix(PART_PREFIX).suffix(PART_SUFFIX).tempfile_in(&self.dir)?;
-        let (file, path) = part.into_parts();
-        // So that another keeper does not take it for one that was left.
-        file.try_lock().ok();
-        Ok((file, path))
-    }
-
     /// What a killed program has left half made.
     fn clear(&self) {
         let Ok(entries) = fs::read_dir(&self.dir) else { return };
         for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let is_part = name.starts_with(PART_PREFIX) && name.ends_with(PART_SUFFIX);
-            if is_part && matches!(is_being_written(&path), Ok(false)) {
+            if is_part_name(&name) && matches!(is_being_written(&path), Ok(false)) {
                 fs::remove_file(&path).ok();
             }
         }

@@ -1,11 +1,12 @@
 //! The files of one run: the first tape, and the next one at each turn.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use tempfile::TempPath;
 use time::OffsetDateTime;
 
 use crate::clock::Moment;
@@ -18,6 +19,8 @@ use crate::sealed::disk;
 use crate::spool::{Disk, Spool};
 use crate::tape::CreateError;
 
+const PART_PREFIX: &str = ".tape-";
+const PART_SUFFIX: &str = ".part";
 /// A tape whose next one could not be begun grows on for this long.
 const RETRY_EVERY: Duration = Duration::from_secs(10);
 
@@ -94,34 +97,40 @@ impl Reel {
         let end = if self.key.is_some() { ENCRYPTED } else { "" };
         let path = self.dir.join(format!("{}{end}", file_name(&header)));
         let fault = |source| CreateError::File { path: path.clone(), source };
-        let file = create(&path).map_err(fault)?;
-        let (disk, bytes) =
-            disk(file, self.key.as_ref()).and_then(|disk| self.begun(disk, &header)).map_err(|source| {
-                // Without its header it is no tape, and where one cannot be begun others are tried.
-                fs::remove_file(&path).ok();
-                fault(source)
-            })?;
+        let (disk, bytes) = self.begun(&path, &header).map_err(fault)?;
         let spool = Spool::new(disk, bytes, self.sync_every, at.steady);
         Ok(Current { path, spool, id: header.tape, since: at.steady, retry_at: None, seq: 0 })
     }
 
-    /// With its header, and how long that is.
-    fn begun(&self, mut disk: Box<dyn Disk>, header: &Header) -> io::Result<(Box<dyn Disk>, u64)> {
+    /// With its header, and how long that is. Whatever has the name of a tape is one, and is known to be written: a program can
+    /// be killed at any time.
+    fn begun(&self, path: &Path, header: &Header) -> io::Result<(Box<dyn Disk>, u64)> {
+        let (file, part) = part(&self.dir)?;
+        let mut disk = disk(file, self.key.as_ref())?;
         let mut first = Vec::new();
         line::header(header, &mut first);
         crate::spool::write_all(disk.as_mut(), &first)?;
-        // So that a crash of the machine does not lose the name.
-        File::open(&self.dir)?.sync_all()?;
+        part.persist_noclobber(path).map_err(|error| error.error)?;
+        // So that a crash of the machine does not lose the name. Where a tape cannot be begun others are tried.
+        File::open(&self.dir).and_then(|dir| dir.sync_all()).inspect_err(|_| drop(fs::remove_file(path)))?;
         Ok((disk, first.len() as u64))
     }
 }
 
-fn create(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+/// A file that has not got its name yet.
+pub(crate) fn part(dir: &Path) -> io::Result<(File, TempPath)> {
+    // The library's files have mode 0600.
+    let part = tempfile::Builder::new().prefix(PART_PREFIX).suffix(PART_SUFFIX).tempfile_in(dir)?;
+    let (file, path) = part.into_parts();
     // Tells others that it is being written; the system takes it back from a program that was killed. A file system
     // that knows no locks says nothing then.
     file.try_lock().ok();
-    Ok(file)
+    Ok((file, path))
+}
+
+/// Whether [`part`] gives such names.
+pub(crate) fn is_part_name(name: &str) -> bool {
+    name.starts_with(PART_PREFIX) && name.ends_with(PART_SUFFIX)
 }
 
 /// The header of a new tape.
