@@ -25,10 +25,6 @@ pub(crate) const REASON: &str = "queue";
 
 /// What the writer is given, in the order of the tape.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are frames, and a box would be one allocation each"
-)]
 pub(crate) enum Entry {
     Frame(Captured),
     Lost(Lost),

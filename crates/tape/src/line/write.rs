@@ -36,19 +36,22 @@ pub(crate) struct FrameLine<'a> {
     pub(crate) message: &'a [u8],
 }
 
-/// A word of the format. Those of this program need no escapes.
+/// A word of the format.
 #[derive(Clone, Copy)]
-pub(crate) enum Word<'a> {
-    Own(&'static str),
-    Read(&'a str),
+pub(crate) struct Word<'a> {
+    text: &'a str,
+    is_own: bool,
 }
 
 impl<'a> Word<'a> {
-    fn text(self) -> &'a str {
-        match self {
-            Self::Own(word) => word,
-            Self::Read(word) => word,
-        }
+    /// One of this program, which needs no escapes.
+    pub(crate) fn own(text: &'static str) -> Self {
+        Self { text, is_own: true }
+    }
+
+    /// One that stands on a tape.
+    pub(crate) fn read(text: &'a str) -> Self {
+        Self { text, is_own: false }
     }
 }
 
@@ -57,14 +60,14 @@ pub(crate) struct SideLine<'a>([Word<'a>; 3]);
 
 impl SideLine<'static> {
     pub(crate) fn new(transport: Transport, revision: Revision) -> Self {
-        Self([transport.as_str(), revision.as_str(), revision.era().as_str()].map(Word::Own))
+        Self([transport.as_str(), revision.as_str(), revision.era().as_str()].map(Word::own))
     }
 }
 
 impl<'a> SideLine<'a> {
     /// All that it says.
     pub(crate) fn words(&self) -> [&'a str; 3] {
-        self.0.map(Word::text)
+        self.0.map(|word| word.text)
     }
 }
 
@@ -82,19 +85,19 @@ impl<'a> FrameLine<'a> {
             seq: frame.seq,
             at_us: frame.at_us,
             time: frame.time,
-            hop: Word::Read(&frame.hop),
+            hop: Word::read(&frame.hop),
             direction: frame.direction,
             exchange: frame.exchange,
             related: frame.related,
             session: frame.session.as_deref(),
-            client: SideLine([&client.transport, &client.revision, &client.era].map(|word| Word::Read(word))),
+            client: SideLine([&client.transport, &client.revision, &client.era].map(|word| Word::read(word))),
             upstream: frame.upstream.as_ref().map(|side| {
                 let words = [&side.transport, &side.revision, &side.era];
-                (side.name.as_str(), SideLine(words.map(|word| Word::Read(word))))
+                (side.name.as_str(), SideLine(words.map(|word| Word::read(word))))
             }),
             kind: frame.kind,
             method: frame.method.as_deref(),
-            action: Word::Read(action),
+            action: Word::read(action),
             reason,
             rules: frame.rules.iter().map(String::as_str).collect(),
             took_us: frame.took_us,
@@ -161,9 +164,9 @@ pub(crate) fn unnumbered(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(br#","time":""#);
     push_rfc3339(frame.time, out);
     word(out, r#"","hop":""#, frame.hop);
-    word(out, r#","direction":""#, Word::Own(frame.direction.as_str()));
+    word(out, r#","direction":""#, Word::own(frame.direction.as_str()));
     sides(frame, out);
-    word(out, r#","kind":""#, Word::Own(frame.kind.as_str()));
+    word(out, r#","kind":""#, Word::own(frame.kind.as_str()));
     if let Some(method) = frame.method {
         text(out, r#","method":""#, method);
     }
@@ -272,13 +275,12 @@ fn number(out: &mut Vec<u8>, before: &str, number: impl itoa::Integer) {
 /// A word behind what stands before it, which ends with its opening quote.
 #[inline]
 fn word(out: &mut Vec<u8>, before: &str, word: Word<'_>) {
-    match word {
-        Word::Own(word) => {
-            out.extend_from_slice(before.as_bytes());
-            out.extend_from_slice(word.as_bytes());
-            out.push(b'"');
-        }
-        Word::Read(word) => text(out, before, word),
+    if word.is_own {
+        out.extend_from_slice(before.as_bytes());
+        out.extend_from_slice(word.text.as_bytes());
+        out.push(b'"');
+    } else {
+        text(out, before, word.text);
     }
 }
 
