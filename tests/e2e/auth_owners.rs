@@ -9,7 +9,7 @@ use shadowcat_tests::proxy::{Proxy, before_command, before_url};
 use shadowcat_tests::raw::{Ask, ask, get, post};
 use shadowcat_tests::server::{HttpServer, HttpSettings, Speaks, member, path};
 use shadowcat_tests::upstream::{Reply, Seen, Upstream};
-use shadowcat_tests::wait::{until, within};
+use shadowcat_tests::wait::{soon, until, within};
 use tokio::task::JoinSet;
 
 use crate::auth::{ANN, BOB, asking, pipe, session};
@@ -301,9 +301,18 @@ async fn t77_sec10_a_token_is_on_no_wire_no_tape_and_in_no_log() {
         assert!(!log.contains(secret), "{log}");
         let figures = proxy.page("/metrics").await.1 + &proxy.page("/health").await.1;
         assert!(!figures.contains(secret));
-        let listed = proxy.sessions(&["list", "-o", "json"]).await;
-        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-        assert!(listed.contains("\"ann\"") && !listed.contains(secret), "{listed}");
+        // A record is written behind the call that makes it.
+        let listed = soon("the session is listed", async {
+            loop {
+                let listed = proxy.sessions(&["list", "-o", "json"]).await;
+                let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+                if listed.contains("\"ann\"") {
+                    break listed;
+                }
+            }
+        });
+        let listed = listed.await;
+        assert!(!listed.contains(secret), "{listed}");
         let seen = Operator::of(proxy.data()).await.get("/v1/sessions").await.to_string();
         assert!(seen.contains("\"ann\"") && !seen.contains(secret), "{seen}");
     }
