@@ -1,5 +1,6 @@
 //! What a bridge owes its clients where only the gateway knows who they are: nobody outside has a name yet.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_util::FutureExt as _;
@@ -215,6 +216,82 @@ async fn a_server_that_was_set_back_is_bridged_from_the_second_call_on() {
             let is_answered = answer.is_ok_and(|answer| answer.get("result").is_some());
             assert_eq!(is_answered, is_bridged, "sign {sign}");
         }
+    }
+}
+
+/// A modern server whose child ends just after it was looked at, and whose next child is of the legacy era: one that answers
+/// whatever it is asked, in either form.
+#[derive(Clone, Default)]
+struct Replaced {
+    children: Arc<AtomicUsize>,
+    /// How many looks will still find the first child alive, once that is known.
+    looks: Arc<Mutex<Option<usize>>>,
+}
+
+struct Child {
+    server: Replaced,
+    number: usize,
+}
+
+#[async_trait]
+impl Connector for Replaced {
+    async fn open(&self, _: OpenConnection) -> Result<Arc<dyn Connection>, Refusal> {
+        let number = self.children.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::new(Child { server: self.clone(), number }))
+    }
+}
+
+#[async_trait]
+impl Service for Child {
+    async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
+        let Message::Request(request) = &envelope.message else { return Ok(Replies::none()) };
+        let form = if envelope.origin.revision.is_modern() { "modern" } else { "legacy" };
+        let result = match request.method() {
+            method::DISCOVER if self.number > 0 => return Ok(refused(request.id(), -32601)),
+            method::DISCOVER => r#"{"supportedVersions":["2026-07-28"],"capabilities":{}}"#.to_owned(),
+            method::INITIALIZE => HANDSHAKE.to_owned(),
+            _ => json!({"content": [form, self.number]}).to_string(),
+        };
+        Ok(Replies::one(Message::Response(Response::result(request.id(), &result))))
+    }
+}
+
+#[async_trait]
+impl Connection for Child {
+    fn token(&self) -> Option<Box<str>> {
+        None
+    }
+
+    fn is_alive(&self) -> bool {
+        let mut looks = self.server.looks.lock().unwrap();
+        let Some(left) = looks.as_mut().filter(|_| self.number == 0) else { return true };
+        let is_alive = *left > 0;
+        *left = left.saturating_sub(1);
+        is_alive
+    }
+
+    async fn listen(&self) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    async fn close(&self, _: Parting) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_takes_the_place_of_another_is_asked_what_it_speaks_whoever_found_the_other_gone() {
+    for looks in 0..6 {
+        let server = Replaced::default();
+        let gateway = bridged(Arc::new(server.clone()));
+        assert_eq!(call(&gateway, "ann", &json!({})).await["result"]["content"], json!(["modern", 0]));
+        *server.looks.lock().unwrap() = Some(looks);
+        let mut answers = Vec::new();
+        for _ in 0..8 {
+            answers.push(call(&gateway, "ann", &json!({})).await["result"]["content"].take());
+        }
+        assert_eq!(answers.last().unwrap()[0], "legacy", "{looks} looks: {answers:?}");
+        // One call may be on its way to the child that is gone: it goes to the new one as it is.
+        let astray = answers.iter().filter(|answer| answer[0] == "modern" && answer[1] != 0).count();
+        assert!(astray <= 1, "{looks} looks: {answers:?}");
     }
 }
 

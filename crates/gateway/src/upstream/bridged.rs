@@ -43,8 +43,7 @@ impl Bridges {
         let key = |id| (envelope.origin.peer, id);
         match &envelope.message {
             Message::Request(request) => {
-                if self.shared.has_ended() {
-                    // The next child may be another program.
+                if self.shared.may_be_another() {
                     self.eras.doubt_modern();
                 }
                 if let Some(known) = self.eras.remembered() {

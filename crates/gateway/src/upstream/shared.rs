@@ -1,7 +1,7 @@
 //! The connection that all modern exchanges share: the revision is stateless, so any client's message may follow any
 //! other's.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,21 +29,24 @@ pub(crate) struct SharedUpstream {
     opening: tokio::sync::Mutex<()>,
     /// How often the server may have become another one, or has said something outside of all exchanges.
     turns: Arc<AtomicU64>,
+    /// The server that was asked what it speaks is gone, and another one has its place.
+    is_replaced: AtomicBool,
 }
 
 impl SharedUpstream {
     pub(crate) fn new(connector: Arc<dyn Connector>) -> Self {
         let (current, opening) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self { connector, current, opening, turns: Arc::default() }
+        Self { connector, current, opening, turns: Arc::default(), is_replaced: AtomicBool::new(false) }
     }
 
     fn current(&self) -> Option<Arc<dyn Connection>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether there was a connection, and its server is gone.
-    pub(super) fn has_ended(&self) -> bool {
-        self.current().is_some_and(|connection| !connection.is_alive())
+    /// Whether the server that was asked what it speaks is gone: the next one may be another program.
+    pub(super) fn may_be_another(&self) -> bool {
+        self.is_replaced.load(Ordering::Acquire)
+            || self.current().is_some_and(|connection| !connection.is_alive())
     }
 
     async fn connection(&self) -> Result<Arc<dyn Connection>, Refusal> {
@@ -56,6 +59,8 @@ impl SharedUpstream {
                 return Ok(connection);
             }
             connection.close(Parting::End).await;
+            // Noted here, for whoever opens a connection may have looked at the old one while its server was alive.
+            self.is_replaced.store(true, Ordering::Release);
         }
         let opening = OpenConnection {
             back: Arc::new(NobodyAsked { turns: Arc::clone(&self.turns) }),
@@ -94,6 +99,9 @@ impl SharedUpstream {
 impl Probe for SharedUpstream {
     async fn discover(&self) -> Result<Response, Refusal> {
         let params = format!(r#"{{"_meta":{}}}"#, own::meta("{}"));
+        // Before the question: of the server that is lost while it is asked, nothing is known.
+        self.connection().await?;
+        self.is_replaced.store(false, Ordering::Release);
         self.ask(method::DISCOVER, &params, Revision::V2026_07_28).await
     }
 
