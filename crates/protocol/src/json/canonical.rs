@@ -42,7 +42,7 @@ fn object(raw: &str, out: &mut String) -> Option<()> {
     scanner.enter(b'{').ok()?;
     let mut members = Vec::new();
     while let Some((key, value)) = next_member(&mut scanner, members.is_empty()) {
-        members.push((key_text(key.of(raw))?, value.of(raw)));
+        members.push((key_text(raw, key)?, value.of(raw)));
     }
     members.sort_by(|(one, _), (other, _)| one.cmp(other));
     if members.windows(2).any(|pair| matches!(pair, [(one, _), (other, _)] if one == other)) {

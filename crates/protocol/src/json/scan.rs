@@ -8,8 +8,8 @@ use crate::span::Span;
 /// The deepest nesting any limit can allow: the containers that are open fit into the bits of one `u128`.
 const DEPTH_HARD_MAX: usize = 128;
 
-/// How many words of a string are looked at before the vectorised search, which pays only for long ones.
-const NEAR_WORDS: usize = 6;
+/// How many words of a long string are looked at before the vectorised search, which pays only for long ones.
+const NEAR_WORDS: usize = 5;
 const WORD_BYTES: usize = 8;
 
 /// Why a text is not read further.
@@ -17,8 +17,8 @@ const WORD_BYTES: usize = 8;
 pub(crate) enum Fault {
     /// The byte at this offset cannot be there.
     Syntax {
-        /// From the start of the text.
-        offset: usize,
+        /// From the start of the text, as [`Span`] counts.
+        offset: u32,
     },
     /// Deeper than the limit.
     TooDeep,
@@ -55,8 +55,18 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes one value of any kind.
+    #[inline]
     pub(crate) fn value(&mut self) -> Result<Span, Fault> {
         let start = self.at;
+        match self.peek() {
+            Some(b'{' | b'[') => self.container()?,
+            _ => self.scalar()?,
+        }
+        Ok(Span::new(start, self.at))
+    }
+
+    /// Passes an object or an array with all that is in it.
+    fn container(&mut self) -> Result<(), Fault> {
         let mut open = Nesting::default();
         loop {
             let begins_another = match self.peek() {
@@ -81,7 +91,7 @@ impl<'a> Scanner<'a> {
                 open.pop();
             }
             if open.is_empty() {
-                return Ok(Span::new(start, self.at));
+                return Ok(());
             }
         }
     }
@@ -224,16 +234,24 @@ impl<'a> Scanner<'a> {
     fn string(&mut self) -> Result<Span, Fault> {
         let start = self.at;
         self.at += 1;
+        self.at += plain_len(self.rest());
+        if self.peek() != Some(b'"') {
+            self.string_with_escapes()?;
+        }
+        self.at += 1;
+        Ok(Span::new(start, self.at))
+    }
+
+    /// Passes what is left of a string before its last quote.
+    #[inline(never)]
+    fn string_with_escapes(&mut self) -> Result<(), Fault> {
         loop {
-            self.at += plain_len(self.rest());
             match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(Span::new(start, self.at));
-                }
+                Some(b'"') => return Ok(()),
                 Some(b'\\') => self.escape()?,
                 _ => return Err(self.fault()),
             }
+            self.at += plain_len(self.rest());
         }
     }
 
@@ -258,23 +276,34 @@ impl<'a> Scanner<'a> {
     }
 
     fn fault(&self) -> Fault {
-        Fault::Syntax { offset: self.at }
+        Fault::Syntax { offset: u32::try_from(self.at).unwrap_or(u32::MAX) }
     }
 }
 
 /// How many bytes of a string stand for themselves before a quote, an escape, or a byte that cannot be there.
+#[inline]
 pub(super) fn plain_len(rest: &[u8]) -> usize {
-    let mut near = 0;
+    // Most strings are names, and end in their first word.
+    match rest.first_chunk().copied().map(plain_in_word) {
+        Some(WORD_BYTES) => plain_len_from(rest, WORD_BYTES),
+        Some(len) => len,
+        None => plain_len_from(rest, 0),
+    }
+}
+
+/// The same of a string that is known to stand for itself up to `near`.
+#[inline(never)]
+fn plain_len_from(rest: &[u8], mut near: usize) -> usize {
     for _ in 0..NEAR_WORDS {
         let left = rest.get(near..).unwrap_or_default();
-        let Some(word) = left.first_chunk::<WORD_BYTES>() else {
+        let Some(word) = left.first_chunk().copied() else {
             return near + left.iter().position(|byte| !is_plain(*byte)).unwrap_or(left.len());
         };
-        let ends = not_plain(u64::from_le_bytes(*word));
-        if ends != 0 {
-            return near + ends.trailing_zeros() as usize / WORD_BYTES;
+        let len = plain_in_word(word);
+        near += len;
+        if len < WORD_BYTES {
+            return near;
         }
-        near += WORD_BYTES;
     }
     let far = rest.get(near..).unwrap_or_default();
     let end = memchr::memchr2(b'"', b'\\', far).unwrap_or(far.len());
@@ -285,6 +314,11 @@ pub(super) fn plain_len(rest: &[u8]) -> usize {
         _ => end,
     };
     near + len
+}
+
+/// How many of eight bytes stand for themselves before one that does not.
+fn plain_in_word(word: [u8; WORD_BYTES]) -> usize {
+    not_plain(u64::from_le_bytes(word)).trailing_zeros() as usize / WORD_BYTES
 }
 
 /// The lowest bit that is set is in the first byte of eight, in little-endian order, that does not stand for itself. Those

@@ -145,7 +145,7 @@ impl ParseErrorKind {
 
     pub(super) fn of(fault: Fault, limits: &Limits) -> Self {
         match fault {
-            Fault::Syntax { offset } => Self::NotJson { offset },
+            Fault::Syntax { offset } => Self::NotJson { offset: offset as usize },
             Fault::TooDeep => Self::TooDeep { limit: limits.depth_max },
         }
     }

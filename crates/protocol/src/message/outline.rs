@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::marker::PhantomData;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -12,17 +13,36 @@ use crate::json::{self, Fault, Scanner};
 use crate::span::Span;
 use crate::{Id, Limits, meta, method};
 
-const TOP_KEYS: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
-/// The members of `params` that the proxy decides by.
-const PARAMS_KEYS: &[&str] = &["_meta", "name", "uri", "taskId", "arguments", "requestId", "progressToken"];
-const META_KEYS: &[&str] = &[
-    "progressToken",
-    meta::SUBSCRIPTION,
-    meta::VERSION,
-    meta::CLIENT_INFO,
-    meta::CAPABILITIES,
-    meta::LOG_LEVEL,
-];
+/// The keys that the proxy decides by in one kind of object. Types, because a list that is known when this is compiled is
+/// looked through without a loop.
+trait Vocabulary {
+    const KEYS: &[&str];
+}
+
+struct Top;
+
+impl Vocabulary for Top {
+    const KEYS: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
+}
+
+struct InParams;
+
+impl Vocabulary for InParams {
+    const KEYS: &[&str] = &["_meta", "name", "uri", "taskId", "arguments", "requestId", "progressToken"];
+}
+
+struct InMeta;
+
+impl Vocabulary for InMeta {
+    const KEYS: &[&str] = &[
+        "progressToken",
+        meta::SUBSCRIPTION,
+        meta::VERSION,
+        meta::CLIENT_INFO,
+        meta::CAPABILITIES,
+        meta::LOG_LEVEL,
+    ];
+}
 
 /// The longest piece of a key that an error repeats, in characters.
 const KEY_SHOWN_MAX: usize = 64;
@@ -80,7 +100,7 @@ impl Params {
     }
 
     fn scan(&mut self, scanner: &mut Scanner<'_>, wrong: &mut Option<ParseErrorKind>) -> Result<Span, Fault> {
-        let mut keys = Keys::new(scanner.text(), PARAMS_KEYS);
+        let mut keys = Keys::<InParams>::new(scanner.text());
         scanner.object(|scanner, key| {
             let place = match &*keys.admit(key, wrong) {
                 "_meta" if scanner.peek() == Some(b'{') => {
@@ -104,7 +124,7 @@ impl Params {
         scanner: &mut Scanner<'_>,
         wrong: &mut Option<ParseErrorKind>,
     ) -> Result<Span, Fault> {
-        let mut keys = Keys::new(scanner.text(), META_KEYS);
+        let mut keys = Keys::<InMeta>::new(scanner.text());
         scanner.object(|scanner, key| {
             let value = match &*keys.admit(key, wrong) {
                 "progressToken" => &mut self.meta_token,
@@ -167,7 +187,7 @@ impl Outline {
     }
 
     fn scan_members(&mut self, scanner: &mut Scanner<'_>) -> Result<(), Fault> {
-        let mut keys = Keys::new(scanner.text(), TOP_KEYS);
+        let mut keys = Keys::<Top>::new(scanner.text());
         scanner.object(|scanner, key| {
             let opens_object = scanner.peek() == Some(b'{');
             let place = match &*keys.admit(key, &mut self.wrong) {
@@ -247,7 +267,7 @@ pub(super) fn scan_result(scanner: &mut Scanner<'_>, subscription: &mut Span) ->
         }
         scanner.object(|scanner, key| {
             let value = scanner.value()?;
-            if json::key_text(key.of(text)).is_some_and(|key| key == meta::SUBSCRIPTION) {
+            if json::key_text(text, key).is_some_and(|key| key == meta::SUBSCRIPTION) {
                 *subscription = value;
             }
             Ok(())
@@ -256,46 +276,53 @@ pub(super) fn scan_result(scanner: &mut Scanner<'_>, subscription: &mut Span) ->
     })
 }
 
-/// How many keys are compared one by one; objects with more get a hash set.
+/// How many keys that decide nothing are compared one by one; objects with more of them get a hash set.
 const FEW: usize = 8;
 
 /// The keys of one object so far: each may come once, in one spelling.
-struct Keys<'a> {
+struct Keys<'a, V> {
     text: &'a str,
-    known: &'static [&'static str],
+    /// Which of the vocabulary have come, a bit each.
+    seen: u32,
     few: [&'a str; FEW],
     count: usize,
-    many: HashSet<Cow<'a, str>>,
+    many: Option<HashSet<Cow<'a, str>>>,
+    vocabulary: PhantomData<V>,
 }
 
-impl<'a> Keys<'a> {
-    fn new(text: &'a str, known: &'static [&'static str]) -> Self {
-        Self { text, known, few: [""; FEW], count: 0, many: HashSet::new() }
+impl<'a, V: Vocabulary> Keys<'a, V> {
+    fn new(text: &'a str) -> Self {
+        Self { text, seen: 0, few: [""; FEW], count: 0, many: None, vocabulary: PhantomData }
     }
 
     /// The decoded key; notes in `wrong` if it must not be there.
+    #[inline]
     fn admit(&mut self, key: Span, wrong: &mut Option<ParseErrorKind>) -> Cow<'a, str> {
-        let raw = key.of(self.text);
-        let Some(key) = json::key_text(raw) else {
-            wrong.get_or_insert_with(|| ParseErrorKind::EscapedKey { key: shown(raw) });
-            return Cow::Borrowed("");
+        let place = key;
+        let Some(key) = json::key_text(self.text, place) else {
+            return escaped(place.of(self.text), wrong);
         };
-        if let Some(fault) = self.misspelling(raw, &key) {
-            wrong.get_or_insert(fault);
-        } else if !self.insert(key.clone()) {
-            wrong.get_or_insert_with(|| ParseErrorKind::DuplicateKey { key: shown(&key) });
+        match V::KEYS.iter().position(|known| *known == key) {
+            // PHP escapes every slash, which is why that one spelling is let through.
+            Some(_) if matches!(key, Cow::Owned(_)) && has_other_escapes(place.of(self.text)) => {
+                escaped(place.of(self.text), wrong);
+            }
+            Some(number) => {
+                let before = self.seen;
+                self.seen |= 1 << number;
+                if before == self.seen {
+                    wrong.get_or_insert_with(|| ParseErrorKind::DuplicateKey { key: shown(&key) });
+                }
+            }
+            None if is_case_variant(&key, V::KEYS) => {
+                wrong.get_or_insert_with(|| ParseErrorKind::CaseVariantKey { key: shown(&key) });
+            }
+            None if !self.insert(key.clone()) => {
+                wrong.get_or_insert_with(|| ParseErrorKind::DuplicateKey { key: shown(&key) });
+            }
+            None => {}
         }
         key
-    }
-
-    fn misspelling(&self, raw: &str, key: &str) -> Option<ParseErrorKind> {
-        if self.known.contains(&key) {
-            // PHP escapes every slash, which is why that one spelling is let through.
-            let escaped = raw.contains('\\') && raw.replace("\\/", "/").contains('\\');
-            return escaped.then(|| ParseErrorKind::EscapedKey { key: shown(raw) });
-        }
-        let variant = self.known.iter().any(|known| is_case_variant(key, known));
-        variant.then(|| ParseErrorKind::CaseVariantKey { key: shown(key) })
     }
 
     /// Whether the key is new. Linear for few keys, hashed for many, so that an object of a million keys is read in
@@ -308,24 +335,39 @@ impl<'a> Keys<'a> {
         if let (Cow::Borrowed(key), Some(free)) = (&key, self.few.get_mut(self.count)) {
             *free = key;
             self.count += 1;
-            return self.many.is_empty() || !self.many.contains(*key);
+            return self.many.as_ref().is_none_or(|many| !many.contains(*key));
         }
-        self.many.insert(key)
+        self.many.get_or_insert_default().insert(key)
     }
 }
 
-/// Whether a parser that ignores case would take `key` for `known`. The long s and the Kelvin sign fold to ASCII
+/// Whether a key is written with escapes that nobody needs.
+fn has_other_escapes(raw: &str) -> bool {
+    raw.replace("\\/", "/").contains('\\')
+}
+
+fn escaped(raw: &str, wrong: &mut Option<ParseErrorKind>) -> Cow<'static, str> {
+    wrong.get_or_insert_with(|| ParseErrorKind::EscapedKey { key: shown(raw) });
+    Cow::Borrowed("")
+}
+
+/// Whether a parser that ignores case would take `key` for a known one. The long s and the Kelvin sign fold to ASCII
 /// letters, and Go's decoder follows them.
-fn is_case_variant(key: &str, known: &str) -> bool {
+fn is_case_variant(key: &str, known: &[&str]) -> bool {
     if key.is_ascii() {
-        return key.eq_ignore_ascii_case(known);
+        let is_near = |known: &&&str| {
+            let first = |key: &str| key.as_bytes().first().map(u8::to_ascii_lowercase);
+            known.len() == key.len() && first(known) == first(key)
+        };
+        return known.iter().filter(is_near).any(|known| key.eq_ignore_ascii_case(known));
     }
-    let folded = key.chars().map(|c| match c {
+    let fold = |c| match c {
         'ſ' => 's',
         '\u{212a}' => 'k',
         c => c.to_ascii_lowercase(),
-    });
-    folded.eq(known.chars().map(|c| c.to_ascii_lowercase()))
+    };
+    let folded: String = key.chars().map(fold).collect();
+    known.iter().any(|known| folded.eq_ignore_ascii_case(known))
 }
 
 fn shown(key: &str) -> Box<str> {

@@ -138,7 +138,7 @@ impl Pass<'_> {
 
     fn object(&mut self, place: Span, node: &Node) -> Result<(), NoPlace> {
         let members = Items::of_object(place, self.text).map_err(|_| self.no_place(NOT_JSON))?;
-        let name = |item: &Item| key_text(item.key.of(self.text)).map(std::borrow::Cow::into_owned);
+        let name = |item: &Item| key_text(self.text, item.key).map(std::borrow::Cow::into_owned);
         let names: Vec<Option<String>> = members.list.iter().map(name).collect();
         let is_there = |key: &str| names.iter().flatten().any(|name| name == key);
         let overwritten: Vec<&str> = node
