@@ -5,6 +5,7 @@
 
 mod build;
 mod error;
+mod keys;
 mod notification;
 mod outline;
 mod request;

@@ -1,23 +1,16 @@
 //! Reads a text once and finds where the members are that a proxy needs; then decides what kind of message it is.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
-use std::marker::PhantomData;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::error::readable;
+use super::keys::{Keys, Vocabulary};
 use super::{Message, MethodName, Notification, ParseError, ParseErrorKind, Request, Response};
 use crate::json::{self, Fault, Scanner};
 use crate::span::Span;
 use crate::{Id, Limits, meta, method};
-
-/// The keys that the proxy decides by in one kind of object. Types, because a list that is known when this is compiled is
-/// looked through without a loop.
-trait Vocabulary {
-    const KEYS: &[&str];
-}
 
 struct Top;
 
@@ -44,9 +37,6 @@ impl Vocabulary for InMeta {
     ];
 }
 
-/// The longest piece of a key that an error repeats, in characters.
-const KEY_SHOWN_MAX: usize = 64;
-
 /// Where the members of a message are.
 #[derive(Debug, Default)]
 pub(super) struct Outline {
@@ -62,10 +52,29 @@ pub(super) struct Outline {
     wrong: Option<ParseErrorKind>,
 }
 
+/// Which keys `_meta` has, so that few look for one that is not there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct MetaKeys {
+    /// A bit for each of the vocabulary.
+    seen: u8,
+    /// Whether there are any but those.
+    others: bool,
+}
+
+impl MetaKeys {
+    pub(super) fn may_have(self, key: &str) -> bool {
+        match InMeta::KEYS.iter().position(|known| *known == key) {
+            Some(number) => self.seen & (1 << number) != 0,
+            None => self.others,
+        }
+    }
+}
+
 /// Where the members inside `params` are.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Params {
     pub(super) meta: Span,
+    pub(super) meta_keys: MetaKeys,
     name: Span,
     uri: Span,
     task_id: Span,
@@ -125,7 +134,7 @@ impl Params {
         wrong: &mut Option<ParseErrorKind>,
     ) -> Result<Span, Fault> {
         let mut keys = Keys::<InMeta>::new(scanner.text());
-        scanner.object(|scanner, key| {
+        let place = scanner.object(|scanner, key| {
             let value = match &*keys.admit(key, wrong) {
                 "progressToken" => &mut self.meta_token,
                 meta::SUBSCRIPTION => &mut self.subscription,
@@ -133,13 +142,16 @@ impl Params {
             };
             *value = scanner.value()?;
             Ok(())
-        })
+        })?;
+        self.meta_keys = MetaKeys { seen: keys.seen, others: keys.has_others() };
+        Ok(place)
     }
 
     /// The same outline, counted from the start of the text that the params are a part of.
     pub(super) fn moved_by(self, offset: usize) -> Self {
         Self {
             meta: self.meta.moved_by(offset),
+            meta_keys: self.meta_keys,
             name: self.name.moved_by(offset),
             uri: self.uri.moved_by(offset),
             task_id: self.task_id.moved_by(offset),
@@ -274,102 +286,4 @@ pub(super) fn scan_result(scanner: &mut Scanner<'_>, subscription: &mut Span) ->
         })?;
         Ok(())
     })
-}
-
-/// How many keys that decide nothing are compared one by one; objects with more of them get a hash set.
-const FEW: usize = 8;
-
-/// The keys of one object so far: each may come once, in one spelling.
-struct Keys<'a, V> {
-    text: &'a str,
-    /// Which of the vocabulary have come, a bit each.
-    seen: u32,
-    few: [&'a str; FEW],
-    count: usize,
-    many: Option<HashSet<Cow<'a, str>>>,
-    vocabulary: PhantomData<V>,
-}
-
-impl<'a, V: Vocabulary> Keys<'a, V> {
-    fn new(text: &'a str) -> Self {
-        Self { text, seen: 0, few: [""; FEW], count: 0, many: None, vocabulary: PhantomData }
-    }
-
-    /// The decoded key; notes in `wrong` if it must not be there.
-    #[inline]
-    fn admit(&mut self, key: Span, wrong: &mut Option<ParseErrorKind>) -> Cow<'a, str> {
-        let place = key;
-        let Some(key) = json::key_text(self.text, place) else {
-            return escaped(place.of(self.text), wrong);
-        };
-        match V::KEYS.iter().position(|known| *known == key) {
-            // PHP escapes every slash, which is why that one spelling is let through.
-            Some(_) if matches!(key, Cow::Owned(_)) && has_other_escapes(place.of(self.text)) => {
-                escaped(place.of(self.text), wrong);
-            }
-            Some(number) => {
-                let before = self.seen;
-                self.seen |= 1 << number;
-                if before == self.seen {
-                    wrong.get_or_insert_with(|| ParseErrorKind::DuplicateKey { key: shown(&key) });
-                }
-            }
-            None if is_case_variant(&key, V::KEYS) => {
-                wrong.get_or_insert_with(|| ParseErrorKind::CaseVariantKey { key: shown(&key) });
-            }
-            None if !self.insert(key.clone()) => {
-                wrong.get_or_insert_with(|| ParseErrorKind::DuplicateKey { key: shown(&key) });
-            }
-            None => {}
-        }
-        key
-    }
-
-    /// Whether the key is new. Linear for few keys, hashed for many, so that an object of a million keys is read in
-    /// linear time too.
-    fn insert(&mut self, key: Cow<'a, str>) -> bool {
-        let seen = self.few.get(..self.count).unwrap_or_default();
-        if seen.iter().any(|earlier| *earlier == key) {
-            return false;
-        }
-        if let (Cow::Borrowed(key), Some(free)) = (&key, self.few.get_mut(self.count)) {
-            *free = key;
-            self.count += 1;
-            return self.many.as_ref().is_none_or(|many| !many.contains(*key));
-        }
-        self.many.get_or_insert_default().insert(key)
-    }
-}
-
-/// Whether a key is written with escapes that nobody needs.
-fn has_other_escapes(raw: &str) -> bool {
-    raw.replace("\\/", "/").contains('\\')
-}
-
-fn escaped(raw: &str, wrong: &mut Option<ParseErrorKind>) -> Cow<'static, str> {
-    wrong.get_or_insert_with(|| ParseErrorKind::EscapedKey { key: shown(raw) });
-    Cow::Borrowed("")
-}
-
-/// Whether a parser that ignores case would take `key` for a known one. The long s and the Kelvin sign fold to ASCII
-/// letters, and Go's decoder follows them.
-fn is_case_variant(key: &str, known: &[&str]) -> bool {
-    if key.is_ascii() {
-        let is_near = |known: &&&str| {
-            let first = |key: &str| key.as_bytes().first().map(u8::to_ascii_lowercase);
-            known.len() == key.len() && first(known) == first(key)
-        };
-        return known.iter().filter(is_near).any(|known| key.eq_ignore_ascii_case(known));
-    }
-    let fold = |c| match c {
-        'ſ' => 's',
-        '\u{212a}' => 'k',
-        c => c.to_ascii_lowercase(),
-    };
-    let folded: String = key.chars().map(fold).collect();
-    known.iter().any(|known| folded.eq_ignore_ascii_case(known))
-}
-
-fn shown(key: &str) -> Box<str> {
-    key.chars().take(KEY_SHOWN_MAX).collect::<String>().into_boxed_str()
 }

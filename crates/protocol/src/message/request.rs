@@ -7,7 +7,7 @@ use bytestring::ByteString;
 
 use super::MethodName;
 use super::build::{Draft, ParamsChange, is_token};
-use super::outline::Params;
+use super::outline::{MetaKeys, Params};
 use crate::span::{Edit, Span};
 use crate::{Id, json};
 
@@ -20,6 +20,7 @@ pub struct Request {
     method: MethodName,
     params: Span,
     meta: Span,
+    meta_keys: MetaKeys,
     token: Span,
     name: Span,
 }
@@ -42,7 +43,8 @@ impl Request {
         inner: &Params,
     ) -> Self {
         let name = inner.name_for(method.get(&text));
-        Self { text, id, id_place, method, params, meta: inner.meta, token: inner.meta_token, name }
+        let Params { meta, meta_keys, meta_token: token, .. } = *inner;
+        Self { text, id, id_place, method, params, meta, meta_keys, token, name }
     }
 
     /// The id.
@@ -77,7 +79,8 @@ impl Request {
 
     /// The raw value of a member of `params._meta`.
     pub fn meta(&self, key: &str) -> Option<&str> {
-        json::get(self.meta.found_in(&self.text)?, &[key])
+        let meta = self.meta.found_in(&self.text).filter(|_| self.meta_keys.may_have(key))?;
+        json::get(meta, &[key])
     }
 
     /// What the method works on: the tool, prompt, resource or task. None for other methods, or if it is no string.
@@ -114,6 +117,7 @@ impl Request {
             method: self.method.after(&edit),
             params: self.params.after(&edit),
             meta: self.meta.after(&edit),
+            meta_keys: self.meta_keys,
             token: self.token.after(&edit),
             name: self.name.after(&edit),
         }

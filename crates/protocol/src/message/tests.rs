@@ -1,7 +1,7 @@
 //! Tests of how messages are read and edited.
 
 use super::*;
-use crate::Id;
+use crate::{Id, meta};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -55,6 +55,32 @@ fn a_request_gives_what_routing_needs() {
     assert_eq!(call.meta("a/b"), Some("[1]"));
     assert_eq!(call.meta("y"), None);
     assert_eq!(text(call.text()), CALL);
+}
+
+#[test]
+fn a_member_of_meta_is_found_wherever_it_is_and_however_it_is_written() {
+    let with = |members: &str| {
+        request(&format!(r#"{{"jsonrpc":"2.0","id":1,"method":"m","params":{{"_meta":{members}}}}}"#))
+    };
+    let cases = [
+        ("{}", None, None),
+        (r#"{"progressToken":1,"x":2}"#, None, None),
+        (r#"{"io.modelcontextprotocol/logLevel":"error"}"#, Some("\"error\""), None),
+        (r#"{"io.modelcontextprotocol\/logLevel":"error","traceparent":3}"#, Some("\"error\""), Some("3")),
+        (r#"{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1,"\u0074raceparent":3}"#, None, Some("3")),
+    ];
+    for (members, level, parent) in cases {
+        let read = with(members);
+        let changed = with("{}").with_params(&format!(r#"{{"_meta":{members}}}"#));
+        let renamed = read.with_ids(&Id::from_u64(5), Some(77));
+        for request in [&read, &changed, &renamed] {
+            assert_eq!(
+                (request.meta(meta::LOG_LEVEL), request.meta("traceparent")),
+                (level, parent),
+                "{members}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -287,7 +313,7 @@ fn a_line_has_no_line_ends_and_the_same_meaning() {
 
 #[test]
 fn messages_stay_small() {
-    assert!(size_of::<Message>() <= 128, "{}", size_of::<Message>());
+    assert!(size_of::<Message>() <= 136, "{}", size_of::<Message>());
 }
 
 fn value() -> impl Strategy<Value = Value> {
