@@ -308,12 +308,16 @@ fn plain_len_from(rest: &[u8], mut near: usize) -> usize {
     let far = rest.get(near..).unwrap_or_default();
     let end = memchr::memchr2(b'"', b'\\', far).unwrap_or(far.len());
     let far = far.get(..end).unwrap_or_default();
-    // The minimum of a slice is vectorised, a search that may stop early is not.
-    let len = match far.iter().copied().min() {
-        Some(least) if least < b' ' => far.iter().position(|byte| *byte < b' ').unwrap_or(end),
-        _ => end,
-    };
+    let len = if has_control(far) { far.iter().position(|byte| *byte < b' ').unwrap_or(end) } else { end };
     near + len
+}
+
+/// Whether there is a control character. In words, because a program that is optimised for its size has no loops that
+/// were vectorised for it.
+fn has_control(text: &[u8]) -> bool {
+    let (words, rest) = text.as_chunks();
+    let found = words.iter().fold(0, |found, word| found | less_than(u64::from_le_bytes(*word), b' '));
+    found & HIGHS != 0 || rest.iter().any(|byte| *byte < b' ')
 }
 
 /// How many of eight bytes stand for themselves before one that does not.
@@ -321,14 +325,19 @@ fn plain_in_word(word: [u8; WORD_BYTES]) -> usize {
     not_plain(u64::from_le_bytes(word)).trailing_zeros() as usize / WORD_BYTES
 }
 
+const ONES: u64 = u64::from_le_bytes([1; WORD_BYTES]);
+const HIGHS: u64 = ONES << 7;
+
 /// The lowest bit that is set is in the first byte of eight, in little-endian order, that does not stand for itself. Those
 /// above it mean nothing: a borrow may have come from below.
 fn not_plain(word: u64) -> u64 {
-    const ONES: u64 = u64::from_le_bytes([1; WORD_BYTES]);
-    let highs = ONES << 7;
-    let less_than = |word: u64, bound: u8| word.wrapping_sub(ONES * u64::from(bound)) & !word;
     let is_byte = |byte: u8| less_than(word ^ (ONES * u64::from(byte)), 1);
-    (less_than(word, b' ') | is_byte(b'"') | is_byte(b'\\')) & highs
+    (less_than(word, b' ') | is_byte(b'"') | is_byte(b'\\')) & HIGHS
+}
+
+/// The high bits of bytes below the bound; of those above the lowest such byte, some say so wrongly.
+fn less_than(word: u64, bound: u8) -> u64 {
+    word.wrapping_sub(ONES * u64::from(bound)) & !word
 }
 
 fn is_plain(byte: u8) -> bool {

@@ -127,3 +127,15 @@ proptest! {
         prop_assert_eq!(is_value(&text), is_json(&text));
     }
 }
+
+#[test]
+fn a_byte_that_ends_plain_text_is_found_wherever_it_is() {
+    for len in 0..120 {
+        let plain = "ä~ !#[]\u{7f}x".chars().cycle().take(len).collect::<String>();
+        assert_eq!(scan::plain_len(plain.as_bytes()), plain.len());
+        for end in [0, 9, 31, b'"', b'\\'] {
+            let text = [plain.as_bytes(), &[end], plain.as_bytes()].concat();
+            assert_eq!(scan::plain_len(&text), plain.len(), "{end} behind {len} characters");
+        }
+    }
+}
