@@ -2,8 +2,8 @@
 
 use shadowcat_pipeline::ExchangeId;
 
-use crate::clock::{Moment, micros};
-use crate::line::{FrameLine, SideLine, Word};
+use crate::clock::{Moment, Reading, micros};
+use crate::line::{FrameLine, Sides, Word};
 use crate::record::Kind;
 use crate::recorder::{Captured, Passed};
 use crate::redact::Redactor;
@@ -11,18 +11,23 @@ use crate::redact::Redactor;
 /// Makes frames of what one tape, or one audience, is told.
 #[derive(Debug)]
 pub(crate) struct Encoder {
-    pub(crate) redactor: Option<Redactor>,
+    redactor: Option<Redactor>,
     /// When its time began.
-    pub(crate) begun: Moment,
+    begun: Moment,
+    sides: Sides,
 }
 
 impl Encoder {
+    pub(crate) fn new(redactor: Option<Redactor>, begun: Moment) -> Self {
+        Self { redactor, begun, sides: Sides::new() }
+    }
+
     /// Hands the frame of this message, which passed not long before `now`, to `write`.
     pub(crate) fn frame(
         &self,
         seq: u64,
         captured: &Captured,
-        now: Moment,
+        now: &Reading,
         write: impl FnOnce(&FrameLine<'_>),
     ) {
         let text = captured.message.to_line();
@@ -33,20 +38,21 @@ impl Encoder {
             None => method.into(),
         });
         let origin = &captured.origin;
+        let age = now.moment.steady.saturating_duration_since(captured.passed_at);
         write(&FrameLine {
             seq,
             at_us: micros(captured.passed_at.saturating_duration_since(self.begun.steady)),
-            time: now.wall_at(captured.passed_at).into(),
+            time: now.text_before(age),
             hop: Word::own(captured.hop),
             direction: captured.direction,
             exchange: origin.exchange.get(),
             related: origin.related.map(ExchangeId::get),
             session: origin.session.as_ref().map(|session| &*session.0),
-            client: SideLine::new(origin.transport, origin.revision),
+            client: self.sides.line(origin.transport, origin.revision),
             upstream: origin
                 .upstream
                 .get()
-                .map(|side| (&*side.name, SideLine::new(side.transport, side.revision))),
+                .map(|side| (&*side.name, self.sides.line(side.transport, side.revision))),
             kind: Kind::of(&captured.message),
             method: safe_method.as_deref(),
             action: Word::own(action(captured)),

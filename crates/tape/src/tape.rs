@@ -199,7 +199,7 @@ impl Tape {
             taken_seq: 0,
             keeper,
             select: Select::new(settings.scope),
-            encoder: Encoder { redactor, begun },
+            encoder: Encoder::new(redactor, begun),
             tap: settings.tap,
             told,
         };

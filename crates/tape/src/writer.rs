@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::clock::Moment;
+use crate::clock::Reading;
 use crate::encode::Encoder;
 use crate::keeper::Keeper;
 use crate::line;
@@ -106,11 +106,11 @@ impl Writer {
         let mut taken = VecDeque::new();
         let mut line = Vec::new();
         while self.queue.take(&mut taken, self.patience()) {
-            let now = Moment::now();
+            let now = Reading::now();
             for entry in taken.drain(..) {
-                self.entry(entry, &mut line, now);
+                self.entry(entry, &mut line, &now);
             }
-            self.current.spool.tick(self.queue.depth().frames == 0, now.steady);
+            self.current.spool.tick(self.queue.depth().frames == 0, now.moment.steady);
             self.tell();
         }
         self.rest(&mut line);
@@ -151,7 +151,7 @@ impl Writer {
         }
     }
 
-    fn entry(&mut self, entry: Entry, line: &mut Vec<u8>, now: Moment) {
+    fn entry(&mut self, entry: Entry, line: &mut Vec<u8>, now: &Reading) {
         match entry {
             Entry::Lost(lost) => {
                 self.taken_seq = lost.since + lost.count - 1;
@@ -166,7 +166,7 @@ impl Writer {
         }
     }
 
-    fn select(&mut self, captured: Captured, line: &mut Vec<u8>, now: Moment) {
+    fn select(&mut self, captured: Captured, line: &mut Vec<u8>, now: &Reading) {
         let Some(select) = &mut self.select else {
             self.frame(&captured, line, now);
             return;
@@ -179,28 +179,29 @@ impl Writer {
     }
 
     fn rest(&mut self, line: &mut Vec<u8>) {
-        let (mut chosen, now) = (Vec::new(), Moment::now());
+        let (mut chosen, now) = (Vec::new(), Reading::now());
         if let Some(select) = &mut self.select {
             select.rest(&mut chosen);
         }
         for captured in &chosen {
-            self.frame(captured, line, now);
+            self.frame(captured, line, &now);
         }
     }
 
-    fn frame(&mut self, captured: &Captured, line: &mut Vec<u8>, now: Moment) {
-        self.turn(now.steady);
+    fn frame(&mut self, captured: &Captured, line: &mut Vec<u8>, now: &Reading) {
+        let steady = now.moment.steady;
+        self.turn(steady);
         self.current.seq += 1;
         let seq = self.current.seq;
         let Some(tap) = &self.tap else {
             let write = |out: &mut _| self.encoder.frame(seq, captured, now, |frame| line::frame(frame, out));
-            self.current.spool.write_frame(seq, write, now.steady);
+            self.current.spool.write_frame(seq, write, steady);
             return;
         };
         line.clear();
         self.encoder.frame(seq, captured, now, |frame| line::frame(frame, line));
         show(tap, line);
-        self.current.spool.frame(seq, line, now.steady);
+        self.current.spool.frame(seq, line, steady);
         line.shrink_to(LINE_BYTES_KEPT);
     }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use shadowcat_filter::Filter;
 
-use crate::clock::Moment;
+use crate::clock::{Moment, Reading};
 use crate::encode::Encoder;
 use crate::line;
 use crate::queue::{Bounds, Entry, Queue};
@@ -62,7 +62,7 @@ impl Feed {
     /// # Errors
     /// When the system has no random numbers to give.
     pub fn new(secrets: &Secrets) -> Result<Self, RedactorError> {
-        let encoder = Encoder { redactor: Some(Redactor::new(secrets)?), begun: Moment::now() };
+        let encoder = Encoder::new(Some(Redactor::new(secrets)?), Moment::now());
         Ok(Self(Arc::new(Shared {
             queue: Queue::new(QUEUE),
             encoder,
@@ -77,9 +77,9 @@ impl Feed {
         while self.0.queue.take(&mut taken, SLEEP_MAX) {
             let seats: Vec<Arc<Seat>> =
                 self.0.seats().taken.iter().map(|(_, seat)| Arc::clone(seat)).collect();
-            let now = Moment::now();
+            let now = Reading::now();
             for entry in taken.drain(..) {
-                self.0.give(&seats, &entry, now);
+                self.0.give(&seats, &entry, &now);
             }
         }
         let mut seats = self.0.seats();
@@ -135,7 +135,7 @@ impl Shared {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn give(&self, seats: &[Arc<Seat>], entry: &Entry, now: Moment) {
+    fn give(&self, seats: &[Arc<Seat>], entry: &Entry, now: &Reading) {
         let captured = match entry {
             Entry::Lost(lost) => return seats.iter().for_each(|seat| seat.lose(lost.count)),
             Entry::Frame(captured) => captured,
@@ -151,7 +151,7 @@ impl Shared {
     }
 
     /// Without its number, which each seat gives it.
-    fn frame(&self, captured: &Captured, now: Moment) -> Vec<u8> {
+    fn frame(&self, captured: &Captured, now: &Reading) -> Vec<u8> {
         let mut frame = Vec::new();
         self.encoder.frame(0, captured, now, |line| line::unnumbered(line, &mut frame));
         frame

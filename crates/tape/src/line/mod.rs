@@ -8,7 +8,9 @@ mod read;
 mod write;
 
 pub(crate) use read::{LineError, object, position, record, record_of, unsealed_frame};
-pub(crate) use write::{FrameLine, SideLine, Word, end, frame, header, lost, sealed, unnumbered, unsealed};
+pub(crate) use write::{
+    FrameLine, Sides, Word, end, frame, header, lost, sealed, side_words, unnumbered, unsealed,
+};
 
 /// A reader refuses a tape whose major version is above this.
 pub(crate) const MAJOR: u32 = 1;

@@ -2,10 +2,9 @@
 
 use shadowcat_pipeline::{Direction, Transport};
 use shadowcat_protocol::{Revision, json};
-use time::OffsetDateTime;
 
 use super::{BODY, CLOSE, DIGITS, MAJOR, MINOR, OPEN};
-use crate::clock::push_rfc3339;
+use crate::clock::{Rfc3339, rfc3339_of};
 use crate::record::{Action, End, Frame, Header, Kind, Lost};
 
 /// What a frame has in front of its other members, and a brace at its end.
@@ -15,7 +14,7 @@ const NUMBER_BYTES_MAX: usize = 48;
 pub(crate) struct FrameLine<'a> {
     pub(crate) seq: u64,
     pub(crate) at_us: u64,
-    pub(crate) time: OffsetDateTime,
+    pub(crate) time: Rfc3339,
     pub(crate) hop: Word<'a>,
     pub(crate) direction: Direction,
     pub(crate) exchange: u64,
@@ -56,18 +55,44 @@ impl<'a> Word<'a> {
 }
 
 /// How one side speaks: transport, revision and era.
-pub(crate) struct SideLine<'a>([Word<'a>; 3]);
-
-impl SideLine<'static> {
-    pub(crate) fn new(transport: Transport, revision: Revision) -> Self {
-        Self([transport.as_str(), revision.as_str(), revision.era().as_str()].map(Word::own))
-    }
+#[derive(Clone, Copy)]
+pub(crate) enum SideLine<'a> {
+    /// The members as they are written: see [`Sides`].
+    Own(&'a str),
+    /// The words that stand on a tape.
+    Read([&'a str; 3]),
 }
 
-impl<'a> SideLine<'a> {
-    /// All that it says.
-    pub(crate) fn words(&self) -> [&'a str; 3] {
-        self.0.map(|word| word.text)
+/// The words of this program for how a side speaks.
+pub(crate) fn side_words(transport: Transport, revision: Revision) -> [&'static str; 3] {
+    [transport.as_str(), revision.as_str(), revision.era().as_str()]
+}
+
+/// The members of each side that there can be, written once and not in every record.
+#[derive(Debug)]
+pub(crate) struct Sides(Vec<(Transport, Revision, String)>);
+
+impl Sides {
+    pub(crate) fn new() -> Self {
+        let transports = [Transport::Http, Transport::Stdio, Transport::Sse];
+        let pairs = transports.into_iter().flat_map(|transport| {
+            // The newest are spoken most, and found first.
+            Revision::ALL.into_iter().rev().map(move |revision| (transport, revision))
+        });
+        let written = pairs.map(|(transport, revision)| {
+            let mut members = Vec::new();
+            side("", SideLine::Read(side_words(transport, revision)), &mut members);
+            (transport, revision, String::from_utf8(members).unwrap_or_default())
+        });
+        Self(written.collect())
+    }
+
+    pub(crate) fn line(&self, transport: Transport, revision: Revision) -> SideLine<'_> {
+        let mut all = self.0.iter();
+        match all.find(|(spoken, of, _)| (*spoken, *of) == (transport, revision)) {
+            Some((_, _, members)) => SideLine::Own(members),
+            None => SideLine::Read(side_words(transport, revision)),
+        }
     }
 }
 
@@ -84,16 +109,16 @@ impl<'a> FrameLine<'a> {
         Self {
             seq: frame.seq,
             at_us: frame.at_us,
-            time: frame.time,
+            time: rfc3339_of(frame.time),
             hop: Word::read(&frame.hop),
             direction: frame.direction,
             exchange: frame.exchange,
             related: frame.related,
             session: frame.session.as_deref(),
-            client: SideLine([&client.transport, &client.revision, &client.era].map(|word| Word::read(word))),
+            client: SideLine::Read([&client.transport, &client.revision, &client.era]),
             upstream: frame.upstream.as_ref().map(|side| {
-                let words = [&side.transport, &side.revision, &side.era];
-                (side.name.as_str(), SideLine(words.map(|word| Word::read(word))))
+                let words = [&*side.transport, &side.revision, &side.era];
+                (side.name.as_str(), SideLine::Read(words))
             }),
             kind: frame.kind,
             method: frame.method.as_deref(),
@@ -116,7 +141,7 @@ pub(crate) fn header(header: &Header, out: &mut Vec<u8>) {
         text(out, r#"","program":""#, &header.program);
         text(out, r#","tape":""#, &header.tape);
         out.extend_from_slice(br#","created":""#);
-        push_rfc3339(header.created, out);
+        out.extend_from_slice(&rfc3339_of(header.created));
         out.extend_from_slice(if header.redacted {
             br#"","redacted":true"#
         } else {
@@ -162,7 +187,7 @@ fn sequence(seq: u64, out: &mut Vec<u8>) {
 pub(crate) fn unnumbered(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
     number(out, r#","at_us":"#, frame.at_us);
     out.extend_from_slice(br#","time":""#);
-    push_rfc3339(frame.time, out);
+    out.extend_from_slice(&frame.time);
     word(out, r#"","hop":""#, frame.hop);
     word(out, r#","direction":""#, Word::own(frame.direction.as_str()));
     sides(frame, out);
@@ -206,18 +231,24 @@ fn sides(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
     if let Some(session) = frame.session {
         text(out, r#","session":""#, session);
     }
-    side(r#","client":{"transport":""#, &frame.client, out);
-    if let Some((name, upstream)) = &frame.upstream {
+    side(r#","client":{"#, frame.client, out);
+    if let Some((name, upstream)) = frame.upstream {
         text(out, r#","upstream":{"name":""#, name);
-        side(r#","transport":""#, upstream, out);
+        side(",", upstream, out);
     }
 }
 
-fn side(before: &str, SideLine([transport, revision, era]): &SideLine<'_>, out: &mut Vec<u8>) {
-    word(out, before, *transport);
-    word(out, r#","revision":""#, *revision);
-    word(out, r#","era":""#, *era);
-    out.push(b'}');
+fn side(before: &str, side: SideLine<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(before.as_bytes());
+    match side {
+        SideLine::Own(members) => out.extend_from_slice(members.as_bytes()),
+        SideLine::Read([transport, revision, era]) => {
+            text(out, r#""transport":""#, transport);
+            text(out, r#","revision":""#, revision);
+            text(out, r#","era":""#, era);
+            out.push(b'}');
+        }
+    }
 }
 
 fn action(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
@@ -257,11 +288,13 @@ fn line(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
     out.push(b'\n');
 }
 
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
 fn digits(crc: u32) -> [u8; DIGITS] {
     let mut digits = [0; DIGITS];
     for (place, digit) in digits.iter_mut().enumerate() {
         let four_bits = (crc >> (28 - 4 * place)) & 0xf;
-        *digit = char::from_digit(four_bits, 16).map_or(b'0', |hex| hex as u8);
+        *digit = HEX.get(four_bits as usize).copied().unwrap_or_default();
     }
     digits
 }

@@ -7,7 +7,7 @@ use shadowcat_pipeline::Direction;
 use shadowcat_protocol::Message;
 
 use crate::clock::Moment;
-use crate::line::SideLine;
+use crate::line::side_words;
 use crate::outcome::Outcome;
 use crate::record::{Kind, name};
 use crate::recorder::Captured;
@@ -78,12 +78,11 @@ impl Subject for Exchange<'_> {
                 first.origin.principal.as_ref().is_some_and(|principal| test(principal.name()))
             }),
             Field::Client => self.asked(|first| {
-                SideLine::new(first.origin.transport, first.origin.revision).words().into_iter().any(test)
+                side_words(first.origin.transport, first.origin.revision).into_iter().any(test)
             }),
             Field::Upstream => self.asked(|first| {
                 first.origin.upstream.get().is_some_and(|side| {
-                    test(&side.name)
-                        || SideLine::new(side.transport, side.revision).words().into_iter().any(test)
+                    test(&side.name) || side_words(side.transport, side.revision).into_iter().any(test)
                 })
             }),
         }
