@@ -191,7 +191,8 @@ impl Queue {
         }
     }
 
-    fn is_crowded(&self) -> bool {
+    /// Whether [`Queue::room`] may have to wait.
+    pub(crate) fn is_crowded(&self) -> bool {
         self.crowded.load(Ordering::Relaxed)
     }
 

@@ -160,14 +160,14 @@ impl Interceptor for Recorder {
         "record"
     }
 
+    fn concerns(&self, envelope: &Envelope) -> bool {
+        self.wanted(envelope) != Wanted::Nothing
+    }
+
     async fn intercept(&self, envelope: Envelope, next: Next<'_>) -> Result<Replies, Refusal> {
-        let wanted = self.wanted(&envelope);
-        if wanted == Wanted::Nothing {
-            return next.run(envelope).await;
-        }
         self.audience.room().await;
         let exchange = Exchange::begin(self, &envelope);
-        if wanted == Wanted::Message {
+        if self.wanted(&envelope) != Wanted::Exchange {
             return next.run(envelope).await;
         }
         match next.run(envelope).await {

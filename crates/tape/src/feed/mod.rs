@@ -209,8 +209,9 @@ impl Audience {
 
     /// Waits for the tape, as long as one may.
     pub(crate) async fn room(&self) {
-        if let Some(tape) = &self.tape {
-            tape.room().await;
+        if let Some(tape) = self.tape.as_ref().filter(|tape| tape.is_crowded()) {
+            // In a box, because few wait, and all would be larger by it.
+            Box::pin(tape.room()).await;
         }
     }
 
