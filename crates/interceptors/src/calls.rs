@@ -1,7 +1,7 @@
 //! Counts and times every exchange, and writes a line about each into the log.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -10,7 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use shadowcat_pipeline::{Direction, Envelope, ExchangeId, Interceptor, Next, Refusal, Replies};
+use shadowcat_pipeline::{Direction, Envelope, ExchangeId, Interceptor, Next, Refusal, Replies, Transport};
 use shadowcat_protocol::trace::TraceId;
 use shadowcat_protocol::{Message, method};
 use tracing::field::display;
@@ -65,13 +65,21 @@ struct MessageLabels {
 }
 
 /// What is counted of exchanges.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct CallMetrics {
     calls: Family<CallLabels, Counter>,
     durations: Family<DurationLabels, Histogram, fn() -> Histogram>,
-    traffic: Arc<Traffic>,
+    /// The series of calls that were answered, by their place, found once: nearly every call is one.
+    answered: Box<[OnceLock<Series>]>,
+    traffic: Traffic,
     in_flight: Gauge<i64, std::sync::atomic::AtomicI64>,
 }
+
+/// What a call counts in.
+type Series = (Counter, Histogram);
+
+/// The outcome of nearly every call.
+const ANSWERED: &str = "ok";
 
 impl CallMetrics {
     /// Metrics that show in this registry.
@@ -80,7 +88,8 @@ impl CallMetrics {
         let metrics = Self {
             calls: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
-            traffic: Arc::new(Traffic::of(&messages, &bytes)),
+            answered: (0..PLACES).map(|_| OnceLock::new()).collect(),
+            traffic: Traffic::of(&messages, &bytes),
             in_flight: Gauge::default(),
         };
         registry.register(
@@ -98,6 +107,23 @@ impl CallMetrics {
         registry.register_with_unit("message_size", "Bytes of the messages that passed", Unit::Bytes, bytes);
         registry.register("calls_in_flight", "Requests without a response yet", metrics.in_flight.clone());
         metrics
+    }
+
+    fn call(&self, place: usize, labels: &CallLabels, took: Duration) {
+        let find = || {
+            let timed = DurationLabels { direction: labels.direction, method: labels.method };
+            (self.calls.get_or_create(labels).clone(), self.durations.get_or_create(&timed).clone())
+        };
+        let known = self.answered.get(place).filter(|_| labels.outcome == ANSWERED);
+        let found;
+        let (count, duration) = if let Some(known) = known {
+            known.get_or_init(find)
+        } else {
+            found = find();
+            &found
+        };
+        count.inc();
+        duration.observe(took.as_secs_f64());
     }
 
     fn message(&self, direction: Direction, message: &Message) {
@@ -159,13 +185,13 @@ impl Traffic {
 
 /// The interceptor that counts.
 pub struct Calls {
-    metrics: CallMetrics,
+    metrics: Arc<CallMetrics>,
 }
 
 impl Calls {
     /// Counts into these metrics.
     pub fn new(metrics: CallMetrics) -> Self {
-        Self { metrics }
+        Self { metrics: Arc::new(metrics) }
     }
 }
 
@@ -181,12 +207,14 @@ impl Interceptor for Calls {
             return next.run(envelope).await;
         };
         self.metrics.in_flight.inc();
+        let method = Labelled::of(request.method());
         let mut call = Call {
-            metrics: self.metrics.clone(),
+            metrics: Arc::clone(&self.metrics),
+            place: method.place(envelope.direction, envelope.origin.transport),
             labels: CallLabels {
                 direction: envelope.direction.as_str(),
                 transport: envelope.origin.transport.as_str(),
-                method: label(request.method()),
+                method: method.label(),
                 outcome: "cancelled",
             },
             back: envelope.direction.back(),
@@ -207,7 +235,8 @@ impl Interceptor for Calls {
 
 /// One request on its way. Counted when it is dropped: that is when it is over, however it ended.
 struct Call {
-    metrics: CallMetrics,
+    metrics: Arc<CallMetrics>,
+    place: usize,
     labels: CallLabels,
     back: Direction,
     exchange: ExchangeId,
@@ -221,7 +250,7 @@ impl Call {
             Ok(message) => {
                 self.metrics.message(self.back, message);
                 if let Message::Response(response) = message {
-                    self.labels.outcome = if response.error_code().is_some() { "error" } else { "ok" };
+                    self.labels.outcome = if response.error_code().is_some() { "error" } else { ANSWERED };
                 }
             }
             Err(refusal) => self.refused(refusal),
@@ -244,9 +273,7 @@ impl Drop for Call {
     fn drop(&mut self) {
         let took = self.begun.elapsed();
         self.metrics.in_flight.dec();
-        self.metrics.calls.get_or_create(&self.labels).inc();
-        let labels = DurationLabels { direction: self.labels.direction, method: self.labels.method };
-        self.metrics.durations.get_or_create(&labels).observe(took.as_secs_f64());
+        self.metrics.call(self.place, &self.labels, took);
         tracing::debug!(
             exchange = %self.exchange,
             trace = self.trace.map(display),
@@ -271,6 +298,41 @@ fn chain_of_causes(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> S
     text
 }
 
-fn label(method: &str) -> &'static str {
-    LABELLED.iter().find(|known| **known == method).copied().unwrap_or("other")
+/// The number of a method among those that have a label, or the one behind them.
+#[derive(Clone, Copy)]
+struct Labelled(usize);
+
+/// How many there are, for calls of two directions by three transports.
+const PLACES: usize = 2 * 3 * (LABELLED.len() + 1);
+
+impl Labelled {
+    fn of(method: &str) -> Self {
+        Self(LABELLED.iter().position(|known| *known == method).unwrap_or(LABELLED.len()))
+    }
+
+    fn label(self) -> &'static str {
+        LABELLED.get(self.0).copied().unwrap_or("other")
+    }
+
+    /// A number of its own for each direction, transport and method.
+    fn place(self, direction: Direction, transport: Transport) -> usize {
+        (direction as usize * 3 + transport as usize) * (LABELLED.len() + 1) + self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_direction_transport_and_method_has_a_place_of_its_own() {
+        let mut places = Vec::new();
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            for transport in [Transport::Stdio, Transport::Sse, Transport::Http] {
+                let methods = LABELLED.into_iter().chain(["x/invented"]);
+                places.extend(methods.map(|method| Labelled::of(method).place(direction, transport)));
+            }
+        }
+        assert_eq!(places, (0..PLACES).collect::<Vec<_>>());
+    }
 }
