@@ -75,14 +75,23 @@ impl Interceptor for Deadline {
             return Ok(replies);
         }
         let head = replies.head();
-        let timer = Box::pin(sleep_until(end.min(Instant::now() + limits.idle)));
-        let force = Box::pin(self.force.clone().cancelled_owned());
-        let asked = self.asked.clone();
+        let (force, asked) = (self.force.clone(), self.asked.clone());
         let beats = origin.pulse.count();
-        let spent = Duration::ZERO;
-        let limited = Timed { replies, timer, force, limits, end, origin, beats, spent, asked, stuck };
-        let replies = Replies::stream(limited);
-        Ok(replies.with_head(head).hold(question))
+        let timed = Timed {
+            replies,
+            patience: None,
+            is_late: false,
+            force,
+            limits,
+            end,
+            origin,
+            beats,
+            spent: Duration::ZERO,
+            asked,
+            stuck,
+            _question: question,
+        };
+        Ok(Replies::stream(timed).with_head(head))
     }
 }
 
@@ -175,8 +184,11 @@ impl Stuck {
 
 struct Timed {
     replies: Replies,
-    timer: Pin<Box<Sleep>>,
-    force: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// There once a reply had to be waited for: most are here with the head of their stream.
+    patience: Option<Patience>,
+    /// A reply has passed since the timer was set.
+    is_late: bool,
+    force: CancellationToken,
     limits: Settings,
     end: Instant,
     origin: Arc<Origin>,
@@ -186,9 +198,38 @@ struct Timed {
     spent: Duration,
     asked: Asked,
     stuck: Stuck,
+    /// Open for as long as its answer may come.
+    _question: Option<Question>,
+}
+
+/// What ends the wait for a reply.
+struct Patience {
+    timer: Pin<Box<Sleep>>,
+    force: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl Timed {
+    /// The wait for the next reply, which begins where the last one has passed.
+    fn patience(&mut self) -> Patience {
+        let is_late = std::mem::take(&mut self.is_late);
+        match self.patience.take() {
+            Some(patience) if !is_late => patience,
+            Some(mut patience) => {
+                patience.timer.as_mut().reset(self.limit());
+                patience
+            }
+            None => Patience {
+                timer: Box::pin(sleep_until(self.limit())),
+                force: Box::pin(self.force.clone().cancelled_owned()),
+            },
+        }
+    }
+
+    /// Until when a reply may be waited for from now on.
+    fn limit(&self) -> Instant {
+        self.end().min(Instant::now() + self.limits.idle)
+    }
+
     /// Whether there was a sign of life, somebody is asked something, or it was held.
     fn lives(&mut self) -> bool {
         let (beats, spent) = (self.origin.pulse.count(), self.origin.waits.spent());
@@ -208,20 +249,19 @@ impl Stream for Timed {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if let Poll::Ready(reply) = self.replies.poll_next_unpin(context) {
-            let next = self.end().min(Instant::now() + self.limits.idle);
-            self.timer.as_mut().reset(next);
+            self.is_late = true;
             return Poll::Ready(reply);
         }
-        if self.force.as_mut().poll(context).is_ready() {
+        let mut patience = self.patience();
+        if patience.force.as_mut().poll(context).is_ready() {
             self.replies = Replies::none();
             return Poll::Ready(Some(Err(RefusalKind::ShuttingDown.into())));
         }
-        while self.timer.as_mut().poll(context).is_ready() {
+        while patience.timer.as_mut().poll(context).is_ready() {
             let now = Instant::now();
             let end = self.end();
             if now < end && self.lives() {
-                let next = end.min(now + self.limits.idle);
-                self.timer.as_mut().reset(next);
+                patience.timer.as_mut().reset(self.limit());
                 continue;
             }
             let waited = if now >= end { self.limits.total } else { self.limits.idle };
@@ -229,6 +269,7 @@ impl Stream for Timed {
             self.replies = Replies::none();
             return Poll::Ready(Some(Err(self.stuck.refusal(waited))));
         }
+        self.patience = Some(patience);
         Poll::Pending
     }
 }
