@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
@@ -43,7 +43,7 @@ impl Tasks {
 
     /// Starts a task that is dropped where it stands when the owner stops.
     pub fn spawn_until_stop(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let work = UntilStop { stop: self.stop.clone().cancelled_owned(), work };
+        let work = UntilStop { stop: Signal::of(&self.stop), work };
         self.tracker.spawn(Counted { count: Count::one(&self.running), work });
     }
 
@@ -109,11 +109,42 @@ impl<W: Future<Output = ()>> Future for Counted<W> {
 }
 
 pin_project! {
+    /// Waits for a signal beside work that is polled often: once it is known whom to wake, a poll is no more than a look.
+    pub struct Signal {
+        token: CancellationToken,
+        #[pin]
+        cancelled: WaitForCancellationFutureOwned,
+        wakes: Option<Waker>,
+    }
+}
+
+impl Signal {
+    /// The signal of this token.
+    pub fn of(token: &CancellationToken) -> Self {
+        Self { token: token.clone(), cancelled: token.clone().cancelled_owned(), wakes: None }
+    }
+}
+
+impl Future for Signal {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        let is_known = this.wakes.as_ref().is_some_and(|waker| waker.will_wake(context.waker()));
+        if is_known && !this.token.is_cancelled() {
+            return Poll::Pending;
+        }
+        *this.wakes = Some(context.waker().clone());
+        this.cancelled.poll(context)
+    }
+}
+
+pin_project! {
     /// Work that ends with its owner. An async block would hold the work a second time while it runs, and there are
     /// thousands of these with kilobytes of state each.
     struct UntilStop<W> {
         #[pin]
-        stop: WaitForCancellationFutureOwned,
+        stop: Signal,
         #[pin]
         work: W,
     }
@@ -144,5 +175,17 @@ mod tests {
         tasks.stop();
         assert!(tasks.join(Duration::from_secs(1)).await);
         assert_eq!(tasks.running(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_signal_that_was_polled_before_still_comes() {
+        let token = CancellationToken::new();
+        let mut signal = std::pin::pin!(Signal::of(&token));
+        for _ in 0..2 {
+            let polled = std::future::poll_fn(|context| Poll::Ready(signal.as_mut().poll(context))).await;
+            assert!(polled.is_pending());
+        }
+        let raise = async { token.cancel() };
+        tokio::join!(signal, raise);
     }
 }

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use shadowcat_pipeline::task::Tasks;
+use shadowcat_pipeline::task::{Signal, Tasks};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -177,8 +177,9 @@ impl Site {
         // On the heap, and moved there once: an idle stream should not hold its connection's state twice.
         let mut connection = Box::pin(connection);
         let served = tokio::select! {
+            biased;
             served = connection.as_mut() => served,
-            () = stop.cancelled() => {
+            () = Signal::of(&stop) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
