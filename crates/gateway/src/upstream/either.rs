@@ -151,7 +151,7 @@ impl EitherUpstream {
 
     /// Takes a request to the server as it is, until the server refuses what it had agreed to.
     async fn unbridged(&self, envelope: Envelope, bridges: &Bridges) -> Result<Replies, Refusal> {
-        let handled = self.native.handle(envelope.clone()).await;
+        let handled = self.native.pass(&envelope).await;
         match handled {
             // Refused unread, so that saying it to the bridge is no second execution.
             Err(refusal) if is_refusal(&refusal.kind) => match Box::pin(self.turn_modern(bridges)).await? {
@@ -174,7 +174,7 @@ impl EitherUpstream {
     /// The handshake decides: what the server makes of it as it is, and the bridge if it refuses and is a modern one.
     async fn initialize(&self, envelope: Envelope, bridges: &Bridges) -> Result<Replies, Refusal> {
         if !bridges.eras.refuses_legacy() {
-            let answered = Answered::of(self.native.handle(envelope.clone()).await).await;
+            let answered = Answered::of(self.native.pass(&envelope).await).await;
             if !answered.is_refused(&envelope.message) || !bridges.eras.needs_modern().await {
                 return answered.replies();
             }

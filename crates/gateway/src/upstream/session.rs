@@ -234,6 +234,25 @@ impl SessionUpstream {
         Ok(opened)
     }
 
+    /// Takes a message to the server. It stays with the caller, who may have another way for it.
+    pub(super) async fn pass(&self, envelope: &Envelope) -> Result<Replies, Refusal> {
+        let connection = self.connection().await?;
+        let noted = is_noted(&envelope.message).then(|| envelope.message.clone());
+        let handled = match connection.handle(envelope.clone()).await {
+            // The server refused it unread, so that sending it once more is no second execution.
+            Err(refusal) if refusal.kind == RefusalKind::SessionLost => {
+                // Rare and large: not a part of the future of every exchange.
+                let connection = Box::pin(self.revive(&connection)).await?;
+                connection.handle(envelope.clone()).await
+            }
+            other => other,
+        };
+        self.reached(&handled);
+        let replies = handled?;
+        let Some(Message::Request(request)) = noted else { return Ok(replies) };
+        Ok(noting(replies, request, Arc::clone(&self.memory), Arc::clone(&self.changed)))
+    }
+
     /// The server said that it does not know the session: set it up again, unless somebody else just did.
     async fn revive(&self, lost: &Arc<dyn Connection>) -> Result<Arc<dyn Connection>, Refusal> {
         let _opening = self.opening.lock().await;
@@ -248,21 +267,7 @@ impl SessionUpstream {
 #[async_trait]
 impl Service for SessionUpstream {
     async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
-        let connection = self.connection().await?;
-        let noted = is_noted(&envelope.message).then(|| envelope.message.clone());
-        let handled = match connection.handle(envelope.clone()).await {
-            // The server refused it unread, so that sending it once more is no second execution.
-            Err(refusal) if refusal.kind == RefusalKind::SessionLost => {
-                // Rare and large: not a part of the future of every exchange.
-                let connection = Box::pin(self.revive(&connection)).await?;
-                connection.handle(envelope).await
-            }
-            other => other,
-        };
-        self.reached(&handled);
-        let replies = handled?;
-        let Some(Message::Request(request)) = noted else { return Ok(replies) };
-        Ok(noting(replies, request, Arc::clone(&self.memory), Arc::clone(&self.changed)))
+        self.pass(&envelope).await
     }
 }
 
