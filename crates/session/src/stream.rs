@@ -4,7 +4,7 @@
 //! SSE or lines: a reader takes numbered messages and writes them in its transport's form.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -12,7 +12,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
 
 /// The bounds of a stream.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +81,8 @@ pub struct Stream {
     inner: Mutex<Inner>,
     room: Notify,
     opened: Notify,
-    given_up: CancellationToken,
+    is_given_up: AtomicBool,
+    given_up: Notify,
 }
 
 #[derive(Debug)]
@@ -139,7 +139,8 @@ impl Stream {
             }),
             room: Notify::new(),
             opened: Notify::new(),
-            given_up: CancellationToken::new(),
+            is_given_up: AtomicBool::new(false),
+            given_up: Notify::new(),
         })
     }
 
@@ -265,12 +266,19 @@ impl Stream {
     /// What is still to come on this stream is awaited no longer: whoever writes to it ends it, with a word to the
     /// client if it can still be told.
     pub fn give_up(&self) {
-        self.given_up.cancel();
+        self.is_given_up.store(true, Ordering::Release);
+        self.given_up.notify_waiters();
     }
 
     /// Waits until the stream was given up.
     pub async fn wait_given_up(&self) {
-        self.given_up.cancelled().await;
+        loop {
+            let given_up = self.given_up.notified();
+            if self.is_given_up.load(Ordering::Acquire) {
+                return;
+            }
+            given_up.await;
+        }
     }
 
     /// Sends the present reader away: its client is to come back after `retry` for what is still to come.
