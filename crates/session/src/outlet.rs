@@ -316,16 +316,16 @@ pub struct EventId {
 }
 
 impl EventId {
-    /// Reads what [`EventId`] was written as.
+    /// Reads what [`EventId::text`] has written.
     pub fn parse(text: &str) -> Option<Self> {
         let (stream, message) = text.split_once('-')?;
         Some(Self { stream: stream.parse().ok()?, message: message.parse().ok()? })
     }
-}
 
-impl std::fmt::Display for EventId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}-{}", self.stream, self.message)
+    /// The text of it, which is written with each event.
+    pub fn text(self) -> Box<str> {
+        let (mut stream, mut message) = (itoa::Buffer::new(), itoa::Buffer::new());
+        [stream.format(self.stream), "-", message.format(self.message)].concat().into()
     }
 }
 

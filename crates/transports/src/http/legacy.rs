@@ -302,7 +302,7 @@ impl HttpListener {
             // Only the stream that was named is replayed, and of that what is left.
             let reader = if seen.stream == number { stream.read() } else { stream.read_on() };
             let events = self.plain_events(asker, reader, number);
-            return Ok(events.beginning_with(Bytes::from_static(GAP)).into_response());
+            return Ok(events.beginning_with(GAP).into_response());
         }
         Ok(self.events(asker, live, stream.read_on(), number).into_response())
     }

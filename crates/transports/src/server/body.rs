@@ -1,14 +1,15 @@
 //! Response bodies: a whole text, or an event stream that is written as its messages come.
 
 use std::pin::Pin;
+use std::sync::LazyLock;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use http::Response;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http_body::Frame;
 use shadowcat_pipeline::{Principal, Refusal, RefusalKind, Replies};
 use shadowcat_protocol::{Id, Message, sse};
@@ -19,8 +20,21 @@ use tokio_util::sync::{DropGuard, WaitForCancellationFutureOwned};
 /// Messages that are ready together are written together, up to about this many bytes.
 const FRAME_BYTES: usize = 16 * 1024;
 
-/// When a client comes back whose stream was cut, unless the server has asked for another time.
-const RETRY_MS: u32 = 1000;
+/// What follows the id of a priming event. A client whose stream was cut comes back after this time, unless the server has
+/// asked for another.
+const PRIMING: &[u8] = b"\nretry: 1000\ndata:\n\n";
+
+/// Room for the priming event and a small answer behind it.
+const FIRST_FRAME_BYTES: usize = 512;
+
+/// The headers of an event stream, made once: each one put in costs as much as a copy of all.
+static EVENT_STREAM: LazyLock<HeaderMap> = LazyLock::new(|| {
+    HeaderMap::from_iter([
+        (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform")),
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ])
+});
 
 /// A response body. Only the event streams are boxed: most answers are whole.
 pub(crate) enum Body {
@@ -59,7 +73,12 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Full(None))
+        match self {
+            Self::Full(text) => text.is_none(),
+            Self::Session(events) => events.is_over,
+            Self::Stateless(events) => events.is_over(),
+            Self::Cut(_) | Self::Events(_) => false,
+        }
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
@@ -80,26 +99,36 @@ impl http_body::Body for Body {
 pub(crate) struct Cut;
 
 /// Comments on a quiet stream, so that nobody on the way takes it for dead and a vanished client is noticed.
+///
+/// Many streams are never quiet: the timer is touched only when there is nothing to write.
 struct KeepAlive {
     every: Duration,
-    next: Pin<Box<Sleep>>,
+    next: Option<Pin<Box<Sleep>>>,
+    /// Something was written since the timer was set.
+    is_late: bool,
 }
 
 impl KeepAlive {
     fn new(every: Duration) -> Self {
-        Self { every, next: Box::pin(tokio::time::sleep(every)) }
+        Self { every, next: None, is_late: false }
     }
 
+    /// Something was written.
     fn reset(&mut self) {
-        self.next.as_mut().reset(Instant::now() + self.every);
+        self.is_late = true;
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        match self.next.as_mut().poll(context) {
+        let every = self.every;
+        let next = self.next.get_or_insert_with(|| Box::pin(tokio::time::sleep(every)));
+        if std::mem::take(&mut self.is_late) {
+            next.as_mut().reset(Instant::now() + every);
+        }
+        match next.as_mut().poll(context) {
             Poll::Ready(()) => {
-                self.reset();
+                next.as_mut().reset(Instant::now() + every);
                 // The new deadline has to know whom to wake.
-                let _: Poll<()> = self.next.as_mut().poll(context);
+                let _: Poll<()> = next.as_mut().poll(context);
                 Poll::Ready(Some(Bytes::from_static(sse::KEEP_ALIVE)))
             }
             Poll::Pending => Poll::Pending,
@@ -133,13 +162,15 @@ pub(crate) struct SessionEvents {
     reader: Reader,
     stream: u64,
     /// Written before the first event: a priming event, or a word about a gap.
-    first: Option<Bytes>,
+    first: BytesMut,
     numbered: bool,
     kind: Option<Box<str>>,
     keep_alive: KeepAlive,
     told: bool,
     held: Option<DropGuard>,
     expiry: Expiry,
+    /// All is written.
+    is_over: bool,
 }
 
 impl SessionEvents {
@@ -149,13 +180,14 @@ impl SessionEvents {
         Self {
             reader,
             stream,
-            first: None,
+            first: BytesMut::new(),
             numbered: true,
             kind: None,
             keep_alive,
             told: false,
             held: None,
             expiry: Expiry::NEVER,
+            is_over: false,
         }
     }
 
@@ -183,17 +215,20 @@ impl SessionEvents {
 
     /// Writes this before the first event.
     #[must_use]
-    pub(crate) fn beginning_with(mut self, first: Bytes) -> Self {
-        self.first = Some(first);
+    pub(crate) fn beginning_with(mut self, first: &[u8]) -> Self {
+        self.first = BytesMut::from(first);
         self
     }
 
     /// Gives the client a place to come back to before there is any message (2025-11-25 transports, priming event).
     #[must_use]
-    pub(crate) fn primed(self) -> Self {
+    pub(crate) fn primed(mut self) -> Self {
         let id = EventId { stream: self.stream, message: self.reader.position() };
-        let text = format!("id: {id}\nretry: {RETRY_MS}\ndata:\n\n");
-        self.beginning_with(Bytes::from(text))
+        self.first = BytesMut::with_capacity(FIRST_FRAME_BYTES);
+        self.first.put_slice(b"id: ");
+        self.first.put_slice(id.text().as_bytes());
+        self.first.put_slice(PRIMING);
+        self
     }
 
     /// As a response.
@@ -209,14 +244,11 @@ impl SessionEvents {
     }
 
     fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if self.expiry.is_over(context) {
+        if self.is_over || self.expiry.is_over(context) {
             return Poll::Ready(None);
         }
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(first));
-        }
-        let mut frame = BytesMut::new();
-        let ended = loop {
+        let mut frame = std::mem::take(&mut self.first);
+        self.is_over = loop {
             match self.reader.poll_next(context) {
                 Poll::Ready(Some((number, text))) => {
                     let id = self.numbered.then_some(EventId { stream: self.stream, message: number });
@@ -236,7 +268,7 @@ impl SessionEvents {
             self.keep_alive.reset();
             return Poll::Ready(Some(frame.freeze()));
         }
-        if ended { Poll::Ready(None) } else { self.keep_alive.poll(context) }
+        if self.is_over { Poll::Ready(None) } else { self.keep_alive.poll(context) }
     }
 }
 
@@ -244,7 +276,7 @@ fn write_event(out: &mut BytesMut, kind: Option<&str>, id: Option<EventId>, text
     let event = sse::Event {
         kind: kind.map(Into::into),
         data: Some(text.clone()),
-        id: id.map(|id| id.to_string().into()),
+        id: id.map(EventId::text),
         retry: None,
     };
     out.reserve(text.len() + 64);
@@ -328,6 +360,10 @@ impl StatelessEvents {
         if self.replies.is_none() { Poll::Ready(None) } else { self.keep_alive.poll(context) }
     }
 
+    fn is_over(&self) -> bool {
+        self.first.is_none() && self.replies.is_none()
+    }
+
     /// The last word on an exchange that outlives the credential it was begun with.
     fn write_end(&self, frame: &mut BytesMut) {
         if self.stop.is_some() {
@@ -386,9 +422,6 @@ pub(crate) fn subscription_end(id: &Id) -> shadowcat_protocol::Response {
 
 pub(super) fn event_stream(body: Body) -> Response<Body> {
     let mut response = Response::new(body);
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
-    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    *response.headers_mut() = EVENT_STREAM.clone();
     response
 }

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use http::{Method, Response};
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Principal, Refusal, RefusalKind, Transport};
@@ -97,7 +96,7 @@ impl SseListener {
             format!("event: endpoint\ndata: {}?session_id={}\n\n", self.settings.message_path, key.as_str());
         let events = SessionEvents::new(client.stream().read(), 0, self.settings.keep_alive)
             .unnumbered("message")
-            .beginning_with(Bytes::from(first))
+            .beginning_with(first.as_bytes())
             .opened_by(principal)
             .holding(gone.clone().drop_guard());
         self.end_with(gone, key, client, tasks);
