@@ -1,9 +1,12 @@
 //! The event stream of an upstream, taken up again where it was cut.
 
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HeaderMap;
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use shadowcat_pipeline::Refusal;
 use shadowcat_protocol::sse;
@@ -46,15 +49,24 @@ impl EventSource {
     /// # Cancel safety
     /// Cancel safe: bytes are taken only together with what they are decoded to.
     pub(crate) async fn next(&mut self, remote: &Remote) -> Result<Option<sse::Event>, Refusal> {
+        std::future::poll_fn(|context| self.poll_next(remote, context)).await
+    }
+
+    /// The same as a poll.
+    pub(crate) fn poll_next(
+        &mut self,
+        remote: &Remote,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<sse::Event>, Refusal>> {
         loop {
             while let Some(event) = self.decoder.next_event() {
                 self.note(&event);
                 if event.data.as_ref().is_some_and(|data| !data.is_empty()) {
-                    return Ok(Some(event));
+                    return Poll::Ready(Ok(Some(event)));
                 }
             }
-            let Some(body) = &mut self.body else { return Ok(None) };
-            match body.frame().await {
+            let Some(body) = &mut self.body else { return Poll::Ready(Ok(None)) };
+            match ready!(Pin::new(body).poll_frame(context)) {
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         let pushed = self.decoder.push(&data);

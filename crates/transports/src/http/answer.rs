@@ -1,29 +1,45 @@
 //! The answer to one request that comes as an event stream.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use shadowcat_pipeline::{ExchangeId, Refusal, Replies};
+use futures_util::future::BoxFuture;
+use futures_util::{Stream, StreamExt as _};
+use shadowcat_pipeline::{ExchangeId, Form, Head, Refusal, Replies};
 use shadowcat_protocol::Message;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::connection::{Flight, HttpConnection};
+use super::connection::{Flight, HttpConnection, Sorted};
 use crate::event_source::EventSource;
 use crate::translation::Translation;
 
 /// How long the end of a stream is awaited after its last message, so that the socket can be used again.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(1);
 
-/// The messages of one answering event stream.
+/// The messages of one answering event stream. A stream by hand: its state is several hundred bytes, which those made of a
+/// future move for each message.
 pub(super) struct Answer {
     connection: Arc<HttpConnection>,
+    /// None when nothing more will come, or while they are taken up again.
     events: Option<EventSource>,
     translation: Translation,
     flight: Option<Flight>,
     exchange: ExchangeId,
-    /// Messages of one event that held a batch.
+    /// A reply that was looked for ahead.
+    ahead: Option<Result<Message, Refusal>>,
+    /// Messages of one event that held a batch, the first one last.
     queued: Vec<Message>,
+    /// What has to be done before the next message is looked at: rare and large.
+    errand: Option<Errand>,
+    /// There as soon as a message has to be waited for.
+    withdrawn: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
+
+/// Gives the events back if it has taken them.
+type Errand = BoxFuture<'static, Result<Option<EventSource>, Refusal>>;
 
 impl Answer {
     pub(super) fn new(
@@ -39,42 +55,65 @@ impl Answer {
             translation,
             flight: Some(flight),
             exchange,
+            ahead: None,
             queued: Vec::new(),
+            errand: None,
+            withdrawn: None,
         }
     }
 
-    pub(super) fn into_replies(self) -> Replies {
-        Replies::stream(futures_util::stream::unfold(self, |mut answer| async move {
-            let cancelled = answer.flight.as_ref()?.token.clone();
-            let reply = cancelled.run_until_cancelled(answer.next()).await??;
-            Some((reply, answer))
-        }))
+    /// Nearly every stream has one message, which is there already: then that is all.
+    pub(super) async fn into_replies(mut self) -> Replies {
+        let first = std::future::poll_fn(|context| Poll::Ready(self.poll_next_unpin(context))).await;
+        let replies = match first {
+            Poll::Ready(Some(Ok(response @ Message::Response(_)))) => Replies::one(response),
+            Poll::Ready(None) => Replies::none(),
+            Poll::Ready(first) => {
+                self.ahead = first;
+                Replies::stream(self)
+            }
+            Poll::Pending => Replies::stream(self),
+        };
+        replies.with_head(Head { form: Form::Stream, status: None })
     }
 
-    async fn next(&mut self) -> Option<Result<Message, Refusal>> {
+    fn poll_reply(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Message, Refusal>>> {
         loop {
-            if let Some(message) = self.queued.pop() {
-                let reply = self.connection.sort(message, &self.translation, self.exchange).await;
-                if matches!(reply, Some(Message::Response(_))) {
-                    self.finish();
-                }
-                match reply {
-                    Some(reply) => return Some(Ok(reply)),
-                    None => continue,
+            if let Some(errand) = &mut self.errand {
+                let done = ready!(errand.as_mut().poll(context));
+                self.errand = None;
+                match done {
+                    Ok(None) => {}
+                    Ok(events) => self.events = events,
+                    Err(refusal) => return Poll::Ready(Some(Err(refusal))),
                 }
             }
-            let events = self.events.as_mut()?;
-            match events.next(&self.connection.remote).await {
-                Ok(Some(event)) => self.parse(&event.data.unwrap_or_default()),
-                Ok(None) => {
-                    // Rare and large: not a part of the future of every answer.
-                    if let Err(refusal) = Box::pin(self.take_up_again()).await {
-                        return Some(Err(refusal));
+            if let Some(message) = self.queued.pop() {
+                match self.connection.sort(message, &self.translation) {
+                    Sorted::Reply(reply) => {
+                        if matches!(reply, Message::Response(_)) {
+                            self.finish();
+                        }
+                        return Poll::Ready(Some(Ok(reply)));
                     }
+                    Sorted::Aside(message) => self.pass_aside(message),
+                    Sorted::Stray => {}
                 }
-                Err(refusal) => return Some(Err(refusal)),
+                continue;
+            }
+            let Some(events) = &mut self.events else { return Poll::Ready(None) };
+            match ready!(events.poll_next(&self.connection.remote, context)) {
+                Ok(Some(event)) => self.parse(&event.data.unwrap_or_default()),
+                Ok(None) => self.take_up_again(),
+                Err(refusal) => return Poll::Ready(Some(Err(refusal))),
             }
         }
+    }
+
+    fn poll_withdrawn(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(flight) = &self.flight else { return Poll::Ready(()) };
+        let wait = || Box::pin(flight.token.clone().cancelled_owned());
+        self.withdrawn.get_or_insert_with(wait).as_mut().poll(context)
     }
 
     /// Puts the messages of one event into the queue, the first one last.
@@ -100,25 +139,59 @@ impl Answer {
         }
     }
 
-    async fn take_up_again(&mut self) -> Result<(), Refusal> {
-        let remote = &self.connection.remote;
-        let Some(events) = self.events.as_mut().filter(|events| events.can_resume()) else {
-            return Err(remote.broken("the server ended its stream before the answer"));
-        };
-        if !self.connection.is_legacy() {
-            return Err(remote.broken("the server ended its stream before the answer"));
+    /// What the server begins on this stream is delivered before anything behind it.
+    fn pass_aside(&mut self, message: Message) {
+        let (connection, exchange) = (Arc::clone(&self.connection), self.exchange);
+        self.errand = Some(Box::pin(async move {
+            connection.pass_aside(message, exchange).await;
+            Ok(None)
+        }));
+    }
+
+    fn take_up_again(&mut self) {
+        let (connection, exchange) = (Arc::clone(&self.connection), self.exchange);
+        let events = self.events.take();
+        self.errand = Some(Box::pin(async move { taken_up(&connection, exchange, events).await.map(Some) }));
+    }
+}
+
+/// These events, taken up where they were cut, or after a try that may be followed by others.
+async fn taken_up(
+    connection: &HttpConnection,
+    exchange: ExchangeId,
+    events: Option<EventSource>,
+) -> Result<EventSource, Refusal> {
+    let remote = &connection.remote;
+    let resumable = events.filter(|events| connection.is_legacy() && events.can_resume());
+    let Some(mut events) = resumable else {
+        return Err(remote.broken("the server ended its stream before the answer"));
+    };
+    if let Some(retry) = events.asked_wait() {
+        connection.asks.let_go(exchange, retry);
+    }
+    match events.resume(remote, connection.session_headers(), &connection.counters).await {
+        Err(refusal) if !events.can_resume() => return Err(refusal),
+        Err(refusal) => tracing::debug!(upstream = %remote.name, %refusal, "the stream is not back yet"),
+        Ok(()) => {}
+    }
+    Ok(events)
+}
+
+impl Stream for Answer {
+    type Item = Result<Message, Refusal>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(reply) = self.ahead.take() {
+            return Poll::Ready(Some(reply));
         }
-        if let Some(retry) = events.asked_wait() {
-            self.connection.asks.let_go(self.exchange, retry);
-        }
-        let counters = &self.connection.counters;
-        match Box::pin(events.resume(remote, self.connection.session_headers(), counters)).await {
-            Err(refusal) if !events.can_resume() => Err(refusal),
-            Err(refusal) => {
-                tracing::debug!(upstream = %remote.name, %refusal, "the stream is not back yet");
-                Ok(())
+        if self.flight.as_ref().is_some_and(|flight| !flight.token.is_cancelled()) {
+            if let Poll::Ready(reply) = self.poll_reply(context) {
+                return Poll::Ready(reply);
             }
-            Ok(()) => Ok(()),
+            ready!(self.poll_withdrawn(context));
         }
+        // Dropped here, the server sees at once that nobody reads.
+        (self.events, self.errand, self.flight) = (None, None, None);
+        Poll::Ready(None)
     }
 }

@@ -187,8 +187,7 @@ impl HttpConnection {
             let Some(this) = self.this.upgrade() else { return Err(RefusalKind::ShuttingDown.into()) };
             let events = EventSource::new(response.into_body(), self.remote.limits.message_bytes_max);
             let answer = Answer::new(this, events, translation, flight, origin.exchange);
-            let head = Head { form: Form::Stream, status: None };
-            return Ok(answer.into_replies().with_head(head));
+            return Ok(answer.into_replies().await);
         }
         if status.is_success() {
             let cancelled = flight.token.clone();
@@ -224,8 +223,12 @@ impl HttpConnection {
             .map_err(|error| self.remote.broken("the server's answer is no MCP message").with_cause(error))?;
         let mut replies = Vec::with_capacity(messages.len());
         for message in messages {
-            // Rare and large: not a part of the future of every exchange.
-            replies.extend(Box::pin(self.sort(message, translation, exchange)).await);
+            match self.sort(message, translation) {
+                Sorted::Reply(reply) => replies.push(reply),
+                // Rare and large: not a part of the future of every exchange.
+                Sorted::Aside(message) => Box::pin(self.pass_aside(message, exchange)).await,
+                Sorted::Stray => {}
+            }
         }
         if !replies.iter().any(|reply| matches!(reply, Message::Response(_))) {
             return Err(self.remote.broken("the server's answer is not for the request"));
@@ -238,31 +241,28 @@ impl HttpConnection {
         tracing::warn!(upstream = %self.remote.name, %error, "not an MCP message: ignored");
     }
 
-    /// What the client gets of one message that came in answer to its request; `None` for what goes another way.
-    pub(super) async fn sort(
-        &self,
-        message: Message,
-        translation: &Translation,
-        exchange: ExchangeId,
-    ) -> Option<Message> {
+    /// Whose one message is that came in answer to a request.
+    pub(super) fn sort(&self, message: Message, translation: &Translation) -> Sorted {
         match message {
             Message::Response(response) if translation.is_answered_by(&response) => {
-                Some(self.inbound(Message::Response(response), translation))
+                Sorted::Reply(self.inbound(Message::Response(response), translation))
             }
             Message::Response(_) => {
                 self.counters.stray.add();
-                None
+                Sorted::Stray
             }
             Message::Notification(note) if note.method() != method::CANCELLED => {
-                Some(translation.inbound(Message::Notification(note)))
+                Sorted::Reply(translation.inbound(Message::Notification(note)))
             }
-            // A question, or a question withdrawn by the id the server gave it.
-            message => {
-                let to: Arc<dyn AnswerTo> = self.this.upgrade()?;
-                self.asks.deliver(message, Some(exchange), &self.side(), to).await;
-                None
-            }
+            message => Sorted::Aside(message),
         }
+    }
+
+    /// Delivers what the server has begun beside its answer.
+    pub(super) async fn pass_aside(&self, message: Message, exchange: ExchangeId) {
+        let Some(this) = self.this.upgrade() else { return };
+        let to: Arc<dyn AnswerTo> = this;
+        self.asks.deliver(message, Some(exchange), &self.side(), to).await;
     }
 
     /// Restores ids and notes what a handshake or a tool list tells about the server.
@@ -352,6 +352,16 @@ impl HttpConnection {
             Err(refusal) => tracing::debug!(upstream = %self.remote.name, %refusal, what, "not sent"),
         }
     }
+}
+
+/// A message that came in answer to a request.
+pub(super) enum Sorted {
+    /// The client gets it in answer.
+    Reply(Message),
+    /// A question, or a question withdrawn by the id the server gave it.
+    Aside(Message),
+    /// It answers nothing.
+    Stray,
 }
 
 #[async_trait]
