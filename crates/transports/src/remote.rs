@@ -4,15 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::TryFutureExt as _;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use shadowcat_pipeline::{Refusal, RefusalKind, UpstreamAnswer};
 use shadowcat_protocol::Limits;
 
 use crate::http_client::{Body, Client, ClientError, Target};
+use crate::whole::{Unread, whole};
 
 /// Both answer types, which every POST must offer (2025-03-26 and later, transports).
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
@@ -48,16 +49,24 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// POSTs one message.
+    /// The headers of a POST that says this of the message. A conversation in which it is always the same makes them once.
+    pub(crate) fn post_headers(&self, said: HeaderMap) -> HeaderMap {
+        let mut headers = self.with_own(said);
+        headers.insert(ACCEPT, BOTH);
+        headers.insert(CONTENT_TYPE, JSON);
+        // Said again by the client for where it goes, which then needs no further room.
+        headers.insert(HOST, self.target.host_header().clone());
+        headers
+    }
+
+    /// POSTs one message with these [`Remote::post_headers`].
     pub(crate) fn post<'a>(
         &'a self,
         target: &'a Target,
         text: Bytes,
         headers: HeaderMap,
     ) -> impl Future<Output = Result<Response<Body>, Refusal>> + Send + 'a {
-        let mut request = self.request(Method::POST, target, headers, text);
-        request.headers_mut().insert(ACCEPT, BOTH);
-        request.headers_mut().insert(CONTENT_TYPE, JSON);
+        let request = request(Method::POST, target, headers, text);
         self.send(target, request, self.first_byte_max)
     }
 
@@ -67,32 +76,23 @@ impl Remote {
         headers: HeaderMap,
         head_max: Duration,
     ) -> Result<Response<Body>, Refusal> {
-        let mut request = self.request(Method::GET, &self.target, headers, Bytes::new());
+        let mut request = request(Method::GET, &self.target, self.with_own(headers), Bytes::new());
         request.headers_mut().insert(ACCEPT, EVENT_STREAM);
         self.send(&self.target, request, head_max).await
     }
 
     /// Ends a session.
     pub(crate) async fn delete(&self, headers: HeaderMap) -> Result<Response<Body>, Refusal> {
-        let request = self.request(Method::DELETE, &self.target, headers, Bytes::new());
+        let request = request(Method::DELETE, &self.target, self.with_own(headers), Bytes::new());
         self.send(&self.target, request, self.first_byte_max).await
     }
 
-    fn request(
-        &self,
-        method: Method,
-        target: &Target,
-        headers: HeaderMap,
-        body: Bytes,
-    ) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = method;
-        *request.uri_mut() = target.path_and_query();
-        *request.headers_mut() = headers;
+    /// The headers of a message, and those of the operator.
+    fn with_own(&self, mut headers: HeaderMap) -> HeaderMap {
         for (name, value) in &self.headers {
-            request.headers_mut().insert(name.clone(), value.clone());
+            headers.insert(name.clone(), value.clone());
         }
-        request
+        headers
     }
 
     /// A combinator, not an `async fn`: that would hold the request a second time, in every exchange.
@@ -109,28 +109,10 @@ impl Remote {
     /// Reads a body that has to be whole before it is passed on.
     pub(crate) async fn collect(&self, mut body: Body) -> Result<Bytes, Refusal> {
         let max = self.limits.message_bytes_max;
-        let mut first = Bytes::new();
-        let mut rest: Option<BytesMut> = None;
-        while let Some(frame) = body.frame().await {
-            let frame =
-                frame.map_err(|error| self.broken("the server cut its answer short").with_cause(error))?;
-            let Ok(data) = frame.into_data() else { continue };
-            if first.len() + rest.as_ref().map_or(0, BytesMut::len) + data.len() > max {
-                return Err(self.broken(format!("the server's answer is over the limit of {max} bytes")));
-            }
-            match &mut rest {
-                None if first.is_empty() => first = data,
-                None => {
-                    let mut joined = BytesMut::with_capacity(first.len() + data.len());
-                    joined.extend_from_slice(&first);
-                    joined.extend_from_slice(&data);
-                    first = Bytes::new();
-                    rest = Some(joined);
-                }
-                Some(joined) => joined.extend_from_slice(&data),
-            }
-        }
-        Ok(rest.map_or(first, BytesMut::freeze))
+        whole(&mut body, max).await.map_err(|unread| match unread {
+            Unread::TooLarge => self.broken(format!("the server's answer is over the limit of {max} bytes")),
+            Unread::Cut(error) => self.broken("the server cut its answer short").with_cause(error),
+        })
     }
 
     /// Reads what an accepted message was answered with to its end, so that the connection can be used again.
@@ -167,6 +149,14 @@ impl Remote {
             .with_upstream(&self.name)
             .with_detail(format!("the server answered with HTTP status {}", status.trim()))
     }
+}
+
+fn request(method: Method, target: &Target, headers: HeaderMap, body: Bytes) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = target.path_and_query();
+    *request.headers_mut() = headers;
+    request
 }
 
 /// What a failure of the client means for the exchange.

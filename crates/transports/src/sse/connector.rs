@@ -136,7 +136,8 @@ struct Endpoint {
 #[async_trait]
 impl Pipe for Endpoint {
     async fn send(&self, line: Bytes) -> Result<(), Refusal> {
-        let response = self.remote.post(&self.target, line, HeaderMap::new()).await?;
+        let headers = self.remote.post_headers(HeaderMap::new());
+        let response = self.remote.post(&self.target, line, headers).await?;
         if response.status().is_success() {
             self.remote.discard(response.into_body()).await;
             return Ok(());

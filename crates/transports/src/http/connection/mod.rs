@@ -56,6 +56,8 @@ pub(super) struct HttpConnection {
     pub(super) stamp: Stamp,
     session: Mutex<Option<Box<str>>>,
     revision: OnceLock<Revision>,
+    /// The headers of a POST in the session, once they were made of these two.
+    said: Mutex<Option<HeaderMap>>,
     next: AtomicU64,
     in_flight: Mutex<InFlight>,
     notifications: Arc<tokio::sync::Semaphore>,
@@ -85,6 +87,7 @@ impl HttpConnection {
             stamp: Stamp::default(),
             session: Mutex::new(opening.token),
             revision: opening.revision.map(OnceLock::from).unwrap_or_default(),
+            said: Mutex::default(),
             next: AtomicU64::new(first),
             in_flight: Mutex::default(),
             notifications: Arc::new(tokio::sync::Semaphore::new(NOTIFICATIONS_MAX)),
@@ -95,6 +98,15 @@ impl HttpConnection {
 
     fn session(&self) -> MutexGuard<'_, Option<Box<str>>> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn said(&self) -> MutexGuard<'_, Option<HeaderMap>> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_session(&self, id: Option<Box<str>>) {
+        *self.session() = id;
+        *self.said() = None;
     }
 
     fn in_flight(&self) -> MutexGuard<'_, InFlight> {
@@ -125,20 +137,27 @@ impl HttpConnection {
         fields
     }
 
+    /// Those of every POST in it.
+    fn session_post_headers(&self) -> HeaderMap {
+        self.said().get_or_insert_with(|| self.remote.post_headers(self.session_headers())).clone()
+    }
+
     fn request_headers(&self, request: &Request, envelope: &Envelope) -> HeaderMap {
+        let span = envelope.origin.told_span(request);
         let mut fields = match self.era {
             Era::Legacy if request.method() == method::INITIALIZE => HeaderMap::new(),
+            Era::Legacy if span.is_none() => return self.session_post_headers(),
             Era::Legacy => self.session_headers(),
             Era::Modern => self.stamp.headers(request, envelope),
         };
         // What the client's request named ended with its hop; beside `_meta` nothing else may be said here.
-        if let Some(span) = envelope.origin.told_span(request) {
+        if let Some(span) = span {
             insert(&mut fields, &names::TRACEPARENT, &span.parent.to_string());
             if let Some(state) = span.state_header() {
                 insert(&mut fields, &names::TRACESTATE, state);
             }
         }
-        fields
+        self.remote.post_headers(fields)
     }
 
     /// Waits until the `initialized` notification has arrived.
@@ -273,13 +292,14 @@ impl HttpConnection {
             && let Some(revision) = response.result_json().and_then(Revision::of_handshake)
         {
             self.revision.get_or_init(|| revision);
+            *self.said() = None;
         }
         Message::Response(if self.is_legacy() { response } else { self.stamp.learn(response) })
     }
 
     fn note_session(&self, response: &Response<Body>) {
         let id = response.headers().get(&names::SESSION_ID).and_then(|value| value.to_str().ok());
-        *self.session() = id.map(Into::into);
+        self.set_session(id.map(Into::into));
     }
 
     /// An HTTP error. One with a JSON-RPC error for this request inside is an answer like any other and keeps its
@@ -338,7 +358,7 @@ impl HttpConnection {
 
     /// POSTs a message that earns no answer.
     async fn post_quietly(&self, text: Bytes, what: &str) {
-        let mut fields = self.session_headers();
+        let mut fields = self.session_post_headers();
         if !self.is_legacy() {
             insert(&mut fields, &names::METHOD, what);
         }
@@ -381,7 +401,7 @@ impl Service for HttpConnection {
 #[async_trait]
 impl AnswerTo for HttpConnection {
     async fn send_answer(&self, line: Bytes) -> Result<(), Refusal> {
-        let response = self.remote.post(&self.remote.target, line, self.session_headers()).await?;
+        let response = self.remote.post(&self.remote.target, line, self.session_post_headers()).await?;
         if response.status().is_success() {
             self.remote.discard(response.into_body()).await;
             return Ok(());
@@ -414,7 +434,7 @@ impl Connection for HttpConnection {
             if let Ok(Err(refusal)) = ended {
                 tracing::debug!(upstream = %self.remote.name, %refusal, "the session was not ended");
             }
-            *self.session() = None;
+            self.set_session(None);
         }
         self.asks.withdraw_all();
         self.tasks.stop();
