@@ -39,6 +39,7 @@ mod tcp;
 #[cfg(test)]
 mod testing;
 mod translation;
+mod whole;
 
 pub use connector::{Connection, Connector, OpenConnection, Parting};
 pub use counters::{Count, Counters};

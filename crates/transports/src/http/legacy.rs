@@ -18,21 +18,22 @@ use crate::server::{Body, Incomer, SessionEvents, json, message, plain, refusal,
 const GAP: &[u8] = b": events before this one are gone\n\n";
 
 impl HttpListener {
-    /// Answers one legacy message.
-    pub(super) async fn legacy(&self, incomer: Incomer, message: Message) -> Response<Body> {
-        let version = match Self::legacy_version(&incomer) {
-            Ok(version) => version,
-            Err(response) => return *response,
-        };
+    /// Answers one legacy message, whose header names this revision.
+    pub(super) async fn legacy(
+        &self,
+        incomer: &Incomer,
+        version: Option<Revision>,
+        message: Message,
+    ) -> Response<Body> {
         let id = match &message {
             Message::Request(request) => Some(request.id().clone()),
             Message::Notification(_) | Message::Response(_) => None,
         };
         let answered = match message {
             Message::Request(request) if request.method() == method::INITIALIZE => {
-                Box::pin(self.initialize(&incomer, request)).await
+                Box::pin(self.initialize(incomer, request)).await
             }
-            message => self.in_session(&incomer, version, message).await,
+            message => self.in_session(incomer, version, message).await,
         };
         answered.unwrap_or_else(|fault| refusal(&fault, id.as_ref()))
     }
@@ -50,8 +51,8 @@ impl HttpListener {
         live.touch();
         match text {
             Message::Request(request) => {
-                let origin = live.origin_by(incomer.principal.as_ref());
-                let origin = Origin { http_trace: self.trace(incomer), ..origin };
+                let mut origin = live.origin_by(incomer.principal.as_ref());
+                origin.http_trace = self.trace(incomer);
                 self.request(&live, request, origin).await
             }
             Message::Notification(_) => {
@@ -173,8 +174,8 @@ impl HttpListener {
     }
 
     /// Answers a batch, which only 2025-03-26 has.
-    pub(super) async fn legacy_batch(&self, incomer: Incomer, parts: Vec<Bytes>) -> Response<Body> {
-        match self.batch(&incomer, parts).await {
+    pub(super) async fn legacy_batch(&self, incomer: &Incomer, parts: Vec<Bytes>) -> Response<Body> {
+        match self.batch(incomer, parts).await {
             Ok(response) => response,
             Err(fault) => bad(&fault),
         }

@@ -74,9 +74,9 @@ impl HttpListener {
             Err(BodyError::Cut) => return plain(400, "the request body was cut short\n"),
         };
         match Message::parse(text.clone(), &self.settings.limits) {
-            Ok(message) => self.take(request, message).await,
+            Ok(message) => self.take(&request, message).await,
             Err(error) if error.kind == ParseErrorKind::Batch => {
-                Box::pin(self.take_batch(request, &text)).await
+                Box::pin(self.take_batch(&request, &text)).await
             }
             Err(error) => {
                 let told = ErrorObject { code: error.code(), message: error.to_string(), data: None };
@@ -88,13 +88,16 @@ impl HttpListener {
 
     /// The body decides the era: a request that names a revision in its metadata is modern, `initialize` and what
     /// has a session are legacy; the header alone counts where the body cannot tell (2026-07-28 versioning).
-    async fn take(&self, request: Incomer, message: Message) -> Response<Body> {
-        let modern = match &message {
-            Message::Request(asked) if asked.meta(meta::VERSION).is_some() => true,
-            Message::Request(asked) if asked.method() == method::INITIALIZE => false,
-            _ => header_is_modern(&request),
+    async fn take(&self, request: &Incomer, message: Message) -> Response<Body> {
+        let (is_modern, named) = match &message {
+            Message::Request(asked) if asked.meta(meta::VERSION).is_some() => (true, None),
+            message => match Self::legacy_version(request) {
+                Ok(named) if is_initialize(message) => (false, named),
+                Ok(named) => (named.is_some_and(Revision::is_modern), named),
+                Err(response) => return *response,
+            },
         };
-        match (modern, message) {
+        match (is_modern, message) {
             (true, Message::Request(asked)) => self.modern(request, asked).await,
             // Cancels have no meaning on this transport, where the closed stream is the cancel; what else a client
             // might send needs no answer either.
@@ -103,12 +106,12 @@ impl HttpListener {
                 codes::INVALID_REQUEST,
                 "this revision has no responses of clients",
             )),
-            (false, message) => self.legacy(request, message).await,
+            (false, message) => self.legacy(request, named, message).await,
         }
     }
 
-    async fn take_batch(&self, request: Incomer, text: &Bytes) -> Response<Body> {
-        if header_is_modern(&request) {
+    async fn take_batch(&self, request: &Incomer, text: &Bytes) -> Response<Body> {
+        if header_is_modern(request) {
             return bad(&Refusal::bad_message(codes::INVALID_REQUEST, "this revision has no batches"));
         }
         match split_batch(text, &self.settings.limits) {
@@ -129,7 +132,9 @@ impl HttpListener {
 
     /// The legacy revision in a request's header.
     pub(super) fn legacy_version(request: &Incomer) -> Result<Option<Revision>, Box<Response<Body>>> {
-        let lookup = |name: &str| request.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+        // It is the only one that is asked for.
+        let values = request.headers.get_all(&names::PROTOCOL_VERSION);
+        let lookup = |_: &str| values.iter().map(HeaderValue::as_bytes).collect();
         headers::legacy_version(lookup)
             .map_err(|fault| Box::new(json(400, error_text(&fault.error_object(), None))))
     }
@@ -164,6 +169,10 @@ pub(super) fn bad(fault: &Refusal) -> Response<Body> {
 
 pub(super) fn error_text(error: &ErrorObject, asked: Option<&Request>) -> Bytes {
     shadowcat_protocol::Response::error(asked.map(Request::id), error).text().clone()
+}
+
+fn is_initialize(message: &Message) -> bool {
+    matches!(message, Message::Request(asked) if asked.method() == method::INITIALIZE)
 }
 
 fn header_is_modern(request: &Incomer) -> bool {

@@ -17,7 +17,7 @@ const PARAM_HEADERS_MAX: usize = 64;
 
 impl HttpListener {
     /// Answers one modern request. The future is dropped when its client goes away, and that cancels the exchange.
-    pub(super) async fn modern(&self, incomer: Incomer, request: Request) -> Response<Body> {
+    pub(super) async fn modern(&self, incomer: &Incomer, request: Request) -> Response<Body> {
         let lookup = |name: &str| incomer.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
         let revision = match headers::check_modern(&request, lookup, &[Revision::V2026_07_28]) {
             Ok(revision) => revision,
@@ -26,11 +26,11 @@ impl HttpListener {
                 return json(status, error_text(&fault.error_object(), Some(&request)));
             }
         };
-        let (principal, http_trace) = (incomer.principal.clone(), self.trace(&incomer));
+        let (principal, http_trace) = (incomer.principal.clone(), self.trace(incomer));
         let origin = Origin::new(PeerId::next(), Transport::Http, revision);
         let origin = Origin { principal, http_trace, ..origin };
         let envelope = Envelope::to_server(Message::Request(request.clone()), Arc::new(origin));
-        let envelope = Envelope { headers: mirrored(&incomer), ..envelope };
+        let envelope = Envelope { headers: mirrored(incomer), ..envelope };
         match self.exchange(envelope, &request).await {
             Ok(response) => response,
             Err(fault) => refusal(&fault, Some(request.id())),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::Either;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
@@ -42,13 +43,15 @@ impl Lease {
     }
 
     /// Sends a request and waits for the head of its answer. The error holds the request if nothing of it was written.
-    pub(super) async fn send(
+    ///
+    /// No `async fn`: that would hold the request a second time, in every exchange.
+    pub(super) fn send(
         &mut self,
         request: Request<Outgoing>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Outgoing>>> {
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Outgoing>>>> {
         match self {
-            Self::Whole { sender, .. } => sender.try_send_request(request).await,
-            Self::Shared { sender, .. } => sender.try_send_request(request).await,
+            Self::Whole { sender, .. } => Either::Left(sender.try_send_request(request)),
+            Self::Shared { sender, .. } => Either::Right(sender.try_send_request(request)),
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use shadowcat_pipeline::task::Tasks;
 use tokio::time::{Instant, timeout};
 
@@ -26,7 +27,7 @@ const SWEEP_INTERVAL_MIN: Duration = Duration::from_millis(10);
 
 /// All connections of a client.
 pub(super) struct Pool {
-    origins: Mutex<HashMap<Arc<Origin>, Arc<HostPool>>>,
+    origins: Mutex<HashMap<Arc<Origin>, Arc<HostPool>, RandomState>>,
     dialer: Dialer,
     settings: Settings,
     tasks: Tasks,
@@ -135,7 +136,7 @@ impl Pool {
         });
     }
 
-    fn origins(&self) -> MutexGuard<'_, HashMap<Arc<Origin>, Arc<HostPool>>> {
+    fn origins(&self) -> MutexGuard<'_, HashMap<Arc<Origin>, Arc<HostPool>, RandomState>> {
         self.origins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -15,12 +15,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use http::{Method, Request, Response};
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use shadowcat_pipeline::Principal;
 
+use crate::whole::{Unread, whole};
 pub use accept::{HttpServer, ServeError, ServerSettings};
 pub use api::{Api, Reply};
 pub(crate) use body::{Body, SessionEvents, StatelessEvents, subscription_end};
@@ -74,7 +74,7 @@ impl Incomer {
         if values.next().is_some() {
             return None;
         }
-        first.to_str().ok().map(str::trim)
+        first.to_str().ok().map(str::trim_ascii)
     }
 
     /// Whether the body says of itself that it is JSON.
@@ -85,15 +85,13 @@ impl Incomer {
 
     /// Reads the body up to `max` bytes within `deadline`. What its length announces as too large is not read at all.
     pub async fn read_body(&mut self, max: usize, deadline: Duration) -> Result<Bytes, BodyError> {
-        let announced = self.header(&CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
-        if announced.is_some_and(|length| length > max as u64) {
+        if self.body.size_hint().lower() > max as u64 {
             return Err(BodyError::TooLarge);
         }
-        let limited = http_body_util::Limited::new(&mut self.body, max);
-        match tokio::time::timeout(deadline, limited.collect()).await {
-            Ok(Ok(collected)) => Ok(collected.to_bytes()),
-            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(BodyError::TooLarge),
-            Ok(Err(_)) => Err(BodyError::Cut),
+        match tokio::time::timeout(deadline, whole(&mut self.body, max)).await {
+            Ok(Ok(text)) => Ok(text),
+            Ok(Err(Unread::TooLarge)) => Err(BodyError::TooLarge),
+            Ok(Err(Unread::Cut(_))) => Err(BodyError::Cut),
             Err(_) => Err(BodyError::TooSlow),
         }
     }
