@@ -31,18 +31,25 @@ impl Moment {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reading {
     pub(crate) moment: Moment,
+    since_begun: Duration,
     since_epoch: Option<Duration>,
     text: Rfc3339,
 }
 
 impl Reading {
-    pub(crate) fn now() -> Self {
-        Self::of(Moment::now())
+    /// The moment, and how long ago `begun` was.
+    pub(crate) fn of(moment: Moment, begun: Instant) -> Self {
+        Self {
+            moment,
+            since_begun: moment.steady.saturating_duration_since(begun),
+            since_epoch: moment.wall.duration_since(SystemTime::UNIX_EPOCH).ok(),
+            text: rfc3339_of(moment.wall.into()),
+        }
     }
 
-    fn of(moment: Moment) -> Self {
-        let since_epoch = moment.wall.duration_since(SystemTime::UNIX_EPOCH).ok();
-        Self { moment, since_epoch, text: rfc3339_of(moment.wall.into()) }
+    /// How long after the beginning it was so long before.
+    pub(crate) fn since_begun(&self, age: Duration) -> Duration {
+        self.since_begun.saturating_sub(age)
     }
 
     /// What the wall clock showed so long before, as far as it has not been set since.
@@ -129,7 +136,7 @@ mod tests {
             let wall = SystemTime::UNIX_EPOCH + Duration::from_micros(now_us);
             let now = Moment { steady: Instant::now(), wall };
             let age = Duration::from_nanos(age_ns);
-            prop_assert_eq!(Reading::of(now).text_before(age), rfc3339_of(now.wall_before(age).into()));
+            prop_assert_eq!(Reading::of(now, now.steady).text_before(age), rfc3339_of(now.wall_before(age).into()));
         }
     }
 }

@@ -22,6 +22,11 @@ impl Encoder {
         Self { redactor, begun, sides: Sides::new() }
     }
 
+    /// The moment at which frames are made.
+    pub(crate) fn now(&self) -> Reading {
+        Reading::of(Moment::now(), self.begun.steady)
+    }
+
     /// Hands the frame of this message, which passed not long before `now`, to `write`.
     pub(crate) fn frame(
         &self,
@@ -41,7 +46,7 @@ impl Encoder {
         let age = now.moment.steady.saturating_duration_since(captured.passed_at);
         write(&FrameLine {
             seq,
-            at_us: micros(captured.passed_at.saturating_duration_since(self.begun.steady)),
+            at_us: micros(now.since_begun(age)),
             time: now.text_before(age),
             hop: Word::own(captured.hop),
             direction: captured.direction,

@@ -106,7 +106,7 @@ impl Writer {
         let mut taken = VecDeque::new();
         let mut line = Vec::new();
         while self.queue.take(&mut taken, self.patience()) {
-            let now = Reading::now();
+            let now = self.encoder.now();
             for entry in taken.drain(..) {
                 self.entry(entry, &mut line, &now);
             }
@@ -179,7 +179,7 @@ impl Writer {
     }
 
     fn rest(&mut self, line: &mut Vec<u8>) {
-        let (mut chosen, now) = (Vec::new(), Reading::now());
+        let (mut chosen, now) = (Vec::new(), self.encoder.now());
         if let Some(select) = &mut self.select {
             select.rest(&mut chosen);
         }

@@ -77,7 +77,7 @@ impl Feed {
         while self.0.queue.take(&mut taken, SLEEP_MAX) {
             let seats: Vec<Arc<Seat>> =
                 self.0.seats().taken.iter().map(|(_, seat)| Arc::clone(seat)).collect();
-            let now = Reading::now();
+            let now = self.0.encoder.now();
             for entry in taken.drain(..) {
                 self.0.give(&seats, &entry, &now);
             }

@@ -81,7 +81,7 @@ impl Sides {
         });
         let written = pairs.map(|(transport, revision)| {
             let mut members = Vec::new();
-            side("", SideLine::Read(side_words(transport, revision)), &mut members);
+            side(b"", SideLine::Read(side_words(transport, revision)), &mut members);
             (transport, revision, String::from_utf8(members).unwrap_or_default())
         });
         Self(written.collect())
@@ -136,10 +136,10 @@ impl<'a> FrameLine<'a> {
 /// Appends a header line.
 pub(crate) fn header(header: &Header, out: &mut Vec<u8>) {
     line(out, |out| {
-        number(out, r#""record":"header","format":""#, MAJOR);
-        number(out, ".", MINOR);
-        text(out, r#"","program":""#, &header.program);
-        text(out, r#","tape":""#, &header.tape);
+        number(out, br#""record":"header","format":""#, MAJOR);
+        number(out, b".", MINOR);
+        text(out, br#"","program":""#, &header.program);
+        text(out, br#","tape":""#, &header.tape);
         out.extend_from_slice(br#","created":""#);
         out.extend_from_slice(&rfc3339_of(header.created));
         out.extend_from_slice(if header.redacted {
@@ -148,10 +148,10 @@ pub(crate) fn header(header: &Header, out: &mut Vec<u8>) {
             br#"","redacted":false"#
         });
         if let Some(format) = &header.imported {
-            text(out, r#","imported":""#, format);
+            text(out, br#","imported":""#, format);
         }
         if let Some(previous) = &header.previous {
-            text(out, r#","previous":""#, previous);
+            text(out, br#","previous":""#, previous);
         }
         if header.partial {
             out.extend_from_slice(br#","partial":true"#);
@@ -180,20 +180,20 @@ fn members(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
 }
 
 fn sequence(seq: u64, out: &mut Vec<u8>) {
-    number(out, r#""record":"frame","seq":"#, seq);
+    number(out, br#""record":"frame","seq":"#, seq);
 }
 
 /// Appends all members of a frame that stand behind its number.
 pub(crate) fn unnumbered(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
-    number(out, r#","at_us":"#, frame.at_us);
+    number(out, br#","at_us":"#, frame.at_us);
     out.extend_from_slice(br#","time":""#);
     out.extend_from_slice(&frame.time);
-    word(out, r#"","hop":""#, frame.hop);
-    word(out, r#","direction":""#, Word::own(frame.direction.as_str()));
+    word(out, br#"","hop":""#, frame.hop);
+    word(out, br#","direction":""#, Word::own(frame.direction.as_str()));
     sides(frame, out);
-    word(out, r#","kind":""#, Word::own(frame.kind.as_str()));
+    word(out, br#","kind":""#, Word::own(frame.kind.as_str()));
     if let Some(method) = frame.method {
-        text(out, r#","method":""#, method);
+        text(out, br#","method":""#, method);
     }
     action(frame, out);
     out.extend_from_slice(br#","message":"#);
@@ -203,17 +203,17 @@ pub(crate) fn unnumbered(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
 /// Appends a line that says what is missing here.
 pub(crate) fn lost(lost: &Lost, out: &mut Vec<u8>) {
     line(out, |out| {
-        number(out, r#""record":"lost","since":"#, lost.since);
-        number(out, r#","count":"#, lost.count);
-        text(out, r#","reason":""#, &lost.reason);
+        number(out, br#""record":"lost","since":"#, lost.since);
+        number(out, br#","count":"#, lost.count);
+        text(out, br#","reason":""#, &lost.reason);
     });
 }
 
 /// Appends the last line.
 pub(crate) fn end(end: End, out: &mut Vec<u8>) {
     line(out, |out| {
-        number(out, r#""record":"end","frames":"#, end.frames);
-        number(out, r#","lost":"#, end.lost);
+        number(out, br#""record":"end","frames":"#, end.frames);
+        number(out, br#","lost":"#, end.lost);
     });
 }
 
@@ -224,49 +224,53 @@ pub(crate) fn sealed(object: &str, out: &mut Vec<u8>) {
 }
 
 fn sides(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
-    number(out, r#","exchange":"#, frame.exchange);
+    number(out, br#","exchange":"#, frame.exchange);
     if let Some(related) = frame.related {
-        number(out, r#","related":"#, related);
+        number(out, br#","related":"#, related);
     }
     if let Some(session) = frame.session {
-        text(out, r#","session":""#, session);
+        text(out, br#","session":""#, session);
     }
-    side(r#","client":{"#, frame.client, out);
+    side(br#","client":{"#, frame.client, out);
     if let Some((name, upstream)) = frame.upstream {
-        text(out, r#","upstream":{"name":""#, name);
-        side(",", upstream, out);
+        text(out, br#","upstream":{"name":""#, name);
+        side(b",", upstream, out);
     }
 }
 
-fn side(before: &str, side: SideLine<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(before.as_bytes());
+fn side<const N: usize>(before: &[u8; N], side: SideLine<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(before);
     match side {
         SideLine::Own(members) => out.extend_from_slice(members.as_bytes()),
         SideLine::Read([transport, revision, era]) => {
-            text(out, r#""transport":""#, transport);
-            text(out, r#","revision":""#, revision);
-            text(out, r#","era":""#, era);
+            text(out, br#""transport":""#, transport);
+            text(out, br#","revision":""#, revision);
+            text(out, br#","era":""#, era);
             out.push(b'}');
         }
     }
 }
 
 fn action(frame: &FrameLine<'_>, out: &mut Vec<u8>) {
-    word(out, r#","action":""#, frame.action);
+    word(out, br#","action":""#, frame.action);
     if let Some(reason) = frame.reason {
-        text(out, r#","reason":""#, reason);
+        text(out, br#","reason":""#, reason);
     }
     for (number, rule) in frame.rules.iter().enumerate() {
-        text(out, if number == 0 { r#","rules":[""# } else { ",\"" }, rule);
+        if number == 0 {
+            text(out, br#","rules":[""#, rule);
+        } else {
+            text(out, b",\"", rule);
+        }
     }
     if !frame.rules.is_empty() {
         out.push(b']');
     }
     if let Some(took) = frame.took_us {
-        number(out, r#","took_us":"#, took);
+        number(out, br#","took_us":"#, took);
     }
     if frame.redactions > 0 {
-        number(out, r#","redactions":"#, frame.redactions);
+        number(out, br#","redactions":"#, frame.redactions);
     }
     if frame.unfolded {
         out.extend_from_slice(br#","unfolded":true"#);
@@ -299,17 +303,17 @@ fn digits(crc: u32) -> [u8; DIGITS] {
     digits
 }
 
-/// A number behind the name of its member.
-fn number(out: &mut Vec<u8>, before: &str, number: impl itoa::Integer) {
-    out.extend_from_slice(before.as_bytes());
+/// A number behind the name of its member. What stands before it is of a known length, here and below, and so is copied in
+/// place.
+fn number<const N: usize>(out: &mut Vec<u8>, before: &[u8; N], number: impl itoa::Integer) {
+    out.extend_from_slice(before);
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// A word behind what stands before it, which ends with its opening quote.
-#[inline]
-fn word(out: &mut Vec<u8>, before: &str, word: Word<'_>) {
+fn word<const N: usize>(out: &mut Vec<u8>, before: &[u8; N], word: Word<'_>) {
     if word.is_own {
-        out.extend_from_slice(before.as_bytes());
+        out.extend_from_slice(before);
         out.extend_from_slice(word.text.as_bytes());
         out.push(b'"');
     } else {
@@ -318,10 +322,9 @@ fn word(out: &mut Vec<u8>, before: &str, word: Word<'_>) {
 }
 
 /// A string behind what stands before it, which ends with its opening quote. Few need an escape, and nothing is allocated
-/// for those that do not. Inlined, because what stands before it is known at each place.
-#[inline]
-fn text(out: &mut Vec<u8>, before: &str, value: &str) {
-    out.extend_from_slice(before.as_bytes());
+/// for those that do not.
+fn text<const N: usize>(out: &mut Vec<u8>, before: &[u8; N], value: &str) {
+    out.extend_from_slice(before);
     if json::is_plain(value) {
         out.extend_from_slice(value.as_bytes());
         out.push(b'"');
