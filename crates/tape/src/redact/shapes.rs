@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
 use super::keys::Names;
-use super::words::Words;
+use super::words::WORDS;
 use super::{MARK_LEN, MARK_OPEN, Redactor, RedactorError, Secrets};
 
 /// Tokens whose shape alone gives them away; all of the match is the secret.
@@ -90,7 +91,6 @@ const SCHEMES: [&str; 6] = ["bearer", "basic", "digest", "dpop", "negotiate", "t
 
 #[derive(Debug)]
 pub(super) struct Shapes {
-    words: Words,
     tokens: Regex,
     scheme: Regex,
     user_info: Regex,
@@ -104,9 +104,10 @@ pub(super) struct Shapes {
 
 impl Shapes {
     pub(super) fn new(secrets: &Secrets) -> Result<Self, RedactorError> {
+        // With the redactor, and not with the first message.
+        LazyLock::force(&WORDS);
         let regex = |text: &str| Regex::new(text).map_err(|cause| RedactorError::Pattern(Box::new(cause)));
         Ok(Self {
-            words: Words::new(),
             tokens: regex(TOKENS)?,
             scheme: regex(SCHEME)?,
             user_info: regex(USER_INFO)?,
@@ -120,7 +121,7 @@ impl Shapes {
 
     /// Whether the text is worth a closer look. One pass, for every message of the proxy.
     pub(super) fn is_suspect(&self, text: &[u8]) -> bool {
-        self.own_named.is_some() || !self.own.is_empty() || self.words.are_in(text)
+        self.own_named.is_some() || !self.own.is_empty() || WORDS.are_in(text)
     }
 
     /// Whether one of the operator's own patterns fits a piece of it.
@@ -131,7 +132,7 @@ impl Shapes {
     /// The text with every secret in it replaced by what `mark` makes of it. Tokens go first: what is behind a name
     /// may be one that holds blanks and line ends.
     pub(super) fn replace<'a>(&self, text: &'a str, mark: &mut impl FnMut(&str) -> String) -> Cow<'a, str> {
-        let suspicion = self.words.suspicion(text);
+        let suspicion = WORDS.suspicion(text);
         let equals = memchr::memchr(b'=', text.as_bytes()).is_some();
         let assigns = equals || memchr::memchr(b':', text.as_bytes()).is_some();
         let mut text = Cow::Borrowed(text);

@@ -2,6 +2,10 @@
 
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::ops::Range;
+use std::sync::LazyLock;
+
+/// The words, which are the same for all redactors: their table is large.
+pub(super) static WORDS: LazyLock<Words> = LazyLock::new(Words::new);
 
 /// Parts of the names that `keys` knows, and of the parameters of an address. `progressToken` is told apart from the
 /// first and `connection` without `string` from the second: they are in many messages that hold no secret, and must not
@@ -99,7 +103,7 @@ pub(super) struct Suspicion {
 }
 
 impl Words {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         let (all, kinds) = all();
         let mut sorted: Vec<_> =
             all.iter().enumerate().flat_map(|(number, word)| Look::all_of(number, word.as_bytes())).collect();
@@ -343,13 +347,9 @@ fn is_harmless(text: &[u8], hit: &Hit) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::LazyLock;
-
     use proptest::prelude::*;
 
     use super::*;
-
-    static WORDS: LazyLock<Words> = LazyLock::new(Words::new);
 
     fn found(text: &[u8]) -> Vec<(usize, usize)> {
         let mut found = Vec::new();
