@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use shadowcat_pipeline::{ExchangeId, Form, Head, Refusal, Replies};
 use shadowcat_protocol::Message;
 use tokio_util::sync::WaitForCancellationFutureOwned;
@@ -62,17 +62,17 @@ impl Answer {
         }
     }
 
-    /// Nearly every stream has one message, which is there already: then that is all.
-    pub(super) async fn into_replies(mut self) -> Replies {
-        let first = std::future::poll_fn(|context| Poll::Ready(self.poll_next_unpin(context))).await;
-        let replies = match first {
-            Poll::Ready(Some(Ok(response @ Message::Response(_)))) => Replies::one(response),
-            Poll::Ready(None) => Replies::none(),
-            Poll::Ready(first) => {
+    /// Nearly every stream has one message, which is there already: then that is all. Nobody is woken for one that is not: it is
+    /// looked for again by whoever reads the replies.
+    pub(super) fn into_replies(mut self) -> Replies {
+        let replies = match self.next().now_or_never() {
+            Some(Some(Ok(response @ Message::Response(_)))) => Replies::one(response),
+            Some(None) => Replies::none(),
+            Some(first) => {
                 self.ahead = first;
                 Replies::stream(self)
             }
-            Poll::Pending => Replies::stream(self),
+            None => Replies::stream(self),
         };
         replies.with_head(Head { form: Form::Stream, status: None })
     }

@@ -33,7 +33,10 @@ use bytes::Bytes;
 use http::header::HOST;
 use http::{Request, Response, Version};
 use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use shadowcat_pipeline::task::Tasks;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 pub use body::Body;
@@ -42,6 +45,7 @@ pub use stats::Stats;
 pub use target::{Target, TargetError};
 pub use tls::SetupError;
 
+use connection::Outgoing;
 use dial::Dialer;
 use lease::Lease;
 use pool::Pool;
@@ -113,22 +117,43 @@ impl Client {
     ///
     /// # Cancel safety
     /// Dropping the future ends the exchange: the connection is closed (HTTP/1.1) or the stream reset (HTTP/2).
-    pub async fn send(
+    #[expect(clippy::manual_async_fn, reason = "that would hold the request twice, in every exchange")]
+    pub fn send<'a>(
+        &'a self,
+        mut request: Request<Full<Bytes>>,
+        target: &'a Target,
+        first_byte: Duration,
+    ) -> impl Future<Output = Result<Response<Body>, ClientError>> + Send + 'a {
+        async move {
+            let (mut lease, was_open) = self.pool.any(target.origin()).await?;
+            address(&mut request, target, lease.is_http2());
+            let sent = timeout(first_byte, lease.send(request)).await;
+            match outcome(sent, lease, first_byte) {
+                Err(Failure::Unsent { request, .. }) if was_open => {
+                    // Rare and large: not a part of the future of every exchange.
+                    Box::pin(self.send_anew(*request, target, first_byte)).await
+                }
+                outcome => outcome.map_err(ClientError::from),
+            }
+        }
+    }
+
+    /// The same on a new connection.
+    async fn send_anew(
         &self,
-        request: Request<Full<Bytes>>,
+        mut request: Request<Full<Bytes>>,
         target: &Target,
         first_byte: Duration,
     ) -> Result<Response<Body>, ClientError> {
-        let (lease, was_open) = self.pool.any(target.origin()).await?;
-        match exchange(lease, request, target, first_byte).await {
-            Err(Failure::Unsent { request, .. }) if was_open => {
-                let lease = self.pool.new_one(target.origin()).await?;
-                exchange(lease, *request, target, first_byte).await.map_err(ClientError::from)
-            }
-            outcome => outcome.map_err(ClientError::from),
-        }
+        let mut lease = self.pool.new_one(target.origin()).await?;
+        address(&mut request, target, lease.is_http2());
+        let sent = timeout(first_byte, lease.send(request)).await;
+        outcome(sent, lease, first_byte).map_err(ClientError::from)
     }
 }
+
+/// What became of a request in its time.
+type Sent = Result<Result<Response<Incoming>, TrySendError<Request<Outgoing>>>, Elapsed>;
 
 /// How one try failed.
 enum Failure {
@@ -147,14 +172,8 @@ impl From<Failure> for ClientError {
     }
 }
 
-async fn exchange(
-    mut lease: Lease,
-    mut request: Request<Full<Bytes>>,
-    target: &Target,
-    first_byte: Duration,
-) -> Result<Response<Body>, Failure> {
-    address(&mut request, target, lease.is_http2());
-    match timeout(first_byte, lease.send(request)).await {
+fn outcome(sent: Sent, lease: Lease, first_byte: Duration) -> Result<Response<Body>, Failure> {
+    match sent {
         Ok(Ok(response)) => Ok(response.map(|incoming| Body::new(incoming, lease))),
         Ok(Err(mut failure)) => match failure.take_message() {
             Some(request) => Err(Failure::Unsent { request: Box::new(request), error: failure.into_error() }),

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::Response;
 use http::header::HeaderMap;
 use shadowcat_pipeline::task::Tasks;
@@ -175,49 +176,68 @@ impl HttpConnection {
         let translation = Translation::new(own, request, origin.peer);
         let mut flight = self.enter(&translation, origin.exchange);
         self.settle().await;
-        let fields = self.request_headers(request, envelope);
-        let text = translation.outbound(request).text().clone();
         let posted = {
             // By reference: as a value it would be held twice in the future of every exchange.
-            let posting = pin!(self.remote.post(&self.remote.target, text, fields));
+            let posting = pin!(self.posting(request, envelope, &translation));
             flight.token.run_until_cancelled(posting).await
         };
-        let Some(response) = posted else { return Ok(Replies::none()) };
+        let body = match self.begun(posted, &translation, &mut flight)? {
+            Begun::Whole(body) => body,
+            Begun::Events(this, events) => {
+                return Ok(Answer::new(this, events, translation, flight, origin.exchange).into_replies());
+            }
+            Begun::Error(response) => {
+                flight.finish();
+                // Rare and large: not a part of the future of every exchange.
+                return Box::pin(self.error_answer(response, &translation)).await;
+            }
+            Begun::Cancelled => return Ok(Replies::none()),
+        };
+        let collected = {
+            let collecting = pin!(self.remote.collect(body));
+            flight.token.run_until_cancelled(collecting).await
+        };
+        let Some(text) = collected else { return Ok(Replies::none()) };
+        flight.finish();
+        self.whole_answer(&text?, &translation, origin.exchange).await
+    }
+
+    fn posting(
+        &self,
+        request: &Request,
+        envelope: &Envelope,
+        translation: &Translation,
+    ) -> impl Future<Output = Result<Response<Body>, Refusal>> + Send + use<'_> {
+        let fields = self.request_headers(request, envelope);
+        let text = translation.outbound(request).text().clone();
+        self.remote.post(&self.remote.target, text, fields)
+    }
+
+    /// Looks at the head of an answer. No part of the future that waits for it, which would hold all it looks at to its end.
+    fn begun(
+        &self,
+        posted: Option<Result<Response<Body>, Refusal>>,
+        translation: &Translation,
+        flight: &mut Flight,
+    ) -> Result<Begun, Refusal> {
+        let Some(response) = posted else { return Ok(Begun::Cancelled) };
         let response = response.inspect_err(|refusal| {
             if never_left(refusal) {
                 flight.settle();
             }
-        });
-        self.answer(response?, translation, flight, origin).await
-    }
-
-    async fn answer(
-        &self,
-        response: Response<Body>,
-        translation: Translation,
-        flight: Flight,
-        origin: &Origin,
-    ) -> Result<Replies, Refusal> {
-        let status = response.status();
-        if translation.is_initialize && status.is_success() {
+        })?;
+        if !response.status().is_success() {
+            return Ok(Begun::Error(response));
+        }
+        if translation.is_initialize {
             self.note_session(&response);
         }
-        if status.is_success() && media_type(&response) == "text/event-stream" {
-            let Some(this) = self.this.upgrade() else { return Err(RefusalKind::ShuttingDown.into()) };
-            let events = EventSource::new(response.into_body(), self.remote.limits.message_bytes_max);
-            let answer = Answer::new(this, events, translation, flight, origin.exchange);
-            return Ok(answer.into_replies().await);
+        if media_type(&response) != "text/event-stream" {
+            return Ok(Begun::Whole(response.into_body()));
         }
-        if status.is_success() {
-            let cancelled = flight.token.clone();
-            let body = pin!(self.remote.collect(response.into_body()));
-            let Some(text) = cancelled.run_until_cancelled(body).await else { return Ok(Replies::none()) };
-            flight.finish();
-            return self.whole_answer(&text?, &translation, origin.exchange).await;
-        }
-        flight.finish();
-        // Rare and large: not a part of the future of every exchange.
-        Box::pin(self.error_answer(response, &translation)).await
+        let Some(this) = self.this.upgrade() else { return Err(RefusalKind::ShuttingDown.into()) };
+        let events = EventSource::new(response.into_body(), self.remote.limits.message_bytes_max);
+        Ok(Begun::Events(this, events))
     }
 
     /// An answer that came as one JSON body: a response, or what a batch-speaking server makes of it.
@@ -374,6 +394,15 @@ impl HttpConnection {
     }
 }
 
+/// An answer of which the head is there.
+enum Begun {
+    Whole(Body),
+    Events(Arc<HttpConnection>, EventSource),
+    Error(Response<Body>),
+    /// Nobody waits for it any more.
+    Cancelled,
+}
+
 /// A message that came in answer to a request.
 pub(super) enum Sorted {
     /// The client gets it in answer.
@@ -386,15 +415,23 @@ pub(super) enum Sorted {
 
 #[async_trait]
 impl Service for HttpConnection {
-    async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
-        envelope.origin.upstream.get_or_init(|| self.side());
-        match &envelope.message {
-            Message::Request(request) => self.request(request, &envelope).await,
-            Message::Notification(note) => self.notification(note.clone(), &envelope.origin),
-            Message::Response(_) => {
-                Err(Refusal::bad_message(codes::INVALID_REQUEST, "a response to no request of the server"))
+    // No `async fn`: that would hold the envelope a second time, in every exchange.
+    fn handle<'s, 'f>(&'s self, envelope: Envelope) -> BoxFuture<'f, Result<Replies, Refusal>>
+    where
+        's: 'f,
+        Self: 'f,
+    {
+        Box::pin(async move {
+            envelope.origin.upstream.get_or_init(|| self.side());
+            match &envelope.message {
+                Message::Request(request) => self.request(request, &envelope).await,
+                Message::Notification(note) => self.notification(note.clone(), &envelope.origin),
+                Message::Response(_) => Err(Refusal::bad_message(
+                    codes::INVALID_REQUEST,
+                    "a response to no request of the server",
+                )),
             }
-        }
+        })
     }
 }
 
