@@ -56,7 +56,7 @@ impl AdminApi {
         Self { token, views, feed, lot, bounds }
     }
 
-    async fn answered(&self, mut request: Incomer) -> Result<Reply, Problem> {
+    async fn answered(&self, request: &mut Incomer) -> Result<Reply, Problem> {
         let path = std::mem::take(&mut request.path);
         let found = routes::find(&request.method, &path);
         let is_open = found.as_ref().is_ok_and(|(operation, _)| operation.is_open());
@@ -65,8 +65,8 @@ impl AdminApi {
             return Err(Problem::unauthorized());
         }
         let (operation, id) = found?;
-        let body = self.body(operation, &mut request).await?;
-        let query = request.query.unwrap_or_default();
+        let body = self.body(operation, request).await?;
+        let query = request.query.take().unwrap_or_default();
         self.carry_out(operation, &Asked { id, query: &query, body })
     }
 
@@ -133,7 +133,7 @@ impl Asked<'_> {
 
 #[async_trait]
 impl Api for AdminApi {
-    async fn answer(&self, request: Incomer) -> Reply {
+    async fn answer(&self, request: &mut Incomer) -> Reply {
         self.answered(request).await.unwrap_or_else(Problem::into_reply)
     }
 

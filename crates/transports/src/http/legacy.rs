@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::Response;
-use shadowcat_pipeline::{Envelope, Form, Origin, Principal, Refusal, RefusalKind, Transport};
+use shadowcat_pipeline::{Envelope, Form, Origin, Principal, Refusal, RefusalKind, Replies, Transport};
 use shadowcat_protocol::{Message, Request, Revision, codes, method};
 use shadowcat_session::{EventId, Live, SessionId};
 
@@ -19,32 +20,43 @@ const GAP: &[u8] = b": events before this one are gone\n\n";
 
 impl HttpListener {
     /// Answers one legacy message, whose header names this revision.
-    pub(super) async fn legacy(
-        &self,
-        incomer: &Incomer,
+    #[expect(clippy::manual_async_fn, reason = "that would hold the message twice")]
+    pub(super) fn legacy<'a>(
+        &'a self,
+        incomer: &'a Incomer,
         version: Option<Revision>,
-        message: Message,
-    ) -> Response<Body> {
-        let id = match &message {
-            Message::Request(request) => Some(request.id().clone()),
-            Message::Notification(_) | Message::Response(_) => None,
-        };
-        let answered = match message {
-            Message::Request(request) if request.method() == method::INITIALIZE => {
-                Box::pin(self.initialize(incomer, request)).await
-            }
-            message => self.in_session(incomer, version, message).await,
-        };
-        answered.unwrap_or_else(|fault| refusal(&fault, id.as_ref()))
+        text: Message,
+    ) -> impl Future<Output = Response<Body>> + Send + 'a {
+        async move {
+            let id = match &text {
+                Message::Request(request) => Some(request.id().clone()),
+                Message::Notification(_) | Message::Response(_) => None,
+            };
+            let live = match self.session(incomer).await {
+                Ok(live) => live,
+                Err(fault) => return refusal(&fault, id.as_ref()),
+            };
+            let answered = match self.begin(&live, incomer, version, text) {
+                Ok(Begun::Request(waiting)) => {
+                    Ok(self.answer_to(incomer.principal.as_ref(), &live, waiting).await)
+                }
+                Ok(Begun::Notification(passing)) => passing.await.map(|_| message()),
+                Ok(Begun::Response) => Ok(message()),
+                Err(fault) => Err(fault),
+            };
+            answered.unwrap_or_else(|fault| refusal(&fault, id.as_ref()))
+        }
     }
 
-    async fn in_session(
-        &self,
+    /// Sends a message of this session on its way. No part of the future that waits for its answer, which would hold it to its
+    /// end.
+    fn begin<'a>(
+        &'a self,
+        live: &'a Arc<Live>,
         incomer: &Incomer,
         version: Option<Revision>,
         text: Message,
-    ) -> Result<Response<Body>, Refusal> {
-        let live = self.session(incomer).await?;
+    ) -> Result<Begun<'a>, Refusal> {
         if version.is_some_and(Revision::is_modern) {
             return Err(Refusal::bad_message(codes::INVALID_REQUEST, "the session speaks an older revision"));
         }
@@ -53,18 +65,18 @@ impl HttpListener {
             Message::Request(request) => {
                 let mut origin = live.origin_by(incomer.principal.as_ref());
                 origin.http_trace = self.trace(incomer);
-                self.request(&live, request, origin).await
+                Ok(Begun::Request(self.request(live, request, origin)?))
             }
             Message::Notification(_) => {
                 let origin = live.origin_by(incomer.principal.as_ref());
-                self.front.handle(&live, Envelope::to_server(text, Arc::new(origin))).await?;
-                Ok(message())
+                let envelope = Envelope::to_server(text, Arc::new(origin));
+                Ok(Begun::Notification(self.front.handle(live, envelope)))
             }
             Message::Response(response) => {
                 if !live.outlet.answer(response) {
                     tracing::debug!(session = %live.tag, "an answer to no question was dropped");
                 }
-                Ok(message())
+                Ok(Begun::Response)
             }
         }
     }
@@ -74,6 +86,13 @@ impl HttpListener {
         let named = incomer.header(&names::SESSION_ID).ok_or(RefusalKind::SessionMissing)?;
         let id = SessionId::parse(named).ok_or(RefusalKind::SessionUnknown)?;
         self.front.find(&id, incomer.principal.as_ref()).await
+    }
+
+    /// Answers a handshake.
+    pub(super) async fn legacy_handshake(&self, incomer: &Incomer, request: Request) -> Response<Body> {
+        let id = request.id().clone();
+        let answered = self.initialize(incomer, request).await;
+        answered.unwrap_or_else(|fault| refusal(&fault, Some(&id)))
     }
 
     async fn initialize(&self, incomer: &Incomer, request: Request) -> Result<Response<Body>, Refusal> {
@@ -107,19 +126,14 @@ impl HttpListener {
         Ok(with_header(response, names::SESSION_ID.as_str(), live.id.as_str()))
     }
 
-    async fn request(
-        &self,
-        live: &Arc<Live>,
-        request: Request,
-        origin: Origin,
-    ) -> Result<Response<Body>, Refusal> {
+    fn request(&self, live: &Arc<Live>, request: Request, origin: Origin) -> Result<Waiting, Refusal> {
         let place = live.enter(self.settings.in_flight_max)?;
-        let (asker, origin) = (origin.principal.clone(), Arc::new(origin));
+        let origin = Arc::new(origin);
         let (open, waiting) = OpenExchange::begin(live, origin.exchange, Some(request.id().clone()));
         let envelope = Envelope::to_server(Message::Request(request), origin);
         // A legacy client that disconnects has not cancelled: the exchange goes on without this future.
         self.tasks.spawn(Box::pin(pump(Arc::clone(&self.front), envelope, open, place)));
-        Ok(self.answer_to(asker.as_ref(), live, waiting).await)
+        Ok(waiting)
     }
 
     async fn answer_to(
@@ -257,14 +271,14 @@ impl HttpListener {
     }
 
     /// Opens the standing stream, or goes on with one that was cut.
-    pub(super) async fn legacy_get(&self, incomer: Incomer) -> Response<Body> {
-        if !accepts(&incomer, "text/event-stream") {
+    pub(super) async fn legacy_get(&self, incomer: &Incomer) -> Response<Body> {
+        if !accepts(incomer, "text/event-stream") {
             return plain(406, "Accept must list text/event-stream\n");
         }
-        if let Err(response) = Self::legacy_version(&incomer) {
+        if let Err(response) = Self::legacy_version(incomer) {
             return *response;
         }
-        match self.standing(&incomer).await {
+        match self.standing(incomer).await {
             Ok(response) => response,
             Err(fault) => refusal(&fault, None),
         }
@@ -309,11 +323,11 @@ impl HttpListener {
     }
 
     /// Ends a session at its client's wish.
-    pub(super) async fn legacy_delete(&self, incomer: Incomer) -> Response<Body> {
-        if let Err(response) = Self::legacy_version(&incomer) {
+    pub(super) async fn legacy_delete(&self, incomer: &Incomer) -> Response<Body> {
+        if let Err(response) = Self::legacy_version(incomer) {
             return *response;
         }
-        match self.session(&incomer).await {
+        match self.session(incomer).await {
             Ok(live) => {
                 self.front.end(&live).await;
                 plain(200, "")
@@ -321,6 +335,13 @@ impl HttpListener {
             Err(fault) => refusal(&fault, None),
         }
     }
+}
+
+/// A message that is on its way.
+enum Begun<'a> {
+    Request(Waiting),
+    Notification(BoxFuture<'a, Result<Replies, Refusal>>),
+    Response,
 }
 
 #[cfg(test)]

@@ -38,9 +38,14 @@ impl Bench {
 
     /// What a call is answered with.
     async fn call(&self) -> (u16, String) {
-        let asked = self.listener.request(&self.live, call(), self.live.origin());
-        let answered = timeout(LONG, asked).await.expect("a head");
-        text(answered.unwrap_or_else(|fault| refusal(&fault, None))).await
+        let answered = match self.listener.request(&self.live, call(), self.live.origin()) {
+            Ok(waiting) => {
+                let answer = self.listener.answer_to(None, &self.live, waiting);
+                timeout(LONG, answer).await.expect("a head")
+            }
+            Err(fault) => refusal(&fault, None),
+        };
+        text(answered).await
     }
 
     /// Waits until the call has arrived.

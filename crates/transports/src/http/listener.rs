@@ -59,11 +59,11 @@ impl HttpListener {
         Self { settings, front, tasks, stop }
     }
 
-    async fn post(&self, mut request: Incomer) -> Response<Body> {
+    async fn post(&self, request: &mut Incomer) -> Response<Body> {
         if !request.is_json() {
             return plain(415, "a message is sent as Content-Type: application/json\n");
         }
-        if !accepts_both(&request) {
+        if !accepts_both(request) {
             return plain(406, "Accept must list application/json and text/event-stream\n");
         }
         let body = request.read_body(self.settings.body_bytes_max, self.settings.body_read_max).await;
@@ -73,40 +73,50 @@ impl HttpListener {
             Err(BodyError::TooSlow) => return plain(408, "the request body did not come in time\n"),
             Err(BodyError::Cut) => return plain(400, "the request body was cut short\n"),
         };
-        match Message::parse(text.clone(), &self.settings.limits) {
-            Ok(message) => self.take(&request, message).await,
-            Err(error) if error.kind == ParseErrorKind::Batch => {
-                Box::pin(self.take_batch(&request, &text)).await
-            }
-            Err(error) => {
-                let told = ErrorObject { code: error.code(), message: error.to_string(), data: None };
-                let answer = shadowcat_protocol::Response::error(error.id.as_ref(), &told);
-                json(400, answer.text().clone())
-            }
-        }
+        let (named, message) = match self.sort(request, &text) {
+            Sorted::Legacy(named, message) => (named, message),
+            Sorted::Modern(asked) => return self.modern(request, asked).await,
+            // Rare and large, like the next: not a part of the future of every exchange.
+            Sorted::Handshake(asked) => return Box::pin(self.legacy_handshake(request, asked)).await,
+            Sorted::Batch => return Box::pin(self.take_batch(request, &text)).await,
+            Sorted::Answered(response) => return response,
+        };
+        self.legacy(request, named, message).await
     }
 
     /// The body decides the era: a request that names a revision in its metadata is modern, `initialize` and what
     /// has a session are legacy; the header alone counts where the body cannot tell (2026-07-28 versioning).
-    async fn take(&self, request: &Incomer, message: Message) -> Response<Body> {
+    fn sort(&self, request: &Incomer, text: &Bytes) -> Sorted {
+        let message = match Message::parse(text.clone(), &self.settings.limits) {
+            Ok(message) => message,
+            Err(error) if error.kind == ParseErrorKind::Batch => return Sorted::Batch,
+            Err(error) => {
+                let told = ErrorObject { code: error.code(), message: error.to_string(), data: None };
+                let answer = shadowcat_protocol::Response::error(error.id.as_ref(), &told);
+                return Sorted::Answered(json(400, answer.text().clone()));
+            }
+        };
         let (is_modern, named) = match &message {
             Message::Request(asked) if asked.meta(meta::VERSION).is_some() => (true, None),
             message => match Self::legacy_version(request) {
                 Ok(named) if is_initialize(message) => (false, named),
                 Ok(named) => (named.is_some_and(Revision::is_modern), named),
-                Err(response) => return *response,
+                Err(response) => return Sorted::Answered(*response),
             },
         };
         match (is_modern, message) {
-            (true, Message::Request(asked)) => self.modern(request, asked).await,
+            (true, Message::Request(asked)) => Sorted::Modern(asked),
             // Cancels have no meaning on this transport, where the closed stream is the cancel; what else a client
             // might send needs no answer either.
-            (true, Message::Notification(_)) => crate::server::message(),
-            (true, Message::Response(_)) => bad(&Refusal::bad_message(
+            (true, Message::Notification(_)) => Sorted::Answered(crate::server::message()),
+            (true, Message::Response(_)) => Sorted::Answered(bad(&Refusal::bad_message(
                 codes::INVALID_REQUEST,
                 "this revision has no responses of clients",
-            )),
-            (false, message) => self.legacy(request, named, message).await,
+            ))),
+            (false, Message::Request(asked)) if asked.method() == method::INITIALIZE => {
+                Sorted::Handshake(asked)
+            }
+            (false, message) => Sorted::Legacy(named, message),
         }
     }
 
@@ -146,7 +156,7 @@ impl Endpoint for HttpListener {
         path == self.settings.path
     }
 
-    async fn answer(&self, request: Incomer) -> Response<Body> {
+    async fn answer(&self, request: &mut Incomer) -> Response<Body> {
         let legacy = || request.header(&names::SESSION_ID).is_some();
         match request.method {
             Method::POST => self.post(request).await,
@@ -160,6 +170,17 @@ impl Endpoint for HttpListener {
             }
         }
     }
+}
+
+/// A message that was posted, by who answers it.
+enum Sorted {
+    /// With the revision that its header names.
+    Legacy(Option<Revision>, Message),
+    /// Legacy too.
+    Handshake(Request),
+    Modern(Request),
+    Batch,
+    Answered(Response<Body>),
 }
 
 /// A fault found before the message went anywhere, without an id to answer to.

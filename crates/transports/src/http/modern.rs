@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
 use http::Response;
 use http::header::HeaderValue;
 use shadowcat_pipeline::{Envelope, Form, Head, Origin, PeerId, Refusal, RefusalKind, Replies, Transport};
@@ -17,31 +18,52 @@ const PARAM_HEADERS_MAX: usize = 64;
 
 impl HttpListener {
     /// Answers one modern request. The future is dropped when its client goes away, and that cancels the exchange.
-    pub(super) async fn modern(&self, incomer: &Incomer, request: Request) -> Response<Body> {
-        let lookup = |name: &str| incomer.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
-        let revision = match headers::check_modern(&request, lookup, &[Revision::V2026_07_28]) {
-            Ok(revision) => revision,
-            Err(fault) => {
-                let status = status_of(fault.code).unwrap_or(400);
-                return json(status, error_text(&fault.error_object(), Some(&request)));
+    #[expect(clippy::manual_async_fn, reason = "that would hold the request twice")]
+    pub(super) fn modern<'a>(
+        &'a self,
+        incomer: &'a Incomer,
+        request: Request,
+    ) -> impl Future<Output = Response<Body>> + Send + 'a {
+        async move {
+            let (origin, exchanging) = match self.begin_exchange(incomer, &request) {
+                Ok(begun) => begun,
+                Err(response) => return *response,
+            };
+            match self.exchange(exchanging, &origin, &request).await {
+                Ok(response) => response,
+                Err(fault) => refusal(&fault, Some(request.id())),
             }
-        };
-        let (principal, http_trace) = (incomer.principal.clone(), self.trace(incomer));
-        let origin = Origin::new(PeerId::next(), Transport::Http, revision);
-        let origin = Origin { principal, http_trace, ..origin };
-        let envelope = Envelope::to_server(Message::Request(request.clone()), Arc::new(origin));
-        let envelope = Envelope { headers: mirrored(incomer), ..envelope };
-        match self.exchange(envelope, &request).await {
-            Ok(response) => response,
-            Err(fault) => refusal(&fault, Some(request.id())),
         }
     }
 
-    async fn exchange(&self, envelope: Envelope, request: &Request) -> Result<Response<Body>, Refusal> {
-        let origin = Arc::clone(&envelope.origin);
-        let mut replies = self.front.exchange(envelope).await?;
+    /// Sends a request on its way. No part of the future that waits for its answer, which would hold the envelope to its end.
+    fn begin_exchange(
+        &self,
+        incomer: &Incomer,
+        request: &Request,
+    ) -> Result<(Arc<Origin>, Exchanging<'_>), Box<Response<Body>>> {
+        let lookup = |name: &str| incomer.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+        let revision = headers::check_modern(request, lookup, &[Revision::V2026_07_28]).map_err(|fault| {
+            let status = status_of(fault.code).unwrap_or(400);
+            Box::new(json(status, error_text(&fault.error_object(), Some(request))))
+        })?;
+        let (principal, http_trace) = (incomer.principal.clone(), self.trace(incomer));
+        let origin = Origin::new(PeerId::next(), Transport::Http, revision);
+        let origin = Arc::new(Origin { principal, http_trace, ..origin });
+        let envelope = Envelope::to_server(Message::Request(request.clone()), Arc::clone(&origin));
+        let envelope = Envelope { headers: mirrored(incomer), ..envelope };
+        Ok((origin, self.front.exchange(envelope)))
+    }
+
+    async fn exchange(
+        &self,
+        exchanging: Exchanging<'_>,
+        origin: &Origin,
+        request: &Request,
+    ) -> Result<Response<Body>, Refusal> {
+        let mut replies = exchanging.await?;
         let head = replies.head();
-        let first = if head.form == Form::Stream { None } else { first(&mut replies, &origin).await };
+        let first = if head.form == Form::Stream { None } else { first(&mut replies, origin).await };
         let first = match first {
             None => None,
             Some(None) => return Err(RefusalKind::Cancelled.into()),
@@ -59,6 +81,9 @@ impl HttpListener {
         Ok(events.into_response())
     }
 }
+
+/// What gives the replies to a request.
+type Exchanging<'a> = BoxFuture<'a, Result<Replies, Refusal>>;
 
 /// The first reply; none if it is held, so that a stream has to show the client that its request lives.
 async fn first(replies: &mut Replies, origin: &Origin) -> Option<Option<Result<Message, Refusal>>> {

@@ -1,9 +1,11 @@
 //! Moves the replies of a legacy exchange to its client, whether or not the client is there.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
 use shadowcat_pipeline::{Envelope, ExchangeId, Form, Origin, Principal, Refusal, RefusalKind, Replies};
 use shadowcat_protocol::{Id, Message, Request, Response, Revision};
 use shadowcat_session::{InFlight, Live, Reader, Stream};
@@ -67,19 +69,35 @@ impl OpenExchange {
         (open, Waiting { answered, reader, number })
     }
 
-    /// Ends it with its only message, or with the last ones of a stream that is open already.
-    async fn end(mut self, whole: Whole, last: impl IntoIterator<Item = Bytes>) {
-        let Some(answer) = self.answer.take() else { return };
+    /// Ends it with its only message and says so, unless a stream is open already, onto which its last ones belong then.
+    fn end(&mut self, whole: Whole) -> bool {
+        let Some(answer) = self.answer.take() else { return true };
         // In one step with the look at the stream: otherwise it could be opened by somebody else in between.
-        if self.stream.end_unopened() {
+        let is_ended = self.stream.end_unopened();
+        if is_ended {
             // A client that is gone has no use for an answer it cannot come back to.
             drop(answer.send(whole));
-            return;
         }
-        for text in last {
-            // A stream that has ended by itself has nobody left to tell.
-            drop(self.stream.push(text).await);
-        }
+        is_ended
+    }
+
+    /// The same with what `run` has come to; gives the last message where there is a stream for it.
+    fn end_run(&mut self, ended: Result<Option<Response>, Refusal>) -> Option<Bytes> {
+        let (whole, text) = match ended {
+            Ok(Some(response)) => {
+                let text = response.text().clone();
+                (Whole::Answer(response), Some(text))
+            }
+            Ok(None) => {
+                self.answer = None;
+                return None;
+            }
+            Err(fault) => {
+                let text = fault.answer(self.id.as_ref());
+                (Whole::Refused(fault, self.id.clone()), text)
+            }
+        };
+        if self.end(whole) { None } else { text }
     }
 }
 
@@ -106,61 +124,81 @@ impl Waiting {
 
 /// Runs one exchange to its end. Its response goes to its client as a whole if it is the first thing that comes, else onto
 /// its stream like everything before it.
-pub(super) async fn pump(front: Arc<dyn Front>, envelope: Envelope, mut open: OpenExchange, place: InFlight) {
-    let _place = place;
-    match run(&*front, &open.live, envelope, &open.stream).await {
-        Some(Ok(response)) => {
-            let text = response.text().clone();
-            open.end(Whole::Answer(response), [text]).await;
+#[expect(clippy::manual_async_fn, reason = "that would hold the envelope twice")]
+pub(super) fn pump(
+    front: Arc<dyn Front>,
+    envelope: Envelope,
+    mut open: OpenExchange,
+    place: InFlight,
+) -> impl Future<Output = ()> + Send {
+    async move {
+        let _place = place;
+        let origin = Arc::clone(&envelope.origin);
+        let handling = front.handle(&open.live, envelope);
+        let ended = run(handling, &origin, &open.live, &open.stream).await;
+        if let Some(text) = open.end_run(ended) {
+            // A stream that has ended by itself has nobody left to tell.
+            drop(open.stream.push(text).await);
         }
-        Some(Err(fault)) => {
-            let (id, text) = (open.id.clone(), fault.answer(open.id.as_ref()));
-            open.end(Whole::Refused(fault, id), text).await;
-        }
-        None => drop(open.answer.take()),
+        // Before its place is another's.
+        drop(open);
     }
 }
 
 /// Passes on all that comes before the response; gives the response, or `None` when the exchange was cancelled, or its
 /// client stopped reading.
 async fn run(
-    front: &dyn Front,
-    live: &Arc<Live>,
-    envelope: Envelope,
+    handling: BoxFuture<'_, Result<Replies, Refusal>>,
+    origin: &Origin,
+    live: &Live,
     stream: &Stream,
-) -> Option<Result<Response, Refusal>> {
-    let origin = Arc::clone(&envelope.origin);
+) -> Result<Option<Response>, Refusal> {
     let handled = tokio::select! {
         biased;
-        handled = front.handle(live, envelope) => handled,
+        handled = handling => handled,
         () = stream.wait_given_up() => Err(given_up()),
     };
-    let mut replies = match handled {
-        Ok(replies) => replies,
-        Err(refusal) => return Some(Err(refusal)),
-    };
+    let mut replies = handled?;
     let form = replies.head().form;
     if form == Form::Stream {
         stream.open();
     }
-    while let Some(reply) = tokio::select! {
-        biased;
-        reply = next(&mut replies, &origin, stream) => reply,
-        // Without its replies the request is withdrawn.
-        () = stream.wait_given_up() => Some(Err(given_up())),
-    } {
-        match reply {
-            Ok(Message::Response(response)) => {
-                if form == Form::Free && as_event(live.revision(), &response) {
-                    stream.open();
-                }
-                return Some(Ok(response));
-            }
-            Ok(message) => stream.push(message.text().clone()).await.ok()?,
-            Err(refusal) => return Some(Err(refusal)),
+    loop {
+        let reply = tokio::select! {
+            biased;
+            reply = next(&mut replies, origin, stream) => reply,
+            // Without its replies the request is withdrawn.
+            () = stream.wait_given_up() => Some(Err(given_up())),
+        };
+        let text = match before_end(reply, form, live, stream) {
+            ControlFlow::Continue(text) => text,
+            ControlFlow::Break(end) => return end,
+        };
+        if stream.push(text).await.is_err() {
+            return Ok(None);
         }
     }
-    None
+}
+
+/// What goes onto the stream of this reply, unless it ends the exchange. No part of the future that waits for it, which would
+/// hold each reply several times.
+fn before_end(
+    reply: Option<Result<Message, Refusal>>,
+    form: Form,
+    live: &Live,
+    stream: &Stream,
+) -> ControlFlow<Result<Option<Response>, Refusal>, Bytes> {
+    match reply {
+        Some(Ok(Message::Response(response))) => {
+            if form == Form::Free && as_event(live.revision(), &response) {
+                stream.open();
+            }
+            ControlFlow::Break(Ok(Some(response)))
+        }
+        Some(Ok(message)) => ControlFlow::Continue(message.text().clone()),
+        Some(Err(refusal)) => ControlFlow::Break(Err(refusal)),
+        None => ControlFlow::Break(Ok(None)),
+    }
 }
 
 /// Why a request is answered no more. A client that did not come back for its answer has no stream left to be told on.
@@ -194,27 +232,34 @@ pub(super) async fn pump_batch(
     front: Arc<dyn Front>,
     requests: Vec<Request>,
     asker: Option<Principal>,
-    open: OpenExchange,
+    mut open: OpenExchange,
     in_flight_max: usize,
 ) {
     let answer = |request| {
         let mut origin: Origin = open.live.origin_by(asker.as_ref());
         origin.exchange = open.exchange;
-        let envelope = Envelope::to_server(Message::Request(request), Arc::new(origin));
+        let origin = Arc::new(origin);
+        let envelope = Envelope::to_server(Message::Request(request), Arc::clone(&origin));
         let (front, live, stream) = (&*front, &open.live, &*open.stream);
         let place = live.enter(in_flight_max);
         async move {
-            match place {
-                Ok(_place) => run(front, live, envelope, stream).await,
-                Err(refusal) => Some(Err(refusal)),
-            }
+            let _place = match place {
+                Ok(place) => place,
+                Err(refusal) => return Some(Err(refusal)),
+            };
+            run(front.handle(live, envelope), &origin, live, stream).await.transpose()
         }
     };
     let responses = batch::answered(requests, answer).await;
     let texts: Vec<Bytes> = responses.iter().map(|response| response.text().clone()).collect();
     // An empty array must not be sent (JSON-RPC 2.0, 6).
     let whole = if responses.is_empty() { Whole::Nothing } else { Whole::Batch(batch::join(&responses)) };
-    open.end(whole, texts).await;
+    if !open.end(whole) {
+        for text in texts {
+            // As above.
+            drop(open.stream.push(text).await);
+        }
+    }
 }
 
 #[cfg(test)]

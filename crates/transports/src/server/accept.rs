@@ -199,7 +199,7 @@ impl Site {
                 return (self.turned_away)(403, "this server does not serve that Origin");
             }
         };
-        let incomer = Incomer::new(request);
+        let mut incomer = Incomer::new(request);
         let response = if incomer.method == Method::OPTIONS && origin.is_some() {
             preflight()
         } else if let Some(metadata) = self.protection.as_ref().and_then(|it| it.metadata(&incomer)) {
@@ -209,9 +209,9 @@ impl Site {
                 Some(endpoint) => match &self.protection {
                     Some(protection) if is_asked(&**endpoint, &incomer) => {
                         // On the heap: a server that asks nobody is not to carry its state in each connection.
-                        Box::pin(enter(protection, &**endpoint, incomer)).await
+                        Box::pin(enter(protection, &**endpoint, &mut incomer)).await
                     }
-                    _ => endpoint.answer(incomer).await,
+                    _ => endpoint.answer(&mut incomer).await,
                 },
                 None => plain(404, format!("nothing is served at this path; MCP is at {PATH}\n")),
             }
@@ -229,8 +229,8 @@ fn is_asked(endpoint: &dyn Endpoint, incomer: &Incomer) -> bool {
 }
 
 /// Before anything else of the request is read, it is known who sent it.
-async fn enter(protection: &Protection, endpoint: &dyn Endpoint, mut incomer: Incomer) -> Response<Body> {
-    match protection.admit(&mut incomer).await {
+async fn enter(protection: &Protection, endpoint: &dyn Endpoint, incomer: &mut Incomer) -> Response<Body> {
+    match protection.admit(incomer).await {
         Err(response) if !endpoint.is_open(&incomer.path) => response,
         _ => without_foreign_challenge(endpoint.answer(incomer).await),
     }

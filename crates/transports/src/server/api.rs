@@ -18,7 +18,7 @@ use super::{Body, Endpoint, Incomer};
 #[async_trait]
 pub trait Api: Send + Sync {
     /// Answers a request that is past the gate.
-    async fn answer(&self, request: Incomer) -> Reply;
+    async fn answer(&self, request: &mut Incomer) -> Reply;
 
     /// What somebody is told who is turned away at the gate.
     fn turned_away(&self, status: u16, sentence: &str) -> Reply;
@@ -84,7 +84,7 @@ impl Endpoint for ApiEndpoint {
         true
     }
 
-    async fn answer(&self, request: Incomer) -> Response<Body> {
+    async fn answer(&self, request: &mut Incomer) -> Response<Body> {
         self.0.answer(request).await.into_response()
     }
 }

@@ -107,7 +107,7 @@ pub(crate) trait Endpoint: Send + Sync {
         false
     }
     /// Answers one request.
-    async fn answer(&self, request: Incomer) -> Response<Body>;
+    async fn answer(&self, request: &mut Incomer) -> Response<Body>;
 }
 
 /// Small pages of the gateway: health, readiness, metrics.
@@ -143,7 +143,7 @@ impl Endpoint for PagesEndpoint {
         matches!(path, "/health" | "/healthz" | "/livez" | "/ready" | "/readyz")
     }
 
-    async fn answer(&self, request: Incomer) -> Response<Body> {
+    async fn answer(&self, request: &mut Incomer) -> Response<Body> {
         if request.method != Method::GET && request.method != Method::HEAD {
             return with_header(plain(405, "use GET"), "allow", "GET, HEAD");
         }

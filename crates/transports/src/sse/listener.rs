@@ -123,13 +123,13 @@ impl SseListener {
         });
     }
 
-    async fn post(&self, mut request: Incomer) -> Response<Body> {
-        let Some(client) = self.client(&request) else {
+    async fn post(&self, request: &mut Incomer) -> Response<Body> {
+        let Some(client) = self.client(request) else {
             return refusal(&RefusalKind::SessionUnknown.into(), None);
         };
         match request.read_body(self.settings.body_bytes_max, self.settings.body_read_max).await {
             Ok(text) => {
-                client.take(text, request.principal).await;
+                client.take(text, request.principal.take()).await;
                 let mut response = plain(202, "Accepted");
                 *response.status_mut() = http::StatusCode::ACCEPTED;
                 response
@@ -155,7 +155,7 @@ impl Endpoint for SseListener {
         path == self.settings.stream_path || path == self.settings.message_path
     }
 
-    async fn answer(&self, request: Incomer) -> Response<Body> {
+    async fn answer(&self, request: &mut Incomer) -> Response<Body> {
         let streams = request.path == self.settings.stream_path;
         match (&request.method, streams) {
             (&Method::GET, true) => {
