@@ -25,9 +25,15 @@ impl Id {
     /// The id in a JSON text, if it is a string or a number.
     pub fn parse_json(text: &str) -> Option<Self> {
         let text = json::trim(text);
+        json::is_value(text).then(|| Self::of_value(text)).flatten()
+    }
+
+    /// The same of what is known to be one JSON value, without blanks around it.
+    pub(crate) fn of_value(text: &str) -> Option<Self> {
         let fits = match text.as_bytes().first()? {
             b'"' => json::string(text).is_some(),
-            _ => json::is_number(text),
+            b'-' | b'0'..=b'9' => true,
+            _ => false,
         };
         fits.then(|| Self(text.into()))
     }

@@ -35,6 +35,13 @@ impl Span {
         text.get(self.start()..self.end()).unwrap_or_default()
     }
 
+    /// The bytes at this place without so many at either end. Places of other texts give nothing.
+    #[inline]
+    pub(crate) fn within(self, before: usize, behind: usize, text: &str) -> &[u8] {
+        let (start, end) = (self.start() + before, self.end().saturating_sub(behind));
+        text.as_bytes().get(start..end).unwrap_or_default()
+    }
+
     /// The text at this place, if there is any.
     pub(crate) fn found_in(self, text: &str) -> Option<&str> {
         text.get(self.start()..self.end()).filter(|found| !found.is_empty())
@@ -62,7 +69,7 @@ impl Span {
         }
     }
 
-    fn len(self) -> usize {
+    pub(crate) fn len(self) -> usize {
         self.end() - self.start()
     }
 }

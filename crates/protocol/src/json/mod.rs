@@ -5,6 +5,7 @@
 
 mod canonical;
 pub mod edit;
+mod key;
 mod layout;
 mod scan;
 
@@ -12,6 +13,7 @@ use std::borrow::Cow;
 
 use crate::span::Span;
 pub use canonical::canonical;
+pub(crate) use key::Key;
 pub use layout::{compact, indented};
 pub(crate) use scan::{Fault, Scanner};
 

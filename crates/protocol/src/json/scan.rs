@@ -3,14 +3,16 @@
 //! The text is `&str`, so UTF-8 is settled before. A lone surrogate escape (`"\ud83d"`) is within the grammar and
 //! passes: JavaScript writes one when it cuts a string inside an emoji. Only decoding such a string fails.
 
+use super::Key;
 use crate::span::Span;
 
 /// The deepest nesting any limit can allow: the containers that are open fit into the bits of one `u128`.
 const DEPTH_HARD_MAX: usize = 128;
 
-/// How many words of a long string are looked at before the vectorised search, which pays only for long ones.
-const NEAR_WORDS: usize = 5;
 const WORD_BYTES: usize = 8;
+
+/// How far a string is read word by word before the vectorised search, which pays only for long ones.
+const NEAR_BYTES: usize = 40;
 
 /// Why a text is not read further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,11 +33,14 @@ pub(crate) struct Scanner<'a> {
     at: usize,
     depth: usize,
     depth_max: usize,
+    /// How many of the strings so far are written with escapes.
+    pub(crate) escaped_count: usize,
 }
 
 impl<'a> Scanner<'a> {
     pub(crate) fn new(text: &'a str, depth_max: usize) -> Self {
-        let mut scanner = Self { text, at: 0, depth: 0, depth_max: depth_max.min(DEPTH_HARD_MAX) };
+        let mut scanner =
+            Self { text, at: 0, depth: 0, depth_max: depth_max.min(DEPTH_HARD_MAX), escaped_count: 0 };
         scanner.blanks();
         scanner
     }
@@ -44,6 +49,7 @@ impl<'a> Scanner<'a> {
         self.text
     }
 
+    #[inline]
     pub(crate) fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -68,45 +74,52 @@ impl<'a> Scanner<'a> {
     /// Passes an object or an array with all that is in it.
     fn container(&mut self) -> Result<(), Fault> {
         let mut open = Nesting::default();
+        let mut goes_on = self.nest(&mut open)?;
         loop {
-            let begins_another = match self.peek() {
-                Some(b'{') => {
-                    self.nest(&mut open, Container::Object)?;
-                    self.next_key(true)?.is_some()
-                }
-                Some(b'[') => {
-                    self.nest(&mut open, Container::Array)?;
-                    self.next_element(true)?
-                }
-                _ => {
-                    self.scalar()?;
-                    self.follows(open)?
-                }
-            };
-            if begins_another {
-                continue;
-            }
-            open.pop();
-            while !open.is_empty() && !self.follows(open)? {
+            while !goes_on {
                 open.pop();
+                if open.is_empty() {
+                    return Ok(());
+                }
+                goes_on = self.next_item(false, open.closing)?;
             }
-            if open.is_empty() {
-                return Ok(());
+            if open.closing == b'}' {
+                self.key()?;
             }
+            goes_on = if let Some(b'{' | b'[') = self.peek() {
+                self.nest(&mut open)?
+            } else {
+                self.scalar()?;
+                self.next_item(false, open.closing)?
+            };
         }
     }
 
-    /// Passes an object; `member` is called behind each key and must pass its value.
+    /// Steps into one more container; whether there is anything in it.
+    fn nest(&mut self, open: &mut Nesting) -> Result<bool, Fault> {
+        if self.depth + open.depth >= self.depth_max {
+            return Err(Fault::TooDeep);
+        }
+        open.push(if self.peek() == Some(b'{') { b'}' } else { b']' });
+        self.at += 1;
+        self.next_item(true, open.closing)
+    }
+
+    /// Passes an object; `member` is called before each key and must pass it and its value.
+    #[inline]
     pub(crate) fn object(
         &mut self,
-        mut member: impl FnMut(&mut Self, Span) -> Result<(), Fault>,
+        mut member: impl FnMut(&mut Self) -> Result<(), Fault>,
     ) -> Result<Span, Fault> {
         let start = self.at;
         self.enter(b'{')?;
-        let mut first = true;
-        while let Some(key) = self.next_key(first)? {
-            member(self, key)?;
-            first = false;
+        if self.next_item(true, b'}')? {
+            loop {
+                member(self)?;
+                if !self.next_item(false, b'}')? {
+                    break;
+                }
+            }
         }
         self.depth -= 1;
         Ok(Span::new(start, self.at))
@@ -127,20 +140,7 @@ impl<'a> Scanner<'a> {
 
     /// Inside an object: the next key with its quotes, or its end. Stands before the value then.
     pub(crate) fn next_key(&mut self, first: bool) -> Result<Option<Span>, Fault> {
-        if !self.next_item(first, b'}')? {
-            return Ok(None);
-        }
-        if self.peek() != Some(b'"') {
-            return Err(self.fault());
-        }
-        let key = self.string()?;
-        self.blanks();
-        if self.peek() != Some(b':') {
-            return Err(self.fault());
-        }
-        self.at += 1;
-        self.blanks();
-        Ok(Some(key))
+        if self.next_item(first, b'}')? { self.key().map(Some) } else { Ok(None) }
     }
 
     /// Inside an array: whether there is another element. Stands before it then.
@@ -148,9 +148,37 @@ impl<'a> Scanner<'a> {
         self.next_item(first, b']')
     }
 
-    fn next_item(&mut self, first: bool, closing: u8) -> Result<bool, Fault> {
+    /// Passes a key; where it is, with its quotes. Stands before the value then.
+    pub(crate) fn key(&mut self) -> Result<Span, Fault> {
+        if self.peek() != Some(b'"') {
+            return Err(self.fault());
+        }
+        let start = self.at;
+        self.string()?;
+        let key = Span::new(start, self.at);
+        if self.solid() != Some(b':') {
+            return Err(self.fault());
+        }
+        self.at += 1;
         self.blanks();
-        match self.peek() {
+        Ok(key)
+    }
+
+    /// Passes the next key if it is one of these, written as nearly everybody does: without an escape, and the colon
+    /// right behind it. Which it is; stands before the value then.
+    #[inline(never)]
+    pub(crate) fn usual_key<'k, T>(&mut self, keys: &'k [Key<T>]) -> Option<(usize, &'k Key<T>)> {
+        let key = self.rest().strip_prefix(b"\"")?;
+        let head = u64::from_le_bytes(*key.first_chunk()?);
+        let found = keys.iter().enumerate().find(|(_, known)| known.is_next(head, key))?;
+        self.at += found.1.text.len() + "\"\":".len();
+        self.blanks();
+        Some(found)
+    }
+
+    #[inline]
+    fn next_item(&mut self, first: bool, closing: u8) -> Result<bool, Fault> {
+        match self.solid() {
             Some(byte) if byte == closing => {
                 self.at += 1;
                 return Ok(false);
@@ -165,27 +193,10 @@ impl<'a> Scanner<'a> {
         Ok(true)
     }
 
-    /// Behind a value: whether the innermost open container goes on.
-    fn follows(&mut self, open: Nesting) -> Result<bool, Fault> {
-        match open.innermost() {
-            Some(Container::Object) => Ok(self.next_key(false)?.is_some()),
-            Some(Container::Array) => self.next_element(false),
-            None => Ok(false),
-        }
-    }
-
-    fn nest(&mut self, open: &mut Nesting, container: Container) -> Result<(), Fault> {
-        if self.depth + open.depth >= self.depth_max {
-            return Err(Fault::TooDeep);
-        }
-        open.push(container);
-        self.at += 1;
-        Ok(())
-    }
-
+    #[inline(never)]
     fn scalar(&mut self) -> Result<(), Fault> {
         match self.peek() {
-            Some(b'"') => self.string().map(drop),
+            Some(b'"') => self.string(),
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(b't') => self.word("true"),
             Some(b'f') => self.word("false"),
@@ -202,6 +213,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
+    #[inline(never)]
     fn number(&mut self) -> Result<(), Fault> {
         if self.peek() == Some(b'-') {
             self.at += 1;
@@ -211,6 +223,14 @@ impl<'a> Scanner<'a> {
         } else {
             self.digits()?;
         }
+        match self.peek() {
+            Some(b'.' | b'e' | b'E') => self.fraction(),
+            _ => Ok(()),
+        }
+    }
+
+    #[inline(never)]
+    fn fraction(&mut self) -> Result<(), Fault> {
         if self.peek() == Some(b'.') {
             self.at += 1;
             self.digits()?;
@@ -231,28 +251,50 @@ impl<'a> Scanner<'a> {
         if count == 0 { Err(self.fault()) } else { Ok(()) }
     }
 
-    fn string(&mut self) -> Result<Span, Fault> {
-        let start = self.at;
+    #[inline(never)]
+    fn string(&mut self) -> Result<(), Fault> {
         self.at += 1;
-        self.at += plain_len(self.rest());
-        if self.peek() != Some(b'"') {
-            self.string_with_escapes()?;
+        // Most strings are names, and end in their first word.
+        match self.rest().first_chunk().map(|word| not_plain(u64::from_le_bytes(*word))) {
+            Some(0) => {
+                self.at += WORD_BYTES;
+                self.long_string()
+            }
+            Some(found) => self.string_from(found.trailing_zeros() as usize / WORD_BYTES),
+            None => self.long_string(),
         }
-        self.at += 1;
-        Ok(Span::new(start, self.at))
     }
 
-    /// Passes what is left of a string before its last quote.
+    #[inline(never)]
+    fn long_string(&mut self) -> Result<(), Fault> {
+        self.string_from(plain_len(self.rest()))
+    }
+
+    /// Passes a string that stands for itself for so many bytes, and no further.
+    #[inline]
+    fn string_from(&mut self, plain_len: usize) -> Result<(), Fault> {
+        self.at += plain_len;
+        if self.peek() != Some(b'"') {
+            return self.string_with_escapes();
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Passes what is left of a string from its first escape on.
     #[inline(never)]
     fn string_with_escapes(&mut self) -> Result<(), Fault> {
+        self.escaped_count += 1;
         loop {
             match self.peek() {
-                Some(b'"') => return Ok(()),
+                Some(b'"') => break,
                 Some(b'\\') => self.escape()?,
                 _ => return Err(self.fault()),
             }
             self.at += plain_len(self.rest());
         }
+        self.at += 1;
+        Ok(())
     }
 
     fn escape(&mut self) -> Result<(), Fault> {
@@ -265,10 +307,27 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
+    #[inline]
     pub(crate) fn blanks(&mut self) {
+        self.solid();
+    }
+
+    /// Passes blanks; what stands behind them. All that the grammar has is above the blank, so that one comparison tells
+    /// that there are none.
+    #[inline]
+    fn solid(&mut self) -> Option<u8> {
+        match self.peek() {
+            Some(..=b' ') => self.behind_blanks(),
+            byte => byte,
+        }
+    }
+
+    #[inline(never)]
+    fn behind_blanks(&mut self) -> Option<u8> {
         while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.peek() {
             self.at += 1;
         }
+        self.peek()
     }
 
     fn rest(&self) -> &'a [u8] {
@@ -283,33 +342,29 @@ impl<'a> Scanner<'a> {
 /// How many bytes of a string stand for themselves before a quote, an escape, or a byte that cannot be there.
 #[inline]
 pub(super) fn plain_len(rest: &[u8]) -> usize {
-    // Most strings are names, and end in their first word.
-    match rest.first_chunk().copied().map(plain_in_word) {
-        Some(WORD_BYTES) => plain_len_from(rest, WORD_BYTES),
-        Some(len) => len,
-        None => plain_len_from(rest, 0),
-    }
-}
-
-/// The same of a string that is known to stand for itself up to `near`.
-#[inline(never)]
-fn plain_len_from(rest: &[u8], mut near: usize) -> usize {
-    for _ in 0..NEAR_WORDS {
-        let left = rest.get(near..).unwrap_or_default();
-        let Some(word) = left.first_chunk().copied() else {
-            return near + left.iter().position(|byte| !is_plain(*byte)).unwrap_or(left.len());
-        };
-        let len = plain_in_word(word);
-        near += len;
-        if len < WORD_BYTES {
-            return near;
+    let mut near = 0;
+    for word in rest.as_chunks().0 {
+        let found = not_plain(u64::from_le_bytes(*word));
+        if found != 0 {
+            return near + found.trailing_zeros() as usize / WORD_BYTES;
+        }
+        near += WORD_BYTES;
+        if near == NEAR_BYTES {
+            return plain_len_of_long(rest);
         }
     }
-    let far = rest.get(near..).unwrap_or_default();
+    let tail = rest.get(near..).unwrap_or_default();
+    near + tail.iter().position(|byte| !is_plain(*byte)).unwrap_or(tail.len())
+}
+
+/// The same of a string that is plain in what is near.
+#[inline(never)]
+fn plain_len_of_long(rest: &[u8]) -> usize {
+    let far = rest.get(NEAR_BYTES..).unwrap_or_default();
     let end = memchr::memchr2(b'"', b'\\', far).unwrap_or(far.len());
-    let far = far.get(..end).unwrap_or_default();
-    let len = if has_control(far) { far.iter().position(|byte| *byte < b' ').unwrap_or(end) } else { end };
-    near + len
+    let plain = far.get(..end).unwrap_or_default();
+    let control = has_control(plain).then(|| plain.iter().position(|byte| *byte < b' ')).flatten();
+    NEAR_BYTES + control.unwrap_or(end)
 }
 
 /// Whether there is a control character. In words, because a program that is optimised for its size has no loops that
@@ -320,19 +375,17 @@ fn has_control(text: &[u8]) -> bool {
     found & HIGHS != 0 || rest.iter().any(|byte| *byte < b' ')
 }
 
-/// How many of eight bytes stand for themselves before one that does not.
-fn plain_in_word(word: [u8; WORD_BYTES]) -> usize {
-    not_plain(u64::from_le_bytes(word)).trailing_zeros() as usize / WORD_BYTES
-}
-
 const ONES: u64 = u64::from_le_bytes([1; WORD_BYTES]);
 const HIGHS: u64 = ONES << 7;
 
 /// The lowest bit that is set is in the first byte of eight, in little-endian order, that does not stand for itself. Those
 /// above it mean nothing: a borrow may have come from below.
 fn not_plain(word: u64) -> u64 {
-    let is_byte = |byte: u8| less_than(word ^ (ONES * u64::from(byte)), 1);
-    (less_than(word, b' ') | is_byte(b'"') | is_byte(b'\\')) & HIGHS
+    let spread = |byte: u8| ONES * u64::from(byte);
+    // With its second bit turned the quote is a blank, and only control characters are below it.
+    let below_quote = (word ^ spread(b'"' ^ b' ')).wrapping_sub(spread(b' ' + 1));
+    let is_escape = (word ^ spread(b'\\')).wrapping_sub(ONES);
+    (below_quote | is_escape) & !word & HIGHS
 }
 
 /// The high bits of bytes below the bound; of those above the lowest such byte, some say so wrongly.
@@ -344,40 +397,31 @@ fn is_plain(byte: u8) -> bool {
     byte >= b' ' && byte != b'"' && byte != b'\\'
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Container {
-    Object,
-    Array,
-}
-
-/// The containers that are open, innermost last: a bit each.
+/// The containers that are open.
 #[derive(Clone, Copy, Debug, Default)]
 struct Nesting {
-    bits: u128,
+    /// What closes the innermost one.
+    closing: u8,
+    /// Which are arrays, innermost last: a bit each.
+    arrays: u128,
     depth: usize,
 }
 
 impl Nesting {
-    fn push(&mut self, container: Container) {
-        self.bits = self.bits << 1 | u128::from(container == Container::Array);
+    fn push(&mut self, closing: u8) {
+        self.arrays = self.arrays << 1 | u128::from(closing == b']');
+        self.closing = closing;
         self.depth += 1;
     }
 
     fn pop(&mut self) {
-        self.bits >>= 1;
+        self.arrays >>= 1;
+        self.closing = if self.arrays & 1 == 0 { b'}' } else { b']' };
         self.depth = self.depth.saturating_sub(1);
     }
 
     fn is_empty(self) -> bool {
         self.depth == 0
-    }
-
-    fn innermost(self) -> Option<Container> {
-        match (self.depth, self.bits & 1) {
-            (0, _) => None,
-            (_, 0) => Some(Container::Object),
-            _ => Some(Container::Array),
-        }
     }
 }
 

@@ -3,37 +3,74 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use bytestring::ByteString;
 
 use super::error::readable;
 use super::keys::{Keys, Vocabulary};
 use super::{Message, MethodName, Notification, ParseError, ParseErrorKind, Request, Response};
-use crate::json::{self, Fault, Scanner};
+use crate::json::{self, Fault, Key, Scanner};
 use crate::span::Span;
 use crate::{Id, Limits, meta, method};
 
-struct Top;
+#[derive(Clone, Copy)]
+enum Top {
+    JsonRpc,
+    Id,
+    Method,
+    Params,
+    Result,
+    Error,
+}
 
 impl Vocabulary for Top {
-    const KEYS: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
+    const KEYS: &[Key<Self>] = &[
+        Key::new("jsonrpc", Self::JsonRpc),
+        Key::new("id", Self::Id),
+        Key::new("method", Self::Method),
+        Key::new("params", Self::Params),
+        Key::new("result", Self::Result),
+        Key::new("error", Self::Error),
+    ];
 }
 
-struct InParams;
+#[derive(Clone, Copy)]
+enum InParams {
+    Meta,
+    Name,
+    Uri,
+    TaskId,
+    Arguments,
+    RequestId,
+    ProgressToken,
+}
 
 impl Vocabulary for InParams {
-    const KEYS: &[&str] = &["_meta", "name", "uri", "taskId", "arguments", "requestId", "progressToken"];
+    const KEYS: &[Key<Self>] = &[
+        Key::new("_meta", Self::Meta),
+        Key::new("name", Self::Name),
+        Key::new("uri", Self::Uri),
+        Key::new("taskId", Self::TaskId),
+        Key::new("arguments", Self::Arguments),
+        Key::new("requestId", Self::RequestId),
+        Key::new("progressToken", Self::ProgressToken),
+    ];
 }
 
-struct InMeta;
+#[derive(Clone, Copy)]
+enum InMeta {
+    ProgressToken,
+    Subscription,
+    /// What is only counted here.
+    Another,
+}
 
 impl Vocabulary for InMeta {
-    const KEYS: &[&str] = &[
-        "progressToken",
-        meta::SUBSCRIPTION,
-        meta::VERSION,
-        meta::CLIENT_INFO,
-        meta::CAPABILITIES,
-        meta::LOG_LEVEL,
+    const KEYS: &[Key<Self>] = &[
+        Key::new("progressToken", Self::ProgressToken),
+        Key::new(meta::SUBSCRIPTION, Self::Subscription),
+        Key::new(meta::VERSION, Self::Another),
+        Key::new(meta::CLIENT_INFO, Self::Another),
+        Key::new(meta::CAPABILITIES, Self::Another),
+        Key::new(meta::LOG_LEVEL, Self::Another),
     ];
 }
 
@@ -63,7 +100,7 @@ pub(super) struct MetaKeys {
 
 impl MetaKeys {
     pub(super) fn may_have(self, key: &str) -> bool {
-        match InMeta::KEYS.iter().position(|known| *known == key) {
+        match InMeta::KEYS.iter().position(|known| known.text == key) {
             Some(number) => self.seen & (1 << number) != 0,
             None => self.others,
         }
@@ -110,18 +147,18 @@ impl Params {
 
     fn scan(&mut self, scanner: &mut Scanner<'_>, wrong: &mut Option<ParseErrorKind>) -> Result<Span, Fault> {
         let mut keys = Keys::<InParams>::new(scanner.text());
-        scanner.object(|scanner, key| {
-            let place = match &*keys.admit(key, wrong) {
-                "_meta" if scanner.peek() == Some(b'{') => {
+        scanner.object(|scanner| {
+            let place = match keys.pass(scanner, wrong)? {
+                Some(InParams::Meta) if scanner.peek() == Some(b'{') => {
                     self.meta = self.scan_meta(scanner, wrong)?;
                     return Ok(());
                 }
-                "name" => &mut self.name,
-                "uri" => &mut self.uri,
-                "taskId" => &mut self.task_id,
-                "requestId" => &mut self.request_id,
-                "progressToken" => &mut self.progress_token,
-                _ => return scanner.value().map(drop),
+                Some(InParams::Name) => &mut self.name,
+                Some(InParams::Uri) => &mut self.uri,
+                Some(InParams::TaskId) => &mut self.task_id,
+                Some(InParams::RequestId) => &mut self.request_id,
+                Some(InParams::ProgressToken) => &mut self.progress_token,
+                Some(InParams::Meta | InParams::Arguments) | None => &mut Span::default(),
             };
             *place = scanner.value()?;
             Ok(())
@@ -134,11 +171,11 @@ impl Params {
         wrong: &mut Option<ParseErrorKind>,
     ) -> Result<Span, Fault> {
         let mut keys = Keys::<InMeta>::new(scanner.text());
-        let place = scanner.object(|scanner, key| {
-            let value = match &*keys.admit(key, wrong) {
-                "progressToken" => &mut self.meta_token,
-                meta::SUBSCRIPTION => &mut self.subscription,
-                _ => return scanner.value().map(drop),
+        let place = scanner.object(|scanner| {
+            let value = match keys.pass(scanner, wrong)? {
+                Some(InMeta::ProgressToken) => &mut self.meta_token,
+                Some(InMeta::Subscription) => &mut self.subscription,
+                Some(InMeta::Another) | None => &mut Span::default(),
             };
             *value = scanner.value()?;
             Ok(())
@@ -163,20 +200,38 @@ impl Params {
     }
 }
 
+/// What kind of message it is: one that names a method, or the place of a result or an error.
+enum Kind {
+    Call(MethodName),
+    Response(Result<Span, Span>),
+}
+
 impl Outline {
     pub(super) fn parse(text: Bytes, limits: &Limits) -> Result<Message, ParseError> {
         let mut outline = Self::default();
         let text = readable(text, limits)?;
         let scanned = outline.scan(&text, limits);
         let id = Some(outline.id.of(&text)).filter(|raw| raw.len() <= limits.id_bytes_max);
-        let id = id.and_then(Id::parse_json);
+        let id = id.and_then(Id::of_value);
         if let Err(kind) = scanned {
             // Of a repeated id neither can be trusted to be the one that the sender waits for.
             let repeated = matches!(&kind, ParseErrorKind::DuplicateKey { key } if &**key == "id");
             return Err(ParseError { kind, id: id.filter(|_| !repeated) });
         }
-        let id_is_known = id.clone();
-        outline.classify(text, id).map_err(|kind| ParseError { kind, id: id_is_known })
+        match (outline.kind(&text, id.as_ref()), id) {
+            (Err(kind), id) => Err(ParseError { kind, id }),
+            (Ok(Kind::Response(outcome)), id) => {
+                let id = (id, outline.id);
+                Ok(Message::Response(Response::found(text, id, outcome, outline.result_subscription)))
+            }
+            (Ok(Kind::Call(method)), Some(id)) => {
+                let id = (id, outline.id);
+                Ok(Message::Request(Request::found(text, id, method, outline.params, &outline.inner)))
+            }
+            (Ok(Kind::Call(method)), None) => {
+                Ok(Message::Notification(Notification::found(text, method, outline.params, &outline.inner)))
+            }
+        }
     }
 
     fn scan(&mut self, text: &str, limits: &Limits) -> Result<(), ParseErrorKind> {
@@ -200,24 +255,25 @@ impl Outline {
 
     fn scan_members(&mut self, scanner: &mut Scanner<'_>) -> Result<(), Fault> {
         let mut keys = Keys::<Top>::new(scanner.text());
-        scanner.object(|scanner, key| {
+        scanner.object(|scanner| {
+            let key = keys.pass(scanner, &mut self.wrong)?;
             let opens_object = scanner.peek() == Some(b'{');
-            let place = match &*keys.admit(key, &mut self.wrong) {
-                "params" if opens_object => {
+            let place = match key {
+                Some(Top::Params) if opens_object => {
                     self.params = self.inner.scan(scanner, &mut self.wrong)?;
                     return Ok(());
                 }
-                "result" if opens_object => {
+                Some(Top::Result) if opens_object => {
                     self.result = scan_result(scanner, &mut self.result_subscription)?;
                     return Ok(());
                 }
-                "jsonrpc" => &mut self.jsonrpc,
-                "id" => &mut self.id,
-                "method" => &mut self.method,
-                "params" => &mut self.params,
-                "result" => &mut self.result,
-                "error" => &mut self.error,
-                _ => return scanner.value().map(drop),
+                Some(Top::JsonRpc) => &mut self.jsonrpc,
+                Some(Top::Id) => &mut self.id,
+                Some(Top::Method) => &mut self.method,
+                Some(Top::Params) => &mut self.params,
+                Some(Top::Result) => &mut self.result,
+                Some(Top::Error) => &mut self.error,
+                None => &mut Span::default(),
             };
             *place = scanner.value()?;
             Ok(())
@@ -225,59 +281,58 @@ impl Outline {
         Ok(())
     }
 
-    fn classify(self, text: ByteString, id: Option<Id>) -> Result<Message, ParseErrorKind> {
+    fn kind(&self, text: &str, id: Option<&Id>) -> Result<Kind, ParseErrorKind> {
         let kinds = [self.method, self.result, self.error].iter().filter(|span| !span.is_absent()).count();
         match kinds {
             0 => Err(ParseErrorKind::NoMethod),
-            1 if self.method.is_absent() => self.into_response(text, id),
-            1 => self.into_call(text, id),
+            1 if self.method.is_absent() => self.outcome(text, id).map(Kind::Response),
+            1 => self.called(text, id).map(Kind::Call),
             _ => Err(ParseErrorKind::Ambiguous),
         }
     }
 
-    fn into_call(self, text: ByteString, id: Option<Id>) -> Result<Message, ParseErrorKind> {
-        let raw = self.method.of(&text);
-        let decoded = match json::string(raw).ok_or(ParseErrorKind::BadMethod)? {
+    fn called(&self, text: &str, id: Option<&Id>) -> Result<MethodName, ParseErrorKind> {
+        let is_string = self.method.within(0, 0, text).starts_with(b"\"");
+        let name = Some(self.method).filter(|_| is_string).and_then(|place| json::key_text(text, place));
+        let decoded = match name.ok_or(ParseErrorKind::BadMethod)? {
             Cow::Borrowed(name) => method::usual(name).map(Cow::Borrowed),
             Cow::Owned(decoded) => Some(Cow::Owned(decoded)),
         };
-        if !matches!(
-            self.params.found_in(&text).map(|raw| raw.as_bytes().first()),
-            None | Some(Some(b'{' | b'n'))
-        ) {
+        if !matches!(self.params.within(0, 0, text).first(), None | Some(b'{' | b'n')) {
             return Err(ParseErrorKind::BadParams);
         }
-        let method = MethodName { place: self.method, decoded };
-        if self.id.is_absent() {
-            return Ok(Message::Notification(Notification::found(text, method, self.params, &self.inner)));
+        if id.is_none() && !self.id.is_absent() {
+            return Err(ParseErrorKind::BadId);
         }
-        let id = id.ok_or(ParseErrorKind::BadId)?;
-        Ok(Message::Request(Request::found(text, (id, self.id), method, self.params, &self.inner)))
+        Ok(MethodName { place: self.method, decoded })
     }
 
-    fn into_response(self, text: ByteString, id: Option<Id>) -> Result<Message, ParseErrorKind> {
-        let raw = |span: Span| span.of(&text);
+    fn outcome(&self, text: &str, id: Option<&Id>) -> Result<Result<Span, Span>, ParseErrorKind> {
         // Whoever could not read a request cannot know its id, and says so with an error for none.
-        let may_lack_id = !self.error.is_absent() && matches!(raw(self.id), "" | "null");
+        let may_lack_id = !self.error.is_absent() && matches!(self.id.of(text), "" | "null");
         if id.is_none() && !may_lack_id {
             return Err(ParseErrorKind::BadId);
         }
-        if !self.error.is_absent() && !raw(self.error).starts_with('{') {
+        if self.error.is_absent() {
+            return Ok(Ok(self.result));
+        }
+        if !self.error.of(text).starts_with('{') {
             return Err(ParseErrorKind::BadError);
         }
-        let outcome = if self.error.is_absent() { Ok(self.result) } else { Err(self.error) };
-        Ok(Message::Response(Response::found(text, (id, self.id), outcome, self.result_subscription)))
+        Ok(Err(self.error))
     }
 }
 
 /// Passes a result, and finds the subscription it belongs to.
 pub(super) fn scan_result(scanner: &mut Scanner<'_>, subscription: &mut Span) -> Result<Span, Fault> {
     let text = scanner.text();
-    scanner.object(|scanner, key| {
-        if key.of(text) != "\"_meta\"" || scanner.peek() != Some(b'{') {
+    scanner.object(|scanner| {
+        let is_meta = scanner.key()?.within(1, 1, text) == b"_meta";
+        if !is_meta || scanner.peek() != Some(b'{') {
             return scanner.value().map(drop);
         }
-        scanner.object(|scanner, key| {
+        scanner.object(|scanner| {
+            let key = scanner.key()?;
             let value = scanner.value()?;
             if json::key_text(text, key).is_some_and(|key| key == meta::SUBSCRIPTION) {
                 *subscription = value;

@@ -332,7 +332,73 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
+/// What a message says where others read it, and why it is none.
+fn gist(sent: &str) -> Result<Vec<Option<String>>, (ParseErrorKind, Option<Id>)> {
+    let told = |part: Option<&str>| part.map(str::to_owned);
+    match parse(sent).map_err(|error| (error.kind, error.id))? {
+        Message::Request(it) => {
+            let name = it.name().map(Cow::into_owned);
+            let seen = it.meta("progressToken").is_some().to_string();
+            Ok(vec![
+                told(Some(it.method())),
+                told(Some(it.id().as_json())),
+                name,
+                told(it.progress_token()),
+                Some(seen),
+            ])
+        }
+        Message::Notification(it) => {
+            let about = it.request_id().map(|id| id.to_string());
+            Ok(vec![told(Some(it.method())), about, told(it.progress_token()), told(it.subscription_id())])
+        }
+        Message::Response(it) => {
+            Ok(vec![it.id().map(Id::to_string), told(it.subscription_id()), Some(it.is_error().to_string())])
+        }
+    }
+}
+
+/// An object of these members, tight or with a blank at every place where one may be.
+fn object(members: &[(String, String)], blank: &str) -> String {
+    let members: Vec<_> =
+        members.iter().map(|(key, value)| format!("{blank}\"{key}\"{blank}:{blank}{value}{blank}")).collect();
+    format!("{{{}}}", members.join(","))
+}
+
+fn members(
+    keys: &'static [&'static str],
+    values: &'static [&'static str],
+) -> impl Strategy<Value = Vec<(String, String)>> {
+    let member = (prop::sample::select(keys), prop::sample::select(values));
+    let member = member.prop_map(|(key, value)| (key.to_owned(), value.to_owned()));
+    prop::collection::vec(member, 0..4)
+}
+
+const SOME_VALUES: &[&str] = &["1", "\"name\"", "{}", "\"longer than a word\"", "[0.5e1,null]"];
+
 proptest! {
+    #[test]
+    fn blanks_around_keys_change_nothing(
+        meta in members(&["progressToken", meta::SUBSCRIPTION, meta::VERSION, "io.modelcontextprotocol/x", "ProgressToken", "x"], SOME_VALUES),
+        inner in members(
+            &["name", "uri", "requestId", "progressToken", "arguments", "progress", "total", "Name", "nameſ", "tas\u{212a}id", "na\\u006de"],
+            SOME_VALUES,
+        ),
+        outer in members(&["id", "result", "error", "x", "ID", "me\\/thod"], SOME_VALUES),
+        method in prop::option::of(prop::sample::select(&["tools/call", "notifications/progress", "m"])), at: prop::sample::Index,
+    ) {
+        let written = |blank: &str| {
+            let (mut inner, mut outer) = (inner.clone(), outer.clone());
+            inner.push(("_meta".to_owned(), object(&meta, blank)));
+            outer.insert(at.index(outer.len() + 1), ("jsonrpc".to_owned(), "\"2.0\"".to_owned()));
+            if let Some(method) = method {
+                outer.push(("method".to_owned(), format!("\"{method}\"")));
+                outer.insert(at.index(outer.len() + 1), ("params".to_owned(), object(&inner, blank)));
+            }
+            object(&outer, blank)
+        };
+        prop_assert_eq!(gist(&written("")), gist(&written(" \n")), "{}", written(""));
+    }
+
     #[test]
     fn a_splice_of_ids_changes_nothing_else(
         arguments in value(), raw_id in prop_oneof![any::<i64>().prop_map(Value::from), any::<String>().prop_map(Value::from)],

@@ -26,7 +26,8 @@ impl Items {
     pub(super) fn of_object(place: Span, text: &str) -> Result<Self, Fault> {
         let (mut scanner, offset) = (Scanner::new(place.of(text), DEPTH_MAX), place.start());
         let mut list = Vec::new();
-        scanner.object(|scanner, key| {
+        scanner.object(|scanner| {
+            let key = scanner.key()?;
             let value = scanner.value()?;
             list.push(Item { key: key.moved_by(offset), value: value.moved_by(offset) });
             Ok(())
