@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -201,35 +202,47 @@ impl Interceptor for Calls {
         "calls"
     }
 
-    async fn intercept(&self, envelope: Envelope, next: Next<'_>) -> Result<Replies, Refusal> {
-        self.metrics.message(envelope.direction, &envelope.message);
-        let Message::Request(request) = &envelope.message else {
-            return next.run(envelope).await;
-        };
-        self.metrics.in_flight.inc();
-        let method = Labelled::of(request.method());
-        let mut call = Call {
-            metrics: Arc::clone(&self.metrics),
-            place: method.place(envelope.direction, envelope.origin.transport),
-            labels: CallLabels {
-                direction: envelope.direction.as_str(),
-                transport: envelope.origin.transport.as_str(),
-                method: method.label(),
-                outcome: "cancelled",
-            },
-            back: envelope.direction.back(),
-            exchange: envelope.origin.exchange,
-            trace: envelope.origin.span.get().map(|span| span.context.trace_id()),
-            begun: Instant::now(),
-        };
-        match next.run(envelope).await {
-            // The call is over when its replies are; until then it lives in them.
-            Ok(replies) => Ok(replies.inspect(move |reply| call.see(reply))),
-            Err(refusal) => {
-                call.refused(&refusal);
-                Err(refusal)
+    // No `async fn`: that would hold the envelope a second time, in every exchange.
+    fn intercept<'s, 'n, 'f>(
+        &'s self,
+        envelope: Envelope,
+        next: Next<'n>,
+    ) -> BoxFuture<'f, Result<Replies, Refusal>>
+    where
+        's: 'f,
+        'n: 'f,
+        Self: 'f,
+    {
+        Box::pin(async move {
+            self.metrics.message(envelope.direction, &envelope.message);
+            let Message::Request(request) = &envelope.message else {
+                return next.run(envelope).await;
+            };
+            self.metrics.in_flight.inc();
+            let method = Labelled::of(request.method());
+            let mut call = Call {
+                metrics: Arc::clone(&self.metrics),
+                place: method.place(envelope.direction, envelope.origin.transport),
+                labels: CallLabels {
+                    direction: envelope.direction.as_str(),
+                    transport: envelope.origin.transport.as_str(),
+                    method: method.label(),
+                    outcome: "cancelled",
+                },
+                back: envelope.direction.back(),
+                exchange: envelope.origin.exchange,
+                trace: envelope.origin.span.get().map(|span| span.context.trace_id()),
+                begun: Instant::now(),
+            };
+            match next.run(envelope).await {
+                // The call is over when its replies are; until then it lives in them.
+                Ok(replies) => Ok(replies.inspect(move |reply| call.see(reply))),
+                Err(refusal) => {
+                    call.refused(&refusal);
+                    Err(refusal)
+                }
             }
-        }
+        })
     }
 }
 

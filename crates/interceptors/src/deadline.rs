@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt as _};
 use shadowcat_pipeline::{
     Direction, Envelope, Interceptor, Next, Origin, PeerId, Refusal, RefusalKind, Replies,
@@ -57,41 +58,53 @@ impl Interceptor for Deadline {
         "deadline"
     }
 
-    async fn intercept(&self, envelope: Envelope, next: Next<'_>) -> Result<Replies, Refusal> {
-        let origin = Arc::clone(&envelope.origin);
-        let question = self.asked.question(&envelope);
-        let limits = self.limits(&envelope);
-        let end = Instant::now() + limits.total;
-        // A subscription is meant to stay open, and to be silent.
-        let stays = envelope.message.method() == Some(method::LISTEN);
-        let stuck = Stuck::new(&envelope);
-        // By reference: as a value it would be held twice in the future of every exchange.
-        let dispatch = pin!(self.asked.in_time(next.run(envelope), origin.peer, limits.idle, end));
-        let Some(dispatched) = self.force.run_until_cancelled(dispatch).await else {
-            return Err(RefusalKind::ShuttingDown.into());
-        };
-        let replies = dispatched.unwrap_or_else(|| Err(stuck.refusal(limits.idle)))?;
-        if stays || replies.is_whole() {
-            return Ok(replies);
-        }
-        let head = replies.head();
-        let (force, asked) = (self.force.clone(), self.asked.clone());
-        let beats = origin.pulse.count();
-        let timed = Timed {
-            replies,
-            patience: None,
-            is_late: false,
-            force,
-            limits,
-            end,
-            origin,
-            beats,
-            spent: Duration::ZERO,
-            asked,
-            stuck,
-            _question: question,
-        };
-        Ok(Replies::stream(timed).with_head(head))
+    // No `async fn`: that would hold the envelope a second time, in every exchange.
+    fn intercept<'s, 'n, 'f>(
+        &'s self,
+        envelope: Envelope,
+        next: Next<'n>,
+    ) -> BoxFuture<'f, Result<Replies, Refusal>>
+    where
+        's: 'f,
+        'n: 'f,
+        Self: 'f,
+    {
+        Box::pin(async move {
+            let origin = Arc::clone(&envelope.origin);
+            let question = self.asked.question(&envelope);
+            let limits = self.limits(&envelope);
+            let end = Instant::now() + limits.total;
+            // A subscription is meant to stay open, and to be silent.
+            let stays = envelope.message.method() == Some(method::LISTEN);
+            let stuck = Stuck::new(&envelope);
+            // By reference: as a value it would be held twice in the future of every exchange.
+            let dispatch = pin!(self.asked.in_time(next.run(envelope), origin.peer, limits.idle, end));
+            let Some(dispatched) = self.force.run_until_cancelled(dispatch).await else {
+                return Err(RefusalKind::ShuttingDown.into());
+            };
+            let replies = dispatched.unwrap_or_else(|| Err(stuck.refusal(limits.idle)))?;
+            if stays || replies.is_whole() {
+                return Ok(replies);
+            }
+            let head = replies.head();
+            let (force, asked) = (self.force.clone(), self.asked.clone());
+            let beats = origin.pulse.count();
+            let timed = Timed {
+                replies,
+                patience: None,
+                is_late: false,
+                force,
+                limits,
+                end,
+                origin,
+                beats,
+                spent: Duration::ZERO,
+                asked,
+                stuck,
+                _question: question,
+            };
+            Ok(Replies::stream(timed).with_head(head))
+        })
     }
 }
 
