@@ -5,10 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use shadowcat_cache::Cache;
 use shadowcat_interceptors::Lot;
 use shadowcat_pipeline::task::Tasks;
-use shadowcat_pipeline::{Chain, Envelope, Origin, Principal, Refusal, RefusalKind, Replies, Transport};
+use shadowcat_pipeline::{
+    Chain, Envelope, Origin, Principal, Refusal, RefusalKind, Replies, Service, Transport,
+};
 use shadowcat_protocol::{Message, Response, Revision};
 use shadowcat_session::{
     Key, Live, Lost, Namespace, Outlet, Record, SessionId, Sessions, Standing, State, StreamLimits, Table,
@@ -175,7 +178,8 @@ impl Gateway {
 impl Front for Gateway {
     async fn exchange(&self, envelope: Envelope) -> Result<Replies, Refusal> {
         self.refuse_while_draining()?;
-        self.seen(self.chain.run(envelope, Arc::clone(&self.modern) as _).await)
+        let end: Arc<dyn Service> = Arc::clone(&self.modern) as _;
+        self.seen(self.chain.before(&end).run(envelope).await)
     }
 
     async fn open(&self, opening: Opening) -> Result<(Arc<Live>, Replies), Refusal> {
@@ -233,22 +237,36 @@ impl Front for Gateway {
         }
     }
 
-    async fn handle(&self, live: &Arc<Live>, envelope: Envelope) -> Result<Replies, Refusal> {
-        if !matches!(envelope.message, Message::Request(_)) {
-            return self.chain.run(envelope, Arc::clone(&live.upstream) as _).await;
-        }
-        self.refuse_while_draining()?;
-        let handled = self.seen(self.chain.run(envelope, Arc::clone(&live.upstream) as _).await);
-        if live.upstream.has_changed() {
-            self.save(live).await;
-        }
-        match handled {
-            Ok(replies) => Ok(count(replies, live)),
-            Err(refusal) => {
-                live.count(true);
-                Err(refusal)
+    // No `async fn`: that would hold the envelope a second time, in every exchange.
+    fn handle<'s, 'l, 'f>(
+        &'s self,
+        live: &'l Arc<Live>,
+        envelope: Envelope,
+    ) -> BoxFuture<'f, Result<Replies, Refusal>>
+    where
+        's: 'f,
+        'l: 'f,
+        Self: 'f,
+    {
+        Box::pin(async move {
+            let end: Arc<dyn Service> = Arc::clone(&live.upstream) as _;
+            if !matches!(envelope.message, Message::Request(_)) {
+                return self.chain.before(&end).run(envelope).await;
             }
-        }
+            self.refuse_while_draining()?;
+            let handled = self.seen(self.chain.before(&end).run(envelope).await);
+            if live.upstream.has_changed() {
+                // Rare and large: not a part of the future of every exchange.
+                Box::pin(self.save(live)).await;
+            }
+            match handled {
+                Ok(replies) => Ok(count(replies, live)),
+                Err(refusal) => {
+                    live.count(true);
+                    Err(refusal)
+                }
+            }
+        })
     }
 
     async fn listen(&self, live: &Arc<Live>) -> Result<(), Refusal> {

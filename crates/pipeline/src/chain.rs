@@ -47,7 +47,12 @@ impl Chain {
 
     /// Sends an envelope through every step and then to `end`.
     pub async fn run(&self, envelope: Envelope, end: Arc<dyn Service>) -> Result<Replies, Refusal> {
-        Next { chain: self, at: 0, end: &end }.run(envelope).await
+        self.before(&end).run(envelope).await
+    }
+
+    /// All of it, and then `end`.
+    pub fn before<'a>(&'a self, end: &'a Arc<dyn Service>) -> Next<'a> {
+        Next { chain: self, at: 0, end }
     }
 
     /// The names of the steps in order.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use shadowcat_bridge::{Resumed, ToModern};
 use shadowcat_pipeline::task::Tasks;
 use shadowcat_pipeline::{Back, Envelope, Head, Refusal, RefusalKind, Replies, Service};
@@ -140,24 +141,31 @@ impl EitherUpstream {
         Ok(Some(modern))
     }
 
-    async fn bridged(&self, modern: &ToModern, envelope: Envelope) -> Result<Replies, Refusal> {
+    fn bridged(
+        &self,
+        modern: &ToModern,
+        envelope: Envelope,
+    ) -> impl Future<Output = Result<Replies, Refusal>> + Send {
         let noted = is_noted(&envelope.message).then(|| envelope.message.clone());
-        let handled = modern.handle(envelope).await;
-        self.native.reached(&handled);
-        let replies = handled?;
-        let Some(Message::Request(request)) = noted else { return Ok(replies) };
-        Ok(noting(replies, request, Arc::clone(&self.memory), Arc::clone(&self.changed)))
+        // Before the wait, which would hold the envelope to its end.
+        let handling = modern.handle(envelope);
+        async move {
+            let handled = handling.await;
+            self.native.reached(&handled);
+            let replies = handled?;
+            let Some(Message::Request(request)) = noted else { return Ok(replies) };
+            Ok(noting(replies, request, Arc::clone(&self.memory), Arc::clone(&self.changed)))
+        }
     }
 
     /// Takes a request to the server as it is, until the server refuses what it had agreed to.
-    async fn unbridged(&self, envelope: Envelope, bridges: &Bridges) -> Result<Replies, Refusal> {
-        let handled = self.native.pass(&envelope).await;
-        match handled {
-            // Refused unread, so that saying it to the bridge is no second execution.
-            Err(refusal) if is_refusal(&refusal.kind) => match Box::pin(self.turn_modern(bridges)).await? {
-                Some(modern) => self.bridged(&modern, envelope).await,
-                None => Err(refusal),
-            },
+    async fn unbridged(&self, envelope: &Envelope, bridges: &Bridges) -> Result<Replies, Refusal> {
+        match self.native.pass(envelope).await {
+            // Refused unread, so that saying it to the bridge is no second execution. Rare and large: not a part of the future of
+            // every exchange.
+            Err(refusal) if is_refusal(&refusal.kind) => {
+                Box::pin(self.refused(refusal, envelope, bridges)).await
+            }
             // Few answers are looked at.
             Ok(replies) if replies.head().status == Some(400) => {
                 let is_doubtful = Arc::clone(&self.is_doubtful);
@@ -168,6 +176,19 @@ impl EitherUpstream {
                 }))
             }
             handled => handled,
+        }
+    }
+
+    /// The server has refused a request: takes it to the bridge if that is why.
+    async fn refused(
+        &self,
+        refusal: Refusal,
+        envelope: &Envelope,
+        bridges: &Bridges,
+    ) -> Result<Replies, Refusal> {
+        match self.turn_modern(bridges).await? {
+            Some(modern) => self.bridged(&modern, envelope.clone()).await,
+            None => Err(refusal),
         }
     }
 
@@ -256,40 +277,47 @@ fn asks_for_modern(asked: &Message) -> bool {
 
 #[async_trait]
 impl Service for EitherUpstream {
-    async fn handle(&self, envelope: Envelope) -> Result<Replies, Refusal> {
-        let Some(bridges) = &self.bridges else { return self.native.handle(envelope).await };
-        // Only requests change sides: behind anything else a pipe would not be read meanwhile.
-        let is_request = matches!(envelope.message, Message::Request(_));
-        match self.modern() {
-            Some(modern) => match bridges.needs_legacy(&envelope).await {
-                Some(true) if is_request => {
-                    if let Some(modern) = Box::pin(self.turn_legacy(bridges)).await? {
+    // No `async fn`: that would hold the envelope a second time, in every exchange.
+    fn handle<'s, 'f>(&'s self, envelope: Envelope) -> BoxFuture<'f, Result<Replies, Refusal>>
+    where
+        's: 'f,
+        Self: 'f,
+    {
+        Box::pin(async move {
+            let Some(bridges) = &self.bridges else { return self.native.handle(envelope).await };
+            // Only requests change sides: behind anything else a pipe would not be read meanwhile.
+            let is_request = matches!(envelope.message, Message::Request(_));
+            match self.modern() {
+                Some(modern) => match bridges.needs_legacy(&envelope).await {
+                    Some(true) if is_request => {
+                        if let Some(modern) = Box::pin(self.turn_legacy(bridges)).await? {
+                            return self.bridged(&modern, envelope).await;
+                        }
+                    }
+                    Some(_) => return self.bridged(&modern, envelope).await,
+                    None => return Ok(Replies::none()),
+                },
+                None if is_request && self.is_doubtful.load(Ordering::Acquire) => {
+                    let turned = Box::pin(self.turn_modern(bridges)).await?;
+                    self.is_doubtful.store(false, Ordering::Release);
+                    if let Some(modern) = turned {
                         return self.bridged(&modern, envelope).await;
                     }
                 }
-                Some(_) => return self.bridged(&modern, envelope).await,
-                None => return Ok(Replies::none()),
-            },
-            None if is_request && self.is_doubtful.load(Ordering::Acquire) => {
-                let turned = Box::pin(self.turn_modern(bridges)).await?;
-                self.is_doubtful.store(false, Ordering::Release);
-                if let Some(modern) = turned {
-                    return self.bridged(&modern, envelope).await;
-                }
+                None => {}
             }
-            None => {}
-        }
-        match envelope.message.method() {
-            Some(method::INITIALIZE) => Box::pin(self.initialize(envelope, bridges)).await,
-            Some(method::CANCELLED) => {
-                if let Some(left) = self.left() {
-                    left.handle(envelope.clone()).await?;
+            match envelope.message.method() {
+                Some(method::INITIALIZE) => Box::pin(self.initialize(envelope, bridges)).await,
+                Some(method::CANCELLED) => {
+                    if let Some(left) = self.left() {
+                        left.handle(envelope.clone()).await?;
+                    }
+                    self.native.handle(envelope).await
                 }
-                self.native.handle(envelope).await
+                _ if is_request => self.unbridged(&envelope, bridges).await,
+                _ => self.native.handle(envelope).await,
             }
-            _ if is_request => self.unbridged(envelope, bridges).await,
-            _ => self.native.handle(envelope).await,
-        }
+        })
     }
 }
 

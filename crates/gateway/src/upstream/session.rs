@@ -92,13 +92,17 @@ impl SessionUpstream {
         if let Some(connection) = self.current().filter(|connection| connection.is_alive()) {
             return Ok(connection);
         }
+        // Rare and large: not a part of the future of every exchange.
+        Box::pin(self.connect()).await
+    }
+
+    async fn connect(&self) -> Result<Arc<dyn Connection>, Refusal> {
         let _opening = self.opening.lock().await;
         self.refuse_if_closed()?;
         let connected = match self.current() {
             Some(connection) if connection.is_alive() => Ok(connection),
-            // Rare and large: not a part of the future of every exchange.
-            Some(dead) => Box::pin(self.replace(&dead)).await,
-            None => Box::pin(self.first()).await,
+            Some(dead) => self.replace(&dead).await,
+            None => self.first().await,
         };
         self.lost_unless(connected)
     }
@@ -237,11 +241,10 @@ impl SessionUpstream {
     /// Takes a message to the server. It stays with the caller, who may have another way for it.
     pub(super) async fn pass(&self, envelope: &Envelope) -> Result<Replies, Refusal> {
         let connection = self.connection().await?;
-        let noted = is_noted(&envelope.message).then(|| envelope.message.clone());
         let handled = match connection.handle(envelope.clone()).await {
-            // The server refused it unread, so that sending it once more is no second execution.
-            Err(refusal) if refusal.kind == RefusalKind::SessionLost => {
-                // Rare and large: not a part of the future of every exchange.
+            // The server refused it unread, so that sending it once more is no second execution. Rare and large: not a part
+            // of the future of every exchange.
+            Err(Refusal { kind: RefusalKind::SessionLost, .. }) => {
                 let connection = Box::pin(self.revive(&connection)).await?;
                 connection.handle(envelope.clone()).await
             }
@@ -249,8 +252,13 @@ impl SessionUpstream {
         };
         self.reached(&handled);
         let replies = handled?;
-        let Some(Message::Request(request)) = noted else { return Ok(replies) };
-        Ok(noting(replies, request, Arc::clone(&self.memory), Arc::clone(&self.changed)))
+        match &envelope.message {
+            Message::Request(request) if is_noted(&envelope.message) => {
+                let (memory, changed) = (Arc::clone(&self.memory), Arc::clone(&self.changed));
+                Ok(noting(replies, request.clone(), memory, changed))
+            }
+            _ => Ok(replies),
+        }
     }
 
     /// The server said that it does not know the session: set it up again, unless somebody else just did.

@@ -53,6 +53,11 @@ impl SharedUpstream {
         if let Some(connection) = self.current().filter(|connection| connection.is_alive()) {
             return Ok(connection);
         }
+        // Rare and large: not a part of the future of every exchange.
+        Box::pin(self.connect()).await
+    }
+
+    async fn connect(&self) -> Result<Arc<dyn Connection>, Refusal> {
         let _opening = self.opening.lock().await;
         if let Some(connection) = self.current() {
             if connection.is_alive() {
