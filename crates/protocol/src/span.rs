@@ -84,12 +84,22 @@ pub(crate) struct Edit<'a> {
 impl Edit<'_> {
     /// The edited copy of a text.
     pub(crate) fn apply(&self, text: &str) -> ByteString {
-        let head = text.get(..self.place.start()).unwrap_or_default();
-        let tail = text.get(self.place.end()..).unwrap_or_default();
-        let mut edited = String::with_capacity(head.len() + self.text.len() + tail.len());
-        edited.push_str(head);
-        edited.push_str(self.text);
-        edited.push_str(tail);
-        edited.into()
+        apply(&[*self], text)
     }
+}
+
+/// The copy of a text with these edits, the one in front first.
+#[inline]
+pub(crate) fn apply<const COUNT: usize>(edits: &[Edit<'_>; COUNT], text: &str) -> ByteString {
+    let added: usize = edits.iter().map(|edit| edit.text.len()).sum();
+    let removed: usize = edits.iter().map(|edit| edit.place.len()).sum();
+    let mut edited = String::with_capacity((text.len() + added).saturating_sub(removed));
+    let mut copied = 0;
+    for edit in edits {
+        edited.push_str(text.get(copied..edit.place.start()).unwrap_or_default());
+        edited.push_str(edit.text);
+        copied = edit.place.end();
+    }
+    edited.push_str(text.get(copied..).unwrap_or_default());
+    edited.into()
 }

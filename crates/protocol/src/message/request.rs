@@ -8,7 +8,7 @@ use bytestring::ByteString;
 use super::MethodName;
 use super::build::{Draft, ParamsChange, is_token};
 use super::outline::{MetaKeys, Params};
-use crate::span::{Edit, Span};
+use crate::span::{self, Edit, Span};
 use crate::{Id, json};
 
 /// A message that asks for an answer.
@@ -90,36 +90,44 @@ impl Request {
 
     /// The same request under another id and, where it has a progress token, another token. All other bytes stay.
     pub fn with_ids(&self, id: &Id, progress_token: Option<u64>) -> Self {
-        let renamed = self.edited(self.id_place, id.as_json());
-        let mut request = Self { id: id.clone(), ..renamed };
-        if let Some(token) = progress_token
-            && self.progress_token().is_some()
-        {
-            request = request.edited(request.token, &token.to_string());
-        }
-        request
+        let renamed = Edit { place: self.id_place, text: id.as_json() };
+        let edited = match progress_token.filter(|_| self.progress_token().is_some()) {
+            Some(token) => {
+                let token = Id::from_u64(token);
+                let told = Edit { place: self.token, text: token.as_json() };
+                self.edited(if told.place.start() < renamed.place.start() {
+                    [told, renamed]
+                } else {
+                    [renamed, told]
+                })
+            }
+            None => self.edited([renamed]),
+        };
+        Self { id: id.clone(), ..edited }
     }
 
     /// The same request with other params, an object.
     pub fn with_params(&self, params_json: &str) -> Self {
         let change = ParamsChange::new(&self.method, self.params, params_json);
-        let edited = self.edited(change.place, &change.text);
+        let edited = self.edited([Edit { place: change.place, text: &change.text }]);
         let (params, inner) = change.outline();
         Self::found(edited.text, (edited.id, edited.id_place), edited.method, params, &inner)
     }
 
-    fn edited(&self, place: Span, text: &str) -> Self {
-        let edit = Edit { place, text };
+    /// The same request with these edits, the one in front first.
+    fn edited<const COUNT: usize>(&self, edits: [Edit<'_>; COUNT]) -> Self {
+        // From behind, so that those still to come are where they were.
+        let after = |place: Span| edits.iter().rev().fold(place, |place, edit| place.after(edit));
         Self {
-            text: edit.apply(&self.text),
+            text: span::apply(&edits, &self.text),
             id: self.id.clone(),
-            id_place: self.id_place.after(&edit),
-            method: self.method.after(&edit),
-            params: self.params.after(&edit),
-            meta: self.meta.after(&edit),
+            id_place: after(self.id_place),
+            method: MethodName { place: after(self.method.place), decoded: self.method.decoded.clone() },
+            params: after(self.params),
+            meta: after(self.meta),
             meta_keys: self.meta_keys,
-            token: self.token.after(&edit),
-            name: self.name.after(&edit),
+            token: after(self.token),
+            name: after(self.name),
         }
     }
 }
