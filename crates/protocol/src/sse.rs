@@ -3,6 +3,7 @@
 //! It follows the WHATWG rules but for one: an event with an `id` or `retry` and no data is reported, because MCP
 //! servers begin a stream with one to give a place to resume from. What an event means is for the transports.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Event {
     /// The `event` field; `message` when there is none.
-    pub kind: Option<Box<str>>,
+    pub kind: Option<Cow<'static, str>>,
     /// The `data` fields, joined by line feeds; none without such a field.
     pub data: Option<Bytes>,
     /// The `id` field.
@@ -99,7 +100,7 @@ impl Decoder {
             self.after_cr = false;
             bytes = bytes.strip_prefix(b"\n").unwrap_or(bytes);
         }
-        while let Some(end) = memchr::memchr2(b'\r', b'\n', bytes) {
+        while let Some(end) = line_end(bytes) {
             let (line, rest) = bytes.split_at(end);
             self.finish_line(line)?;
             bytes = match rest {
@@ -139,32 +140,35 @@ impl Decoder {
             self.dispatch();
             return Ok(());
         }
-        let colon = memchr::memchr(b':', line);
-        let (name, value) = line.split_at(colon.unwrap_or(line.len()));
-        let value = value.strip_prefix(b":").unwrap_or(value);
-        self.read_field(name, value.strip_prefix(b" ").unwrap_or(value));
-        self.make_room_for(0)
+        self.read_field(line)
     }
 
-    fn read_field(&mut self, name: &[u8], value: &[u8]) {
-        match name {
-            b"data" => match &mut self.data {
-                Some(data) => {
-                    data.put_u8(b'\n');
-                    data.put_slice(value);
-                }
-                None => self.data = Some(BytesMut::from(value)),
-            },
-            b"event" => self.event.kind = Some(text(value)),
-            b"id" if !value.contains(&0) => self.event.id = Some(text(value)),
-            b"retry" if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
-                if let Ok(milliseconds) = text(value).parse::<u64>() {
-                    self.event.retry = Some(Duration::from_millis(milliseconds));
-                }
+    fn read_field(&mut self, line: &[u8]) -> Result<(), SseError> {
+        if let Some(value) = value_of(line, b"data") {
+            if let Some(data) = &mut self.data {
+                data.put_u8(b'\n');
+                data.put_slice(value);
+            } else {
+                self.data = Some(BytesMut::from(value));
             }
-            // A comment has no name; other fields are for others.
-            _ => {}
+            return Ok(());
         }
+        if let Some(value) = value_of(line, b"event") {
+            let is_usual = value == USUAL_KIND.as_bytes();
+            let kind = if is_usual { Cow::Borrowed(USUAL_KIND) } else { Cow::Owned(text(value).into()) };
+            self.event.kind = Some(kind);
+        } else if let Some(value) = value_of(line, b"id") {
+            if !value.contains(&0) {
+                self.event.id = Some(text(value));
+            }
+        } else if let Some(value) = value_of(line, b"retry") {
+            let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+            if let Some(milliseconds) = text(value).parse::<u64>().ok().filter(|_| is_number) {
+                self.event.retry = Some(Duration::from_millis(milliseconds));
+            }
+        }
+        // A comment has no name; other fields are for others. What is no UTF-8 grows when it is read.
+        self.make_room_for(0)
     }
 
     fn dispatch(&mut self) {
@@ -176,9 +180,9 @@ impl Decoder {
     }
 
     fn make_room_for(&self, more: usize) -> Result<(), SseError> {
-        let named = |name: &Option<Box<str>>| name.as_ref().map_or(0, |name| name.len());
-        let held =
-            self.data.as_ref().map_or(0, BytesMut::len) + named(&self.event.kind) + named(&self.event.id);
+        let held = self.data.as_ref().map_or(0, BytesMut::len)
+            + self.event.kind.as_ref().map_or(0, |kind| kind.len())
+            + self.event.id.as_ref().map_or(0, |id| id.len());
         if held + self.line.len() + more > self.event_bytes_max {
             return Err(SseError::EventTooLong { limit: self.event_bytes_max });
         }
@@ -189,22 +193,58 @@ impl Decoder {
 /// The largest line buffer that is kept between lines.
 const LINE_KEPT_MAX: usize = 64 * 1024;
 
+/// What servers call an event that has no need of a name.
+const USUAL_KIND: &str = "message";
+
+/// Most lines of a stream are either empty or data, whose ends are close or far.
+fn line_end(bytes: &[u8]) -> Option<usize> {
+    let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    if bytes.first().is_some_and(is_end) { Some(0) } else { memchr::memchr2(b'\r', b'\n', bytes) }
+}
+
+/// The value of a field, if a line has this one: it may have no colon, and one blank behind the colon is left out.
+fn value_of<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
+    match line.strip_prefix(name)? {
+        [] => Some(&[]),
+        [b':', b' ', value @ ..] | [b':', value @ ..] => Some(value),
+        _ => None,
+    }
+}
+
 fn text(value: &[u8]) -> Box<str> {
-    String::from_utf8_lossy(value).into()
+    match str::from_utf8(value) {
+        Ok(text) => text.into(),
+        Err(_) => String::from_utf8_lossy(value).into(),
+    }
 }
 
 /// Appends an event. Line ends in the data become fields of their own; a kind or id cannot have any and loses them.
 pub fn encode(event: &Event, out: &mut BytesMut) {
-    if let Some(kind) = &event.kind {
+    put_event(event.kind.as_deref(), event.id.as_deref(), event.retry, event.data.as_deref(), out);
+}
+
+/// Appends an event that carries a message, without the detour of making one.
+pub fn encode_message(kind: Option<&str>, id: Option<&str>, data: &[u8], out: &mut BytesMut) {
+    put_event(kind, id, None, Some(data), out);
+}
+
+fn put_event(
+    kind: Option<&str>,
+    id: Option<&str>,
+    retry: Option<Duration>,
+    data: Option<&[u8]>,
+    out: &mut BytesMut,
+) {
+    if let Some(kind) = kind {
         put_field(out, b"event: ", kind);
     }
-    if let Some(id) = &event.id {
+    if let Some(id) = id {
         put_field(out, b"id: ", id);
     }
-    if let Some(retry) = event.retry {
+    if let Some(retry) = retry {
         put_field(out, b"retry: ", &retry.as_millis().to_string());
     }
-    if let Some(data) = &event.data {
+    if let Some(data) = data {
         put_data(out, data);
     }
     out.put_u8(b'\n');
@@ -212,8 +252,10 @@ pub fn encode(event: &Event, out: &mut BytesMut) {
 
 fn put_field(out: &mut BytesMut, name: &[u8], value: &str) {
     out.put_slice(name);
-    for piece in value.split(['\r', '\n']) {
-        out.put_slice(piece.as_bytes());
+    if memchr::memchr2(b'\r', b'\n', value.as_bytes()).is_none() {
+        out.put_slice(value.as_bytes());
+    } else {
+        value.split(['\r', '\n']).for_each(|piece| out.put_slice(piece.as_bytes()));
     }
     out.put_u8(b'\n');
 }
@@ -325,6 +367,11 @@ mod tests {
             };
             let mut written = BytesMut::new();
             encode(&event, &mut written);
+            if let (Some(data), None) = (&event.data, event.retry) {
+                let mut at_once = BytesMut::new();
+                encode_message(event.kind.as_deref(), event.id.as_deref(), data, &mut at_once);
+                prop_assert_eq!(&at_once, &written);
+            }
             written.extend_from_slice(KEEP_ALIVE);
             let mut decoder = Decoder::new(4096);
             decoder.push(&written).unwrap();

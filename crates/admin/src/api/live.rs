@@ -60,7 +60,7 @@ fn lost(count: u64, of: LostOf) -> Event {
     event("lost", &LostEvent { count, of })
 }
 
-fn event(kind: &str, said: &impl Serialize) -> Event {
+fn event(kind: &'static str, said: &impl Serialize) -> Event {
     let data = serde_json::to_vec(said).unwrap_or_default();
     Event { kind: Some(kind.into()), ..Event::message(Bytes::from(data)) }
 }

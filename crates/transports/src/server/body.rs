@@ -273,14 +273,8 @@ impl SessionEvents {
 }
 
 fn write_event(out: &mut BytesMut, kind: Option<&str>, id: Option<EventId>, text: &Bytes) {
-    let event = sse::Event {
-        kind: kind.map(Into::into),
-        data: Some(text.clone()),
-        id: id.map(EventId::text),
-        retry: None,
-    };
     out.reserve(text.len() + 64);
-    sse::encode(&event, out);
+    sse::encode_message(kind, id.map(EventId::text).as_deref(), text, out);
 }
 
 /// The event stream of one modern exchange: the replies themselves. Dropping it cancels the exchange, which is what
