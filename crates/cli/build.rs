@@ -19,8 +19,11 @@ const LINKER: &str = "lib/rustlib/x86_64-unknown-linux-gnu/bin/gcc-ld/ld.lld";
 fn main() {
     println!("cargo::rerun-if-changed=layout.ld");
     println!("cargo::rerun-if-changed=build.rs");
-    let layout = Path::new(env!("CARGO_MANIFEST_DIR")).join("layout.ld");
-    if is_release() && is_linked_as_usual() {
+    if let Some(folder) = variable("CARGO_MANIFEST_DIR")
+        && is_release()
+        && is_linked_as_usual()
+    {
+        let layout = Path::new(&folder).join("layout.ld");
         println!("cargo::rustc-link-arg-bins=-T");
         println!("cargo::rustc-link-arg-bins={}", layout.display());
     }
@@ -36,7 +39,8 @@ fn is_linked_as_usual() -> bool {
     let is_known =
         variable("TARGET").as_deref() == Some(TARGET) && variable("HOST").as_deref() == Some(TARGET);
     let flags = variable("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
-    let is_chosen = variable("RUSTC_LINKER").is_some() || flags.contains("link");
+    let mut flags = flags.split('\x1f').map(|flag| flag.trim_start_matches("-C"));
+    let is_chosen = variable("RUSTC_LINKER").is_some() || flags.any(|flag| flag.starts_with("link"));
     is_known && !is_chosen && sysroot().is_some_and(|root| root.join(LINKER).exists())
 }
 

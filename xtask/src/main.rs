@@ -6,6 +6,7 @@ mod failure;
 mod peers;
 mod process;
 mod program;
+mod release;
 mod shell;
 mod tally;
 mod test;
@@ -24,6 +25,8 @@ usage: cargo xtask COMMAND
   peers         install the clients and servers that tests talk to into tests/.peers
   conformance   compare the official suite's verdicts directly and through shadowcat
                 [--binary PATH] [--only http|stdio|sse|client|bridge]
+  release       build shadowcat as it is shipped, with the profile of its usual work
+  profile       make that profile anew: needs `rustup component add llvm-tools`, and about half an hour
   tidy          check the house rules: layers, file sizes, open ends";
 
 fn main() -> ExitCode {
@@ -43,6 +46,8 @@ fn run(arguments: &[String]) -> Result<ExitCode, Failure> {
         ("test", []) => return Ok(test::run()),
         ("peers", []) => peers::install()?,
         ("conformance", options) => compare(&Options::parse(options)?)?,
+        ("release", []) => release::build()?,
+        ("profile", []) => release::profile()?,
         ("tidy", []) => tidy::run()?,
         _ => return Err(Failure::said(USAGE)),
     }

@@ -13,13 +13,17 @@ use crate::{shell, tree};
 /// Shadowcat alone would be a second build: what only the tests of other crates ask of a dependency changes its features.
 pub(crate) fn build() -> Result<PathBuf, Failure> {
     let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--workspace", "--all-targets", "--locked"]);
-    cargo.args(["--message-format", "json-render-diagnostics"]);
-    let messages = shell::read(cargo.current_dir(tree::root()))?;
+    cargo.args(["build", "--workspace", "--all-targets", "--locked"]).current_dir(tree::root());
+    built(cargo)
+}
+
+/// Runs cargo, and gives back where it put shadowcat.
+pub(crate) fn built(mut cargo: Command) -> Result<PathBuf, Failure> {
+    let messages = shell::read(cargo.args(["--message-format", "json-render-diagnostics"]))?;
     messages
         .lines()
         .find_map(|line| executable(&serde_json::from_str(line).ok()?))
-        .ok_or_else(|| Failure::said("cargo built the workspace but named no shadowcat"))
+        .ok_or_else(|| Failure::said("cargo built it but named no shadowcat"))
 }
 
 /// Where the program is, if that is what the message tells: its unit tests have its name too.

@@ -15,8 +15,9 @@ use crate::wire::Era;
 /// Calls of each kind, and streams: enough for every function on their way to be called.
 const CALLS: usize = 200;
 const STREAMS: usize = 20;
-/// What the compiler puts in front of a name where a function has a section of its own; the second if it is rarely called.
-const SECTIONS: [&str; 2] = [".text.", ".text.unlikely."];
+/// What the compiler puts in front of a name where a function has a section of its own; the others if it is often or rarely
+/// called, as far as is known.
+const SECTIONS: [&str; 3] = [".text.", ".text.hot.", ".text.unlikely."];
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Settings {
@@ -147,9 +148,9 @@ fn script(patterns: &BTreeSet<String>) -> String {
         SECTIONS\n{\n  .text :\n  {\n",
     );
     for pattern in patterns {
-        let [plain, unlikely] = SECTIONS.map(|section| format!("{section}{pattern}"));
+        let sections = SECTIONS.map(|section| format!("{section}{pattern}"));
         // Writing to memory cannot fail.
-        let _ = writeln!(text, "    *({plain} {unlikely})");
+        let _ = writeln!(text, "    *({})", sections.join(" "));
     }
     // All other functions follow in the same section: tools that read symbols look for them there only.
     text.push_str("  }\n}\nINSERT AFTER .eh_frame;\n");
@@ -180,7 +181,10 @@ mod tests {
             ]
         );
         let script = script(&found);
-        assert!(script.contains("*(.text.sqlite3Step .text.unlikely.sqlite3Step)\n"), "{script}");
+        assert!(
+            script.contains("*(.text.sqlite3Step .text.hot.sqlite3Step .text.unlikely.sqlite3Step)\n"),
+            "{script}"
+        );
         assert!(script.ends_with("INSERT AFTER .eh_frame;\n"));
     }
 }
