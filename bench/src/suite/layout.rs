@@ -27,6 +27,9 @@ pub(crate) struct Settings {
     /// The file to write.
     #[arg(long, default_value = "crates/cli/layout.ld")]
     out: PathBuf,
+    /// Keep the names that are in the file: what runs is called otherwise where more of it is inlined.
+    #[arg(long)]
+    add: bool,
 }
 
 /// Writes the file.
@@ -43,10 +46,13 @@ pub(crate) async fn run(settings: Settings) -> Result<(), BenchError> {
     }
     streams(&bench, &rig).await?;
     rig.stop().await?;
-    let patterns = patterns(&std::fs::read_to_string(profile.path())?, &program);
+    let mut patterns = patterns(&std::fs::read_to_string(profile.path())?, &program);
     if patterns.is_empty() {
         let said = "callgrind has left no profile of it".to_owned();
         return Err(BenchError::Process { program: program.display().to_string(), said });
+    }
+    if settings.add {
+        patterns.extend(written(&std::fs::read_to_string(&settings.out)?));
     }
     std::fs::write(&settings.out, script(&patterns))?;
     eprintln!("layout: {} names in {}", patterns.len(), settings.out.display());
@@ -157,6 +163,12 @@ fn script(patterns: &BTreeSet<String>) -> String {
     text
 }
 
+/// The patterns of a script.
+fn written(script: &str) -> impl Iterator<Item = String> {
+    let names = script.lines().filter_map(|line| line.trim_start().strip_prefix("*(.text."));
+    names.filter_map(|names| names.split([' ', ')']).next()).map(str::to_owned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,6 +197,7 @@ mod tests {
             script.contains("*(.text.sqlite3Step .text.hot.sqlite3Step .text.unlikely.sqlite3Step)\n"),
             "{script}"
         );
+        assert!(written(&script).eq(found), "a script tells what it was made of");
         assert!(script.ends_with("INSERT AFTER .eh_frame;\n"));
     }
 }
