@@ -6,6 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -16,16 +17,21 @@ use crate::{program, shell, tree};
 const PROFILE: &str = "crates/cli/calls.profdata";
 /// Where the build that counts goes, from there: it shares nothing with the others.
 const COUNTING: &str = "target/counting";
-/// What is measured is what is counted: every kind of call, both ways between the eras, streams, with and without a tape.
-const WORK: [&str; 6] = ["all", "--quick", "--parts", "calls,bridge,idle", "--systems", "off,on"];
+/// What is measured is what is counted: every kind of call, both ways between the eras, streams, with and without a tape, and past
+/// rules.
+const WORK: [&[&str]; 2] = [
+    &["all", "--quick", "--parts", "calls,bridge,idle", "--systems", "off,on"],
+    &["rules", "--parts", "cpu", "--pairs", "3", "--requests", "30000"],
+];
 
 /// Builds shadowcat with the profile, and says where it is.
 pub(crate) fn build() -> Result<(), Failure> {
     let profile = tree::root().join(PROFILE);
-    if !profile.exists() {
-        return Err(Failure::said(format!("{PROFILE} is missing: `cargo xtask profile` makes it")));
-    }
-    let built = program::built(shadowcat(&[option("-Cprofile-use=", &profile)]))?;
+    let mut hasher = DefaultHasher::new();
+    fs::read(&profile).map_err(Failure::file(&profile))?.hash(&mut hasher);
+    // Cargo does not look into the profile, but builds anew what has other options.
+    let which = format!("--cfg=profile=\"{:x}\"", hasher.finish());
+    let built = program::built(shadowcat(&[option("-Cprofile-use=", &profile), which.into()]))?;
     println!("{}", built.display());
     Ok(())
 }
@@ -41,9 +47,11 @@ pub(crate) fn profile() -> Result<(), Failure> {
     let mut cargo = shadowcat(&[option("-Cprofile-generate=", &counts)]);
     cargo.arg("--target-dir").arg(&place);
     let counting = program::built(cargo)?;
-    let mut bench = Command::new("cargo");
-    bench.args(["run", "--release", "--locked", "-p", "shadowcat-bench", "--"]).args(WORK);
-    shell::run(bench.arg("--shadowcat").arg(counting).current_dir(tree::root()))?;
+    for work in WORK {
+        let mut bench = Command::new("cargo");
+        bench.args(["run", "--release", "--locked", "-p", "shadowcat-bench", "--"]).args(work);
+        shell::run(bench.arg("--shadowcat").arg(&counting).current_dir(tree::root()))?;
+    }
     let mut merge = Command::new(merger);
     // Of functions that never ran nothing is kept: that is most of them.
     merge.args(["merge", "--sparse", "--output"]).arg(tree::root().join(PROFILE)).arg(&counts);
