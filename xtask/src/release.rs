@@ -1,8 +1,8 @@
 //! The program as it is shipped: compiled with a profile of what it does all day, and that profile.
 //!
 //! The compiler learns from it which branches are taken and which calls are worth inlining (profile-guided optimisation, see
-//! the rustc book). A profile knows functions by their names, which hold the version of the compiler: with another version the
-//! program is the one without.
+//! the rustc book). A profile knows functions by their names, which hold the version of the compiler: with another version it
+//! has to be made anew.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
