@@ -161,11 +161,11 @@ impl Decoder {
             if !value.contains(&0) {
                 self.event.id = Some(text(value));
             }
-        } else if let Some(value) = value_of(line, b"retry") {
-            let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-            if let Some(milliseconds) = text(value).parse::<u64>().ok().filter(|_| is_number) {
-                self.event.retry = Some(Duration::from_millis(milliseconds));
-            }
+        } else if let Some(value) = value_of(line, b"retry")
+            && value.iter().all(u8::is_ascii_digit)
+            && let Ok(milliseconds) = text(value).parse::<u64>()
+        {
+            self.event.retry = Some(Duration::from_millis(milliseconds));
         }
         // A comment has no name; other fields are for others. What is no UTF-8 grows when it is read.
         self.make_room_for(0)
