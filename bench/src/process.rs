@@ -71,7 +71,7 @@ fn command(words: &[OsString]) -> Command {
     command
 }
 
-/// A server that listens: the mock, the relay or Shadowcat. Killed when dropped.
+/// A server that listens: the mock, the reference server, the relay or Shadowcat. Killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
@@ -83,11 +83,29 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it and waits until it says where it listens.
     pub(crate) async fn start(words: &[OsString]) -> Result<Self, BenchError> {
-        let mut child =
-            command(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        Self::begin(words, command(words), READY, str::to_owned).await
+    }
+
+    /// Starts a server that was not made for this: it takes its port from `PORT`, says these words when it listens, and
+    /// serves at `/mcp`.
+    pub(crate) async fn start_foreign(words: &[OsString], says: &str) -> Result<Self, BenchError> {
+        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let mut command = command(words);
+        command.env("PORT", port.to_string());
+        Self::begin(words, command, says, |_| format!("http://127.0.0.1:{port}/mcp")).await
+    }
+
+    async fn begin(
+        words: &[OsString],
+        mut command: Command,
+        says: &str,
+        url: impl FnOnce(&str) -> String,
+    ) -> Result<Self, BenchError> {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let stderr = child.stderr.take().ok_or_else(|| std::io::Error::other("no stderr"))?;
         let mut log = BufReader::new(stderr);
-        let url = within(READY_DEADLINE, "ready line", ready(words, &mut log)).await?;
+        let said = within(READY_DEADLINE, "ready line", ready(words, says, &mut log)).await?;
+        let url = url(&said);
         let mut reader = JoinSet::new();
         reader.spawn(async move {
             // Read and forgotten, so that the pipe never holds the server up.
@@ -141,7 +159,12 @@ fn ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
-async fn ready(words: &[OsString], log: &mut BufReader<ChildStderr>) -> Result<String, BenchError> {
+/// What stands behind the words that it says when it is ready.
+async fn ready(
+    words: &[OsString],
+    says: &str,
+    log: &mut BufReader<ChildStderr>,
+) -> Result<String, BenchError> {
     let mut last = String::new();
     loop {
         let mut line = String::new();
@@ -149,8 +172,8 @@ async fn ready(words: &[OsString], log: &mut BufReader<ChildStderr>) -> Result<S
             let program = words.join(" ".as_ref()).to_string_lossy().into_owned();
             return Err(BenchError::Process { program, said: last });
         }
-        if let Some((_, url)) = line.split_once(READY) {
-            return Ok(url.trim().to_owned());
+        if let Some((_, behind)) = line.split_once(says) {
+            return Ok(behind.trim().to_owned());
         }
         last = line;
     }

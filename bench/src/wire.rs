@@ -47,6 +47,8 @@ pub(crate) enum Answer {
     Sse,
     /// An event stream with one progress notification before the answer.
     Progress,
+    /// An event stream with what the tool `echo` of the reference server `everything` answers.
+    Echo,
 }
 
 impl Answer {
@@ -56,6 +58,7 @@ impl Answer {
             Self::Json => "echo_json",
             Self::Sse => "echo_sse",
             Self::Progress => "progress",
+            Self::Echo => "echo",
         }
     }
 
@@ -96,12 +99,14 @@ impl Call {
                 r#"{comma}"{META_VERSION}":"{MODERN}","io.modelcontextprotocol/clientCapabilities":{{}}"#
             );
         }
+        let arguments = match self.answer {
+            Answer::Echo => format!(r#""message":"{}""#, text(&self.canary, self.text_bytes)),
+            _ => format!(r#""canary":"{}","text_bytes":{}"#, self.canary, self.text_bytes),
+        };
         format!(
-            r#"{{"jsonrpc":"2.0","id":{},"method":"tools/call","params":{{"name":"{}","arguments":{{"canary":"{}","text_bytes":{}}},"_meta":{{{meta}}}}}}}"#,
+            r#"{{"jsonrpc":"2.0","id":{},"method":"tools/call","params":{{"name":"{}","arguments":{{{arguments}}},"_meta":{{{meta}}}}}}}"#,
             self.id,
             self.answer.tool(),
-            self.canary,
-            self.text_bytes,
         )
     }
 
@@ -111,7 +116,12 @@ impl Call {
         if self.answer == Answer::Progress {
             replies.push(progress(&format!(r#""{}""#, self.token()), &self.canary, 1));
         }
-        let mut result = result(&self.id.to_string(), &self.canary, self.text_bytes, self.era);
+        let id = self.id.to_string();
+        if self.answer == Answer::Echo {
+            replies.push(echo(&id, &text(&self.canary, self.text_bytes), self.era));
+            return replies;
+        }
+        let mut result = result(&id, &self.canary, self.text_bytes, self.era);
         if self.bridged && self.era == Era::Modern {
             // The name that the server said in its handshake is said with each result.
             result.truncate(result.len() - "}}".len());
@@ -133,12 +143,24 @@ pub(crate) fn progress(token: &str, canary: &str, number: usize) -> String {
     )
 }
 
-/// The answer to a call; `id` is raw JSON.
-pub(crate) fn result(id: &str, canary: &str, text_bytes: usize, era: Era) -> String {
-    let kind = match era {
+/// What the reference server answers to `echo`, in its order of members; `id` is raw JSON.
+pub(crate) fn echo(id: &str, message: &str, era: Era) -> String {
+    let kind = kind(era);
+    format!(
+        r#"{{"result":{{"content":[{{"type":"text","text":"Echo: {message}"}}]{kind}}},"jsonrpc":"2.0","id":{id}}}"#
+    )
+}
+
+fn kind(era: Era) -> &'static str {
+    match era {
         Era::Legacy => "",
         Era::Modern => r#","resultType":"complete""#,
-    };
+    }
+}
+
+/// The answer to a call; `id` is raw JSON.
+pub(crate) fn result(id: &str, canary: &str, text_bytes: usize, era: Era) -> String {
+    let kind = kind(era);
     let text = text(canary, text_bytes);
     format!(
         r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[{{"type":"text","text":"{text}"}}],"isError":false{kind}}}}}"#
@@ -164,7 +186,7 @@ mod tests {
     #[test]
     fn requests_and_replies_are_json_in_both_eras() {
         for era in [Era::Legacy, Era::Modern] {
-            for answer in [Answer::Json, Answer::Sse, Answer::Progress] {
+            for answer in Answer::value_variants().iter().copied() {
                 let call = Call { id: 7, canary: "c1".into(), answer, era, bridged: false, text_bytes: 64 };
                 let texts = std::iter::once(call.request()).chain(call.replies());
                 for text in texts {

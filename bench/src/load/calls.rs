@@ -50,6 +50,9 @@ pub(crate) struct Settings {
     /// Calls that are measured.
     #[arg(long, default_value_t = 10_000)]
     requests: usize,
+    /// How many times so many are measured, each when the word is given.
+    #[arg(long, default_value_t = 1)]
+    turns: usize,
     /// Calls before that, checked but not measured.
     #[arg(long, default_value_t = 1_000)]
     warm_up: usize,
@@ -73,17 +76,20 @@ pub(crate) struct Report {
     pub(crate) p99_us: u64,
 }
 
-/// Connects, warms up, waits for the word, measures, reports, waits again, closes its sessions.
+/// Connects, warms up; waits for the word, measures and reports, once for each turn; waits again, closes its sessions.
 pub(crate) async fn run(settings: Settings) -> Result<(), BenchError> {
     let (mut workers, sessions) = connect(&settings).await?;
     let warm_up = Tally::new()?;
     round(&settings, &mut workers, settings.warm_up, &warm_up).await;
 
-    super::wait_for_go("warm").await?;
-    let tally = Tally::new()?;
-    let started = Instant::now();
-    round(&settings, &mut workers, settings.requests, &tally).await;
-    super::say_json(&tally.report(started.elapsed(), &warm_up))?;
+    for turn in 0..settings.turns {
+        super::wait_for_go("warm").await?;
+        let tally = Tally::new()?;
+        let started = Instant::now();
+        round(&settings, &mut workers, settings.requests, &tally).await;
+        let report = tally.report(started.elapsed());
+        super::say_json(&if turn == 0 { report.with_faults_of(&warm_up) } else { report })?;
+    }
 
     super::wait_for_go("closing").await?;
     for (session, worker) in sessions.iter().zip(&mut workers) {
@@ -201,13 +207,9 @@ impl Tally {
         report.describe(&format!("{:?} lost: {error}", call.canary));
     }
 
-    fn report(self, elapsed: Duration, warm_up: &Self) -> Report {
+    fn report(self, elapsed: Duration) -> Report {
         let latencies = self.latencies.into_inner();
         let mut report = self.report.into_inner();
-        let before = warm_up.report.borrow();
-        report.wrong += before.wrong;
-        report.lost += before.lost;
-        before.faults.iter().for_each(|fault| report.describe(fault));
         report.seconds = elapsed.as_secs_f64();
         report.p50_us = latencies.value_at_quantile(0.50);
         report.p99_us = latencies.value_at_quantile(0.99);
@@ -216,6 +218,14 @@ impl Tally {
 }
 
 impl Report {
+    fn with_faults_of(mut self, warm_up: &Tally) -> Self {
+        let before = warm_up.report.borrow();
+        self.wrong += before.wrong;
+        self.lost += before.lost;
+        before.faults.iter().for_each(|fault| self.describe(fault));
+        self
+    }
+
     fn describe(&mut self, fault: &str) {
         if self.faults.len() < FAULTS_DESCRIBED_MAX {
             self.faults.push(fault.chars().take(FAULT_CHARS_MAX).collect());

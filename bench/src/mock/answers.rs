@@ -44,6 +44,7 @@ struct Params<'a> {
 #[derive(Deserialize, Default)]
 struct Arguments<'a> {
     canary: Option<&'a str>,
+    message: Option<&'a str>,
     text_bytes: Option<usize>,
     /// How many notifications come before the answer.
     events: Option<usize>,
@@ -79,6 +80,10 @@ pub(crate) fn answer(text: &[u8], speaks: Option<Era>) -> Option<Answers> {
 
 fn call(id: &str, params: &Params<'_>) -> Answers {
     let tool = params.name.and_then(Answer::of_tool);
+    if let (Some(Answer::Echo), Some(message)) = (tool, params.arguments.message) {
+        let messages = vec![wire::echo(id, message, era(params))];
+        return Answers { messages, streaming: true, opens_session: false };
+    }
     let (Some(tool), Some(canary)) = (tool, params.arguments.canary) else {
         return single(error(id, -32602, "no such tool, or no canary"));
     };
@@ -143,13 +148,15 @@ fn single(message: String) -> Answers {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum as _;
+
     use super::*;
     use crate::wire::Call;
 
     #[test]
     fn every_call_gets_the_replies_it_expects() {
         for era in [Era::Legacy, Era::Modern] {
-            for answer_kind in [Answer::Json, Answer::Sse, Answer::Progress] {
+            for answer_kind in Answer::value_variants().iter().copied() {
                 let call = Call {
                     id: 3,
                     canary: "c3".into(),

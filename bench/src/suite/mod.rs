@@ -25,6 +25,9 @@ pub(crate) struct Settings {
     /// Shadowcat's binary.
     #[arg(long, default_value = "target/release/shadowcat")]
     shadowcat: PathBuf,
+    /// Where the reference servers are, which `cargo xtask peers` installs; without them their rows are left out.
+    #[arg(long, default_value = "tests/.peers/node/node_modules/.bin")]
+    peers: PathBuf,
     /// What to measure side by side.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = System::ALL)]
     systems: Vec<System>,
@@ -75,10 +78,15 @@ struct Scale {
     requests_alone: usize,
     /// With more. CPU time is counted in steps of 10 ms, so a cell must use several hundred.
     requests: usize,
+    /// Before a real server, which takes its time.
+    requests_real: usize,
     repetitions: usize,
     streams: &'static [usize],
     settle_seconds: u64,
     correctness_requests: usize,
+    /// Fresh pairs of processes, and turns of each pair, where recording is compared with none.
+    recorded_pairs: usize,
+    recorded_turns: usize,
 }
 
 impl Scale {
@@ -91,27 +99,33 @@ const FULL: Scale = Scale {
     connections: &[1, 16, 64, 256],
     requests_alone: 15_000,
     requests: 40_000,
+    requests_real: 3_000,
     repetitions: 5,
     streams: &[100, 1_000, 5_000],
     settle_seconds: 15,
     correctness_requests: 50_000,
+    recorded_pairs: 10,
+    recorded_turns: 12,
 };
 
 const QUICK: Scale = Scale {
     connections: &[1, 64],
     requests_alone: 4_000,
     requests: 15_000,
+    requests_real: 1_000,
     repetitions: 3,
     streams: &[100, 1_000],
     // Freed memory goes back within five seconds, not at once.
     settle_seconds: 10,
     correctness_requests: 10_000,
+    recorded_pairs: 4,
+    recorded_turns: 12,
 };
 
 /// Runs the parts asked for. Fails if any answer was lost or wrong: a fast wrong answer is no result.
 pub(crate) async fn run(settings: Settings) -> Result<ExitCode, BenchError> {
     let scale = if settings.quick { QUICK } else { FULL };
-    let bench = Bench::new(Cores::find(), settings.shadowcat, &settings.systems)?;
+    let bench = Bench::new(Cores::find(), settings.shadowcat, settings.peers, &settings.systems)?;
     let mut text = report::heading(&bench.cores, scale);
     let mut faults = Vec::new();
     if settings.parts.contains(&Part::Calls) {

@@ -65,6 +65,8 @@ pub(super) enum Upstream {
     /// Over HTTP, but it offers no stream of its own.
     PostOnly,
     Stdio,
+    /// The reference server `everything`, over HTTP.
+    Everything,
 }
 
 /// Where the programs are.
@@ -73,15 +75,26 @@ pub(crate) struct Bench {
     pub(super) cores: Cores,
     this: PathBuf,
     shadowcat: PathBuf,
+    peers: PathBuf,
 }
+
+/// The reference server, beside the `node` that runs it.
+const EVERYTHING: &str = "mcp-server-everything";
+/// What it says when it listens.
+const EVERYTHING_SAYS: &str = "listening on port";
 
 impl Bench {
     /// Fails if a program that is to be measured does not exist.
-    pub(super) fn new(cores: Cores, shadowcat: PathBuf, systems: &[System]) -> Result<Self, BenchError> {
+    pub(super) fn new(
+        cores: Cores,
+        shadowcat: PathBuf,
+        peers: PathBuf,
+        systems: &[System],
+    ) -> Result<Self, BenchError> {
         if systems.iter().any(|system| system.is_shadowcat()) && !shadowcat.exists() {
             return Err(BenchError::NoBinary(shadowcat));
         }
-        Ok(Self { cores, this: std::env::current_exe()?, shadowcat })
+        Ok(Self { cores, this: std::env::current_exe()?, shadowcat, peers })
     }
 
     /// Starts a system and what is behind it, which speaks one era only where that is said.
@@ -95,6 +108,7 @@ impl Bench {
             Upstream::Http => Some(Server::start(&self.mock(&[], speaks)).await?),
             Upstream::PostOnly => Some(Server::start(&self.mock(&["--post-only"], speaks)).await?),
             Upstream::Stdio => None,
+            Upstream::Everything => Some(Server::start_foreign(&self.everything(), EVERYTHING_SAYS).await?),
         };
         let data = tempfile::tempdir()?;
         let proxy = match (system, &mock) {
@@ -113,12 +127,13 @@ impl Bench {
 
     /// The same programs, where the system puts them.
     pub(super) fn unpinned(&self) -> Self {
-        Self { cores: Cores::Free, this: self.this.clone(), shadowcat: self.shadowcat.clone() }
+        let Self { this, shadowcat, peers, .. } = self;
+        Self { cores: Cores::Free, this: this.clone(), shadowcat: shadowcat.clone(), peers: peers.clone() }
     }
 
     /// For Shadowcat alone.
     pub(crate) fn of(shadowcat: PathBuf) -> Result<Self, BenchError> {
-        Self::new(Cores::find(), shadowcat, &[System::Off])
+        Self::new(Cores::find(), shadowcat, PathBuf::new(), &[System::Off])
     }
 
     /// Starts Shadowcat without a tape in front of the mock on HTTP, with more arguments.
@@ -170,6 +185,17 @@ impl Bench {
         if let Some(era) = speaks {
             words.extend(["--speaks", era.word()].map(OsString::from));
         }
+        words
+    }
+
+    /// Whether the reference server is installed, and nobody is held to a core: it needs more than one.
+    pub(super) fn has_everything(&self) -> bool {
+        matches!(self.cores, Cores::Free) && self.peers.join(EVERYTHING).exists()
+    }
+
+    fn everything(&self) -> Vec<OsString> {
+        let mut words = self.cores.words(Side::Load, &self.peers.join("node"));
+        words.extend([self.peers.join(EVERYTHING).into(), "streamableHttp".into()]);
         words
     }
 

@@ -1,15 +1,20 @@
 //! Cells of calls: one system, one kind of answer, one number of connections, several repetitions.
 
+mod loaded;
+mod recorded;
+
 use std::time::Duration;
 
 use clap::ValueEnum;
 
-use super::rig::{Bench, Rig, System, Upstream};
+use super::rig::{Bench, System, Upstream};
 use super::{Scale, middle};
 use crate::error::BenchError;
 use crate::load::calls::Report;
-use crate::process::Server;
 use crate::wire::{Answer, Era};
+use loaded::Loaded;
+pub(super) use loaded::load;
+pub(super) use recorded::recorded;
 
 /// Sessions, and so children, that the connections of a stdio cell share at most.
 const STDIO_SESSIONS_MAX: usize = 16;
@@ -19,10 +24,6 @@ const CORRECTNESS_CONNECTIONS: usize = 1_000;
 const CORRECTNESS_SESSIONS: usize = 100;
 /// Connections at which the modern era is compared.
 const MODERN_CONNECTIONS: usize = 64;
-/// Connections at which recording is compared with none.
-const RECORDED_CONNECTIONS: usize = 64;
-/// Pairs of runs there at least: throughput varies more than CPU time.
-const RECORDED_PAIRS_MIN: usize = 7;
 
 /// What distinguishes a group of cells that are compared with each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,23 +110,6 @@ pub(super) async fn bridged(bench: &Bench, scale: Scale) -> Vec<[Cell; 2]> {
     pairs
 }
 
-/// Calls without a tape and onto one, turn by turn: what is compared is the throughput of two runs side by side.
-pub(super) async fn recorded(bench: &Bench, scale: Scale) -> Vec<[Cell; 2]> {
-    let mut pairs = Vec::new();
-    for (upstream, answer) in [
-        (Upstream::Http, Answer::Json),
-        (Upstream::Http, Answer::Sse),
-        (Upstream::Http, Answer::Progress),
-        (Upstream::Stdio, Answer::Json),
-    ] {
-        let traffic = Traffic::of(upstream, Era::Legacy, answer, RECORDED_CONNECTIONS);
-        let cell = |system| Cell { system, traffic: traffic.clone(), runs: Vec::new() };
-        let repetitions = RECORDED_PAIRS_MIN.max(scale.repetitions);
-        pairs.push(alternate(bench, [cell(System::Off), cell(System::On)], scale, repetitions).await);
-    }
-    pairs
-}
-
 async fn alternate(bench: &Bench, mut pair: [Cell; 2], scale: Scale, repetitions: usize) -> [Cell; 2] {
     turns(bench, &mut pair, scale.requests, repetitions).await;
     pair
@@ -162,7 +146,7 @@ fn traffics(scale: Scale) -> Vec<Traffic> {
 impl Traffic {
     fn of(upstream: Upstream, era: Era, answer: Answer, connections: usize) -> Self {
         let sessions = match upstream {
-            Upstream::Http | Upstream::PostOnly => connections,
+            Upstream::Http | Upstream::PostOnly | Upstream::Everything => connections,
             Upstream::Stdio => connections.min(STDIO_SESSIONS_MAX),
         };
         Self { upstream, era, answers: vec![answer], connections, sessions, same_ids: false, bridged: false }
@@ -238,10 +222,9 @@ async fn measure(
     requests: usize,
 ) -> Result<Run, BenchError> {
     if system != System::Tape {
-        let speaks = traffic.bridged.then(|| traffic.era.other());
-        let rig = bench.start(system, traffic.upstream, speaks).await?;
-        let run = load(bench, &rig, traffic.options(requests)).await?;
-        rig.stop().await?;
+        let mut loaded = Loaded::start(bench, system, traffic, traffic.options(requests)).await?;
+        let run = loaded.turn().await?;
+        loaded.stop().await?;
         return Ok(run);
     }
     let one_canary = |mut options: Vec<String>| {
@@ -254,22 +237,6 @@ async fn measure(
     let run = load(bench, &rig, one_canary(traffic.options(requests))).await?;
     rig.stop().await?;
     Ok(run)
-}
-
-/// Puts a load with these options on a rig.
-pub(super) async fn load(bench: &Bench, rig: &Rig, options: Vec<String>) -> Result<Run, BenchError> {
-    let cpu = || rig.proxy.as_ref().map(Server::cpu).transpose();
-    let mut load = bench.load("load", rig, &options)?;
-    load.reached("warm").await?;
-    let before = cpu()?;
-    load.go().await?;
-    let report = load.report().await?;
-    let after = cpu()?;
-    let rss = rig.proxy.as_ref().map(Server::rss).transpose()?;
-    load.reached("closing").await?;
-    load.go().await?;
-    load.finish().await?;
-    Ok(Run { report, cpu: after.zip(before).map(|(after, before)| after.saturating_sub(before)), rss })
 }
 
 impl Run {
@@ -306,6 +273,15 @@ impl Cell {
         self.beside(other, |run| Some(run.per_second())).map(|ratio| 1.0 - ratio)
     }
 
+    /// Between which shares the middle half of the runs lies.
+    pub(super) fn costs_beside(&self, other: &Self) -> Option<[f64; 2]> {
+        let mut costs: Vec<f64> =
+            self.ratios(other, |run| Some(run.per_second())).map(|ratio| 1.0 - ratio).collect();
+        costs.sort_by(f64::total_cmp);
+        let at = |quarters: usize| costs.get(costs.len() * quarters / 4).copied();
+        Some([at(1)?, at(3)?])
+    }
+
     /// Median of the CPU time of a request as a multiple of that of `other`, run by run: what the machine does beside falls on
     /// one pair and not on the median.
     pub(super) fn cpu_beside(&self, other: &Self) -> Option<f64> {
@@ -313,9 +289,12 @@ impl Cell {
     }
 
     fn beside(&self, other: &Self, value: impl Fn(&Run) -> Option<f64>) -> Option<f64> {
+        middle(self.ratios(other, value).collect())
+    }
+
+    fn ratios(&self, other: &Self, value: impl Fn(&Run) -> Option<f64>) -> impl Iterator<Item = f64> {
         let pairs = self.runs.iter().zip(&other.runs);
-        let ratio = |(run, other)| Some(value(run)? / value(other).filter(|value| *value > 0.0)?);
-        middle(pairs.filter_map(ratio).collect())
+        pairs.filter_map(move |(run, other)| Some(value(run)? / value(other).filter(|value| *value > 0.0)?))
     }
 
     /// Median of the p50 and p99 in milliseconds.
@@ -327,6 +306,13 @@ impl Cell {
     /// Median CPU time of the proxy for 1,000 requests, in milliseconds.
     pub(super) fn cpu_ms(&self) -> Option<f64> {
         self.median(Run::cpu_ms)
+    }
+
+    /// Mean of the same: for many short runs, in each of which there are few ticks of the clock.
+    pub(super) fn mean_cpu_ms(&self) -> Option<f64> {
+        let cpu: Duration = self.runs.iter().map(|run| run.cpu).sum::<Option<_>>()?;
+        let right: u64 = self.runs.iter().map(|run| run.report.right).sum();
+        Some(cpu.as_secs_f64() * 1e6 / right.max(1) as f64)
     }
 
     /// Median resident memory of the proxy at the end of a run, in megabytes.
