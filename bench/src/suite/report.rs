@@ -172,7 +172,7 @@ pub(super) fn recorded(pairs: &[[Cell; 2]], where_it_runs: &str) -> String {
     let mut worst = [None; 2];
     for [off, on] in pairs {
         let (cost, half) = (on.cost_beside(off), on.costs_beside(off));
-        let [_, wrong, lost] = on.counts();
+        let faults = [off, on].map(|cell| cell.counts()[1] + cell.counts()[2]);
         let _ = writeln!(
             text,
             "| {} | {:.0} | {:.0} | {} % | {} to {} % | {} | {} | {} |",
@@ -184,7 +184,7 @@ pub(super) fn recorded(pairs: &[[Cell; 2]], where_it_runs: &str) -> String {
             number(half.map(|[_, high]| 100.0 * high), 1),
             number(off.mean_cpu_ms(), 1),
             number(on.mean_cpu_ms(), 1),
-            wrong + lost,
+            faults.iter().sum::<u64>(),
         );
         let [of_mock, of_real] = &mut worst;
         let worst = if off.traffic.upstream == Upstream::Everything { of_real } else { of_mock };

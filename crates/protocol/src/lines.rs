@@ -1,5 +1,6 @@
 //! Newline framing, as on stdio: bytes in, lines out. What a line means is for the caller.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
@@ -9,6 +10,15 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 /// A line beyond this gets room for the longest one at once. Growing by steps, each a copy, would leave as much memory
 /// behind as it takes; room that is not written to takes none.
 const GROWS_UP_TO: usize = 1024 * 1024;
+
+/// The text of a message without the line ends between its tokens. JSON has none elsewhere.
+pub fn one_line(text: &[u8]) -> Cow<'_, [u8]> {
+    let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+    if memchr::memchr2(b'\n', b'\r', text).is_none() {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.iter().copied().filter(|byte| !is_end(byte)).collect())
+}
 
 /// A line longer than the limit. It was dropped to its end, and the line behind it is read as ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

@@ -12,7 +12,8 @@
 //! | `record.rs` | the records as values |
 //! | `line/` | a record as a line and back, and the checksum |
 //! | `recorder.rs` | the interceptor |
-//! | `encode.rs` | a message that was noted, as a frame |
+//! | `seen.rs` | what a frame says of a message, and a copy of that for another thread |
+//! | `encode.rs` | a message that passed, as a frame |
 //! | `feed/` | those who watch what passes |
 //! | `queue.rs` | between the data path and the writer thread |
 //! | `tape.rs`, `writer.rs`, `spool` | a tape being written: its handle, its thread, its bytes on the way to the disk |
@@ -56,6 +57,7 @@ mod reel;
 pub mod render;
 mod repair;
 mod sealed;
+mod seen;
 mod select;
 mod spool;
 mod subject;

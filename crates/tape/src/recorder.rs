@@ -1,14 +1,17 @@
 //! The interceptor that notes every message. It only takes notes: all that costs time is the writer thread's.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use shadowcat_pipeline::{Direction, Envelope, Interceptor, Next, Origin, Refusal, Replies};
+use shadowcat_pipeline::{Direction, Envelope, ExchangeId, Interceptor, Next, Origin, Refusal, Replies};
 use shadowcat_protocol::Message;
 
 use crate::feed::Audience;
+use crate::record::Kind;
+use crate::seen::{Facts, Seen};
 
 /// What a frame costs in memory besides its message; the queue's bound in bytes counts it.
 const FRAME_OVERHEAD: usize = 256;
@@ -62,14 +65,14 @@ pub(crate) enum Passed {
     Translated,
 }
 
-/// A message as the data path hands it over: shared bytes and a shared origin, nothing copied.
+/// A message with all that is known of it: shared bytes and a shared origin, nothing copied.
 #[derive(Clone, Debug)]
-pub(crate) struct Captured {
+pub(crate) struct Captured<O = Arc<Origin>, M = Message> {
     pub(crate) passed_at: Instant,
     pub(crate) hop: &'static str,
     pub(crate) direction: Direction,
-    pub(crate) origin: Arc<Origin>,
-    pub(crate) message: Message,
+    pub(crate) origin: O,
+    pub(crate) message: M,
     pub(crate) passed: Passed,
     /// The stable word of a refusal.
     pub(crate) refused: Option<&'static str>,
@@ -79,10 +82,52 @@ pub(crate) struct Captured {
     pub(crate) rules: Box<[Box<str>]>,
 }
 
-impl Captured {
+/// The same while it passes.
+pub(crate) type Passing<'a> = Captured<&'a Arc<Origin>, &'a Message>;
+
+impl<O: Borrow<Arc<Origin>>, M: Borrow<Message>> Captured<O, M> {
     /// What it counts for in the queue's bound.
     pub(crate) fn bytes(&self) -> usize {
-        self.message.text().len() + self.rules.iter().map(|rule| rule.len()).sum::<usize>() + FRAME_OVERHEAD
+        let text = self.message.borrow().text();
+        text.len() + self.rules.iter().map(|rule| rule.len()).sum::<usize>() + FRAME_OVERHEAD
+    }
+
+    /// What its frame says.
+    pub(crate) fn seen(&self) -> Seen<'_> {
+        let (origin, message) = (self.origin.borrow(), self.message.borrow());
+        let upstream = origin.upstream.get();
+        Seen {
+            facts: Facts {
+                passed_at: self.passed_at,
+                hop: self.hop,
+                direction: self.direction,
+                exchange: origin.exchange.get(),
+                related: origin.related.map(ExchangeId::get),
+                client: (origin.transport, origin.revision),
+                kind: Kind::of(message),
+                action: match (self.refused, self.passed) {
+                    (Some(_), _) => "refused",
+                    (None, Passed::AsWritten) => "passed",
+                    (None, Passed::Translated) => "translated",
+                },
+                refused: self.refused,
+                asked: self.asked,
+            },
+            session: origin.session.as_ref().map(|session| &*session.0),
+            upstream: upstream.map(|side| (&*side.name, (side.transport, side.revision))),
+            method: message.method(),
+            rules: &self.rules,
+            message: message.text(),
+        }
+    }
+}
+
+impl Passing<'_> {
+    /// It, for longer than it passes.
+    pub(crate) fn kept(self) -> Captured {
+        let Self { passed_at, hop, direction, origin, message, passed, refused, asked, rules } = self;
+        let (origin, message) = (Arc::clone(origin), message.clone());
+        Captured { passed_at, hop, direction, origin, message, passed, refused, asked, rules }
     }
 }
 
@@ -197,12 +242,12 @@ impl Exchange {
     fn begin(recorder: &Recorder, envelope: &Envelope) -> Self {
         let asked = Instant::now();
         let (hop, before) = recorder.hops(envelope);
-        recorder.audience.tell(|| Captured {
+        recorder.audience.tell(|| Passing {
             passed_at: asked,
             hop,
             direction: envelope.direction,
-            origin: Arc::clone(&envelope.origin),
-            message: envelope.message.clone(),
+            origin: &envelope.origin,
+            message: &envelope.message,
             passed: recorder.passed,
             refused: None,
             asked: None,
@@ -222,39 +267,39 @@ impl Exchange {
 
     fn reply(&self, reply: &Result<Message, Refusal>) {
         match reply {
-            Ok(message) => self.tell(|| message.clone(), None),
+            Ok(message) => self.tell(message, None),
             Err(refusal) => self.refusal(refusal),
         }
     }
 
     /// The frame holds what the peer is told, not the cause, which is for the log only.
     fn refusal(&self, refusal: &Refusal) {
-        let told = || Message::Response(refusal.response(self.id.as_ref()));
-        self.tell(told, Some(refusal.kind.reason()));
+        let told = Message::Response(refusal.response(self.id.as_ref()));
+        self.tell(&told, Some(refusal.kind.reason()));
     }
 
-    fn tell(&self, message: impl FnOnce() -> Message, refused: Option<&'static str>) {
+    fn tell(&self, message: &Message, refused: Option<&'static str>) {
         if let Some(hop) = self.before {
             for message in self.origin.deeds.take_before() {
-                self.audience.tell(|| self.captured(hop, message, None, Box::default()));
+                self.audience.tell(|| self.passing(hop, &message, None, Box::default()));
             }
         }
-        self.audience.tell(|| self.captured(self.hop, message(), refused, self.origin.deeds.take().into()));
+        self.audience.tell(|| self.passing(self.hop, message, refused, self.origin.deeds.take().into()));
     }
 
-    fn captured(
-        &self,
+    fn passing<'a>(
+        &'a self,
         hop: &'static str,
-        message: Message,
+        message: &'a Message,
         refused: Option<&'static str>,
         rules: Box<[Box<str>]>,
-    ) -> Captured {
+    ) -> Passing<'a> {
         let answers = matches!(message, Message::Response(_));
-        Captured {
+        Passing {
             passed_at: Instant::now(),
             hop,
             direction: self.back,
-            origin: Arc::clone(&self.origin),
+            origin: &self.origin,
             message,
             passed: self.passed,
             refused,
@@ -295,6 +340,12 @@ pub(crate) mod testing {
             asked: None,
             rules: Box::default(),
         }
+    }
+
+    pub(crate) fn passing(captured: &Captured) -> Passing<'_> {
+        let Captured { passed_at, hop, direction, passed, refused, asked, .. } = *captured;
+        let (origin, message, rules) = (&captured.origin, &captured.message, captured.rules.clone());
+        Passing { passed_at, hop, direction, origin, message, passed, refused, asked, rules }
     }
 
     pub(crate) fn captured() -> Captured {

@@ -13,7 +13,7 @@ use crate::encode::Encoder;
 use crate::feed::Audience;
 use crate::keeper::{Keep, Keeper};
 use crate::keys::Key;
-use crate::queue::{Bounds, Queue};
+use crate::queue::{Bounds, Queue, Taken};
 use crate::record::Frame;
 use crate::recorder::Recorder;
 use crate::redact::{Redactor, RedactorError, Secrets};
@@ -188,7 +188,9 @@ impl Tape {
         let keeper = Keeper::start(dir, keep, settings.key).map_err(CreateError::System)?;
 
         let bounds = Bounds { frames_max: settings.queue_frames_max, bytes_max: settings.queue_bytes_max };
-        let queue = Arc::new(Queue::new(bounds));
+        let select = Select::new(settings.scope);
+        let taken = if select.is_some() { Taken::Kept } else { Taken::Copied };
+        let queue = Arc::new(Queue::new(bounds, taken));
         let told = Arc::new(Told::new(current.path.clone(), current.spool.bytes()));
         let monitor = Monitor { queue: Arc::clone(&queue), told: Arc::clone(&told) };
         let writer = Writer {
@@ -198,7 +200,7 @@ impl Tape {
             before: Totals::default(),
             taken_seq: 0,
             keeper,
-            select: Select::new(settings.scope),
+            select,
             encoder: Encoder::new(redactor, begun),
             tap: settings.tap,
             told,

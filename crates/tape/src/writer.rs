@@ -1,6 +1,5 @@
 //! The writer thread of a tape: redacts, writes lines, and tells what it has done.
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,10 +11,11 @@ use crate::clock::Reading;
 use crate::encode::Encoder;
 use crate::keeper::Keeper;
 use crate::line;
-use crate::queue::{Entry, Queue};
+use crate::queue::{Batch, Entry, Queue};
 use crate::record::{Lost, Record};
 use crate::recorder::Captured;
 use crate::reel::{Current, Reel};
+use crate::seen::Seen;
 use crate::select::Select;
 use crate::spool::Spool;
 use crate::tape::Tap;
@@ -103,14 +103,12 @@ impl Told {
 impl Writer {
     /// Runs until the queue is closed and empty.
     pub(crate) fn run(mut self) {
-        let mut taken = VecDeque::new();
+        let mut taken = Batch::default();
         let mut line = Vec::new();
         while self.queue.take(&mut taken, self.patience()) {
             let now = self.encoder.now();
-            for entry in taken.drain(..) {
-                self.entry(entry, &mut line, &now);
-            }
-            self.current.spool.tick(self.queue.depth().frames == 0, now.moment.steady);
+            taken.drain(|entry, texts| self.entry(entry, texts, &mut line, &now));
+            self.current.spool.tick(!self.queue.has_more(), now.moment.steady);
             self.tell();
         }
         self.rest(&mut line);
@@ -151,7 +149,7 @@ impl Writer {
         }
     }
 
-    fn entry(&mut self, entry: Entry, line: &mut Vec<u8>, now: &Reading) {
+    fn entry(&mut self, entry: Entry, texts: &[u8], line: &mut Vec<u8>, now: &Reading) {
         match entry {
             Entry::Lost(lost) => {
                 self.taken_seq = lost.since + lost.count - 1;
@@ -159,22 +157,26 @@ impl Writer {
                 self.current.seq += lost.count;
                 self.current.spool.lose(&Lost { since, ..lost });
             }
-            Entry::Frame(captured) => {
+            Entry::Kept(captured) => {
                 self.taken_seq += 1;
                 self.select(captured, line, now);
+            }
+            Entry::Copied(copied) => {
+                self.taken_seq += 1;
+                self.frame(&copied.seen(texts), line, now);
             }
         }
     }
 
     fn select(&mut self, captured: Captured, line: &mut Vec<u8>, now: &Reading) {
         let Some(select) = &mut self.select else {
-            self.frame(&captured, line, now);
+            self.frame(&captured.seen(), line, now);
             return;
         };
         let mut chosen = Vec::new();
         select.take(captured, &mut chosen);
         for captured in &chosen {
-            self.frame(captured, line, now);
+            self.frame(&captured.seen(), line, now);
         }
     }
 
@@ -184,22 +186,22 @@ impl Writer {
             select.rest(&mut chosen);
         }
         for captured in &chosen {
-            self.frame(captured, line, &now);
+            self.frame(&captured.seen(), line, &now);
         }
     }
 
-    fn frame(&mut self, captured: &Captured, line: &mut Vec<u8>, now: &Reading) {
+    fn frame(&mut self, seen: &Seen<'_>, line: &mut Vec<u8>, now: &Reading) {
         let steady = now.moment.steady;
         self.turn(steady);
         self.current.seq += 1;
         let seq = self.current.seq;
         let Some(tap) = &self.tap else {
-            let write = |out: &mut _| self.encoder.frame(seq, captured, now, |frame| line::frame(frame, out));
+            let write = |out: &mut _| self.encoder.frame(seq, seen, now, |frame| line::frame(frame, out));
             self.current.spool.write_frame(seq, write, steady);
             return;
         };
         line.clear();
-        self.encoder.frame(seq, captured, now, |frame| line::frame(frame, line));
+        self.encoder.frame(seq, seen, now, |frame| line::frame(frame, line));
         show(tap, line);
         self.current.spool.frame(seq, line, steady);
         line.shrink_to(LINE_BYTES_KEPT);

@@ -15,7 +15,7 @@ mod tests;
 
 use std::borrow::Cow;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 pub use error::{ErrorObject, ParseError, ParseErrorKind};
 pub use notification::Notification;
@@ -24,7 +24,7 @@ pub use response::Response;
 
 use crate::json::Scanner;
 use crate::span::{Edit, Span};
-use crate::{Id, Limits};
+use crate::{Id, Limits, lines};
 use outline::Outline;
 
 /// One JSON-RPC message.
@@ -81,15 +81,10 @@ impl Message {
     /// The text as one line, without a line end. Line ends between tokens are the only bytes that are left out:
     /// JSON has none inside strings.
     pub fn to_line(&self) -> Bytes {
-        let text = self.text();
-        if memchr::memchr2(b'\n', b'\r', text).is_none() {
-            return text.clone();
+        match lines::one_line(self.text()) {
+            Cow::Borrowed(_) => self.text().clone(),
+            Cow::Owned(line) => line.into(),
         }
-        let mut line = BytesMut::with_capacity(text.len());
-        for piece in text.split(|byte| matches!(byte, b'\n' | b'\r')) {
-            line.extend_from_slice(piece);
-        }
-        line.freeze()
     }
 
     /// The id that it has, or that of the request it answers; a notification has none, nor has the answer to what could not

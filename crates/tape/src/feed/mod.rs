@@ -7,7 +7,6 @@
 mod seat;
 
 use std::cell::LazyCell;
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,8 +16,8 @@ use shadowcat_filter::Filter;
 use crate::clock::{Moment, Reading};
 use crate::encode::Encoder;
 use crate::line;
-use crate::queue::{Bounds, Entry, Queue};
-use crate::recorder::{Captured, Recorder};
+use crate::queue::{Batch, Bounds, Entry, Queue, Taken};
+use crate::recorder::{Captured, Passing, Recorder};
 use crate::redact::{Redactor, RedactorError, Secrets};
 use crate::tape::Tape;
 use seat::Seat;
@@ -64,7 +63,7 @@ impl Feed {
     pub fn new(secrets: &Secrets) -> Result<Self, RedactorError> {
         let encoder = Encoder::new(Some(Redactor::new(secrets)?), Moment::now());
         Ok(Self(Arc::new(Shared {
-            queue: Queue::new(QUEUE),
+            queue: Queue::new(QUEUE, Taken::Kept),
             encoder,
             watching: AtomicUsize::new(0),
             seats: Mutex::default(),
@@ -73,14 +72,12 @@ impl Feed {
 
     /// Makes frames of what passes until the feed is closed. It blocks, and is to have a thread of its own.
     pub fn run(&self) {
-        let mut taken = VecDeque::new();
+        let mut taken = Batch::default();
         while self.0.queue.take(&mut taken, SLEEP_MAX) {
             let seats: Vec<Arc<Seat>> =
                 self.0.seats().taken.iter().map(|(_, seat)| Arc::clone(seat)).collect();
             let now = self.0.encoder.now();
-            for entry in taken.drain(..) {
-                self.0.give(&seats, &entry, &now);
-            }
+            taken.drain(|entry, _| self.0.give(&seats, &entry, &now));
         }
         let mut seats = self.0.seats();
         seats.is_over = true;
@@ -124,8 +121,8 @@ impl Feed {
         self.watching() > 0
     }
 
-    pub(crate) fn push(&self, captured: Captured) {
-        self.0.queue.push(captured);
+    pub(crate) fn push(&self, passing: Passing<'_>) {
+        self.0.queue.push(passing);
     }
 }
 
@@ -138,7 +135,9 @@ impl Shared {
     fn give(&self, seats: &[Arc<Seat>], entry: &Entry, now: &Reading) {
         let captured = match entry {
             Entry::Lost(lost) => return seats.iter().for_each(|seat| seat.lose(lost.count)),
-            Entry::Frame(captured) => captured,
+            Entry::Kept(captured) => captured,
+            // Its queue makes none.
+            Entry::Copied(_) => return,
         };
         // Redaction is most of the work, and the same for all who see everything.
         let frame = LazyCell::new(|| self.frame(captured, now));
@@ -153,7 +152,7 @@ impl Shared {
     /// Without its number, which each seat gives it.
     fn frame(&self, captured: &Captured, now: &Reading) -> Vec<u8> {
         let mut frame = Vec::new();
-        self.encoder.frame(0, captured, now, |line| line::unnumbered(line, &mut frame));
+        self.encoder.frame(0, &captured.seen(), now, |line| line::unnumbered(line, &mut frame));
         frame
     }
 }
@@ -216,16 +215,16 @@ impl Audience {
     }
 
     /// Tells all of a message; it is not even made where nobody wants it.
-    pub(crate) fn tell(&self, captured: impl FnOnce() -> Captured) {
+    pub(crate) fn tell<'a>(&self, passing: impl FnOnce() -> Passing<'a>) {
         let feed = self.feed.as_ref().filter(|feed| feed.is_watched());
         match (&self.tape, feed) {
             (Some(tape), Some(feed)) => {
-                let captured = captured();
-                feed.push(captured.clone());
-                tape.push(captured);
+                let passing = passing();
+                feed.push(passing.clone());
+                tape.push(passing);
             }
-            (Some(tape), None) => tape.push(captured()),
-            (None, Some(feed)) => feed.push(captured()),
+            (Some(tape), None) => tape.push(passing()),
+            (None, Some(feed)) => feed.push(passing()),
             (None, None) => {}
         }
     }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::record::Frame;
-use crate::recorder::testing::{CALL, capture, origin};
+use crate::recorder::testing::{CALL, capture, origin, passing};
 use seat::SEEN_MAX;
 
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -17,7 +17,8 @@ impl Running {
     }
 
     fn tell(&self, text: &str) {
-        Audience::new(None, Some(&self.0)).unwrap().tell(|| capture(text));
+        let captured = capture(text);
+        Audience::new(None, Some(&self.0)).unwrap().tell(|| passing(&captured));
     }
 }
 
@@ -79,7 +80,7 @@ async fn what_each_one_sees_is_numbered_from_one() {
     let origin = origin();
     for text in [CALL, r#"{"jsonrpc":"2.0","id":3,"error":{"code":1,"message":"no"}}"#] {
         let captured = Captured { origin: Arc::clone(&origin), ..capture(text) };
-        Audience::new(None, Some(&feed.0)).unwrap().tell(|| captured);
+        Audience::new(None, Some(&feed.0)).unwrap().tell(|| passing(&captured));
     }
     for (watching, seqs) in [(&mut first, [2, 3]), (&mut failed, [1, 2]), (&mut second, [1, 2])] {
         let seen = [frame(watching).await, frame(watching).await];

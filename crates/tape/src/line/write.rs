@@ -87,7 +87,7 @@ impl Sides {
         Self(written.collect())
     }
 
-    pub(crate) fn line(&self, transport: Transport, revision: Revision) -> SideLine<'_> {
+    pub(crate) fn line(&self, (transport, revision): (Transport, Revision)) -> SideLine<'_> {
         let mut all = self.0.iter();
         match all.find(|(spoken, of, _)| (*spoken, *of) == (transport, revision)) {
             Some((_, _, members)) => SideLine::Own(members),
