@@ -41,12 +41,13 @@ pub(crate) fn profile() -> Result<(), Failure> {
     let merger = merger()?;
     let place = tree::root().join(COUNTING);
     let counts = place.join("counts");
-    if counts.exists() {
-        fs::remove_dir_all(&counts).map_err(Failure::file(&counts))?;
-    }
     let mut cargo = shadowcat(&[option("-Cprofile-generate=", &counts)]);
     cargo.arg("--target-dir").arg(&place);
     let counting = program::built(cargo)?;
+    // Build scripts and macros have the same options, and have counted what compiling did.
+    if counts.exists() {
+        fs::remove_dir_all(&counts).map_err(Failure::file(&counts))?;
+    }
     for work in WORK {
         let mut bench = Command::new("cargo");
         bench.args(["run", "--release", "--locked", "-p", "shadowcat-bench", "--"]).args(work);
