@@ -17,7 +17,11 @@ pub fn one_line(text: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr2(b'\n', b'\r', text).is_none() {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(text.iter().copied().filter(|byte| !is_end(byte)).collect())
+    let mut line = Vec::with_capacity(text.len());
+    for piece in text.split(is_end) {
+        line.extend_from_slice(piece);
+    }
+    Cow::Owned(line)
 }
 
 /// A line longer than the limit. It was dropped to its end, and the line behind it is read as ever.

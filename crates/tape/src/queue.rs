@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::record::Lost;
 use crate::recorder::{Captured, Passing};
-use crate::seen::Copied;
+use crate::seen::{Copied, Seen};
 
 /// Reliability rule R7: the data path never waits longer for a tape.
 pub(crate) const WAIT_MAX: Duration = Duration::from_millis(5);
@@ -126,8 +126,8 @@ impl Queue {
     }
 
     /// Takes a message if there is room and counts it if there is none. Never waits.
-    pub(crate) fn push(&self, passing: Passing<'_>) {
-        let bytes = passing.bytes();
+    pub(crate) fn push(&self, passing: &Passing<'_>) {
+        let (bytes, seen) = (passing.bytes(), passing.seen());
         let mut state = self.lock();
         state.seq += 1;
         let seq = state.seq;
@@ -142,7 +142,7 @@ impl Queue {
         if let Some(missing) = state.missing.take() {
             state.push(0, |_| Entry::Lost(missing));
         }
-        let is_batch = state.push(bytes, |texts| self.taken.entry(passing, texts));
+        let is_batch = state.push(bytes, |texts| self.taken.entry(passing, &seen, texts));
         let is_crowded = self.is_filled_by(&state) && !self.crowded.swap(true, Ordering::Relaxed);
         if std::mem::take(&mut state.idle) || is_batch || is_crowded {
             drop(state);
@@ -283,10 +283,9 @@ impl State {
 }
 
 impl Taken {
-    fn entry(self, passing: Passing<'_>, texts: &mut Vec<u8>) -> Entry {
-        let seen = passing.seen();
+    fn entry(self, passing: &Passing<'_>, seen: &Seen<'_>, texts: &mut Vec<u8>) -> Entry {
         if self == Self::Copied && seen.message.len() <= COPIED_BYTES_MAX && seen.rules.is_empty() {
-            Entry::Copied(Copied::of(&seen, texts))
+            Entry::Copied(Copied::of(seen, texts))
         } else {
             Entry::Kept(passing.kept())
         }
@@ -322,7 +321,7 @@ mod tests {
     }
 
     fn push(queue: &Queue) {
-        queue.push(passing(&captured()));
+        queue.push(&passing(&captured()));
     }
 
     /// What comes out, a letter for a frame.
@@ -365,6 +364,15 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_takes_no_more_than_it_counts_for() {
+        let queue = queue(100, 1 << 20);
+        let method = "m".repeat(COPIED_BYTES_MAX / 2);
+        queue.push(&passing(&capture(&format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}"}}"#))));
+        let copied = queue.lock().filling.texts.len();
+        assert!(copied > COPIED_BYTES_MAX && copied <= queue.depth().bytes, "{copied}");
+    }
+
+    #[test]
     fn a_message_larger_than_the_bound_is_taken_alone() {
         let queue = queue(100, 1);
         push(&queue);
@@ -388,12 +396,12 @@ mod tests {
         let text = |number| format!(r#"{{"jsonrpc":"2.0","id":{number},"method":"ping"}}"#);
         let words: Vec<String> = (0..2 * BATCH_MAX + 2).map(text).collect();
         for word in &words {
-            queue.push(passing(&capture(word)));
+            queue.push(&passing(&capture(word)));
         }
         let long = CALL.replace("hi", &"hi".repeat(COPIED_BYTES_MAX));
         let ruled = Captured { rules: Box::new(["no-shell: tag".into()]), ..captured() };
-        queue.push(passing(&capture(&long)));
-        queue.push(passing(&ruled));
+        queue.push(&passing(&capture(&long)));
+        queue.push(&passing(&ruled));
         push(&queue);
         assert_eq!(queue.depth().frames, 2 * BATCH_MAX + 5);
         let batches: Vec<_> = (0..3).map(|_| taken(&queue)).collect();

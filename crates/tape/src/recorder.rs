@@ -88,8 +88,10 @@ pub(crate) type Passing<'a> = Captured<&'a Arc<Origin>, &'a Message>;
 impl<O: Borrow<Arc<Origin>>, M: Borrow<Message>> Captured<O, M> {
     /// What it counts for in the queue's bound.
     pub(crate) fn bytes(&self) -> usize {
-        let text = self.message.borrow().text();
-        text.len() + self.rules.iter().map(|rule| rule.len()).sum::<usize>() + FRAME_OVERHEAD
+        let message = self.message.borrow();
+        // A copy has the method once more.
+        let text = message.text().len() + message.method().map_or(0, str::len);
+        text + self.rules.iter().map(|rule| rule.len()).sum::<usize>() + FRAME_OVERHEAD
     }
 
     /// What its frame says.
@@ -124,9 +126,9 @@ impl<O: Borrow<Arc<Origin>>, M: Borrow<Message>> Captured<O, M> {
 
 impl Passing<'_> {
     /// It, for longer than it passes.
-    pub(crate) fn kept(self) -> Captured {
-        let Self { passed_at, hop, direction, origin, message, passed, refused, asked, rules } = self;
-        let (origin, message) = (Arc::clone(origin), message.clone());
+    pub(crate) fn kept(&self) -> Captured {
+        let Self { passed_at, hop, direction, passed, refused, asked, .. } = *self;
+        let (origin, message, rules) = (Arc::clone(self.origin), self.message.clone(), self.rules.clone());
         Captured { passed_at, hop, direction, origin, message, passed, refused, asked, rules }
     }
 }
@@ -274,6 +276,9 @@ impl Exchange {
 
     /// The frame holds what the peer is told, not the cause, which is for the log only.
     fn refusal(&self, refusal: &Refusal) {
+        if !self.audience.listens() {
+            return;
+        }
         let told = Message::Response(refusal.response(self.id.as_ref()));
         self.tell(&told, Some(refusal.kind.reason()));
     }

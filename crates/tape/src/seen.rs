@@ -11,7 +11,7 @@ use crate::record::Kind;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seen<'a> {
     pub(crate) facts: Facts,
-    /// Never empty, nor is the name of an upstream.
+    /// Never empty.
     pub(crate) session: Option<&'a str>,
     pub(crate) upstream: Option<(&'a str, Side)>,
     /// None for a response.

@@ -52,13 +52,16 @@ async fn side_by_side(bench: &Bench, pair: &mut [Cell; 2], scale: Scale) -> Resu
     let mut loaded_on = Loaded::start(bench, on.system, &on.traffic, options(on)).await?;
     for turn in 0..scale.recorded_turns {
         // Who was first is second in the next one.
-        if turn % 2 == 0 {
-            off.runs.push(loaded_off.turn().await?);
-            on.runs.push(loaded_on.turn().await?);
+        let (run_off, run_on) = if turn % 2 == 0 {
+            let run_off = loaded_off.turn().await?;
+            (run_off, loaded_on.turn().await?)
         } else {
-            on.runs.push(loaded_on.turn().await?);
-            off.runs.push(loaded_off.turn().await?);
-        }
+            let run_on = loaded_on.turn().await?;
+            (loaded_off.turn().await?, run_on)
+        };
+        // Only both: runs are compared by their places.
+        off.runs.push(run_off);
+        on.runs.push(run_on);
     }
     loaded_off.stop().await?;
     loaded_on.stop().await.map(drop)

@@ -121,7 +121,7 @@ impl Feed {
         self.watching() > 0
     }
 
-    pub(crate) fn push(&self, passing: Passing<'_>) {
+    pub(crate) fn push(&self, passing: &Passing<'_>) {
         self.0.queue.push(passing);
     }
 }
@@ -214,18 +214,22 @@ impl Audience {
         }
     }
 
+    /// Whether anybody would be told of a message now.
+    pub(crate) fn listens(&self) -> bool {
+        self.tape.is_some() || self.feed.as_ref().is_some_and(Feed::is_watched)
+    }
+
     /// Tells all of a message; it is not even made where nobody wants it.
     pub(crate) fn tell<'a>(&self, passing: impl FnOnce() -> Passing<'a>) {
-        let feed = self.feed.as_ref().filter(|feed| feed.is_watched());
-        match (&self.tape, feed) {
-            (Some(tape), Some(feed)) => {
-                let passing = passing();
-                feed.push(passing.clone());
-                tape.push(passing);
-            }
-            (Some(tape), None) => tape.push(passing()),
-            (None, Some(feed)) => feed.push(passing()),
-            (None, None) => {}
+        if !self.listens() {
+            return;
+        }
+        let passing = passing();
+        if let Some(feed) = self.feed.as_ref().filter(|feed| feed.is_watched()) {
+            feed.push(&passing);
+        }
+        if let Some(tape) = &self.tape {
+            tape.push(&passing);
         }
     }
 }
